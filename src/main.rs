@@ -1,0 +1,7 @@
+//! The doorbell.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spillway::cli::main()
+}
