@@ -1,0 +1,84 @@
+//! What is wrong with a file, and where, as a person reads it.
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use crate::policy::Place;
+
+/// Whether a file can be used in spite of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The whole set of files is refused.
+    Error,
+    /// The set is used, but probably does not do what was meant.
+    Warning,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong: lower case, no full stop, values in backticks.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Where it is; none for what concerns no line, such as a file that cannot be read.
+    pub excerpt: Option<Excerpt>,
+}
+
+/// The offending piece of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excerpt {
+    /// Where it begins.
+    pub place: Place,
+    /// The whole line it is on.
+    pub line: String,
+    /// How many characters of the line it covers, at least 1.
+    pub length: usize,
+}
+
+impl Diagnostic {
+    /// An error that concerns no line of a file.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), hint: None, excerpt: None }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+/// `diagnostics` with `file:line:column`, the offending line and the hint, in colour for a terminal.
+pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let each = diagnostics.iter().map(|diagnostic| {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut report = level.primary_title(diagnostic.message.as_str()).elements(
+            diagnostic.excerpt.as_ref().map(|excerpt| {
+                Snippet::source(excerpt.line.as_str())
+                    .path(excerpt.place.file.as_ref())
+                    .line_start(excerpt.place.line)
+                    .annotation(AnnotationKind::Primary.span(byte_range(excerpt)))
+            }),
+        );
+        if let Some(hint) = &diagnostic.hint {
+            report = report.element(Level::HELP.message(hint.as_str()));
+        }
+        renderer.render(&[report]) + "\n"
+    });
+    each.collect::<Vec<_>>().join("\n")
+}
+
+fn byte_range(excerpt: &Excerpt) -> std::ops::Range<usize> {
+    let byte = |character: usize| {
+        excerpt.line.char_indices().nth(character).map_or(excerpt.line.len(), |(at, _)| at)
+    };
+    let first = excerpt.place.column - 1;
+    byte(first)..byte(first + excerpt.length)
+}

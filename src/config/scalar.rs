@@ -1,0 +1,177 @@
+//! What a single value means: YAML 1.2's core schema, and what envoyproxy/ratelimit's files use beyond it.
+
+use std::borrow::Cow;
+
+use super::yaml::{Kind, Node};
+
+/// Why a value is not what was wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotThat {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+fn not_that<T>(message: String, hint: Option<&str>) -> Result<T, NotThat> {
+    Err(NotThat { message, hint: hint.map(str::to_owned) })
+}
+
+/// Any single value as text: `42`, `true` and `"x"` alike. Nothing at all is the empty text.
+pub(super) fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotThat> {
+    match &node.kind {
+        Kind::Scalar { .. } if node.is_null() => Ok(""),
+        Kind::Scalar { text, .. } => Ok(text),
+        _ => not_that(format!("expected text, found {}", node.kind_name()), None),
+    }
+}
+
+/// `true` or `false`, in the words of YAML 1.1 as well: `yes`, `no`, `on`, `off`.
+pub(super) fn boolean(node: &Node<'_>) -> Result<bool, NotThat> {
+    let Kind::Scalar { text, plain } = &node.kind else {
+        return not_that(format!("expected true or false, found {}", node.kind_name()), None);
+    };
+    let meant = match &**text {
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Some(false),
+        _ if node.is_null() => Some(false),
+        _ => None,
+    };
+    match (meant, plain) {
+        (Some(truth), true) => Ok(truth),
+        (Some(_), false) => {
+            not_that(format!("expected true or false, found the text `{text}`"), Some("remove the quotes"))
+        }
+        (None, _) => not_that(format!("expected true or false, found `{text}`"), None),
+    }
+}
+
+/// A whole number from 0 to `u32::MAX`.
+pub(super) fn whole_number(node: &Node<'_>) -> Result<u32, NotThat> {
+    let Kind::Scalar { text, plain } = &node.kind else {
+        return not_that(format!("expected a whole number, found {}", node.kind_name()), None);
+    };
+    let hint = (!plain && number(text).is_some()).then_some("remove the quotes");
+    let number = if *plain { number(text) } else { None };
+    match number {
+        Some(number) if number < 0.0 => {
+            not_that(format!("expected a whole number, found `{text}`"), Some("a limit cannot be negative"))
+        }
+        Some(number) if number.fract() != 0.0 => {
+            not_that(format!("expected a whole number, found `{text}`"), None)
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "just compared")]
+        Some(number) if number <= f64::from(u32::MAX) => Ok(number as u32),
+        Some(_) => not_that(
+            format!("`{text}` is more than a limit can be"),
+            Some("the most is 4294967295; write `unlimited: true` to let everything pass"),
+        ),
+        None if hint.is_some() => not_that(format!("expected a whole number, found the text `{text}`"), hint),
+        None => not_that(format!("expected a whole number, found `{text}`"), None),
+    }
+}
+
+/// A number of the core schema; digits may be grouped by `_`. Exact for everything up to 2⁵³, which is past every
+/// limit there can be.
+#[expect(clippy::cast_precision_loss, reason = "past 2^53 it only matters that it is too large")]
+fn number(text: &str) -> Option<f64> {
+    let text: Cow<'_, str> = if text.contains('_') { text.replace('_', "").into() } else { text.into() };
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'-' => (-1.0, &text[1..]),
+        b'+' => (1.0, &text[1..]),
+        _ => (1.0, &*text),
+    };
+    let radix = |prefix: &str, radix| {
+        digits.strip_prefix(prefix).and_then(|rest| u64::from_str_radix(rest, radix).ok()).map(|n| n as f64)
+    };
+    let decimal = || {
+        let starts_right = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        starts_right.then(|| digits.parse::<f64>().ok()).flatten()
+    };
+    radix("0x", 16).or_else(|| radix("0o", 8)).or_else(decimal).map(|magnitude| sign * magnitude)
+}
+
+/// Any value at all, as JSON.
+pub(super) fn json(node: &Node<'_>) -> serde_json::Value {
+    match &node.kind {
+        Kind::Scalar { .. } if node.is_null() => serde_json::Value::Null,
+        Kind::Scalar { text, plain: false } => text.as_ref().into(),
+        Kind::Scalar { text, plain: true } => match (&**text, number(text)) {
+            ("true" | "True" | "TRUE", _) => true.into(),
+            ("false" | "False" | "FALSE", _) => false.into(),
+            (_, Some(number)) => number.into(),
+            (text, None) => text.into(),
+        },
+        Kind::Sequence(items) => items.iter().map(json).collect(),
+        Kind::Mapping(pairs) => {
+            let fields =
+                pairs.iter().map(|(key, value)| (text(key).unwrap_or_default().to_owned(), json(value)));
+            serde_json::Value::Object(fields.collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::parse;
+    use super::*;
+
+    fn read<T>(text: &str, read: impl Fn(&Node<'_>) -> Result<T, NotThat>) -> Result<T, String> {
+        let document = format!("[{text}]");
+        let documents = parse(&document).unwrap();
+        let Kind::Sequence(items) = &documents[0].kind else { panic!("not a list") };
+        read(&items[0]).map_err(|wrong| format!("{}; {}", wrong.message, wrong.hint.unwrap_or_default()))
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_core_schema() {
+        for (text, number) in [
+            ("60", 60),
+            ("010", 10),
+            ("0o10", 8),
+            ("0x1F", 31),
+            ("+5", 5),
+            ("1_000", 1000),
+            ("60.0", 60),
+            ("1e3", 1000),
+            ("4294967295", u32::MAX),
+        ] {
+            assert_eq!(read(text, whole_number), Ok(number), "{text}");
+        }
+        for (text, wrong) in [
+            ("-1", "expected a whole number, found `-1`; a limit cannot be negative"),
+            ("1.5", "expected a whole number, found `1.5`; "),
+            ("'60'", "expected a whole number, found the text `60`; remove the quotes"),
+            ("ten", "expected a whole number, found `ten`; "),
+            ("infinity", "expected a whole number, found `infinity`; "),
+            ("[1]", "expected a whole number, found a list; "),
+            (
+                "4294967296",
+                "`4294967296` is more than a limit can be; the most is 4294967295; write `unlimited: true` to let \
+                 everything pass",
+            ),
+        ] {
+            assert_eq!(read(text, whole_number), Err(wrong.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_may_be_said_as_in_yaml_1_1() {
+        for (text, truth) in
+            [("true", true), ("yes", true), ("On", true), ("off", false), ("no", false), ("~", false)]
+        {
+            assert_eq!(read(text, boolean), Ok(truth), "{text}");
+        }
+        assert_eq!(
+            read("'yes'", boolean),
+            Err("expected true or false, found the text `yes`; remove the quotes".to_owned())
+        );
+        assert!(read("maybe", boolean).is_err());
+    }
+
+    #[test]
+    fn text_is_whatever_was_written() {
+        for (written, text_of) in [("42", "42"), ("true", "true"), ("0x10", "0x10"), ("'~'", "~"), ("~", "")]
+        {
+            assert_eq!(read(written, |node| text(node).map(str::to_owned)), Ok(text_of.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! One file's text, and places in it.
+
+use std::sync::Arc;
+
+use super::diagnostic::{Diagnostic, Excerpt, Severity};
+use crate::policy::Place;
+
+/// A stretch of one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// Counted from 1, in characters.
+    pub(super) column: usize,
+    /// In characters; at least 1 when shown.
+    pub(super) length: usize,
+}
+
+impl Span {
+    /// Where a file begins, for what is missing from it.
+    pub(super) const START: Self = Self { line: 1, column: 1, length: 1 };
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) file: Arc<str>,
+    pub(super) text: String,
+    /// Byte offset at which each line starts.
+    lines: Vec<usize>,
+}
+
+impl Source {
+    pub(super) fn new(file: &str, text: String) -> Self {
+        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Self { file: file.into(), text, lines }
+    }
+
+    pub(super) fn place(&self, span: Span) -> Place {
+        Place { file: Arc::clone(&self.file), line: span.line, column: span.column }
+    }
+
+    fn line(&self, number: usize) -> &str {
+        let Some(&start) = self.lines.get(number.saturating_sub(1)) else { return "" };
+        let end = self.lines.get(number).map_or(self.text.len(), |next| next - 1);
+        self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
+    }
+
+    pub(super) fn diagnose(
+        &self,
+        severity: Severity,
+        span: Span,
+        message: String,
+        hint: Option<String>,
+    ) -> Diagnostic {
+        let excerpt = Excerpt {
+            place: self.place(span),
+            line: self.line(span.line).to_owned(),
+            length: span.length.max(1),
+        };
+        Diagnostic { severity, message, hint, excerpt: Some(excerpt) }
+    }
+}
