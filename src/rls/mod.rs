@@ -1,0 +1,11 @@
+//! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
+
+mod authority;
+mod proto;
+mod reflection;
+mod service;
+mod wire;
+
+pub use authority::MendedStream;
+pub use reflection::descriptor_set;
+pub use service::{NAME, RateLimitService};

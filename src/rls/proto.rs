@@ -1,0 +1,96 @@
+//! The messages of `ratelimit.v3` as Envoy 1.40 sends and reads them.
+//!
+//! Our own, because they differ from generated ones in two ways. Where the `.proto` says `string` a request has
+//! `bytes` here, which is the same on the wire: Envoy puts raw header bytes and percent-decoded query values into
+//! these fields unchecked, a strict decoder refuses them, and a refused call lets the request pass. And they know
+//! `unit_multiplier` and `is_negative_hits`.
+
+use bytes::Bytes;
+use prost::Message;
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RateLimitRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) domain: Bytes,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) descriptors: Vec<RateLimitDescriptor>,
+    #[prost(uint32, tag = "3")]
+    pub(super) hits_addend: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RateLimitDescriptor {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) entries: Vec<Entry>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) limit: Option<RateLimitOverride>,
+    /// `google.protobuf.UInt64Value`
+    #[prost(message, optional, tag = "3")]
+    pub(super) hits_addend: Option<u64>,
+    #[prost(bool, tag = "4")]
+    pub(super) is_negative_hits: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Entry {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) value: Bytes,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct RateLimitOverride {
+    #[prost(uint32, tag = "1")]
+    pub(super) requests_per_unit: u32,
+    /// `envoy.type.v3.RateLimitUnit`
+    #[prost(int32, tag = "2")]
+    pub(super) unit: i32,
+    /// `google.protobuf.UInt32Value`
+    #[prost(message, optional, tag = "3")]
+    pub(super) unit_multiplier: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RateLimitResponse {
+    #[prost(enumeration = "Code", tag = "1")]
+    pub(super) overall_code: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) statuses: Vec<DescriptorStatus>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) dynamic_metadata: Option<prost_types::Struct>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Code {
+    Unknown = 0,
+    Ok = 1,
+    OverLimit = 2,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DescriptorStatus {
+    #[prost(enumeration = "Code", tag = "1")]
+    pub(super) code: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) current_limit: Option<RateLimit>,
+    #[prost(uint32, tag = "3")]
+    pub(super) limit_remaining: u32,
+    #[prost(message, optional, tag = "4")]
+    pub(super) duration_until_reset: Option<prost_types::Duration>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RateLimit {
+    #[prost(uint32, tag = "1")]
+    pub(super) requests_per_unit: u32,
+    /// The same numbers as `envoy.type.v3.RateLimitUnit`.
+    #[prost(int32, tag = "2")]
+    pub(super) unit: i32,
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
+    /// `google.protobuf.UInt32Value`
+    #[prost(message, optional, tag = "4")]
+    pub(super) unit_multiplier: Option<u32>,
+}
