@@ -1,0 +1,7 @@
+//! The operator's HTTP.
+
+mod health;
+mod http;
+
+pub use health::Health;
+pub use http::router;

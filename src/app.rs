@@ -1,0 +1,191 @@
+//! Builds the parts, runs the servers, drains.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+
+use crate::admin::{self, Health};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::Engine;
+use crate::policy::Policy;
+use crate::rls::{self, MendedStream, RateLimitService};
+use crate::store::MemoryStore;
+use crate::telemetry::{AuthorityMended, Drained, Draining, Listening, Metrics, Ready};
+
+/// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
+const DRAIN: Duration = Duration::from_secs(9);
+/// How often counters that decide nothing any more are freed.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Why the server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The port is taken, or may not be opened.
+    #[error("cannot listen for {what} on `{address}`: {}", reason(source))]
+    Bind {
+        /// What was to be served there.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A server ended by itself.
+    #[error("the {what} server failed")]
+    Failed {
+        /// Which one.
+        what: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Open ports, ready to be served.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For Envoy.
+    pub grpc: TcpListener,
+    /// For operators.
+    pub http: TcpListener,
+}
+
+impl Listeners {
+    /// Opens both ports, or neither.
+    pub async fn bind(grpc: SocketAddr, http: SocketAddr) -> Result<Self, ServeError> {
+        async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+            TcpListener::bind(address).await.map_err(|source| ServeError::Bind { what, address, source })
+        }
+        let listeners = Self { grpc: listen("gRPC", grpc).await?, http: listen("HTTP", http).await? };
+        for (what, listener) in [("gRPC", &listeners.grpc), ("HTTP", &listeners.http)] {
+            if let Ok(address) = listener.local_addr() {
+                Listening { what, address }.emit();
+            }
+        }
+        Ok(listeners)
+    }
+}
+
+/// Enforces `policy` until `shutdown` resolves, then drains: not ready, GOAWAY, calls in flight finish.
+pub async fn serve(
+    policy: Policy,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let engine = Arc::new(Engine::new(policy, MemoryStore::default(), SystemClock));
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let (stop, stopping) = watch::channel(());
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+
+    let incoming = incoming(listeners.grpc, Arc::clone(&metrics));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_file_descriptor_set(rls::descriptor_set())
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let router = Server::builder()
+        .add_service(health_service)
+        .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
+        .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?)
+        .add_service(RateLimitService::new(Arc::clone(&engine)));
+    let mut grpc = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
+
+    let admin = admin::router(Arc::clone(&health), metrics, Arc::clone(&engine));
+    let mut http = Guarded(tokio::spawn(axum::serve(listeners.http, admin).into_future()));
+    let _sweeper = Guarded(tokio::spawn(sweep(engine)));
+
+    reporter.set_service_status(rls::NAME, ServingStatus::Serving).await;
+    health.set_ready(true);
+    Ready.emit();
+
+    tokio::select! {
+        () = shutdown => {}
+        ended = &mut grpc => return Err(failed("gRPC", cause(ended))),
+        ended = &mut http.0 => return Err(failed("HTTP", cause(ended))),
+    }
+    health.set_ready(false);
+    for service in ["", rls::NAME] {
+        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    }
+    Draining.emit();
+    drop(stop);
+    let complete = tokio::time::timeout(DRAIN, &mut grpc).await.is_ok();
+    grpc.abort();
+    Drained { complete }.emit();
+    Ok(())
+}
+
+/// Accepted connections, with their `:authority` mended before HTTP/2 sees it.
+fn incoming(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+) -> impl Stream<Item = io::Result<MendedStream<TcpStream>>> {
+    // Answers are smaller than a packet: without `nodelay` each would wait for the acknowledgement of the last.
+    TcpIncoming::from(listener).with_nodelay(Some(true)).map(move |accepted| {
+        let metrics = Arc::clone(&metrics);
+        accepted.map(|stream| {
+            MendedStream::new(stream, move |original: &str| AuthorityMended { original }.emit(&metrics))
+        })
+    })
+}
+
+async fn stopped(mut stopping: watch::Receiver<()>) {
+    // Resolves when the sender is dropped; nothing is ever sent.
+    while stopping.changed().await.is_ok() {}
+}
+
+async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        let engine = Arc::clone(&engine);
+        // On a thread that serves nobody: the more counters there are, the longer this takes.
+        if tokio::task::spawn_blocking(move || engine.store.sweep(engine.clock.now())).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A task that ends with whoever started it.
+#[derive(Debug)]
+struct Guarded<T>(JoinHandle<T>);
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn failed(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ServeError {
+    ServeError::Failed { what, source: source.into() }
+}
+
+/// Why a task that should run for ever did not.
+fn cause<E: std::error::Error + Send + Sync + 'static>(
+    ended: Result<Result<(), E>, JoinError>,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    match ended {
+        Ok(Ok(())) => "it ended by itself".into(),
+        Ok(Err(error)) => error.into(),
+        Err(error) => error.into(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Every event, with its log line and its metric. One event is one struct, named nowhere else.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::lossy;
+
+/// Counts of what happened since the start, as Prometheus reads them.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    authorities_mended: AtomicU64,
+}
+
+impl Metrics {
+    /// The text of `/metrics`, with the numbers of things that are counted elsewhere.
+    pub fn render(&self, counters: usize, rules: usize) -> String {
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+        };
+        metric(
+            "spillway_authority_mended_connections_total",
+            "counter",
+            "Connections whose calls had an invalid :authority, which was mended.",
+            self.authorities_mended.load(Ordering::Relaxed),
+        );
+        metric("spillway_counters", "gauge", "Counters in memory.", counters as u64);
+        metric("spillway_rules", "gauge", "Rules in force.", rules as u64);
+        text
+    }
+}
+
+/// A client names itself by an `:authority` that is none, as Envoy does in front of a cluster with an Istio name.
+#[derive(Debug)]
+pub struct AuthorityMended<'a> {
+    /// What it sent.
+    pub original: &'a str,
+}
+
+impl AuthorityMended<'_> {
+    /// Logs and counts it, once for each connection.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.authorities_mended.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            authority = %lossy(self.original.as_bytes()),
+            "calls on this connection carry an invalid `:authority`; answering them all the same. Set \
+             `envoy_grpc.authority` in Envoy's configuration to a host name to be rid of this line",
+        );
+    }
+}
+
+/// The configuration was read and is in force.
+#[derive(Debug)]
+pub struct ConfigLoaded {
+    /// From how many files.
+    pub files: usize,
+    /// How many rules they hold.
+    pub rules: usize,
+}
+
+impl ConfigLoaded {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!(files = self.files, rules = self.rules, "configuration loaded");
+    }
+}
+
+/// A port is open.
+#[derive(Debug)]
+pub struct Listening {
+    /// What is served there.
+    pub what: &'static str,
+    /// Where.
+    pub address: std::net::SocketAddr,
+}
+
+impl Listening {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!(address = %self.address, "listening for {}", self.what);
+    }
+}
+
+/// Every part is up.
+#[derive(Debug)]
+pub struct Ready;
+
+impl Ready {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!("ready");
+    }
+}
+
+/// A signal asked for the end.
+#[derive(Debug)]
+pub struct Draining;
+
+impl Draining {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!(
+            "draining: calls in flight finish, new ones are not taken; a second signal ends at once"
+        );
+    }
+}
+
+/// The end.
+#[derive(Debug)]
+pub struct Drained {
+    /// Whether calls in flight were all answered.
+    pub complete: bool,
+}
+
+impl Drained {
+    /// Logs it.
+    pub fn emit(&self) {
+        if self.complete {
+            tracing::info!("drained");
+        } else {
+            tracing::warn!("some calls did not finish in time and were cut off");
+        }
+    }
+}
