@@ -1,0 +1,99 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// An Envoy rate limit service that answers exactly as an API's documentation says
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Answer Envoy
+    Serve(Serve),
+    /// Report every mistake in policy files, with its line and column
+    Check(Check),
+    /// Tell which rule a request reaches, what it counts and what is answered
+    Explain(Explain),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Policy file, or directory of *.yaml files [default: ./config]
+    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Where Envoy calls: RLS, grpc.health.v1 and reflection [default: 0.0.0.0:8081]
+    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_GRPC_ADDR")]
+    pub(super) grpc_addr: Option<SocketAddr>,
+    /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR")]
+    pub(super) http_addr: Option<SocketAddr>,
+    /// How log lines are written [default: text]
+    #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
+    pub(super) log_format: Option<LogFormat>,
+    /// Which log lines are written: error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL", env = "SPILLWAY_LOG_LEVEL")]
+    pub(super) log_level: Option<tracing::Level>,
+    #[command(flatten)]
+    pub(super) merging: Merging,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Merging {
+    /// Let several files describe the same domain
+    #[arg(long, env = "SPILLWAY_MERGE_DOMAINS")]
+    pub(super) merge_domains: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Policy files, or directories of *.yaml files
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) merging: Merging,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// Policy file, or directory of *.yaml files
+    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG", default_value = "config")]
+    pub(super) config: PathBuf,
+    /// The domain that Envoy's filter is configured with
+    #[arg(long, value_name = "NAME")]
+    pub(super) domain: String,
+    /// Descriptors as Envoy would send them: `key=value,key=value`; write `\,` for a comma in a value
+    #[arg(required = true, value_name = "DESCRIPTOR")]
+    pub(super) descriptors: Vec<String>,
+    /// What the request costs; 0 looks without counting
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) hits: u64,
+    /// The time to decide at, as in 2026-01-31T09:30:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<jiff::Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) merging: Merging,
+}

@@ -1,0 +1,51 @@
+//! Words on the command line.
+
+mod args;
+mod check;
+mod explain;
+mod peer;
+mod serve;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command};
+
+/// The input is wrong.
+const WRONG_INPUT: u8 = 1;
+/// The program failed.
+const FAILED: u8 = 70;
+
+/// Runs the program; its exit code is 0 when all is well, 1 when the input is wrong, 2 when the command line is wrong
+/// and 70 when the program failed.
+pub fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "spillway", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Writes what was asked for. Nobody is left to tell when the reader has gone away.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes what went wrong.
+fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn colour(stream: &impl IsTerminal) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+    let wanted = std::env::var("NO_COLOR").map_or(true, |no| no.is_empty());
+    wanted && stream.is_terminal()
+}

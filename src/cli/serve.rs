@@ -1,0 +1,104 @@
+//! `spillway serve`
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::args::{LogFormat, Serve};
+use super::check::report;
+use super::{FAILED, WRONG_INPUT, colour, complain, peer};
+use crate::app::{self, Listeners, ServeError};
+use crate::config;
+use crate::telemetry::ConfigLoaded;
+
+pub(super) fn run(args: Serve) -> ExitCode {
+    start_logging(&args);
+    let path = args.config.unwrap_or_else(peer::config);
+    let loaded = match config::load(&[path], peer::options(args.merging)) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => {
+            complain(&report(&diagnostics));
+            return ExitCode::from(WRONG_INPUT);
+        }
+    };
+    complain(&config::render(&loaded.warnings, colour(&io::stderr())));
+    ConfigLoaded { files: loaded.files, rules: loaded.policy.rules() }.emit();
+
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), FAILED),
+    };
+    let grpc = args.grpc_addr.unwrap_or_else(peer::grpc_addr);
+    let http = args.http_addr.unwrap_or_else(peer::http_addr);
+    let ended = runtime.block_on(async {
+        let asked = signals()?;
+        let listeners = Listeners::bind(grpc, http).await?;
+        let shutdown = reached(asked.clone(), 1);
+        tokio::select! {
+            ended = app::serve(loaded.policy, listeners, shutdown) => ended.map(|()| true),
+            () = reached(asked, 2) => Ok(false),
+        }
+    });
+    // What is still running is not waited for: it was drained, or is to end at once.
+    runtime.shutdown_background();
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => fail("ended by a second signal, before calls in flight were answered", FAILED),
+        Err(error @ ServeError::Bind { .. }) => fail(&error.to_string(), WRONG_INPUT),
+        Err(error) => fail(&chain(&error), FAILED),
+    }
+}
+
+/// How often the end was asked for, by SIGTERM or SIGINT; both are caught from here on.
+fn signals() -> Result<watch::Receiver<u32>, ServeError> {
+    let caught =
+        |kind| signal(kind).map_err(|source| ServeError::Failed { what: "signal", source: source.into() });
+    let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+    let (asking, asked) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            asking.send_modify(|times| *times += 1);
+        }
+    });
+    Ok(asked)
+}
+
+async fn reached(mut asked: watch::Receiver<u32>, enough: u32) {
+    // An error means that nobody is left to ask.
+    let _ = asked.wait_for(|&times| times >= enough).await;
+}
+
+fn start_logging(args: &Serve) {
+    let level = args.log_level.or_else(peer::log_level).unwrap_or(tracing::Level::INFO);
+    // The libraries below are only interesting when they complain.
+    let filter = EnvFilter::new(format!("warn,spillway={level}"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(io::stderr);
+    let json = match args.log_format {
+        Some(format) => matches!(format, LogFormat::Json),
+        None => peer::logs_json(),
+    };
+    if json {
+        logs.json().init();
+    } else {
+        logs.with_ansi(colour(&io::stderr()) && io::stderr().is_terminal()).init();
+    }
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    complain(&format!("error: {message}\n"));
+    ExitCode::from(code)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
