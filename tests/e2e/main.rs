@@ -1,0 +1,1 @@
+//! Real Envoy in front, real upstream behind.

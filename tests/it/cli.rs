@@ -1,0 +1,186 @@
+//! The program as a person runs it: what it prints, and its exit code.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use crate::support::{command, directory};
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn five_mistakes_in_a_directory_are_five_places() {
+    let config = directory(&[
+        (
+            "a.yaml",
+            "domain: a\ndescriptors:\n  - key: user\n    rate_limit:\n      unit: fortnight\n      requests_per_unit: 5\n  \
+             - kee: user\n    rate_limit: {unit: minute, requests_per_unit: -5}\n",
+        ),
+        ("b.yaml", "domain: b\ndescriptors:\n  - key: x\n  - key: x\n"),
+        ("c.yaml", "domain: c\ndescriptors: [\n"),
+        ("notes.txt", "not read"),
+    ]);
+    let (code, stdout, stderr) = run(&["check", config.path().to_str().unwrap()]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    let root = config.path().display().to_string();
+    let places: Vec<_> = stderr
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--> "))
+        .map(|place| place.replace(&format!("{root}/"), ""))
+        .collect();
+    assert_eq!(places, ["a.yaml:5:13", "a.yaml:7:5", "a.yaml:8:51", "b.yaml:4:5", "c.yaml:3:1"], "{stderr}");
+}
+
+#[test]
+fn a_mistake_is_shown_with_its_line_and_what_to_do() {
+    let config = directory(&[(
+        "a.yaml",
+        "domain: a\ndescriptors:\n  - key: user\n    rate_limt: {unit: minute, requests_per_unit: 5}\n",
+    )]);
+    let file = config.path().join("a.yaml");
+    let (code, _, stderr) = run(&["check", file.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    let expected = format!(
+        "error: unknown word `rate_limt` in a descriptor
+ --> {}:4:5
+  |
+4 |     rate_limt: {{unit: minute, requests_per_unit: 5}}
+  |     ^^^^^^^^^
+  |
+  = help: did you mean `rate_limit`?
+
+1 error
+",
+        file.display()
+    );
+    assert_eq!(stderr, expected);
+}
+
+#[test]
+fn a_sound_directory_is_counted() {
+    let config = directory(&[
+        ("a.yaml", "domain: a\ndescriptors: [{key: x, rate_limit: {unit: day, requests_per_unit: 1}}]"),
+        ("b.yaml", "domain: b\ndescriptors: [{key: x}]"),
+    ]);
+    let (code, stdout, stderr) = run(&["check", config.path().to_str().unwrap()]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "ok: 1 rule in 2 files\n", ""));
+}
+
+#[test]
+fn explain_tells_the_rule_the_counter_the_numbers_and_the_answer() {
+    let config = directory(&[(
+        "d.yaml",
+        "domain: d\ndescriptors:\n  - key: user\n    descriptors:\n      - {key: path, value: '/a*', rate_limit: {unit: \
+         minute, requests_per_unit: 5}}\n",
+    )]);
+    let file = config.path().join("d.yaml");
+    let file = file.to_str().unwrap();
+    let at = ["--at", "2026-01-01T00:00:18Z"];
+    let (code, stdout, stderr) = run(&[
+        &["explain", "--config", file, "--domain", "d", "user=u,path=/abc", "user=u,paht=/x"],
+        &at[..],
+    ]
+    .concat());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let expected = format!(
+        "domain d, at 2026-01-01T00:00:18Z
+
+user=u, path=/abc
+  rule     user > path=/a* ({file}:5:9)
+  counter  user=u, path=/abc
+  limit    5 per minute
+  numbers  used 1 of 5, 4 left, resets in 42s
+  answer   OK
+
+user=u, paht=/x
+  rule     none: `paht=/x` matches nothing below `user` ({file}:3:5) (did you mean `path=/a*`?)
+  answer   OK
+
+overall  OK
+"
+    );
+    assert_eq!(stdout, expected);
+
+    let (_, stdout, _) = run(&[
+        &["explain", "--config", file, "--domain", "d", "--json", "--hits", "6", "user=u,path=/a"],
+        &at[..],
+    ]
+    .concat());
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["overall"], "OVER_LIMIT");
+    assert_eq!(json["descriptors"][0]["numbers"]["used"], 6);
+    assert_eq!(json["descriptors"][0]["numbers"]["retry_after_ms"], serde_json::Value::Null);
+
+    let (_, stdout, _) = run(&["explain", "--config", file, "--domain", "dd", "user=u"]);
+    assert!(stdout.contains("none: no domain `dd` is configured (did you mean `d`?)"), "{stdout}");
+}
+
+#[test]
+fn serve_refuses_a_wrong_configuration_with_every_mistake() {
+    let config = directory(&[("a.yaml", "domain: a\ndescriptors: [{key: x, oops: 1}, {kee: y}]")]);
+    let (code, _, stderr) = run(&["serve", "--config", config.path().to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("`oops`") && stderr.contains("`kee`") && stderr.ends_with("2 errors\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let config = directory(&[("a.yaml", "domain: a")]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, _, stderr) = run(&[
+        "serve",
+        "--log-level",
+        "error",
+        "--config",
+        config.path().to_str().unwrap(),
+        "--grpc-addr",
+        &address,
+    ]);
+    assert_eq!(
+        (code, stderr),
+        (1, format!("error: cannot listen for gRPC on `{address}`: the address is in use\n"))
+    );
+}
+
+#[test]
+fn the_command_line_is_helped_along() {
+    let (code, _, stderr) = run(&["serve", "--grpc-adr", "x"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--grpc-addr"), "{stderr}");
+    let (code, _, stderr) = run(&["chekc"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("check"), "{stderr}");
+    let (code, _, stderr) = run(&["check", "no-such-directory"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        stderr,
+        "error: cannot read `no-such-directory`: there is no such file or directory\n\n1 error\n"
+    );
+    let (code, stdout, _) = run(&["--version"]);
+    assert_eq!((code, stdout), (0, format!("spillway {}\n", env!("CARGO_PKG_VERSION"))));
+    let (code, stdout, _) = run(&["completions", "bash"]);
+    assert!(code == 0 && stdout.contains("spillway"), "{stdout}");
+}
+
+#[test]
+fn a_deployment_of_envoyproxy_ratelimit_starts_unchanged() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("ratelimit/config");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("a.yaml"), "domain: a\ndescriptors: [{oops: 1}]").unwrap();
+    let output = command(&["serve"])
+        .env("RUNTIME_ROOT", root.path())
+        .env("RUNTIME_SUBDIRECTORY", "ratelimit")
+        .env("LOG_LEVEL", "warn")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("ratelimit/config/a.yaml:2:16"), "{stderr}");
+}

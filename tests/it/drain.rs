@@ -1,0 +1,119 @@
+//! The end: asked for once it is gentle, asked for twice it is at once.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use h2::client;
+use http::{Request, StatusCode};
+use prost::Message;
+use prost::bytes::Bytes;
+
+use crate::rls::{descriptor, request};
+use crate::support::Spillway;
+
+const POLICY: &str = "domain: d\ndescriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 9}}]";
+
+/// A gRPC frame around a request for one descriptor.
+fn frame() -> Bytes {
+    let message = request(vec![descriptor(&[("key", "k")])]).encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap();
+    Bytes::from([&[0][..], &length.to_be_bytes(), &message].concat())
+}
+
+fn call(spillway: &Spillway) -> Request<()> {
+    Request::post(format!(
+        "http://{}/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
+        spillway.grpc
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .body(())
+    .unwrap()
+}
+
+fn get(spillway: &Spillway, path: &str) -> String {
+    let mut stream = TcpStream::connect(spillway.http).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_call_in_flight_is_answered_while_nothing_new_is_taken() {
+    let mut spillway = Spillway::serving(POLICY);
+    assert!(get(&spillway, "/ready").starts_with("HTTP/1.1 200"));
+    assert!(get(&spillway, "/healthcheck").ends_with("OK"));
+
+    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
+    let (mut sender, connection) = client::handshake(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let (answer, mut body) = sender.send_request(call(&spillway), false).unwrap();
+    body.send_data(frame().slice(..3), false).unwrap();
+    // Another call, answered, proves that the first one has arrived.
+    let (other, mut other_body) = sender.send_request(call(&spillway), false).unwrap();
+    other_body.send_data(frame(), true).unwrap();
+    assert_eq!(other.await.unwrap().status(), StatusCode::OK);
+
+    spillway.signal("TERM");
+    spillway.log_line("draining");
+    assert!(get(&spillway, "/ready").starts_with("HTTP/1.1 503"));
+    assert!(get(&spillway, "/healthcheck").starts_with("HTTP/1.1 500"));
+    let refused =
+        sender.ready().await.and_then(|mut sender| sender.send_request(call(&spillway), true).map(|_| ()));
+
+    body.send_data(frame().slice(3..), true).unwrap();
+    let mut answer = answer.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut bytes = 0;
+    while let Some(data) = answer.body_mut().data().await {
+        bytes += data.unwrap().len();
+    }
+    assert!(bytes > 5, "an answer with a status in it");
+    let trailers = answer.body_mut().trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "0");
+
+    let ended = connection.await.unwrap();
+    assert!(refused.is_err() || ended.is_ok(), "the server said goodbye");
+    assert_eq!(spillway.wait().code(), Some(0));
+    assert!(spillway.seen.iter().any(|line| line.contains("drained")), "{:?}", spillway.seen);
+}
+
+#[tokio::test]
+async fn a_call_that_never_ends_does_not_hold_the_end_up_for_ever() {
+    let mut spillway = Spillway::serving(POLICY);
+    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
+    let (mut sender, connection) = client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let (_answer, mut body) = sender.send_request(call(&spillway), false).unwrap();
+    body.send_data(frame().slice(..3), false).unwrap();
+    let (other, mut other_body) = sender.send_request(call(&spillway), false).unwrap();
+    other_body.send_data(frame(), true).unwrap();
+    other.await.unwrap();
+
+    let asked = tokio::time::Instant::now();
+    spillway.signal("TERM");
+    assert_eq!(spillway.wait().code(), Some(0));
+    assert!(asked.elapsed().as_secs_f64() < 10.0, "took {:?}", asked.elapsed());
+    assert!(spillway.seen.iter().any(|line| line.contains("cut off")), "{:?}", spillway.seen);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let mut spillway = Spillway::serving(POLICY);
+    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
+    let (mut sender, connection) = client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let (_answer, mut body) = sender.send_request(call(&spillway), false).unwrap();
+    body.send_data(frame().slice(..3), false).unwrap();
+    let (other, mut other_body) = sender.send_request(call(&spillway), false).unwrap();
+    other_body.send_data(frame(), true).unwrap();
+    other.await.unwrap();
+
+    spillway.signal("TERM");
+    spillway.log_line("draining");
+    let asked = tokio::time::Instant::now();
+    spillway.signal("INT");
+    assert_eq!(spillway.wait().code(), Some(70));
+    assert!(asked.elapsed().as_secs_f64() < 2.0, "took {:?}", asked.elapsed());
+}

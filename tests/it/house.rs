@@ -1,0 +1,142 @@
+//! The import rule: a room imports only rooms listed above it, and some crates have one host only.
+
+use std::fs;
+use std::path::Path;
+
+const ROOMS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("clock", &["model"]),
+    ("telemetry", &["model"]),
+    ("algorithm", &["model"]),
+    ("policy", &["model", "algorithm"]),
+    ("store", &["model", "algorithm"]),
+    ("engine", &["model", "clock", "telemetry", "policy", "store"]),
+    ("rls", &["model", "clock", "telemetry", "store", "engine"]),
+    ("config", &["model", "algorithm", "policy"]),
+    ("admin", &["model", "clock", "telemetry", "policy", "store", "engine"]),
+    (
+        "app",
+        &["model", "clock", "telemetry", "algorithm", "policy", "store", "engine", "rls", "config", "admin"],
+    ),
+    (
+        "cli",
+        &[
+            "model",
+            "clock",
+            "telemetry",
+            "algorithm",
+            "policy",
+            "store",
+            "engine",
+            "rls",
+            "config",
+            "admin",
+            "app",
+        ],
+    ),
+];
+
+/// Outside crates that only some rooms may name.
+const GUESTS: &[(&str, &[&str])] = &[
+    ("tonic", &["rls", "app"]),
+    ("prost", &["rls"]),
+    ("saphyr_parser", &["config"]),
+    ("annotate_snippets", &["config"]),
+    ("dashmap", &["store/memory"]),
+    ("axum", &["admin", "app"]),
+    ("clap", &["cli"]),
+    ("tracing", &["telemetry", "cli"]),
+];
+
+/// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.
+fn check(place: &str, text: &str, broken: &mut Vec<String>) {
+    let room = place.split('/').next().unwrap();
+    let Some((_, doors)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        return broken.push(format!("src/{place}: `{room}` is not a room; add it to ROOMS"));
+    };
+    // A room of tests may import what it likes.
+    if place.ends_with("/tests") {
+        return;
+    }
+    let code = text.split("mod tests {").next().unwrap();
+    for (n, line) in code.lines().enumerate() {
+        let line = line.split("//").next().unwrap();
+        let mut flag = |what: String| broken.push(format!("src/{place}:{}: {what}", n + 1));
+        if line.contains("super::super") || (place == room && line.contains("super::")) {
+            flag("`super::` leaves the room; write `crate::`".into());
+        }
+        for rest in line.split("crate::").skip(1) {
+            let import = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            if import.is_empty() {
+                flag("write one `use crate::room::…` line for each room".into());
+            } else if import != room && !doors.contains(&import) {
+                flag(format!("`{room}` may not import `{import}`"));
+            }
+        }
+        for (guest, hosts) in GUESTS {
+            let named = line
+                .match_indices(&format!("{guest}::"))
+                .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+            let hosted = hosts.iter().any(|host| place == *host || place.starts_with(&format!("{host}/")));
+            if named && !hosted {
+                flag(format!("only {hosts:?} may name `{guest}`"));
+            }
+        }
+    }
+}
+
+fn visit(directory: &Path, below: &str, broken: &mut Vec<String>) -> usize {
+    let mut visited = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            visited += visit(&entry.path(), &format!("{below}{name}/"), broken);
+        } else if let Some(stem) = name.strip_suffix(".rs")
+            && !matches!(format!("{below}{stem}").as_str(), "lib" | "main")
+        {
+            check(&format!("{below}{stem}"), &fs::read_to_string(entry.path()).unwrap(), broken);
+            visited += 1;
+        }
+    }
+    visited
+}
+
+#[test]
+fn every_room_keeps_to_its_doors() {
+    let mut broken = Vec::new();
+    let visited = visit(Path::new("src"), "", &mut broken);
+    assert!(visited > 30, "only {visited} files found");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_room_is_listed_after_every_room_it_imports() {
+    for (at, (room, doors)) in ROOMS.iter().enumerate() {
+        for door in *doors {
+            assert!(
+                ROOMS[..at].iter().any(|(above, _)| above == door),
+                "`{room}` imports `{door}` from below"
+            );
+        }
+    }
+}
+
+#[test]
+fn planted_violations_are_all_reported() {
+    for (place, line, complaint) in [
+        ("model/time", "use crate::store::Store;", "`model` may not import `store`"),
+        ("policy/rule", "let x = crate::engine::decide();", "`policy` may not import `engine`"),
+        ("engine/mod", "use crate::rls::NAME;", "`engine` may not import `rls`"),
+        ("clock", "use super::store::Store;", "`super::` leaves the room; write `crate::`"),
+        ("store/memory", "use super::super::engine;", "`super::` leaves the room; write `crate::`"),
+        ("config/load", "use crate::{model, engine};", "write one `use crate::room::…` line for each room"),
+        ("engine/mod", "use dashmap::DashMap;", "only [\"store/memory\"] may name `dashmap`"),
+        ("attic/mod", "", "`attic` is not a room; add it to ROOMS"),
+    ] {
+        let mut broken = Vec::new();
+        check(place, line, &mut broken);
+        assert_eq!(broken.len(), 1, "{place}: {line}: {broken:?}");
+        assert!(broken[0].ends_with(complaint), "{}", broken[0]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Everything that needs no other server: the program as a person runs it, and the service over a real socket.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cli;
+mod drain;
+mod house;
+mod rls;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,328 @@
+//! The service over a real socket, asked with Envoy's own generated messages.
+
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
+    Entry, RateLimitOverride,
+};
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use envoy_types::pb::google::protobuf::UInt64Value;
+use prost::Message;
+use prost::bytes::{Buf, BufMut, Bytes};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Code as GrpcCode, Request, Status};
+
+use crate::support::Spillway;
+
+/// Windows of a year: no test run straddles their end but one in a hundred thousand years.
+const POLICY: &str = "
+domain: d
+descriptors:
+  - {key: key, rate_limit: {name: per-key, unit: year, requests_per_unit: 2}}
+  - {key: free, rate_limit: {unlimited: true}}
+  - {key: tagged, metadata: {backend: {pool: a, n: 1}}, rate_limit: {unit: year, requests_per_unit: 1}}
+  - {key: tagged2, metadata: {backend: {pool: b, zone: z}}, rate_limit: {unit: year, requests_per_unit: 9}}
+";
+
+pub(crate) async fn channel(spillway: &Spillway) -> Channel {
+    Channel::from_shared(format!("http://{}", spillway.grpc)).unwrap().connect().await.unwrap()
+}
+
+pub(crate) fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
+    let entries =
+        entries.iter().map(|(key, value)| Entry { key: (*key).into(), value: (*value).into() }).collect();
+    RateLimitDescriptor { entries, ..Default::default() }
+}
+
+pub(crate) fn request(descriptors: Vec<RateLimitDescriptor>) -> RateLimitRequest {
+    RateLimitRequest { domain: "d".into(), descriptors, hits_addend: 0 }
+}
+
+async fn ask(channel: &Channel, request: RateLimitRequest) -> Result<RateLimitResponse, Status> {
+    let answer = RateLimitServiceClient::new(channel.clone()).should_rate_limit(request).await?;
+    Ok(answer.into_inner())
+}
+
+/// Requests and answers as bytes, for what no generated message would write.
+#[derive(Clone, Default)]
+pub(crate) struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+pub(crate) async fn ask_raw(
+    channel: &Channel,
+    path: &'static str,
+    message: Bytes,
+) -> Result<RateLimitResponse, Status> {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    let path = http::uri::PathAndQuery::from_static(path);
+    let answer = grpc.unary(Request::new(message), path, Raw).await?;
+    Ok(RateLimitResponse::decode(answer.into_inner()).unwrap())
+}
+
+const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
+/// `OK 1/2`, `OVER 0/2` …
+fn told(status: &DescriptorStatus) -> String {
+    let code = match status.code() {
+        Code::Ok => "OK",
+        Code::OverLimit => "OVER",
+        Code::Unknown => "UNKNOWN",
+    };
+    match &status.current_limit {
+        Some(limit) => {
+            format!("{code} {}/{} {}", status.limit_remaining, limit.requests_per_unit, limit.name)
+        }
+        None => format!("{code} {}", status.limit_remaining),
+    }
+}
+
+fn all_told(answer: &RateLimitResponse) -> Vec<String> {
+    answer.statuses.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn every_descriptor_gets_one_filled_status_in_order() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let descriptors = || {
+        vec![
+            descriptor(&[("free", "x")]),
+            descriptor(&[("key", "k")]),
+            descriptor(&[]),
+            descriptor(&[("nobody", "knows")]),
+        ]
+    };
+    let first = ask(&channel, request(descriptors())).await.unwrap();
+    assert_eq!(first.overall_code(), Code::Ok);
+    assert_eq!(all_told(&first), ["OK 4294967295", "OK 1/2 per-key", "OK 0", "OK 0"]);
+    let limited = &first.statuses[1];
+    assert_eq!(limited.current_limit.as_ref().unwrap().unit, 6, "YEAR");
+    assert!((1..=31_536_000).contains(&limited.duration_until_reset.as_ref().unwrap().seconds));
+
+    ask(&channel, request(descriptors())).await.unwrap();
+    let third = ask(&channel, request(descriptors())).await.unwrap();
+    assert_eq!(third.overall_code(), Code::OverLimit);
+    assert_eq!(all_told(&third), ["OK 4294967295", "OVER 0/2 per-key", "OK 0", "OK 0"]);
+    assert!(third.raw_body.is_empty() && third.response_headers_to_add.is_empty());
+}
+
+#[tokio::test]
+async fn an_unconfigured_domain_is_ok_without_a_limit() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let strange = RateLimitRequest { domain: "other".into(), ..request(vec![descriptor(&[("key", "k")])]) };
+    let answer = ask(&channel, strange).await.unwrap();
+    assert_eq!((answer.overall_code(), all_told(&answer)), (Code::Ok, vec!["OK 0".to_owned()]));
+}
+
+#[tokio::test]
+async fn hits_of_the_descriptor_beat_those_of_the_request() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let with = |of_request, of_descriptor: Option<u64>| {
+        let mut descriptor = descriptor(&[("key", "k")]);
+        descriptor.hits_addend = of_descriptor.map(|value| UInt64Value { value });
+        RateLimitRequest { hits_addend: of_request, ..request(vec![descriptor]) }
+    };
+    let mut answers = Vec::new();
+    for request in
+        [with(0, Some(0)), with(9, Some(1)), with(0, Some(0)), with(1, None), with(7, Some(0)), with(3, None)]
+    {
+        answers.push(all_told(&ask(&channel, request).await.unwrap()).remove(0));
+    }
+    assert_eq!(
+        answers,
+        [
+            "OK 2/2 per-key",
+            "OK 1/2 per-key",
+            "OK 1/2 per-key",
+            "OK 0/2 per-key",
+            "OK 0/2 per-key",
+            "OVER 0/2 per-key"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_negative_hit_is_a_refund_and_never_goes_below_zero() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let mut refund = descriptor(&[("key", "k")]);
+    refund.hits_addend = Some(UInt64Value { value: 5 });
+    refund.is_negative_hits = true;
+    let mut answers = Vec::new();
+    for descriptor in [descriptor(&[("key", "k")]), refund, descriptor(&[("key", "k")])] {
+        answers.push(all_told(&ask(&channel, request(vec![descriptor])).await.unwrap()).remove(0));
+    }
+    assert_eq!(answers, ["OK 1/2 per-key", "OK 2/2 per-key", "OK 1/2 per-key"]);
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf8_are_limited_like_any_other_value() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let message = |value: [u8; 4]| {
+        let mut bytes = request(vec![descriptor(&[("key", "PQRS")])]).encode_to_vec();
+        let at = bytes.windows(4).position(|four| four == b"PQRS").unwrap();
+        bytes[at..at + 4].copy_from_slice(&value);
+        Bytes::from(bytes)
+    };
+    let mut answers = Vec::new();
+    for value in [*b"go\xff\xfe", *b"go\xff\xfe", *b"go\xff\xfd", *b"go\xff\xfe", *b"\0\r\n\x1b"] {
+        answers.push(all_told(&ask_raw(&channel, METHOD, message(value)).await.unwrap()).remove(0));
+    }
+    assert_eq!(
+        answers,
+        ["OK 1/2 per-key", "OK 0/2 per-key", "OK 1/2 per-key", "OVER 0/2 per-key", "OK 1/2 per-key"]
+    );
+}
+
+#[tokio::test]
+async fn large_requests_are_answered() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let large = "v".repeat(50_000);
+    let answer = ask(&channel, request(vec![descriptor(&[("key", &large)]); 200])).await.unwrap();
+    assert_eq!(answer.statuses.len(), 200);
+    assert_eq!(told(&answer.statuses[1]), "OK 0/2 per-key");
+    assert_eq!(told(&answer.statuses[199]), "OVER 0/2 per-key");
+}
+
+#[tokio::test]
+async fn a_request_that_makes_no_sense_is_refused_with_a_sentence() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let with_unit = |unit| {
+        let mut descriptor = descriptor(&[("key", "k")]);
+        descriptor.limit = Some(RateLimitOverride { requests_per_unit: 1, unit });
+        request(vec![descriptor])
+    };
+    let unit_refused = |unit: i32| {
+        format!(
+            "descriptor 0: the limit sent along has unit {unit}, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, \
+             MONTH 5, YEAR 6, WEEK 7"
+        )
+    };
+    for (request, sentence) in [
+        (
+            RateLimitRequest { domain: String::new(), ..request(vec![descriptor(&[])]) },
+            "rate limit domain must not be empty".to_owned(),
+        ),
+        (request(Vec::new()), "rate limit descriptor list must not be empty".to_owned()),
+        (with_unit(0), unit_refused(0)),
+        (with_unit(8), unit_refused(8)),
+        (with_unit(-1), unit_refused(-1)),
+    ] {
+        let refused = ask(&channel, request).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (GrpcCode::InvalidArgument, sentence.as_str()));
+    }
+    assert_eq!(all_told(&ask(&channel, with_unit(7)).await.unwrap()), ["OK 0/1 "]);
+}
+
+#[tokio::test]
+async fn an_undecodable_message_is_an_error_and_the_connection_stays_up() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    for garbage in [&b"\xff\xff\xff\xff"[..], b"\x0a\x7fshort", b"\x12\x02\x0a\xff"] {
+        let refused = ask_raw(&channel, METHOD, Bytes::from_static(garbage)).await.unwrap_err();
+        assert_eq!(refused.code(), GrpcCode::Internal, "{refused:?}");
+        ask(&channel, request(vec![descriptor(&[("key", "k")])])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_there_is_unimplemented() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    for path in ["/envoy.service.ratelimit.v3.RateLimitService/Other", "/some.Service/Method"] {
+        let refused = ask_raw(&channel, path, Bytes::new()).await.unwrap_err();
+        assert_eq!(refused.code(), GrpcCode::Unimplemented, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn envoys_access_log_learns_the_rule_its_numbers_and_the_metadata_of_rules_that_pass() {
+    let spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let both = || request(vec![descriptor(&[("tagged", "t")]), descriptor(&[("tagged2", "t")])]);
+    let passed = format!("{:?}", ask(&channel, both()).await.unwrap().dynamic_metadata.unwrap());
+    for word in [
+        "\"rule\"",
+        "StringValue(\"tagged\")",
+        "\"remaining\"",
+        "StringValue(\"a\")",
+        "\"zone\"",
+        "NumberValue(1.0)",
+    ] {
+        assert!(passed.contains(word), "{word} is not in {passed}");
+    }
+    assert!(!passed.contains("StringValue(\"b\")"), "the first rule's word stands");
+    let refused = format!("{:?}", ask(&channel, both()).await.unwrap().dynamic_metadata.unwrap());
+    assert!(refused.contains("StringValue(\"b\")") && !refused.contains("StringValue(\"a\")"), "{refused}");
+}
+
+#[tokio::test]
+async fn health_is_told_for_the_server_and_for_the_service() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    let spillway = Spillway::serving(POLICY);
+    let mut health = HealthClient::new(channel(&spillway).await);
+    for service in ["", "envoy.service.ratelimit.v3.RateLimitService"] {
+        let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
+        assert_eq!(answer.status, 1, "`{service}` is SERVING");
+    }
+    let unknown = health.check(HealthCheckRequest { service: "nobody".into() }).await.unwrap_err();
+    assert_eq!(unknown.code(), GrpcCode::NotFound);
+}
+
+#[tokio::test]
+async fn reflection_lists_the_service() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+
+    let spillway = Spillway::serving(POLICY);
+    let mut reflection = ServerReflectionClient::new(channel(&spillway).await);
+    let list = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut answers =
+        reflection.server_reflection_info(tokio_stream::iter([list])).await.unwrap().into_inner();
+    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
+    assert!(answer.contains("envoy.service.ratelimit.v3.RateLimitService"), "{answer}");
+    assert!(answer.contains("grpc.health.v1.Health"), "{answer}");
+}

@@ -1,0 +1,120 @@
+//! The real program, started on free ports and ended with the test.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// The longest that any one thing may take before a test calls it a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `spillway serve`.
+pub(crate) struct Spillway {
+    child: Child,
+    log: Receiver<String>,
+    pub(crate) seen: Vec<String>,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    /// Kept until the process has ended.
+    config: Option<TempDir>,
+}
+
+impl Spillway {
+    /// Serves one policy, on ports of the system's choice, once it says that it is ready.
+    pub(crate) fn serving(policy: &str) -> Self {
+        let config = directory(&[("policy.yaml", policy)]);
+        let mut spillway = Self::start(config.path(), "127.0.0.1:0");
+        spillway.config = Some(config);
+        spillway
+    }
+
+    /// Serves `config`, with gRPC on `grpc`.
+    pub(crate) fn start(config: &Path, grpc: &str) -> Self {
+        let mut child = command(&["serve", "--grpc-addr", grpc, "--http-addr", "127.0.0.1:0", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (send, log) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        let mut spillway = Self { child, log, seen: Vec::new(), grpc: nowhere, http: nowhere, config: None };
+        spillway.grpc = address(&spillway.log_line("listening for gRPC"));
+        spillway.http = address(&spillway.log_line("listening for HTTP"));
+        spillway.log_line("ready");
+        spillway
+    }
+
+    /// Waits for a log line with `text` in it.
+    pub(crate) fn log_line(&mut self, text: &str) -> String {
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("no log line with `{text}`; there were:\n{}", self.seen.join("\n"));
+    }
+
+    /// Sends a signal by name, as `kill` does.
+    pub(crate) fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        // The log ends when the process does.
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            self.seen.push(line);
+        }
+        match self.child.try_wait().unwrap() {
+            Some(status) => status,
+            None => self.child.wait().unwrap(),
+        }
+    }
+}
+
+impl Drop for Spillway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program with `args`, and none of this environment's own settings for it.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spillway"));
+    command.args(args);
+    for name in [
+        "SPILLWAY_CONFIG",
+        "SPILLWAY_GRPC_ADDR",
+        "SPILLWAY_HTTP_ADDR",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "RUNTIME_ROOT",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A directory with these files in it.
+pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+fn address(line: &str) -> SocketAddr {
+    let (_, rest) = line.split_once("address=").unwrap_or_else(|| panic!("no address in `{line}`"));
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
