@@ -1,37 +1,90 @@
-//! Fixed windows aligned to the Unix epoch in UTC, as envoyproxy/ratelimit counts.
+//! Fixed windows: a count that is forgotten all at once.
+//!
+//! Three laws differ in where the window lies: between multiples of its length, from its first hit, or where a calendar
+//! puts it. When the clock steps back into an earlier window, the later one goes on being charged until it ends, so a
+//! step back never grants anything.
 
 use std::time::Duration;
 
-use super::{Algorithm, Allowance, Cell};
+use super::{Cell, Commit, judge};
 use crate::model::{Hits, Outcome, Timestamp};
 
-/// At most `limit` hits between two multiples of the window's length since the Unix epoch.
+/// At most `limit` hits between two multiples of `window` since the Unix epoch.
 ///
-/// A refused request is charged in full: `used` goes on rising past the limit until the window ends. Any interval as
-/// long as the window may see up to twice the limit, around a boundary. When the clock steps back into an earlier
-/// window, the later window goes on being charged, so a step back never grants anything.
-#[derive(Clone, Copy, Debug)]
-pub struct FixedWindow;
+/// Around a boundary an interval as long as the window may see twice the limit, and all clients come back at once.
+pub(super) fn aligned(
+    window: Duration,
+    limit: u64,
+    cell: &mut Cell,
+    hits: Hits,
+    commit: Commit,
+    now: Timestamp,
+) -> Outcome {
+    let (end, used) = open(cell, now).unwrap_or_else(|| (window_end(window, now), 0));
+    let count = Count::new(limit, used, hits, commit);
+    if count.applies {
+        *cell = Cell::Window { end, used: count.used };
+    }
+    count.tell(window, end.since(now))
+}
 
-impl Algorithm for FixedWindow {
-    fn step(&self, allowance: &Allowance, cell: &mut Cell, hits: Hits, now: Timestamp) -> Outcome {
-        let (end, used) = match *cell {
-            Cell::Window { end, used } if now < end => (end, used),
-            _ => (window_end(allowance.window, now), 0),
-        };
-        let used = hits.applied_to(used);
-        *cell = Cell::Window { end, used };
+/// At most `limit` hits in a window that starts at its first counted hit.
+///
+/// A look, a refund and a refusal that is not counted start no window: then nothing is used and nothing is to reset.
+pub(super) fn anchored(
+    window: Duration,
+    limit: u64,
+    cell: &mut Cell,
+    hits: Hits,
+    commit: Commit,
+    now: Timestamp,
+) -> Outcome {
+    let opened = open(cell, now);
+    let count = Count::new(limit, opened.map_or(0, |(_, used)| used), hits, commit);
+    let starts = count.applies && count.used > 0;
+    let end = opened.map(|(end, _)| end).or_else(|| starts.then(|| now.plus(window)));
+    if let (Some(end), true) = (end, count.applies) {
+        *cell = Cell::Window { end, used: count.used };
+    }
+    count.tell(window, end.map_or(Duration::ZERO, |end| end.since(now)))
+}
 
-        let admitted = used <= allowance.limit;
-        let until_end = end.since(now);
-        Outcome {
-            admitted,
-            limit: allowance.limit,
-            used,
-            remaining: allowance.limit.saturating_sub(used),
-            reset_after: until_end,
-            retry_after: (!admitted && hits.cost() <= allowance.limit).then_some(until_end),
+/// At most `limit` hits between `start` and `end`, the period that `now` lies in.
+///
+/// When the bounds are other than they were, the period is not over for all that: somebody edited the anchor. The count
+/// stays and the new end holds. Only bounds that lie before the counted period come from a clock that stepped back, and
+/// then the counted period goes on.
+pub(super) fn period(
+    (start, end): (Timestamp, Timestamp),
+    limit: u64,
+    cell: &mut Cell,
+    hits: Hits,
+    commit: Commit,
+    now: Timestamp,
+) -> Outcome {
+    let length = end.since(start);
+    let of_now = (end, u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
+    let (bounds, used) = match *cell {
+        Cell::Period { end: counted, used, length_s } if now < counted => {
+            let stepped_back = end < counted && counted.since(end) >= Duration::from_secs(length_s.into());
+            (if stepped_back { (counted, length_s) } else { of_now }, used)
         }
+        _ => (of_now, 0),
+    };
+    let count = Count::new(limit, used, hits, commit);
+    let (end, length_s) = bounds;
+    // An adopted end is kept whatever was asked: a full quota counts nothing, and must still end when it was told to.
+    if count.applies || matches!(cell, Cell::Period { end: counted, .. } if now < *counted) {
+        *cell = Cell::Period { end, used: count.used, length_s };
+    }
+    count.tell(length, end.since(now))
+}
+
+/// The window that is being counted, as its end and its hits.
+fn open(cell: &Cell, now: Timestamp) -> Option<(Timestamp, u64)> {
+    match *cell {
+        Cell::Window { end, used } if now < end => Some((end, used)),
+        _ => None,
     }
 }
 
@@ -42,27 +95,67 @@ fn window_end(window: Duration, now: Timestamp) -> Timestamp {
     Timestamp::from_nanos(now.as_nanos() - into_window).plus(window)
 }
 
+/// The count of one window after one request.
+struct Count {
+    limit: u64,
+    used: u64,
+    hits: Hits,
+    admitted: bool,
+    applies: bool,
+}
+
+impl Count {
+    fn new(limit: u64, used: u64, hits: Hits, commit: Commit) -> Self {
+        let verdict = judge(limit, used, hits, commit);
+        let used = if verdict.applies { hits.applied_to(used) } else { used };
+        Self { limit, used, hits, admitted: verdict.admitted, applies: verdict.applies }
+    }
+
+    fn tell(&self, window: Duration, until_end: Duration) -> Outcome {
+        Outcome {
+            admitted: self.admitted,
+            limit: self.limit,
+            used: self.used,
+            remaining: self.limit.saturating_sub(self.used),
+            window,
+            reset_after: until_end,
+            full_after: until_end,
+            retry_after: (!self.admitted && self.hits.cost() <= self.limit).then_some(until_end),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::time::Duration;
 
-    use proptest::prelude::*;
+    use super::window_end;
+    use crate::algorithm::{Cell, Commit, Law};
+    use crate::model::{Hits, Timestamp, Unit};
 
-    use super::*;
-    use crate::model::Unit;
+    const ALIGNED: Law = Law::Aligned { window: Duration::from_secs(60) };
+    const ANCHORED: Law = Law::Anchored { window: Duration::from_secs(60) };
 
-    const THREE_A_MINUTE: Allowance = Allowance { limit: 3, window: Duration::from_secs(60) };
+    const fn days(start: u64, end: u64) -> Law {
+        Law::Period { start: Timestamp::from_secs(start * 86_400), end: Timestamp::from_secs(end * 86_400) }
+    }
 
-    /// Plays `(second, hits)` against three a minute and tells each answer in words.
-    fn check(script: &[(u64, Hits)], told: &[&str]) {
+    /// Plays `(second, law, hits)` against a limit of three and tells each answer in words.
+    #[track_caller]
+    fn check(commit: Commit, script: &[(u64, Law, Hits)], told: &[&str]) {
         let mut cell = Cell::default();
         let answers: Vec<String> = script
             .iter()
-            .map(|&(at, hits)| {
-                let out = FixedWindow.step(&THREE_A_MINUTE, &mut cell, hits, Timestamp::from_secs(at));
+            .map(|&(at, law, hits)| {
+                let out = law.step(3, &mut cell, hits, commit, Timestamp::from_secs(at));
+                assert_eq!(out.reset_after, out.full_after);
                 let word = if out.admitted { "ok" } else { "over" };
-                format!("{at}s {word}, {} left, resets in {}s", out.remaining, out.reset_after.as_secs())
+                format!(
+                    "{at}s {word}, {} used, {} left, resets in {}s",
+                    out.used,
+                    out.remaining,
+                    out.reset_after.as_secs()
+                )
             })
             .collect();
         assert_eq!(answers, told);
@@ -71,58 +164,139 @@ mod tests {
     #[test]
     fn refuses_the_fourth_hit_and_forgives_at_the_boundary() {
         check(
-            &[60, 61, 119, 119, 120].map(|at| (at, Hits::ONE)),
+            Commit::IfAdmitted,
+            &[60, 61, 119, 119, 120].map(|at| (at, ALIGNED, Hits::ONE)),
             &[
-                "60s ok, 2 left, resets in 60s",
-                "61s ok, 1 left, resets in 59s",
-                "119s ok, 0 left, resets in 1s",
-                "119s over, 0 left, resets in 1s",
-                "120s ok, 2 left, resets in 60s",
+                "60s ok, 1 used, 2 left, resets in 60s",
+                "61s ok, 2 used, 1 left, resets in 59s",
+                "119s ok, 3 used, 0 left, resets in 1s",
+                "119s over, 3 used, 0 left, resets in 1s",
+                "120s ok, 1 used, 2 left, resets in 60s",
             ],
         );
     }
 
     #[test]
-    fn a_refused_hit_is_charged_and_a_refund_gives_it_back() {
+    fn a_refused_hit_may_be_charged_and_a_refund_gives_it_back() {
         check(
+            Commit::Always,
             &[
-                (0, Hits::charge(3)),
-                (1, Hits::ONE),
-                (2, Hits::refund(1)),
-                (3, Hits::Look),
-                (4, Hits::refund(99)),
-                (5, Hits::Look),
+                (0, ALIGNED, Hits::charge(3)),
+                (1, ALIGNED, Hits::charge(2)),
+                (2, ALIGNED, Hits::refund(1)),
+                (3, ALIGNED, Hits::refund(1)),
+                (4, ALIGNED, Hits::Look),
+                (5, ALIGNED, Hits::refund(99)),
             ],
             &[
-                "0s ok, 0 left, resets in 60s",
-                "1s over, 0 left, resets in 59s",
-                "2s ok, 0 left, resets in 58s",
-                "3s ok, 0 left, resets in 57s",
-                "4s ok, 3 left, resets in 56s",
-                "5s ok, 3 left, resets in 55s",
+                "0s ok, 3 used, 0 left, resets in 60s",
+                "1s over, 5 used, 0 left, resets in 59s",
+                "2s over, 4 used, 0 left, resets in 58s",
+                "3s ok, 3 used, 0 left, resets in 57s",
+                "4s ok, 3 used, 0 left, resets in 56s",
+                "5s ok, 0 used, 3 left, resets in 55s",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_anchored_window_starts_at_its_first_hit_and_at_nothing_else() {
+        check(
+            Commit::IfAdmitted,
+            &[
+                (0, ANCHORED, Hits::Look),
+                (1, ANCHORED, Hits::refund(1)),
+                (2, ANCHORED, Hits::charge(4)),
+                (7, ANCHORED, Hits::ONE),
+                (8, ANCHORED, Hits::refund(1)),
+                (66, ANCHORED, Hits::ONE),
+                (67, ANCHORED, Hits::Look),
+            ],
+            &[
+                "0s ok, 0 used, 3 left, resets in 0s",
+                "1s ok, 0 used, 3 left, resets in 0s",
+                "2s over, 0 used, 3 left, resets in 0s",
+                "7s ok, 1 used, 2 left, resets in 60s",
+                "8s ok, 0 used, 3 left, resets in 59s",
+                "66s ok, 1 used, 2 left, resets in 1s",
+                "67s ok, 0 used, 3 left, resets in 0s",
             ],
         );
     }
 
     #[test]
     fn a_clock_that_steps_back_grants_nothing() {
+        for law in [ALIGNED, ANCHORED] {
+            check(
+                Commit::IfAdmitted,
+                &[(120, Hits::charge(3)), (119, Hits::ONE), (179, Hits::ONE), (180, Hits::ONE)]
+                    .map(|(at, hits)| (at, law, hits)),
+                &[
+                    "120s ok, 3 used, 0 left, resets in 60s",
+                    "119s over, 3 used, 0 left, resets in 61s",
+                    "179s over, 3 used, 0 left, resets in 1s",
+                    "180s ok, 1 used, 2 left, resets in 60s",
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_into_the_period_before_charges_the_later_one() {
+        let (first, second) = (days(0, 1), days(1, 2));
         check(
-            &[(120, Hits::charge(3)), (119, Hits::ONE), (179, Hits::ONE), (180, Hits::ONE)],
+            Commit::IfAdmitted,
+            &[(86_400, second, Hits::charge(2)), (86_399, first, Hits::ONE), (86_401, second, Hits::ONE)],
             &[
-                "120s ok, 0 left, resets in 60s",
-                "119s over, 0 left, resets in 61s",
-                "179s over, 0 left, resets in 1s",
-                "180s ok, 2 left, resets in 60s",
+                "86400s ok, 2 used, 1 left, resets in 86400s",
+                "86399s ok, 3 used, 0 left, resets in 86401s",
+                "86401s over, 3 used, 0 left, resets in 86399s",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_edited_anchor_keeps_the_count_and_moves_the_end() {
+        let edited_while_full = [(days(0, 30), 0, Hits::charge(3)), (days(0, 10), 86_400, Hits::ONE)];
+        check(
+            Commit::IfAdmitted,
+            &edited_while_full
+                .into_iter()
+                .chain([(days(10, 40), 864_000, Hits::ONE), (days(5, 50), 864_001, Hits::ONE)])
+                .map(|(law, at, hits)| (at, law, hits))
+                .collect::<Vec<_>>(),
+            &[
+                "0s ok, 3 used, 0 left, resets in 2592000s",
+                "86400s over, 3 used, 0 left, resets in 777600s",
+                "864000s ok, 1 used, 2 left, resets in 2592000s",
+                "864001s ok, 2 used, 1 left, resets in 3455999s",
             ],
         );
     }
 
     #[test]
     fn what_can_never_pass_has_no_time_to_retry() {
+        for law in [ALIGNED, ANCHORED, days(0, 1)] {
+            for (limit, cost) in [(3, 4), (0, 1), (u64::MAX - 1, u64::MAX)] {
+                for commit in [Commit::IfAdmitted, Commit::Always, Commit::Never] {
+                    let mut cell = Cell::default();
+                    let out = law.step(limit, &mut cell, Hits::charge(cost), commit, Timestamp::EPOCH);
+                    assert_eq!((out.admitted, out.retry_after), (false, None), "{law:?} {limit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_limit_is_a_limit() {
         let mut cell = Cell::default();
-        let out = FixedWindow.step(&THREE_A_MINUTE, &mut cell, Hits::charge(4), Timestamp::EPOCH);
-        assert!(!out.admitted);
-        assert_eq!(out.retry_after, None);
+        for (cost, admitted) in [(u64::MAX, true), (1, false)] {
+            let hits = Hits::charge(cost);
+            assert_eq!(
+                ALIGNED.step(u64::MAX, &mut cell, hits, Commit::Always, Timestamp::EPOCH).admitted,
+                admitted
+            );
+        }
     }
 
     #[test]
@@ -139,50 +313,6 @@ mod tests {
             (Unit::Year, 2_246_688),
         ] {
             assert_eq!(window_end(unit.length(), now).since(now).as_secs(), left, "{unit}");
-        }
-    }
-
-    proptest! {
-        /// The model: a map from window number to hits, added up by hand.
-        #[test]
-        fn agrees_with_a_count_per_window(
-            limit in 0_u64..6,
-            length in 1_u64..50,
-            hits in prop::collection::vec((0_u64..30, -2_i64..4), 1..60),
-        ) {
-            let allowance = Allowance { limit, window: Duration::from_secs(length) };
-            let mut cell = Cell::default();
-            let mut model: HashMap<u64, u64> = HashMap::new();
-            let mut at = 0;
-            for (later, amount) in hits {
-                at += later;
-                let cost = if amount < 0 { Hits::refund(amount.unsigned_abs()) } else { Hits::charge(amount.unsigned_abs()) };
-                let used = model.entry(at / length).or_default();
-                *used = used.saturating_add_signed(amount);
-
-                let out = FixedWindow.step(&allowance, &mut cell, cost, Timestamp::from_secs(at));
-
-                prop_assert_eq!(out.used, *used);
-                prop_assert_eq!(out.admitted, *used <= limit);
-                prop_assert_eq!(out.remaining, limit.saturating_sub(*used));
-                prop_assert_eq!(out.reset_after.as_secs(), length - at % length);
-            }
-        }
-
-        #[test]
-        fn waiting_as_told_succeeds_and_a_nanosecond_less_does_not(
-            at in 0_u64..10_000_000_000_000,
-            length in 1_u64..1_000_000_000_000,
-        ) {
-            let allowance = Allowance { limit: 1, window: Duration::from_nanos(length) };
-            let mut cell = Cell::default();
-            let now = Timestamp::from_nanos(at);
-            FixedWindow.step(&allowance, &mut cell, Hits::charge(1), now);
-            let wait = FixedWindow.step(&allowance, &mut cell, Hits::ONE, now).retry_after.expect("it fits later");
-
-            let early = now.plus(wait.saturating_sub(Duration::from_nanos(1)));
-            prop_assert!(!FixedWindow.step(&allowance, &mut cell.clone(), Hits::ONE, early).admitted);
-            prop_assert!(FixedWindow.step(&allowance, &mut cell, Hits::ONE, now.plus(wait)).admitted);
         }
     }
 }

@@ -1,53 +1,140 @@
-//! The arithmetic of limits: `(allowance, cell, hits, now) → outcome`, with the cell brought up to date in place.
+//! The arithmetic of limits: `(law, limit, cell, hits, now) → outcome`, with the cell brought up to date in place.
 //!
-//! Pure functions. Nothing here reads a clock, waits, locks or knows where a cell is kept.
+//! Pure functions. Nothing here reads a clock, waits, locks or knows where a cell is kept. All times are whole
+//! nanoseconds; nothing is rounded but `remaining`, and that downwards. Windows are half-open: a hit at `h` is live
+//! while `now < h + window`.
+//!
+//! The most that each law lets through in any interval as long as its window, for a limit of L:
+//!
+//! | Law | At most | Its cell keeps |
+//! |---|---|---|
+//! | `Aligned` | 2 L | a count |
+//! | `Anchored` | 2 L - 1 | a count |
+//! | `Period` | L in the period | a count |
+//! | `Sliding` | L | up to L stamps, or 62 sub-buckets |
+//! | `Bucket` | the burst + L | one time |
 
+mod cell;
 mod fixed_window;
+mod log;
+mod period;
+mod settle;
+mod sliding_window;
+mod sub_buckets;
+mod token_bucket;
 
-use std::fmt::Debug;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-pub use fixed_window::FixedWindow;
+pub use cell::Cell;
+pub use log::Log;
+pub use period::{Calendar, billing_period, calendar_period};
+pub use settle::{Charge, Mode, settle};
 
 use crate::model::{Hits, Outcome, Timestamp};
 
-/// The numbers that a limit grants to whoever it counts.
+/// A law of counting, with its parameters. No window is ever zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// Hits per window.
-    pub limit: u64,
-    /// The window's length, never zero.
-    pub window: Duration,
-}
-
-/// What a store keeps for one counter. Only the algorithm that wrote it reads it: a counter's key names its limit, and
-/// a limit has one algorithm for life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cell {
-    /// Nothing counted yet.
-    #[default]
-    Empty,
-    /// Hits counted in one window.
-    Window {
-        /// When the window ends; from then on the cell says nothing.
+pub enum Law {
+    /// A fixed window between two multiples of its length since the Unix epoch in UTC, as envoyproxy/ratelimit counts.
+    Aligned {
+        /// The window's length.
+        window: Duration,
+    },
+    /// A fixed window that starts at its first hit.
+    Anchored {
+        /// The window's length.
+        window: Duration,
+    },
+    /// A calendar or billing period. Its bounds are what the caller computed for `now`: `start <= now < end`.
+    Period {
+        /// The first instant of the period.
+        start: Timestamp,
+        /// The first instant after it.
         end: Timestamp,
-        /// Hits counted so far.
-        used: u64,
+    },
+    /// Every interval of the window's length, wherever it begins: a log of hits, exact for limits up to 1,024 and
+    /// conservative to a sixtieth of the window above.
+    Sliding {
+        /// The window's length.
+        window: Duration,
+    },
+    /// A token bucket (GCRA): `burst` hits at once, refilled at `limit` hits per window.
+    Bucket {
+        /// The time in which `limit` hits refill.
+        window: Duration,
+        /// The most hits that pass at once.
+        burst: u64,
     },
 }
 
-impl Cell {
-    /// Whether the cell can be forgotten: from `now` on it decides nothing any more.
-    pub fn is_spent(&self, now: Timestamp) -> bool {
+/// When hits are counted. It never changes what is answered to the question whether the request is admitted.
+///
+/// A refund is given back by `IfAdmitted` and `Always` alike: it asks for nothing that could be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Only those of a request that is admitted.
+    IfAdmitted,
+    /// Those of a refused request too.
+    Always,
+    /// None: tell what would be answered, with the numbers as they are.
+    Never,
+}
+
+impl Law {
+    /// Decides on `hits` at `now` and brings `cell` up to date.
+    ///
+    /// A cell that another kind of law wrote counts as empty; one that this law wrote under another limit or another
+    /// window keeps its counts. A look, and `Commit::Never`, leave the cell as it is, unless a clock that stepped back
+    /// or an edited policy left there what this law cannot have written: such a cell is mended by whoever sees it.
+    pub fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         match self {
-            Self::Empty => true,
-            Self::Window { end, .. } => *end <= now,
+            Self::Aligned { window } => fixed_window::aligned(window, limit, cell, hits, commit, now),
+            Self::Anchored { window } => fixed_window::anchored(window, limit, cell, hits, commit, now),
+            Self::Period { start, end } => fixed_window::period((start, end), limit, cell, hits, commit, now),
+            Self::Sliding { window } => sliding_window::step(window, limit, cell, hits, commit, now),
+            Self::Bucket { window, burst } => {
+                token_bucket::step(token_bucket::Rate::new(limit, window, burst), cell, hits, commit, now)
+            }
+        }
+    }
+
+    /// The most that one request can ever be granted under `limit`.
+    fn capacity(self, limit: u64) -> u64 {
+        match self {
+            Self::Bucket { burst, .. } if limit > 0 => burst,
+            _ => limit,
         }
     }
 }
 
-/// A law of counting.
-pub trait Algorithm: Debug + Send + Sync {
-    /// Decides on `hits` at `now` and brings `cell` up to date.
-    fn step(&self, allowance: &Allowance, cell: &mut Cell, hits: Hits, now: Timestamp) -> Outcome;
+/// What a request may do to a count.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    admitted: bool,
+    /// Whether its hits are to be counted, or given back.
+    applies: bool,
+}
+
+/// Judges `hits` against a count of `used` out of `limit`.
+///
+/// A look is admitted while the count is within the limit, and a refund when it leaves the count within it.
+fn judge(limit: u64, used: u64, hits: Hits, commit: Commit) -> Verdict {
+    match hits {
+        Hits::Look => Verdict { admitted: used <= limit, applies: false },
+        Hits::Refund(_) => {
+            Verdict { admitted: hits.applied_to(used) <= limit, applies: commit != Commit::Never }
+        }
+        Hits::Charge(n) => {
+            let admitted = used.checked_add(n.get()).is_some_and(|after| after <= limit);
+            let applies = match commit {
+                Commit::IfAdmitted => admitted,
+                Commit::Always => true,
+                Commit::Never => false,
+            };
+            Verdict { admitted, applies }
+        }
+    }
 }

@@ -1,0 +1,309 @@
+//! Each law against a slow, obvious model, and the sequences of published policies.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Cell, Commit, Law};
+use crate::model::{Hits, Outcome, Timestamp};
+
+mod contracts;
+mod model;
+
+use model::Model;
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn nanos(nanos: u64) -> Duration {
+    Duration::from_nanos(nanos)
+}
+
+/// A law to be, whose bounds may depend on the time it is asked at.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Aligned,
+    Anchored,
+    Period,
+    Sliding,
+    Bucket { burst: u64 },
+}
+
+impl Kind {
+    fn law(self, window: u64, now: u64) -> Law {
+        let length = nanos(window);
+        match self {
+            Self::Aligned => Law::Aligned { window: length },
+            Self::Anchored => Law::Anchored { window: length },
+            Self::Period => {
+                let start = now - now % window;
+                Law::Period { start: at(start), end: at(start + window) }
+            }
+            Self::Sliding => Law::Sliding { window: length },
+            Self::Bucket { burst } => Law::Bucket { window: length, burst },
+        }
+    }
+}
+
+fn any_kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        Just(Kind::Aligned),
+        Just(Kind::Anchored),
+        Just(Kind::Period),
+        Just(Kind::Sliding),
+        (0_u64..7).prop_map(|burst| Kind::Bucket { burst }),
+    ]
+}
+
+fn any_hits(cost: u64) -> impl Strategy<Value = Hits> {
+    prop_oneof![
+        1 => Just(Hits::Look),
+        8 => (1..=cost).prop_map(Hits::charge),
+        1 => (1..=cost).prop_map(Hits::refund),
+    ]
+}
+
+fn any_commit() -> impl Strategy<Value = Commit> {
+    prop_oneof![4 => Just(Commit::IfAdmitted), 1 => Just(Commit::Always), 1 => Just(Commit::Never)]
+}
+
+/// A limit, a window in nanoseconds, and steps of `(nanoseconds later, hits, commit)`.
+#[derive(Clone, Debug)]
+struct Trace {
+    limit: u64,
+    window: u64,
+    steps: Vec<(u64, Hits, Commit)>,
+}
+
+fn traces(
+    limits: std::ops::Range<u64>,
+    windows: std::ops::Range<u64>,
+    long: usize,
+) -> impl Strategy<Value = Trace> {
+    (limits, windows).prop_flat_map(move |(limit, window)| {
+        let later = prop_oneof![3 => 0..=window.div_ceil(6), 1 => 0..=window + 1];
+        prop::collection::vec((later, any_hits(limit + 2), any_commit()), 1..long)
+            .prop_map(move |steps| Trace { limit, window, steps })
+    })
+}
+
+/// Small limits, whose hits meet often; and large ones, which count in sub-buckets.
+fn any_trace() -> impl Strategy<Value = (Kind, Trace)> {
+    prop_oneof![
+        3 => (any_kind(), traces(0..7, 1..40, 80)),
+        1 => (Just(Kind::Sliding), traces(1_025..1_030, 1..400, 40)),
+    ]
+}
+
+/// Plays a trace from `start` on and returns the cell, the time and what was told.
+fn play(kind: Kind, trace: &Trace, start: u64) -> (Cell, u64, Vec<Outcome>) {
+    let (mut cell, mut now) = (Cell::default(), start);
+    let outcomes = trace
+        .steps
+        .iter()
+        .map(|&(later, hits, commit)| {
+            now += later;
+            kind.law(trace.window, now).step(trace.limit, &mut cell, hits, commit, at(now))
+        })
+        .collect();
+    (cell, now, outcomes)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_number_is_the_models((kind, trace) in any_trace()) {
+        let (mut cell, mut model, mut now) = (Cell::default(), Model::default(), 1_000);
+        for (later, hits, commit) in trace.steps {
+            now += later;
+            let law = kind.law(trace.window, now);
+            let told = law.step(trace.limit, &mut cell, hits, commit, at(now));
+            prop_assert_eq!(told, model.step(law, trace.limit, hits, commit, now));
+        }
+    }
+
+    #[test]
+    fn waiting_as_told_succeeds_and_a_nanosecond_less_does_not((kind, trace) in any_trace()) {
+        let (mut cell, mut now) = (Cell::default(), 0);
+        for (later, hits, commit) in trace.steps {
+            now += later;
+            let step = |cell: &mut Cell, now, commit| {
+                kind.law(trace.window, now).step(trace.limit, cell, hits, commit, at(now))
+            };
+            let told = step(&mut cell, now, commit);
+            let Some(wait) = told.retry_after else { continue };
+            let wait = u64::try_from(wait.as_nanos()).unwrap();
+            prop_assert!(wait > 0);
+            // A refund that left the limit exceeded is asked again as a look would be.
+            if matches!(hits, Hits::Refund(_)) { continue }
+            prop_assert!(!step(&mut cell.clone(), now + wait - 1, Commit::IfAdmitted).admitted);
+            prop_assert!(step(&mut cell.clone(), now + wait, Commit::IfAdmitted).admitted);
+        }
+    }
+
+    #[test]
+    fn only_what_can_never_pass_has_no_time_to_retry((kind, trace) in any_trace()) {
+        let (_, _, outcomes) = play(kind, &trace, 0);
+        for (told, (_, hits, _)) in outcomes.iter().zip(&trace.steps) {
+            prop_assert_eq!(told.retry_after.is_none(), told.admitted || hits.cost() > told.limit);
+        }
+    }
+
+    #[test]
+    fn looks_and_rehearsals_leave_the_cell_as_it_is(
+        (kind, trace) in any_trace(),
+        later in 0_u64..50,
+        hits in any_hits(5),
+    ) {
+        let (mut cell, now, _) = play(kind, &trace, 0);
+        let now = now + later;
+        let before = cell.clone();
+        let law = kind.law(trace.window, now);
+        let look = law.step(trace.limit, &mut cell, Hits::Look, Commit::Always, at(now));
+        prop_assert_eq!(look.admitted, look.used <= look.limit);
+        law.step(trace.limit, &mut cell, hits, Commit::Never, at(now));
+        prop_assert_eq!(cell, before);
+    }
+
+    #[test]
+    fn a_cell_that_is_spent_says_what_an_empty_one_says((kind, trace) in any_trace(), later in 0_u64..50) {
+        let (mut cell, now, _) = play(kind, &trace, 0);
+        let now = now + later;
+        let law = kind.law(trace.window, now);
+        if cell.is_spent(at(now)) {
+            let look = |cell: &mut Cell| law.step(trace.limit, cell, Hits::Look, Commit::Never, at(now));
+            prop_assert_eq!(look(&mut cell), look(&mut Cell::Empty));
+        }
+    }
+
+    #[test]
+    fn no_interval_sees_more_than_its_law_promises((kind, mut trace) in any_trace()) {
+        trace.steps.iter_mut().for_each(|(_, hits, commit)| {
+            if matches!(hits, Hits::Refund(_)) { *hits = Hits::ONE }
+            if *commit == Commit::Never { *commit = Commit::IfAdmitted }
+        });
+        let (_, _, outcomes) = play(kind, &trace, 0);
+        let mut now = 0;
+        let mut admitted: Vec<(u64, u64)> = Vec::new();
+        for (told, (later, hits, _)) in outcomes.iter().zip(&trace.steps) {
+            now += later;
+            if told.admitted { admitted.push((now, hits.cost())) }
+        }
+        let Trace { limit, window, .. } = trace;
+        for (first, &(from, _)) in admitted.iter().enumerate() {
+            let mut passed = 0;
+            for &(now, hits) in &admitted[first..] {
+                passed += hits;
+                let within = now - from < window;
+                match kind {
+                    Kind::Sliding if within => prop_assert!(passed <= limit),
+                    Kind::Aligned | Kind::Period if within => prop_assert!(passed <= 2 * limit),
+                    Kind::Anchored if within => prop_assert!(passed <= (2 * limit).saturating_sub(1)),
+                    Kind::Bucket { burst } if limit > 0 => {
+                        prop_assert!(passed <= burst + (now - from) / window.div_ceil(limit));
+                    }
+                    Kind::Bucket { .. } => prop_assert_eq!(passed, 0),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn several_hits_of_one_are_one_hit_of_several(
+        (kind, trace) in any_trace(),
+        later in 0_u64..50,
+        cost in 1_u64..8,
+    ) {
+        let (mut together, now, _) = play(kind, &trace, 0);
+        let mut apart = together.clone();
+        let now = at(now + later);
+        let law = kind.law(trace.window, now.as_nanos());
+        let told = law.step(trace.limit, &mut together, Hits::charge(cost), Commit::IfAdmitted, now);
+        if !told.admitted { return Ok(()) }
+        for _ in 1..cost {
+            law.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now);
+        }
+        prop_assert_eq!(law.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now), told);
+        prop_assert_eq!(apart, together);
+    }
+
+    #[test]
+    fn shifting_time_shifts_answers_only((kind, trace) in any_trace(), shift in 0_u64..1_000) {
+        let shift = match kind {
+            Kind::Aligned | Kind::Period => shift * trace.window,
+            Kind::Sliding if trace.limit > 1_024 => shift * trace.window.div_ceil(60),
+            _ => shift,
+        };
+        prop_assert_eq!(play(kind, &trace, 0).2, play(kind, &trace, shift).2);
+    }
+
+    #[test]
+    fn raising_the_limit_never_refuses_what_passed(
+        (kind, trace) in any_trace(),
+        later in 0_u64..50,
+        hits in any_hits(8),
+    ) {
+        let (mut cell, now, _) = play(kind, &trace, 0);
+        let mut admitted = |kind: Kind, limit| {
+            kind.law(trace.window, now + later).step(limit, &mut cell, hits, Commit::Never, at(now + later)).admitted
+        };
+        let raised = match kind {
+            Kind::Bucket { burst } => (Kind::Bucket { burst: burst + 1 }, trace.limit),
+            _ => (kind, trace.limit + 1),
+        };
+        prop_assert!(!admitted(kind, trace.limit) || admitted(raised.0, raised.1));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_admits_nothing_it_refused(
+        (kind, trace) in any_trace(),
+        back in 0_u64..100,
+        hits in any_hits(8),
+    ) {
+        let (mut cell, now, _) = play(kind, &trace, 1_000);
+        let mut admitted = |now: u64| {
+            kind.law(trace.window, now).step(trace.limit, &mut cell, hits, Commit::Never, at(now)).admitted
+        };
+        prop_assert!(admitted(now) || !admitted(now - back));
+    }
+
+    #[test]
+    fn the_edges_of_the_numbers_break_nothing(
+        steps in prop::collection::vec((0_usize..5, edges(), edges(), edges(), edges(), 0_u8..3, any_commit()), 1..30),
+    ) {
+        let mut cell = Cell::default();
+        for (kind, limit, window, now, n, hits, commit) in steps {
+            let length = if window == u64::MAX { Duration::MAX } else { nanos(window) };
+            let law = [
+                Law::Aligned { window: length },
+                Law::Anchored { window: length },
+                Law::Period { start: at(now.min(window)), end: at(now.max(window)) },
+                Law::Sliding { window: length },
+                Law::Bucket { window: length, burst: n },
+            ][kind];
+            let hits = [Hits::Look, Hits::charge(n), Hits::refund(n)][usize::from(hits)];
+            let told = law.step(limit, &mut cell, hits, commit, at(now));
+            prop_assert!(told.used >= told.limit || told.used + told.remaining == told.limit);
+            prop_assert!(told.remaining <= told.limit);
+            if hits.cost() > 0 && commit != Commit::Never {
+                prop_assert!(!told.admitted || told.used <= told.limit);
+            }
+            prop_assert!(!told.admitted || told.retry_after.is_none());
+            cell.is_spent(at(now));
+        }
+    }
+}
+
+fn edges() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        1_u64..5,
+        1_020_u64..1_030,
+        any::<u64>(),
+        u64::MAX - 3..=u64::MAX,
+        u64::MAX / 2 - 2..u64::MAX / 2 + 2,
+    ]
+}

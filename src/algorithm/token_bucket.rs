@@ -1,0 +1,238 @@
+//! Token buckets, counted as GCRA does: one time instead of a level and the time it was read at.
+//!
+//! The time kept is when the bucket will be full. What is missing until then, in nanoseconds, is its *depth*; a hit
+//! deepens it by the time that one hit takes to refill. Products of two 64-bit numbers are taken in 128 bits, and nothing
+//! is ever a fraction.
+
+use std::time::Duration;
+
+use super::{Cell, Commit, judge};
+use crate::model::{Hits, Outcome, Timestamp};
+
+/// A bucket's numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    /// The time in which the limit refills.
+    window: Duration,
+    /// The most hits that pass at once; none under a limit of 0.
+    burst: u64,
+    /// The time in which one hit refills, at least 1 ns. It is rounded up, or more than the limit would refill.
+    per_hit: u64,
+}
+
+impl Rate {
+    pub(super) fn new(limit: u64, window: Duration, burst: u64) -> Self {
+        let per_hit = window.as_nanos().div_ceil(limit.max(1).into()).max(1);
+        Self {
+            window,
+            burst: if limit == 0 { 0 } else { burst },
+            per_hit: u64::try_from(per_hit).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// How much deeper `hits` make a bucket.
+    fn depth_of(self, hits: u64) -> u128 {
+        u128::from(hits) * u128::from(self.per_hit)
+    }
+
+    /// The deepest that a bucket can be at `now`: empty, or what a `Timestamp` can tell.
+    fn deepest(self, now: Timestamp) -> u128 {
+        self.depth_of(self.burst).min((u64::MAX - now.as_nanos()).into())
+    }
+
+    /// Hits that a bucket lacks which is that deep; a part of a hit is lacking.
+    fn used(self, depth: u128, now: Timestamp) -> u64 {
+        let left = self.deepest(now).saturating_sub(depth) / u128::from(self.per_hit);
+        self.burst.saturating_sub(u64::try_from(left).unwrap_or(u64::MAX))
+    }
+}
+
+/// At most `burst` hits at once, and afterwards one in each `window / limit`.
+///
+/// In any interval Δ no more than `burst + Δ / per_hit` pass. Where refused hits are counted they empty the bucket and no
+/// more: it is never deeper than the burst, which is also where a clock that stepped back and a lowered limit leave it.
+pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
+    // Threads read the clock before they get here, and one may come after another that read it later. To it, too, the
+    // bucket is as it was left: were an emptied bucket cut to what can be missing at an earlier time, it would grant the
+    // difference again. What lies further back than a window is a clock that stepped back.
+    let now = match cell {
+        Cell::Bucket { seen, .. } if seen.since(now) <= rate.window => now.max(*seen),
+        _ => now,
+    };
+    let deepest = rate.deepest(now);
+    let mut depth = 0;
+    if let Cell::Bucket { tat, .. } = cell {
+        depth = u128::from(tat.as_nanos().saturating_sub(now.as_nanos()));
+        if depth > deepest {
+            depth = deepest;
+            *tat = full_at(now, depth);
+        }
+    }
+
+    let verdict = judge(rate.burst, rate.used(depth, now), hits, commit);
+    if verdict.applies {
+        let deeper = match hits {
+            Hits::Look => depth,
+            Hits::Charge(n) => depth.saturating_add(rate.depth_of(n.get())).min(deepest),
+            Hits::Refund(n) => depth.saturating_sub(rate.depth_of(n.get())),
+        };
+        // A bucket that is full and stays so need not be kept, nor an old one be touched.
+        if deeper != depth {
+            *cell = Cell::Bucket { tat: full_at(now, deeper), seen: now };
+            depth = deeper;
+        }
+    }
+
+    let used = rate.used(depth, now);
+    // A request fits once the bucket is no deeper than leaves room for it.
+    let fits_after =
+        depth.saturating_add(rate.depth_of(hits.cost())).saturating_sub(rate.depth_of(rate.burst));
+    let can_pass = hits.cost() <= rate.burst && fits_after > 0;
+    Outcome {
+        admitted: verdict.admitted,
+        limit: rate.burst,
+        used,
+        remaining: rate.burst.saturating_sub(used),
+        window: rate.window,
+        // One hit is partly refilled: what is left of it comes first.
+        reset_after: nanos(if depth == 0 { 0 } else { (depth - 1) % u128::from(rate.per_hit) + 1 }),
+        full_after: nanos(depth),
+        retry_after: (!verdict.admitted && can_pass).then(|| nanos(fits_after)),
+    }
+}
+
+/// When a bucket of that depth is full.
+fn full_at(now: Timestamp, depth: u128) -> Timestamp {
+    now.plus(nanos(depth))
+}
+
+fn nanos(nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::algorithm::{Cell, Commit, Law};
+    use crate::model::{Hits, Timestamp};
+
+    /// Ten per 60 s, four at once: one in each 6 s.
+    const BUCKET: Law = Law::Bucket { window: Duration::from_secs(60), burst: 4 };
+
+    /// Plays `(second, hits, commit)` and tells each answer in words.
+    #[track_caller]
+    fn check(script: &[(u64, Hits, Commit)], told: &[&str]) {
+        let mut cell = Cell::default();
+        let answers: Vec<String> = script
+            .iter()
+            .map(|&(at, hits, commit)| {
+                let out = BUCKET.step(10, &mut cell, hits, commit, Timestamp::from_secs(at));
+                let retry =
+                    out.retry_after.map(|wait| format!(", retry in {}s", wait.as_secs())).unwrap_or_default();
+                format!(
+                    "{at}s {}, {}+{}={}, next in {}s, full in {}s{retry}",
+                    if out.admitted { "ok" } else { "over" },
+                    out.used,
+                    out.remaining,
+                    out.limit,
+                    out.reset_after.as_secs(),
+                    out.full_after.as_secs(),
+                )
+            })
+            .collect();
+        assert_eq!(answers, told);
+    }
+
+    #[test]
+    fn a_burst_passes_at_once_and_then_one_in_each_interval() {
+        check(
+            &[
+                (100, Hits::charge(4), Commit::IfAdmitted),
+                (101, Hits::ONE, Commit::IfAdmitted),
+                (106, Hits::ONE, Commit::IfAdmitted),
+                (107, Hits::charge(4), Commit::IfAdmitted),
+                (107, Hits::charge(5), Commit::IfAdmitted),
+                (125, Hits::Look, Commit::IfAdmitted),
+                (130, Hits::Look, Commit::IfAdmitted),
+            ],
+            &[
+                "100s ok, 4+0=4, next in 6s, full in 24s",
+                "101s over, 4+0=4, next in 5s, full in 23s, retry in 5s",
+                "106s ok, 4+0=4, next in 6s, full in 24s",
+                "107s over, 4+0=4, next in 5s, full in 23s, retry in 23s",
+                "107s over, 4+0=4, next in 5s, full in 23s",
+                "125s ok, 1+3=4, next in 5s, full in 5s",
+                "130s ok, 0+4=4, next in 0s, full in 0s",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_counted_refusal_empties_the_bucket_and_a_refund_never_overfills_it() {
+        check(
+            &[
+                (0, Hits::charge(2), Commit::Always),
+                (0, Hits::charge(3), Commit::Always),
+                (6, Hits::refund(1), Commit::IfAdmitted),
+                (6, Hits::refund(9), Commit::Never),
+                (6, Hits::refund(9), Commit::IfAdmitted),
+                (6, Hits::charge(4), Commit::IfAdmitted),
+            ],
+            &[
+                "0s ok, 2+2=4, next in 6s, full in 12s",
+                "0s over, 4+0=4, next in 6s, full in 24s, retry in 18s",
+                "6s ok, 2+2=4, next in 6s, full in 12s",
+                "6s ok, 2+2=4, next in 6s, full in 12s",
+                "6s ok, 0+4=4, next in 0s, full in 0s",
+                "6s ok, 4+0=4, next in 6s, full in 24s",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_finds_the_bucket_empty_at_worst_and_refilling() {
+        check(
+            &[
+                (900, Hits::charge(1), Commit::IfAdmitted),
+                (100, Hits::ONE, Commit::IfAdmitted),
+                (106, Hits::ONE, Commit::IfAdmitted),
+            ],
+            &[
+                "900s ok, 1+3=4, next in 6s, full in 6s",
+                "100s over, 4+0=4, next in 6s, full in 24s, retry in 6s",
+                "106s ok, 4+0=4, next in 6s, full in 24s",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_lowered_limit_leaves_the_bucket_empty_at_worst() {
+        let mut cell = Cell::default();
+        for (window, burst, limit, cost, remaining, retry) in [
+            (60, 10, 10, 10, 0, None),
+            (60, 2, 60, 1, 0, Some(1)),
+            (60, 0, 60, 1, 0, None),
+            (60, 2, 0, 1, 0, None),
+            (60, 10, 10, 1, 9, None),
+        ] {
+            let law = Law::Bucket { window: Duration::from_secs(window), burst };
+            let out = law.step(limit, &mut cell, Hits::charge(cost), Commit::IfAdmitted, Timestamp::EPOCH);
+            assert_eq!(
+                (out.remaining, out.retry_after),
+                (remaining, retry.map(Duration::from_secs)),
+                "{law:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_no_timestamp_can_tell_is_not_granted() {
+        let law = Law::Bucket { window: Duration::MAX, burst: u64::MAX };
+        let mut cell = Cell::default();
+        for (secs, admitted) in [(0, true), (0, false), (1, false)] {
+            let out = law.step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(secs));
+            assert_eq!(out.admitted, admitted);
+        }
+    }
+}
