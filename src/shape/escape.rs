@@ -1,0 +1,167 @@
+//! What becomes of a text that a client may have sent, before it stands in an answer.
+
+/// The most bytes of one text, and of one header value. Envoy takes 50 KB values and clients do not.
+pub(super) const MAX_BYTES: usize = 4096;
+
+/// How texts are made safe for where they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Escape {
+    /// Inside a JSON string literal. The text reads back as it was.
+    Json,
+    /// In HTML or XML, between tags or inside a quoted attribute. Controls are dropped.
+    Markup,
+    /// In any other type. Controls are dropped.
+    Plain,
+}
+
+impl Escape {
+    /// Appends `text`, cut to [`MAX_BYTES`]; what is not UTF-8 becomes U+FFFD.
+    pub(super) fn write(self, text: &[u8], out: &mut String) {
+        for chunk in cut(text).utf8_chunks() {
+            chunk.valid().chars().for_each(|c| self.write_char(c, out));
+            if !chunk.invalid().is_empty() {
+                out.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+    }
+
+    fn write_char(self, c: char, out: &mut String) {
+        match (self, c) {
+            (Self::Json, '"') => out.push_str("\\\""),
+            (Self::Json, '\\') => out.push_str("\\\\"),
+            // Escaped beyond what JSON asks, for readers that take a body for HTML or for a script. All of these are
+            // in the Basic Multilingual Plane, so four digits suffice.
+            (Self::Json, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') => unicode_escape(c, out),
+            (Self::Json, c) if c.is_control() => unicode_escape(c, out),
+            (Self::Markup, '&') => out.push_str("&amp;"),
+            (Self::Markup, '<') => out.push_str("&lt;"),
+            (Self::Markup, '>') => out.push_str("&gt;"),
+            (Self::Markup, '"') => out.push_str("&quot;"),
+            (Self::Markup, '\'') => out.push_str("&#39;"),
+            (Self::Markup | Self::Plain, c) if c.is_control() => {}
+            _ => out.push(c),
+        }
+    }
+}
+
+fn unicode_escape(c: char, out: &mut String) {
+    out.push_str(&format!("\\u{:04x}", u32::from(c)));
+}
+
+/// The first [`MAX_BYTES`] of `text`, without half a character at the end.
+fn cut(text: &[u8]) -> &[u8] {
+    let is_inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
+    // A character has at most three bytes after its first: longer runs are no UTF-8 and need no care.
+    let end = (MAX_BYTES - 3..=MAX_BYTES).rev().find(|&end| !is_inside(end)).unwrap_or(MAX_BYTES);
+    text.get(..end).unwrap_or(text)
+}
+
+/// Whether a header value may hold `byte`: visible ASCII or a space. Envoy would also send what is not, and so split
+/// a response (CR LF) or break a stream.
+pub(super) fn is_visible(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
+/// Makes a header value of `text`: visible, without space around it, of at most [`MAX_BYTES`].
+pub(super) fn header_value(mut text: String) -> String {
+    if !text.bytes().all(is_visible) {
+        text.retain(|c| u8::try_from(c).is_ok_and(is_visible));
+    }
+    // All of it is ASCII by now, so any place is a good place to cut.
+    text.truncate(MAX_BYTES);
+    text.truncate(text.trim_end().len());
+    text.drain(..text.len() - text.trim_start().len());
+    text
+}
+
+/// Appends `text` as a structured-field String (RFC 9651 §3.3.3): quoted, escaped, visible ASCII only.
+pub(super) fn structured_string(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars().filter(|&c| u8::try_from(c).is_ok_and(is_visible)) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn escaped(escape: Escape, text: &[u8]) -> String {
+        let mut out = String::new();
+        escape.write(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_text_is_made_safe_for_where_it_stands() {
+        for (escape, text, expected) in [
+            (Escape::Json, &b"acme"[..], "acme"),
+            (Escape::Json, b"a\"b\\c", r#"a\"b\\c"#),
+            (Escape::Json, b"a\r\n\0\x1b", r"a\u000d\u000a\u0000\u001b"),
+            (Escape::Json, "\u{7f}\u{85}\u{2028}".as_bytes(), r"\u007f\u0085\u2028"),
+            (Escape::Json, b"</script>&", r"\u003c/script\u003e\u0026"),
+            (Escape::Json, "café 🦀".as_bytes(), "café 🦀"),
+            (Escape::Json, b"good\xff", "good\u{fffd}"),
+            (Escape::Plain, "a\r\nb\0\u{85}\tc<\u{1b}".as_bytes(), "abc<"),
+            (Escape::Plain, b"good\xff", "good\u{fffd}"),
+            (Escape::Markup, b"<b class=\"x\">'&'\r\n", "&lt;b class=&quot;x&quot;&gt;&#39;&amp;&#39;"),
+        ] {
+            assert_eq!(escaped(escape, text), expected, "{escape:?} of {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        for (text, expected) in [
+            ("x".repeat(MAX_BYTES), MAX_BYTES),
+            ("x".repeat(MAX_BYTES + 1), MAX_BYTES),
+            ("é".repeat(MAX_BYTES), MAX_BYTES),
+            (format!("x{}", "é".repeat(MAX_BYTES)), MAX_BYTES - 1),
+            ("€".repeat(MAX_BYTES), MAX_BYTES - 1),
+            (format!("{}🦀", "x".repeat(MAX_BYTES - 1)), MAX_BYTES - 1),
+        ] {
+            let cut = escaped(Escape::Plain, text.as_bytes());
+            assert_eq!((cut.len(), cut.contains('\u{fffd}')), (expected, false));
+        }
+        assert_eq!(escaped(Escape::Plain, &vec![0x80; 70_000]).chars().count(), MAX_BYTES);
+    }
+
+    #[test]
+    fn a_header_value_is_visible_and_short() {
+        for (text, expected) in [
+            ("60", "60"),
+            ("1\r\nx-evil: 1", "1x-evil: 1"),
+            (" \t a b\u{a0}\0 ", "a b"),
+            ("café", "caf"),
+            ("\r\n", ""),
+        ] {
+            assert_eq!(header_value(text.to_owned()), expected);
+        }
+        assert_eq!(header_value("x".repeat(70_000)).len(), MAX_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn a_json_string_reads_back_as_the_text(text in any::<String>()) {
+            let literal = format!("\"{}\"", escaped(Escape::Json, text.as_bytes()));
+            prop_assert_eq!(serde_json::from_str::<String>(&literal).unwrap(), text);
+        }
+
+        #[test]
+        fn no_bytes_leave_a_control_or_a_bracket_behind(
+            text in prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..0x20, Just(b'<'), Just(b'"')], 0..200),
+        ) {
+            for escape in [Escape::Json, Escape::Markup, Escape::Plain] {
+                let safe = escaped(escape, &text);
+                prop_assert!(!safe.chars().any(char::is_control));
+                prop_assert!(escape == Escape::Plain || !safe.contains(['<', '>']));
+            }
+            prop_assert!(header_value(String::from_utf8_lossy(&text).into_owned()).bytes().all(is_visible));
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! How a verdict is told: response headers and the bodies of refusals.
+//!
+//! The numbers come from the engine; here they get a name, a unit and a place. What a client waits for is rounded
+//! up, so waiting as told always suffices. Headers and bodies are checked once, when they are loaded; nothing that a
+//! client sent reaches a header or a body unescaped.
+
+mod denial;
+mod dialect;
+mod error;
+mod escape;
+mod form;
+mod header;
+mod number;
+mod piece;
+mod template;
+
+pub use denial::{ContentType, Denial};
+pub use dialect::{DIALECTS, dialect};
+pub use error::ShapeError;
+pub use form::Form;
+pub use header::{Emit, Header, HeaderLine, HeaderName, HeaderSet};
+pub use number::{Number, Told, Wait};
+pub use template::{Context, Template};

@@ -1,0 +1,270 @@
+//! What a header or a body may show of a limit, by name.
+
+use std::time::Duration;
+
+use crate::model::{Outcome, Timestamp};
+use crate::shape::escape;
+use crate::shape::form::{self, Form};
+
+/// One limit's verdict, about to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The limit's name; empty when it has none.
+    pub name: &'a str,
+    /// Its numbers.
+    pub outcome: &'a Outcome,
+    /// The clock reading they were computed from.
+    pub now: Timestamp,
+}
+
+/// Something a header or a body may show of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    /// The limit's name as it is; absent when it has none.
+    Name,
+    /// The same as a structured-field String (RFC 9651): quoted, escaped, visible ASCII only.
+    NameQuoted,
+    /// Hits granted per window.
+    Limit,
+    /// Hits counted in this window.
+    Used,
+    /// Hits left in this window.
+    Remaining,
+    /// How long a window lasts, in seconds rounded up; absent where there is no window.
+    WindowSeconds,
+    /// A time to wait for, and how it is written.
+    Wait(Wait, Form),
+}
+
+/// A time to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Until the first hit leaves, or the window ends.
+    Reset,
+    /// Until the limit is whole again.
+    Full,
+    /// Until the refused request could pass; absent when it was not refused or never could. In seconds at least 1.
+    RetryAfter,
+}
+
+/// Every number, by the name it has in a policy file.
+const NUMBERS: &[(&str, Number)] = &[
+    ("name", Number::Name),
+    ("name_quoted", Number::NameQuoted),
+    ("limit", Number::Limit),
+    ("used", Number::Used),
+    ("remaining", Number::Remaining),
+    ("window_s", Number::WindowSeconds),
+    ("reset_s", Number::Wait(Wait::Reset, Form::Seconds)),
+    ("reset_ms", Number::Wait(Wait::Reset, Form::Millis)),
+    ("reset_s_decimal", Number::Wait(Wait::Reset, Form::DecimalSeconds)),
+    ("reset_unix_s", Number::Wait(Wait::Reset, Form::UnixSeconds)),
+    ("reset_unix_ms", Number::Wait(Wait::Reset, Form::UnixMillis)),
+    ("reset_rfc3339", Number::Wait(Wait::Reset, Form::Rfc3339)),
+    ("reset_http_date", Number::Wait(Wait::Reset, Form::HttpDate)),
+    ("reset_duration", Number::Wait(Wait::Reset, Form::GoDuration)),
+    ("full_s", Number::Wait(Wait::Full, Form::Seconds)),
+    ("full_ms", Number::Wait(Wait::Full, Form::Millis)),
+    ("full_s_decimal", Number::Wait(Wait::Full, Form::DecimalSeconds)),
+    ("full_unix_s", Number::Wait(Wait::Full, Form::UnixSeconds)),
+    ("full_unix_ms", Number::Wait(Wait::Full, Form::UnixMillis)),
+    ("full_rfc3339", Number::Wait(Wait::Full, Form::Rfc3339)),
+    ("full_http_date", Number::Wait(Wait::Full, Form::HttpDate)),
+    ("full_duration", Number::Wait(Wait::Full, Form::GoDuration)),
+    ("retry_after_s", Number::Wait(Wait::RetryAfter, Form::Seconds)),
+    ("retry_after_ms", Number::Wait(Wait::RetryAfter, Form::Millis)),
+    ("retry_after_s_decimal", Number::Wait(Wait::RetryAfter, Form::DecimalSeconds)),
+    ("retry_after_unix_s", Number::Wait(Wait::RetryAfter, Form::UnixSeconds)),
+    ("retry_after_unix_ms", Number::Wait(Wait::RetryAfter, Form::UnixMillis)),
+    ("retry_after_rfc3339", Number::Wait(Wait::RetryAfter, Form::Rfc3339)),
+    ("retry_after_http_date", Number::Wait(Wait::RetryAfter, Form::HttpDate)),
+    ("retry_after_duration", Number::Wait(Wait::RetryAfter, Form::GoDuration)),
+];
+
+impl Number {
+    /// The number of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        NUMBERS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    }
+
+    /// Every name, in the order of the reference page.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NUMBERS.iter().map(|(name, _)| *name)
+    }
+
+    /// Appends what `told` has of this number. An absent number says `false` and appends nothing.
+    ///
+    /// A name comes as it is; making it safe for where it stands is up to the caller.
+    pub fn render(self, told: &Told<'_>, out: &mut String) -> bool {
+        let Told { name, outcome, now } = *told;
+        match self {
+            Self::Name | Self::NameQuoted if name.is_empty() => return false,
+            Self::WindowSeconds if outcome.window.is_zero() => return false,
+            Self::Name => out.push_str(name),
+            Self::NameQuoted => escape::structured_string(name, out),
+            Self::Limit => form::digits(outcome.limit, out),
+            Self::Used => form::digits(outcome.used, out),
+            Self::Remaining => form::digits(outcome.remaining, out),
+            Self::WindowSeconds => form::digits(form::seconds(outcome.window), out),
+            Self::Wait(wait, form) => {
+                return wait.of(outcome, form).is_some_and(|time| form.write(time, now, out));
+            }
+        }
+        true
+    }
+
+    /// Whether it is text, which must be escaped where it stands, rather than digits or a date.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Self::Name | Self::NameQuoted)
+    }
+
+    /// Whether only a refused request has it.
+    pub(super) fn is_retry_after(self) -> bool {
+        matches!(self, Self::Wait(Wait::RetryAfter, _))
+    }
+}
+
+impl Wait {
+    fn of(self, outcome: &Outcome, form: Form) -> Option<Duration> {
+        match self {
+            Self::Reset => Some(outcome.reset_after),
+            Self::Full => Some(outcome.full_after),
+            Self::RetryAfter if outcome.admitted => None,
+            // «Come back in 0 seconds» is no help to the refused.
+            Self::RetryAfter if form == Form::Seconds => {
+                outcome.retry_after.map(|wait| wait.max(Duration::from_secs(1)))
+            }
+            Self::RetryAfter => outcome.retry_after,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+
+    /// MEGA's refusal: 60 hits spread over 12 s, asked again 18 s after the last.
+    pub(crate) const REFUSED: Outcome = Outcome {
+        admitted: false,
+        limit: 60,
+        used: 60,
+        remaining: 0,
+        window: Duration::from_secs(60),
+        reset_after: Duration::from_secs(30),
+        full_after: Duration::from_secs(42),
+        retry_after: Some(Duration::from_secs(30)),
+    };
+
+    /// One hit of a thousand an hour, first and last.
+    pub(crate) const ADMITTED: Outcome = Outcome {
+        admitted: true,
+        limit: 1000,
+        used: 1,
+        remaining: 999,
+        window: Duration::from_secs(3600),
+        reset_after: Duration::from_secs(3600),
+        full_after: Duration::from_secs(3600),
+        retry_after: None,
+    };
+
+    /// 2025-02-07T15:26:00Z.
+    pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_738_941_960);
+
+    pub(crate) const fn told<'a>(name: &'a str, outcome: &'a Outcome) -> Told<'a> {
+        Told { name, outcome, now: NOW }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{ADMITTED, REFUSED, told};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn render(name: &str, told: &Told<'_>) -> Option<String> {
+        let mut out = String::new();
+        let present = Number::from_name(name).unwrap().render(told, &mut out);
+        assert!(present || out.is_empty(), "{name} is absent and yet wrote {out:?}");
+        present.then_some(out)
+    }
+
+    #[test]
+    fn every_number_has_its_own_name_and_shows_what_it_says() {
+        let told = told("per \"minute\"", &REFUSED);
+        for (name, expected) in [
+            ("name", "per \"minute\""),
+            ("name_quoted", r#""per \"minute\"""#),
+            ("limit", "60"),
+            ("used", "60"),
+            ("remaining", "0"),
+            ("window_s", "60"),
+            ("reset_s", "30"),
+            ("reset_ms", "30000"),
+            ("reset_s_decimal", "30.000"),
+            ("reset_unix_s", "1738941990"),
+            ("reset_unix_ms", "1738941990000"),
+            ("reset_rfc3339", "2025-02-07T15:26:30Z"),
+            ("reset_http_date", "Fri, 07 Feb 2025 15:26:30 GMT"),
+            ("reset_duration", "30s"),
+            ("full_s", "42"),
+            ("full_ms", "42000"),
+            ("full_s_decimal", "42.000"),
+            ("full_unix_s", "1738942002"),
+            ("full_unix_ms", "1738942002000"),
+            ("full_rfc3339", "2025-02-07T15:26:42Z"),
+            ("full_http_date", "Fri, 07 Feb 2025 15:26:42 GMT"),
+            ("full_duration", "42s"),
+            ("retry_after_s", "30"),
+            ("retry_after_ms", "30000"),
+            ("retry_after_s_decimal", "30.000"),
+            ("retry_after_unix_s", "1738941990"),
+            ("retry_after_unix_ms", "1738941990000"),
+            ("retry_after_rfc3339", "2025-02-07T15:26:30Z"),
+            ("retry_after_http_date", "Fri, 07 Feb 2025 15:26:30 GMT"),
+            ("retry_after_duration", "30s"),
+        ] {
+            assert_eq!(render(name, &told).as_deref(), Some(expected), "{name}");
+        }
+        assert_eq!(Number::names().count(), 30);
+        assert_eq!(Number::from_name("reset"), None);
+    }
+
+    #[test]
+    fn retry_after_is_absent_when_the_request_passes_or_never_will() {
+        let never = Outcome { retry_after: None, ..REFUSED };
+        let passed_in_shadow = Outcome { retry_after: Some(Duration::from_secs(9)), ..ADMITTED };
+        for outcome in [never, ADMITTED, passed_in_shadow] {
+            for name in Number::names().filter(|name| name.starts_with("retry_after")) {
+                assert_eq!(render(name, &told("x", &outcome)), None, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_in_seconds_is_at_least_one() {
+        let soon = Outcome { retry_after: Some(Duration::ZERO), reset_after: Duration::ZERO, ..REFUSED };
+        assert_eq!(render("retry_after_s", &told("x", &soon)).as_deref(), Some("1"));
+        assert_eq!(render("retry_after_ms", &told("x", &soon)).as_deref(), Some("0"));
+        assert_eq!(render("reset_s", &told("x", &soon)).as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_limit_without_a_name_or_a_window_shows_none() {
+        let unnamed = Outcome { window: Duration::ZERO, ..REFUSED };
+        for name in ["name", "name_quoted", "window_s"] {
+            assert_eq!(render(name, &told("", &unnamed)), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn retry_after_told_in_seconds_suffices_and_one_less_does_not(nanos in 0_u64..=u64::MAX) {
+            let wait = Duration::from_nanos(nanos);
+            let outcome = Outcome { retry_after: Some(wait), ..REFUSED };
+            let told = render("retry_after_s", &told("x", &outcome)).unwrap().parse::<u64>().unwrap();
+            prop_assert!(told >= 1);
+            prop_assert!(Duration::from_secs(told) >= wait);
+            prop_assert!(told == 1 || Duration::from_secs(told - 1) < wait);
+        }
+    }
+}

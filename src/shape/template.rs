@@ -1,0 +1,157 @@
+//! Texts with placeholders: bodies of refusals, and request headers for the upstream.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{Entry, Outcome, Timestamp};
+use crate::shape::denial::ContentType;
+use crate::shape::error::ShapeError;
+use crate::shape::escape::{self, Escape};
+use crate::shape::number::{Number, Told};
+use crate::shape::piece::{self, Piece};
+
+/// What a template is filled in from.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The limit that is told; none when no limit was reached.
+    pub told: Option<Told<'a>>,
+    /// The entries that led to it.
+    pub entries: &'a [Entry<'a>],
+    /// Who is calling, if that is known.
+    pub subject: Option<&'a str>,
+    /// What the subject has under a name.
+    pub attribute: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("told", &self.told)
+            .field("entries", &self.entries)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A checked text with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+    escape: Escape,
+}
+
+impl Template {
+    /// A body of that type. One that says it is JSON is JSON whatever it is filled in with.
+    pub fn body(text: &str, content_type: &ContentType) -> Result<Self, ShapeError> {
+        let pieces = piece::parse(text, 0)?.into_iter().map(|(_, piece)| piece).collect();
+        let template = Self { pieces, escape: content_type.escape() };
+        if template.escape == Escape::Json {
+            template.check_json()?;
+        }
+        Ok(template)
+    }
+
+    /// The value of a request header for the upstream.
+    pub fn header(text: &str) -> Result<Self, ShapeError> {
+        let pieces = piece::parse_header(text, 0)?.into_iter().map(|(_, piece)| piece).collect();
+        Ok(Self { pieces, escape: Escape::Plain })
+    }
+
+    /// The body. An absent number is `null` in JSON; whatever else is absent leaves its place empty.
+    pub fn render_body(&self, context: &Context<'_>) -> String {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            let present = self.write(piece, context, &mut out);
+            let is_bare = matches!(piece, Piece::Number(number) if !number.is_text());
+            if !present && is_bare && self.escape == Escape::Json {
+                out.push_str("null");
+            }
+        }
+        out
+    }
+
+    /// The header value: visible ASCII, at most 4 KiB. None when something it names is absent, or nothing is left.
+    pub fn render_header(&self, context: &Context<'_>) -> Option<String> {
+        let mut out = String::new();
+        let complete = self.pieces.iter().all(|piece| self.write(piece, context, &mut out));
+        let value = escape::header_value(out);
+        (complete && !value.is_empty()).then_some(value)
+    }
+
+    /// Appends one piece; an absent one says `false` and appends nothing.
+    fn write(&self, piece: &Piece, context: &Context<'_>, out: &mut String) -> bool {
+        let text: Option<Cow<'_, [u8]>> = match piece {
+            Piece::Literal(text) => {
+                out.push_str(text);
+                return true;
+            }
+            Piece::Number(number) => {
+                return context.told.is_some_and(|told| self.write_number(*number, &told, out));
+            }
+            Piece::Entry(key) => {
+                let entry = context.entries.iter().find(|entry| entry.key == key.as_bytes());
+                entry.map(|entry| entry.value.into())
+            }
+            Piece::Subject => context.subject.map(|subject| subject.as_bytes().into()),
+            Piece::Attribute(name) => (context.attribute)(name).map(|text| text.into_bytes().into()),
+        };
+        text.map(|text| self.escape.write(&text, out)).is_some()
+    }
+
+    fn write_number(&self, number: Number, told: &Told<'_>, out: &mut String) -> bool {
+        if !number.is_text() {
+            return number.render(told, out);
+        }
+        let mut text = String::new();
+        let present = number.render(told, &mut text);
+        self.escape.write(text.as_bytes(), out);
+        present
+    }
+
+    /// Two samples suffice. Outside quotes `x` is never JSON, and `null` is JSON only where any one value is; inside
+    /// quotes neither goes on with an escape sequence that was begun (`\`, `\u00`).
+    fn check_json(&self) -> Result<(), ShapeError> {
+        for sample in [self.sample(), self.render_body(&NOTHING)] {
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(&sample) {
+                return Err(ShapeError::NotJson { problem: error.to_string(), sample });
+            }
+        }
+        Ok(())
+    }
+
+    /// The body with every text `x`, and with every number there.
+    fn sample(&self) -> String {
+        const TEXT: &str = "x";
+        let time = Duration::from_secs(30);
+        let outcome = Outcome {
+            admitted: false,
+            limit: 60,
+            used: 60,
+            remaining: 0,
+            window: time,
+            reset_after: time,
+            full_after: time,
+            retry_after: Some(time),
+        };
+        let entries: Vec<Entry<'_>> = self
+            .pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Entry(key) => Some(Entry { key: key.as_bytes(), value: TEXT.as_bytes() }),
+                _ => None,
+            })
+            .collect();
+        self.render_body(&Context {
+            told: Some(Told { name: TEXT, outcome: &outcome, now: Timestamp::EPOCH }),
+            entries: &entries,
+            subject: Some(TEXT),
+            attribute: &|_| Some(TEXT.into()),
+        })
+    }
+}
+
+const NOTHING: Context<'static> = Context { told: None, entries: &[], subject: None, attribute: &|_| None };
+
+#[cfg(test)]
+mod tests;
