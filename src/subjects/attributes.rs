@@ -1,0 +1,146 @@
+//! The attributes of a million subjects in little room: every name and every value is kept once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::table::index;
+use super::value::Value;
+
+/// The attributes of one subject or credential: a stretch of the pairs of [`Attributes`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Run {
+    start: u32,
+    length: u32,
+}
+
+impl Run {
+    fn range(self) -> std::ops::Range<usize> {
+        let start = self.start as usize;
+        start..start + self.length as usize
+    }
+
+    /// The same stretch after `pairs` others.
+    pub(super) fn after(self, pairs: u32) -> Self {
+        Self { start: self.start + pairs, length: self.length }
+    }
+}
+
+/// Every attribute of a directory.
+#[derive(Default)]
+pub(super) struct Attributes {
+    names: Vec<Arc<str>>,
+    values: Vec<Value>,
+    /// Places in `names` and `values`.
+    pairs: Vec<(u32, u32)>,
+}
+
+impl Attributes {
+    /// What `name` is in `run`.
+    pub(super) fn get(&self, run: Run, name: &str) -> Option<&Value> {
+        self.all(run).find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// The attributes of `run`, in the order written.
+    pub(super) fn all(&self, run: Run) -> impl Iterator<Item = (&str, &Value)> {
+        let pairs = &self.pairs[run.range()];
+        pairs.iter().map(|(name, value)| (&*self.names[*name as usize], &self.values[*value as usize]))
+    }
+
+    /// `run` with `changes` made, as a new run; the old one stays behind, unused.
+    pub(super) fn changed(&mut self, run: Run, changes: &[(String, Value)]) -> Run {
+        let start = self.pairs.len();
+        self.pairs.extend_from_within(run.range());
+        for (name, value) in changes {
+            let known = self.names.iter().position(|known| **known == **name);
+            let name = known.unwrap_or_else(|| {
+                self.names.push(name.as_str().into());
+                self.names.len() - 1
+            });
+            let pair = (index(name), index(self.values.len()));
+            self.values.push(value.clone());
+            match self.pairs[start..].iter_mut().find(|(known, _)| *known == pair.0) {
+                Some(old) => *old = pair,
+                None => self.pairs.push(pair),
+            }
+        }
+        Run { start: index(start), length: index(self.pairs.len() - start) }
+    }
+}
+
+/// Attributes while they are read.
+#[derive(Default)]
+pub(super) struct Collector {
+    attributes: Attributes,
+    names: HashMap<Arc<str>, u32>,
+    values: HashMap<Value, u32>,
+}
+
+impl Collector {
+    /// The number of `name`, a new one if it is new.
+    pub(super) fn name(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.names.get(name) {
+            return *number;
+        }
+        let number = index(self.attributes.names.len());
+        let name = Arc::<str>::from(name);
+        self.attributes.names.push(Arc::clone(&name));
+        self.names.insert(name, number);
+        number
+    }
+
+    fn value(&mut self, value: Value) -> u32 {
+        if let Some(number) = self.values.get(&value) {
+            return *number;
+        }
+        let number = index(self.attributes.values.len());
+        self.attributes.values.push(value.clone());
+        self.values.insert(value, number);
+        number
+    }
+
+    /// The number of `name`, if any attribute has that name.
+    pub(super) fn known(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// How many pairs there are; a run begins here.
+    pub(super) fn mark(&self) -> u32 {
+        index(self.attributes.pairs.len())
+    }
+
+    /// Whether the run that began at `mark` has this name already.
+    pub(super) fn has(&self, mark: u32, name: u32) -> bool {
+        self.attributes.pairs[mark as usize..].iter().any(|(known, _)| *known == name)
+    }
+
+    /// One attribute more.
+    pub(super) fn push(&mut self, name: u32, value: Value) {
+        let value = self.value(value);
+        self.attributes.pairs.push((name, value));
+    }
+
+    /// What was pushed since `mark`.
+    pub(super) fn run(&self, mark: u32) -> Run {
+        Run { start: mark, length: self.mark() - mark }
+    }
+
+    /// Takes over what another collected, after its own. Returns the numbers that the other's names have here.
+    pub(super) fn absorb(&mut self, other: Self) -> Vec<u32> {
+        let Attributes { names, values, pairs } = other.attributes;
+        drop((other.names, other.values));
+        let names: Vec<u32> = names.iter().map(|name| self.name(name)).collect();
+        let values: Vec<u32> = values.into_iter().map(|value| self.value(value)).collect();
+        let renumbered = pairs.iter().map(|(name, value)| (names[*name as usize], values[*value as usize]));
+        self.attributes.pairs.extend(renumbered);
+        names
+    }
+
+    /// The attributes, in no more room than they need.
+    pub(super) fn finish(self) -> Attributes {
+        let mut attributes = self.attributes;
+        attributes.names.shrink_to_fit();
+        attributes.values.shrink_to_fit();
+        attributes.pairs.shrink_to_fit();
+        attributes
+    }
+}

@@ -1,0 +1,121 @@
+//! A directory while it is read: what was found and where, before anything is looked up.
+
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
+
+use super::attributes::Collector;
+use super::directory::Directory;
+use super::problem::{Place, Problems, shown};
+use super::roster::{Roster, Row};
+use super::table::{Entry, Table, index};
+use super::tiers::Tiers;
+
+/// What has been read so far.
+#[derive(Default)]
+pub(super) struct Draft {
+    /// All ids without a gap.
+    pub(super) ids: String,
+    pub(super) subjects: Vec<Row>,
+    /// Where each subject's id is.
+    pub(super) places: Vec<Place>,
+    pub(super) credentials: Vec<(Entry, Place)>,
+    pub(super) attributes: Collector,
+    pub(super) zones: Zones,
+    pub(super) tiers: Option<Tiers>,
+    pub(super) suspects: Vec<Suspect>,
+}
+
+/// An attribute that would be a mistake if the tier had its name, which may be told only later in the file.
+#[derive(Clone, Copy)]
+pub(super) struct Suspect {
+    pub(super) name: u32,
+    pub(super) at: Place,
+    pub(super) message: &'static str,
+}
+
+/// Time zones by name.
+#[derive(Default)]
+pub(super) struct Zones {
+    zones: Vec<TimeZone>,
+    names: HashMap<String, u32>,
+}
+
+impl Zones {
+    /// One more than the place of this zone, if it was named before.
+    pub(super) fn get(&self, name: &str) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// One more than the place of this zone.
+    pub(super) fn add(&mut self, name: &str, zone: TimeZone) -> u32 {
+        if let Some(number) = self.get(name) {
+            return number;
+        }
+        self.zones.push(zone);
+        let number = index(self.zones.len());
+        self.names.insert(name.to_owned(), number);
+        number
+    }
+}
+
+impl Draft {
+    /// Takes over what was read of a later piece of the same text. Places are then those within the pieces.
+    pub(super) fn absorb(&mut self, other: Self) {
+        let (ids, subjects) = (index(self.ids.len()), index(self.subjects.len()));
+        let pairs = self.attributes.mark();
+        let names = self.attributes.absorb(other.attributes);
+        let mut zones = vec![0; other.zones.zones.len() + 1];
+        for (name, number) in other.zones.names {
+            let number = number as usize;
+            zones[number] = self.zones.add(&name, other.zones.zones[number - 1].clone());
+        }
+        self.ids.push_str(&other.ids);
+        self.subjects.extend(other.subjects.into_iter().map(|row| Row {
+            id_end: row.id_end + ids,
+            attributes: row.attributes.after(pairs),
+            zone: zones[row.zone as usize],
+            ..row
+        }));
+        self.places.extend(other.places);
+        self.credentials.extend(other.credentials.into_iter().map(|(entry, at)| {
+            let (subject, attributes) = (entry.subject + subjects, entry.attributes.after(pairs));
+            (Entry { subject, attributes, ..entry }, at)
+        }));
+        let renamed = |suspect: Suspect| Suspect { name: names[suspect.name as usize], ..suspect };
+        self.suspects.extend(other.suspects.into_iter().map(renamed));
+        self.tiers = self.tiers.take().or(other.tiers);
+    }
+
+    /// The directory, and what is wrong with it as a whole.
+    pub(super) fn finish(mut self, problems: &mut Problems) -> Directory {
+        let tier = self.tiers.as_ref().and_then(|tiers| self.attributes.known(&tiers.attribute));
+        for suspect in self.suspects.drain(..).filter(|suspect| tier == Some(suspect.name)) {
+            problems.add(suspect.at, suspect.message, None);
+        }
+        self.credentials.sort_unstable_by_key(|(entry, at)| (entry.id, *at));
+        for alike in self.credentials.chunk_by(|(a, _), (b, _)| a.id == b.id) {
+            for (_, at) in &alike[1..] {
+                let message = format!("this credential was given to a subject already, at {}", alike[0].1);
+                problems.add(*at, message, Some("a credential belongs to one subject, once".to_owned()));
+            }
+        }
+        let mut entries: Vec<Entry> = self.credentials.into_iter().map(|(entry, _)| entry).collect();
+        entries.shrink_to_fit();
+        self.ids.shrink_to_fit();
+        self.subjects.shrink_to_fit();
+        let roster = Roster::new(self.ids, self.subjects);
+        for (first, later) in roster.repeated().filter(|(first, _)| !roster.id(*first).is_empty()) {
+            let message =
+                format!("subject {} was defined already, at {}", shown(roster.id(first)), self.places[first]);
+            problems.add(self.places[later], message, None);
+        }
+        Directory {
+            roster,
+            credentials: Table::new(entries),
+            attributes: self.attributes.finish(),
+            zones: self.zones.zones,
+            tiers: self.tiers,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who is behind a credential, and what they bought.
+//!
+//! A [`Directory`] is read from one text and then only asked. Invariants: a credential is hashed where it is read and
+//! is kept nowhere, neither is its hash; no message and no `Debug` shows either. A text with one mistake gives no
+//! directory at all, and every mistake is told at once.
+
+mod attributes;
+mod credential;
+mod directory;
+mod draft;
+mod events;
+mod ladder;
+mod people;
+mod pieces;
+mod problem;
+mod read;
+mod roster;
+mod scalar;
+mod table;
+mod tiers;
+mod value;
+mod words;
+
+pub use credential::{CredentialId, strip_scheme};
+pub use directory::{Credential, Directory, Subject, UnknownSubject};
+pub use problem::Problem;
+pub use value::Value;

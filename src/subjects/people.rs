@@ -1,0 +1,179 @@
+//! Reading subjects and their credentials.
+
+use super::attributes::Run;
+use super::credential::{CredentialId, from_hex, sha256};
+use super::draft::Suspect;
+use super::events::Token;
+use super::problem::Place;
+use super::read::{Read, Reader, is_nothing};
+use super::roster::Row;
+use super::scalar;
+use super::table::{Entry, index};
+use super::tiers::Facts;
+use super::words::{CREDENTIAL, FACTS, SUBJECT, Word};
+
+/// Whose attributes they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Subject,
+    Credential,
+}
+
+impl<'t> Reader<'t> {
+    /// One item of `subjects`.
+    pub(super) fn subject(&mut self, token: Token<'t>, at: Place) -> Read<()> {
+        let number = index(self.draft.subjects.len());
+        let (mut row, mut place) = (Row::default(), at);
+        let seen = self.mapping(&token, at, &SUBJECT, |reader, word| {
+            match word {
+                Word::Id => {
+                    if let Some((id, _, at)) = reader.text("the id of a subject")? {
+                        reader.draft.ids.push_str(&id);
+                        place = at;
+                    }
+                }
+                Word::Attributes => row.attributes = reader.attributes(Owner::Subject)?,
+                Word::BillingAnchor => {
+                    row.billing_anchor =
+                        reader.single("a point in time", |text, _| scalar::timestamp(text))?;
+                }
+                Word::TimeZone => row.zone = reader.zone()?,
+                Word::Facts => row.facts = reader.facts()?,
+                Word::Credentials => {
+                    reader.list("credentials", |reader, token, at| reader.credential(token, at, number))?;
+                }
+                _ => row.enabled = reader.single("true or false", scalar::boolean)?.unwrap_or_default(),
+            }
+            Ok(())
+        })?;
+        if seen.is_some_and(|seen| !seen.has(Word::Id)) {
+            self.problems.add(at, "a subject without an `id`", None);
+        }
+        row.id_end = index(self.draft.ids.len());
+        self.draft.subjects.push(row);
+        self.draft.places.push(place);
+        Ok(())
+    }
+
+    fn credential(&mut self, token: Token<'t>, at: Place, subject: u32) -> Read<()> {
+        let (mut kind, mut hash) = (None, None);
+        let (mut attributes, mut enabled) = (Run::default(), true);
+        let seen = self.mapping(&token, at, &CREDENTIAL, |reader, word| {
+            match word {
+                Word::Kind => kind = reader.text("the kind of a credential")?.map(|(kind, ..)| kind),
+                Word::Value => hash = reader.text("a credential")?.map(|(text, ..)| sha256(text.as_bytes())),
+                Word::Sha256 => hash = reader.hash()?,
+                Word::Attributes => attributes = reader.attributes(Owner::Credential)?,
+                _ => enabled = reader.single("true or false", scalar::boolean)?.unwrap_or_default(),
+            }
+            Ok(())
+        })?;
+        let Some(seen) = seen else { return Ok(()) };
+        if !seen.has(Word::Kind) {
+            let hint = "write where it comes from, like `kind: api_key`".to_owned();
+            self.problems.add(at, "a credential without a `kind`", Some(hint));
+        }
+        match (seen.has(Word::Value), seen.has(Word::Sha256)) {
+            (true, true) => {
+                let hint = "keep one of them".to_owned();
+                self.problems.add(at, "a credential with both `value` and `sha256`", Some(hint));
+            }
+            (false, false) => {
+                let hint = "write `value`, or `sha256` to keep it out of the file".to_owned();
+                self.problems.add(at, "a credential with neither `value` nor `sha256`", Some(hint));
+            }
+            _ => {
+                if let (Some(kind), Some(hash)) = (kind, hash) {
+                    let id = CredentialId::of_hashed(&kind, &hash);
+                    self.draft.credentials.push((Entry { id, subject, attributes, enabled }, at));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hash(&mut self) -> Read<Option<[u8; 32]>> {
+        self.single("64 hexadecimal digits", |text, _| {
+            from_hex(text).ok_or_else(|| {
+                let hint = "print it with `printf %s \"$KEY\" | sha256sum`".to_owned();
+                ("`sha256` is not 64 hexadecimal digits".to_owned(), Some(hint))
+            })
+        })
+    }
+
+    /// Names and single values. Neither is shown where they are a credential's.
+    fn attributes(&mut self, owner: Owner) -> Read<Run> {
+        let mark = self.draft.attributes.mark();
+        let (token, at) = self.next()?;
+        if is_nothing(&token) || !self.is_mapping(&token, at, "attributes")? {
+            return Ok(Run::default());
+        }
+        loop {
+            let (key, at) = self.next()?;
+            let name = match &key {
+                Token::End => return Ok(self.draft.attributes.run(mark)),
+                Token::Scalar { text, plain: true } if text == "<<" => {
+                    let hint = "merge keys are not read here; write the values out".to_owned();
+                    self.problems.add(at, "`<<` is not an attribute", Some(hint));
+                    None
+                }
+                Token::Scalar { text, .. } => Some(self.draft.attributes.name(text)),
+                _ => {
+                    self.refuse(&key, at, "the name of an attribute")?;
+                    None
+                }
+            };
+            let (value, value_at) = self.next()?;
+            let Some(name) = name else {
+                self.skip(&value)?;
+                continue;
+            };
+            let Token::Scalar { text, plain } = &value else {
+                self.refuse(&value, value_at, "text, a whole number or true or false")?;
+                continue;
+            };
+            if self.draft.attributes.has(mark, name) {
+                self.problems.add(at, "an attribute is given twice", None);
+            }
+            let Some(value) = self.note(value_at, scalar::value(text, *plain)) else { continue };
+            let message = match (owner, value.as_number()) {
+                (Owner::Subject, Some(_)) => None,
+                (Owner::Subject, None) => Some("a tier is a whole number"),
+                (Owner::Credential, _) => {
+                    Some("the tier belongs to the subject, not to one of its credentials")
+                }
+            };
+            self.draft.suspects.extend(message.map(|message| Suspect { name, at: value_at, message }));
+            self.draft.attributes.push(name, value);
+        }
+    }
+
+    /// One more than the place of the time zone that is named next.
+    fn zone(&mut self) -> Read<u32> {
+        let Some((name, _, at)) = self.text("a time zone")? else { return Ok(0) };
+        if let Some(number) = self.draft.zones.get(&name) {
+            return Ok(number);
+        }
+        let zone = self.note(at, scalar::zone(&name));
+        Ok(zone.map_or(0, |zone| self.draft.zones.add(&name, zone)))
+    }
+
+    fn facts(&mut self) -> Read<Facts> {
+        let mut facts = Facts::default();
+        let (token, at) = self.next()?;
+        if is_nothing(&token) {
+            return Ok(facts);
+        }
+        self.mapping(&token, at, &FACTS, |reader, word| {
+            match word {
+                Word::Spend => facts.spend = reader.single("an amount", |text, _| scalar::amount(text))?,
+                _ => {
+                    let time = reader.single("a point in time", |text, _| scalar::timestamp(text))?;
+                    facts.first_payment = time;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(facts)
+    }
+}

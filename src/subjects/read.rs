@@ -1,0 +1,257 @@
+//! Reading a text from its first token to its last, without a tree.
+//!
+//! A mistake is noted and reading goes on after the value it is in; only what is not YAML ends it.
+
+use std::borrow::Cow;
+
+use super::directory::Directory;
+use super::draft::Draft;
+use super::events::{Events, SyntaxError, Token};
+use super::problem::{Place, Problem, Problems};
+use super::scalar::{self, NotThat};
+use super::words::{ROOT, Scope, Word};
+
+/// Nothing more can be read, and why was noted.
+pub(super) struct Stop;
+
+pub(super) type Read<T> = Result<T, Stop>;
+
+/// Which words a mapping had.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen(u32);
+
+impl Seen {
+    pub(super) fn has(self, word: Word) -> bool {
+        self.0 & 1 << word as u32 != 0
+    }
+
+    /// Whether it had not been seen before.
+    fn insert(&mut self, word: Word) -> bool {
+        let before = self.has(word);
+        self.0 |= 1 << word as u32;
+        !before
+    }
+}
+
+/// The directory that `text` describes, or everything that is wrong with it.
+pub(super) fn whole(text: &str) -> Result<Directory, Vec<Problem>> {
+    let mut reader = Reader::new(text);
+    if let Ok((seen, at)) = reader.document()
+        && seen.is_some_and(|seen| !seen.has(Word::Subjects))
+    {
+        let hint = "list them under `subjects:`, or write `subjects: []` for none";
+        reader.problems.add(at, "a subjects file without `subjects`", Some(hint.to_owned()));
+    }
+    let (draft, mut problems) = (reader.draft, reader.problems);
+    let directory = draft.finish(&mut problems);
+    if problems.is_empty() { Ok(directory) } else { Err(problems.finish()) }
+}
+
+pub(super) struct Reader<'t> {
+    events: Events<'t>,
+    pub(super) draft: Draft,
+    pub(super) problems: Problems,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { events: Events::new(text), draft: Draft::default(), problems: Problems::default() }
+    }
+
+    /// Whether everything was read as it stands, and means the same in any piece of its text.
+    pub(super) fn is_plain(&self) -> bool {
+        self.problems.is_empty() && self.events.is_plain()
+    }
+
+    /// A whole text: the words it has, unless it is not a mapping, and where they begin.
+    pub(super) fn document(&mut self) -> Read<(Option<Seen>, Place)> {
+        let start = Place { line: 1, column: 1, length: 1 };
+        let Some((token, at)) = self.begin()?.filter(|(token, _)| !is_nothing(token)) else {
+            self.end()?;
+            return Ok((Some(Seen::default()), start));
+        };
+        let seen = self.mapping(&token, at, &ROOT, |reader, word| match word {
+            Word::Subjects => reader.list("subjects", Self::subject),
+            _ => reader.tiers(),
+        })?;
+        self.end()?;
+        Ok((seen, at))
+    }
+
+    /// A text that is a list of subjects and nothing else.
+    pub(super) fn subjects(&mut self) -> Read<()> {
+        if let Some((token, at)) = self.begin()? {
+            self.items(&token, at, "subjects", Self::subject)?;
+        }
+        self.end()
+    }
+
+    /// The first token of the document, if there is one.
+    fn begin(&mut self) -> Read<Option<(Token<'t>, Place)>> {
+        match self.next()? {
+            (Token::Document, _) => self.next().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn end(&mut self) -> Read<()> {
+        let (token, at) = self.next()?;
+        if !matches!(token, Token::Finish) {
+            let message = "a second document, where one is all there can be";
+            self.problems.add(at, message, Some("make it a file of its own".to_owned()));
+            return Err(Stop);
+        }
+        Ok(())
+    }
+
+    pub(super) fn next(&mut self) -> Read<(Token<'t>, Place)> {
+        self.events.next().map_err(|SyntaxError { at, message }| {
+            self.problems.add(at, message, None);
+            Stop
+        })
+    }
+
+    /// Leaves out the rest of the value that begins with `token`.
+    pub(super) fn skip(&mut self, token: &Token<'t>) -> Read<()> {
+        let mut open = usize::from(matches!(token, Token::List | Token::Mapping));
+        while open > 0 {
+            match self.next()?.0 {
+                Token::List | Token::Mapping => open += 1,
+                Token::End => open -= 1,
+                Token::Scalar { .. } | Token::Document => {}
+                Token::Finish => return Err(Stop),
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out the next value.
+    pub(super) fn skip_next(&mut self) -> Read<()> {
+        let (token, _) = self.next()?;
+        self.skip(&token)
+    }
+
+    /// The value that begins with `token` is not what was wanted.
+    pub(super) fn refuse(&mut self, token: &Token<'t>, at: Place, wanted: &str) -> Read<()> {
+        let found = match token {
+            Token::List => "a list",
+            Token::Mapping => "a mapping",
+            token if is_nothing(token) => "nothing",
+            _ => "a single value",
+        };
+        self.problems.add(at, format!("expected {wanted}, found {found}"), None);
+        self.skip(token)
+    }
+
+    /// Whether `token` begins a mapping; what does not is left out.
+    pub(super) fn is_mapping(&mut self, token: &Token<'t>, at: Place, name: &str) -> Read<bool> {
+        let right = matches!(token, Token::Mapping);
+        if !right {
+            self.refuse(token, at, &format!("a mapping for {name}"))?;
+        }
+        Ok(right)
+    }
+
+    /// The mapping that begins with `token`; `field` reads the value of each of its words. Returns what words it had,
+    /// if it was a mapping at all.
+    pub(super) fn mapping(
+        &mut self,
+        token: &Token<'t>,
+        at: Place,
+        scope: &Scope,
+        mut field: impl FnMut(&mut Self, Word) -> Read<()>,
+    ) -> Read<Option<Seen>> {
+        if !self.is_mapping(token, at, scope.name)? {
+            return Ok(None);
+        }
+        let mut seen = Seen::default();
+        loop {
+            let (key, at) = self.next()?;
+            let text = match &key {
+                Token::End => return Ok(Some(seen)),
+                Token::Scalar { text, .. } => text,
+                _ => {
+                    self.refuse(&key, at, "a word")?;
+                    self.skip_next()?;
+                    continue;
+                }
+            };
+            match scope.words.iter().find(|(name, _)| name == text) {
+                Some((_, word)) if seen.insert(*word) => field(self, *word)?,
+                Some((name, _)) => {
+                    self.problems.add(at, format!("`{name}` is given twice"), None);
+                    self.skip_next()?;
+                }
+                None => {
+                    self.problems.add(at, scope.unknown(text), Some(scope.hint(text)));
+                    self.skip_next()?;
+                }
+            }
+        }
+    }
+
+    /// The list that comes next; `item` reads each of its values.
+    pub(super) fn list(
+        &mut self,
+        name: &str,
+        item: impl FnMut(&mut Self, Token<'t>, Place) -> Read<()>,
+    ) -> Read<()> {
+        let (token, at) = self.next()?;
+        self.items(&token, at, name, item)
+    }
+
+    /// The list that begins with `token`. Nothing is an empty one.
+    fn items(
+        &mut self,
+        token: &Token<'t>,
+        at: Place,
+        name: &str,
+        mut item: impl FnMut(&mut Self, Token<'t>, Place) -> Read<()>,
+    ) -> Read<()> {
+        if is_nothing(token) {
+            return Ok(());
+        }
+        if !matches!(token, Token::List) {
+            return self.refuse(token, at, &format!("a list of {name}"));
+        }
+        loop {
+            if self.problems.is_full() {
+                return Err(Stop);
+            }
+            match self.next()? {
+                (Token::End, _) => return Ok(()),
+                (token, at) => item(self, token, at)?,
+            }
+        }
+    }
+
+    /// The single value that comes next, and whether it is without quotes.
+    pub(super) fn text(&mut self, wanted: &str) -> Read<Option<(Cow<'t, str>, bool, Place)>> {
+        let (token, at) = self.next()?;
+        match token {
+            Token::Scalar { text, plain } if !(text.is_empty() || plain && scalar::is_null(&text)) => {
+                Ok(Some((text, plain, at)))
+            }
+            token => self.refuse(&token, at, wanted).map(|()| None),
+        }
+    }
+
+    /// What `read` makes of the single value that comes next.
+    pub(super) fn single<T>(
+        &mut self,
+        wanted: &str,
+        read: impl FnOnce(&str, bool) -> Result<T, NotThat>,
+    ) -> Read<Option<T>> {
+        let Some((text, plain, at)) = self.text(wanted)? else { return Ok(None) };
+        Ok(self.note(at, read(&text, plain)))
+    }
+
+    pub(super) fn note<T>(&mut self, at: Place, result: Result<T, NotThat>) -> Option<T> {
+        result.map_err(|(message, hint)| self.problems.add(at, message, hint)).ok()
+    }
+}
+
+/// Whether `token` is a value that says nothing.
+pub(super) fn is_nothing(token: &Token<'_>) -> bool {
+    matches!(token, Token::Scalar { text, plain: true } if scalar::is_null(text))
+}

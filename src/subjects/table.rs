@@ -1,0 +1,92 @@
+//! Credentials by number, found in about one step.
+//!
+//! The numbers are hashes, so they are spread evenly: sorted, with the start of each bucket kept, a bucket holds one
+//! or two of them. Nothing is stored for empty places, and nothing moves after loading.
+
+use super::attributes::Run;
+use super::credential::CredentialId;
+
+/// `count` as the tables store it. A text that could hold more things than that is refused before it is read.
+pub(super) fn index(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// One registered credential.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) id: CredentialId,
+    /// The place of its subject.
+    pub(super) subject: u32,
+    /// Its own attributes.
+    pub(super) attributes: Run,
+    pub(super) enabled: bool,
+}
+
+/// Every registered credential.
+pub(super) struct Table {
+    /// Sorted by number; no number twice.
+    entries: Vec<Entry>,
+    /// Where each bucket begins, and a last one where the last ends.
+    starts: Vec<u32>,
+    /// How many leading bits of a number name its bucket.
+    bits: u32,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl Table {
+    /// `entries` must be sorted by number.
+    pub(super) fn new(entries: Vec<Entry>) -> Self {
+        let bits = entries.len().checked_ilog2().unwrap_or(0).min(28);
+        let mut starts = Vec::with_capacity((1 << bits) + 1);
+        for (at, entry) in entries.iter().enumerate() {
+            while starts.len() <= bucket(entry.id, bits) {
+                starts.push(index(at));
+            }
+        }
+        starts.resize((1 << bits) + 1, index(entries.len()));
+        Self { entries, starts, bits }
+    }
+
+    /// The credential with this number.
+    pub(super) fn find(&self, id: CredentialId) -> Option<&Entry> {
+        let bucket = bucket(id, self.bits);
+        let (start, end) = (*self.starts.get(bucket)?, *self.starts.get(bucket + 1)?);
+        self.entries.get(start as usize..end as usize)?.iter().find(|entry| entry.id == id)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// The first `bits` bits of `id`, of which there are at most 28.
+fn bucket(id: CredentialId, bits: u32) -> usize {
+    let [a, b, c, d, ..] = *id.as_bytes();
+    (u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - bits)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_everything_it_holds_and_nothing_else() {
+        for size in [0_u32, 1, 2, 3, 7, 8, 1000] {
+            let id = |n: u32| CredentialId::of("k", &n.to_le_bytes());
+            let entry = |n| Entry { id: id(n), subject: n, attributes: Run::default(), enabled: true };
+            let mut entries: Vec<Entry> = (0..size).map(entry).collect();
+            entries.sort_unstable_by_key(|entry| entry.id);
+            let table = Table::new(entries);
+            assert_eq!(table.len(), size as usize);
+            for n in 0..size + 100 {
+                assert_eq!(table.find(id(n)).map(|entry| entry.subject), (n < size).then_some(n));
+            }
+        }
+    }
+}
