@@ -1,14 +1,17 @@
 //! The tree of descriptors, and the way a request's entries take through it.
 //!
-//! At each level the exact value is tried first, then the wildcards in the order they are listed, then the key alone.
-//! There is no way back: once an entry has chosen a node, only that node's children are looked at for the next one.
+//! At each level the exact value is tried first, then the wildcards in the order they are listed, then the nodes whose
+//! value must be somebody's credential, then the key alone. There is no way back: once an entry has chosen a node, only
+//! that node's children are looked at for the next one.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::fmt;
 use std::sync::Arc;
 
 use super::{Pattern, Rule};
 use crate::model::Entry;
+use crate::subjects::{Credential, Directory, Value, strip_scheme};
 
 /// Where something was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +45,29 @@ pub struct Node {
     pub shared: Option<Box<[u8]>>,
     /// Whether metrics name the value that landed here.
     pub value_to_metric: bool,
+    /// The value must be a credential.
+    pub subject: Option<SubjectNode>,
+    /// Whoever has one of these attributes passes uncounted.
+    pub exempt: Vec<(String, Value)>,
+}
+
+/// A node whose value must be an enabled credential of a subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectNode {
+    /// The kind of credential.
+    pub kind: String,
+    /// Whether `Bearer ` or `Basic ` stands before it.
+    pub strip_scheme: bool,
 }
 
 impl Node {
     /// What an entry with `value` is counted by here.
     pub fn counted<'a>(&'a self, value: &'a [u8]) -> &'a [u8] {
         self.shared.as_deref().unwrap_or(value)
+    }
+
+    fn exempts(&self, credential: &Credential<'_>) -> bool {
+        self.exempt.iter().any(|(name, value)| credential.attribute(name) == Some(value))
     }
 }
 
@@ -65,6 +85,7 @@ pub struct Level {
 struct Key {
     values: HashMap<Box<[u8]>, Node>,
     wildcards: Vec<Wildcard>,
+    subjects: Vec<(SubjectNode, Node)>,
     alone: Option<Box<Node>>,
 }
 
@@ -78,83 +99,120 @@ struct Wildcard {
 /// Where a request's entries lead.
 #[derive(Debug)]
 pub enum Reached<'p> {
-    /// The last entry landed here.
-    Node(&'p Node),
-    /// Entry number `at` (from 0) found no node; also when there are no entries.
+    /// The last entry landed somewhere.
+    Node(Landing<'p>),
+    /// A subject on the way is exempt.
+    Exempt(Landing<'p>),
+    /// An entry found no node; also when there are no entries.
     Nothing {
-        /// Which entry that was.
-        at: usize,
+        /// The nodes that the entries before it landed on.
+        passed: Vec<&'p Node>,
         /// The descriptors it was looked for in.
         level: &'p Level,
     },
 }
 
+/// The end of a way.
+#[derive(Debug)]
+pub struct Landing<'p> {
+    /// The node of each entry, in order; never empty.
+    pub way: Vec<&'p Node>,
+    /// Who is behind the request, if a node asked.
+    pub credential: Option<Credential<'p>>,
+}
+
+impl<'p> Landing<'p> {
+    /// The node that the last entry landed on.
+    pub fn node(&self) -> Option<&'p Node> {
+        self.way.last().copied()
+    }
+}
+
 impl Level {
     /// Adds a node for `key` with `value` (empty: the key alone). Gives back the node that already stands there.
     pub fn add(&mut self, key: &str, value: &str, node: Node) -> Result<(), &Node> {
-        let (slot, pattern) = if value.is_empty() && key.ends_with('*') {
-            (&mut self.key_patterns, Pattern::parse(key))
-        } else {
-            let entry = self.keys.entry(key.as_bytes().into()).or_default();
-            match Pattern::parse(value) {
-                Some(pattern) => (&mut entry.wildcards, Some(pattern)),
-                None if value.is_empty() => {
-                    return match &mut entry.alone {
-                        Some(taken) => Err(taken),
-                        empty => {
-                            *empty = Some(Box::new(node));
-                            Ok(())
-                        }
-                    };
-                }
-                None => {
-                    return match entry.values.entry(value.as_bytes().into()) {
-                        std::collections::hash_map::Entry::Occupied(taken) => Err(taken.into_mut()),
-                        std::collections::hash_map::Entry::Vacant(free) => {
-                            free.insert(node);
-                            Ok(())
-                        }
-                    };
-                }
-            }
-        };
-        let Some(pattern) = pattern else { return Ok(()) };
-        if let Some(at) = slot.iter().position(|other| other.pattern == pattern) {
-            return Err(&slot[at].node);
+        if value.is_empty() && key.ends_with('*') {
+            let pattern = Pattern::parse(key);
+            return push(&mut self.key_patterns, &mut self.listed, pattern, node);
         }
-        slot.push(Wildcard { rank: self.listed, pattern, node });
-        self.listed += 1;
-        Ok(())
+        let entry = self.keys.entry(key.as_bytes().into()).or_default();
+        if let Some(subject) = node.subject.clone() {
+            if let Some(at) = entry.subjects.iter().position(|(other, _)| other.kind == subject.kind) {
+                return Err(&entry.subjects[at].1);
+            }
+            entry.subjects.push((subject, node));
+            return Ok(());
+        }
+        let pattern = Pattern::parse(value);
+        if pattern.is_some() {
+            return push(&mut entry.wildcards, &mut self.listed, pattern, node);
+        }
+        if !value.is_empty() {
+            return match entry.values.entry(value.as_bytes().into()) {
+                hash_map::Entry::Occupied(taken) => Err(taken.into_mut()),
+                hash_map::Entry::Vacant(free) => {
+                    free.insert(node);
+                    Ok(())
+                }
+            };
+        }
+        match &mut entry.alone {
+            Some(taken) => Err(taken),
+            free => {
+                *free = Some(Box::new(node));
+                Ok(())
+            }
+        }
     }
 
-    /// The node that `entry` chooses here.
-    pub fn find(&self, entry: &Entry<'_>) -> Option<&Node> {
+    /// The node that `entry` chooses here, with the credential that its value is, where a node asks for one. A second
+    /// credential on one way must be the same subject's.
+    fn find<'p>(
+        &'p self,
+        entry: &Entry<'_>,
+        directory: Option<&'p Directory>,
+        before: Option<&Credential<'p>>,
+    ) -> Option<(&'p Node, Option<Credential<'p>>)> {
         let key = self.keys.get(entry.key);
         if let Some(exact) = key.and_then(|key| key.values.get(entry.value)) {
-            return Some(exact);
+            return Some((exact, None));
         }
         let by_value =
             key.and_then(|key| key.wildcards.iter().find(|wild| wild.pattern.matches(entry.value)));
         let by_key = self.key_patterns.iter().find(|wild| wild.pattern.matches(entry.key));
-        let first_listed = by_value.into_iter().chain(by_key).min_by_key(|wild| wild.rank);
-        first_listed.map(|wild| &wild.node).or_else(|| key?.alone.as_deref())
+        if let Some(first_listed) = by_value.into_iter().chain(by_key).min_by_key(|wild| wild.rank) {
+            return Some((&first_listed.node, None));
+        }
+        let key = key?;
+        let somebody = key.subjects.iter().find_map(|(asked, node)| {
+            let value = if asked.strip_scheme { strip_scheme(entry.value) } else { entry.value };
+            let found = directory?.resolve(&asked.kind, value)?;
+            let same = before.is_none_or(|before| before.subject.id() == found.subject.id());
+            same.then_some((node, Some(found)))
+        });
+        somebody.or_else(|| key.alone.as_deref().map(|node| (node, None)))
     }
 
-    /// Follows `entries` from here, telling each node they land on.
-    pub fn walk<'p>(
-        &'p self,
-        entries: &[Entry<'_>],
-        mut landed: impl FnMut(&Entry<'_>, &'p Node),
-    ) -> Reached<'p> {
+    /// Follows `entries` from here.
+    pub fn walk<'p>(&'p self, entries: &[Entry<'_>], directory: Option<&'p Directory>) -> Reached<'p> {
         let mut level = self;
-        let mut last = None;
-        for (at, entry) in entries.iter().enumerate() {
-            let Some(node) = level.find(entry) else { return Reached::Nothing { at, level } };
-            landed(entry, node);
+        let mut way: Vec<&Node> = Vec::with_capacity(entries.len());
+        let mut credential: Option<Credential<'p>> = None;
+        let mut exempt = false;
+        for entry in entries {
+            let Some((node, found)) = level.find(entry, directory, credential.as_ref()) else {
+                return Reached::Nothing { passed: way, level };
+            };
+            credential = found.or(credential);
+            exempt = exempt || credential.as_ref().is_some_and(|credential| node.exempts(credential));
+            way.push(node);
             level = &node.children;
-            last = Some(node);
         }
-        last.map_or(Reached::Nothing { at: 0, level }, Reached::Node)
+        match way.is_empty() {
+            true => Reached::Nothing { passed: way, level },
+            false if exempt => Reached::Exempt(Landing { way, credential }),
+            false => Reached::Node(Landing { way, credential }),
+        }
     }
 
     /// Whether nothing is listed here.
@@ -166,7 +224,8 @@ impl Level {
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         let of_keys = self.keys.values().flat_map(|key| {
             let wild = key.wildcards.iter().map(|wild| &wild.node);
-            key.values.values().chain(wild).chain(key.alone.as_deref())
+            let subjects = key.subjects.iter().map(|(_, node)| node);
+            key.values.values().chain(wild).chain(subjects).chain(key.alone.as_deref())
         });
         of_keys.chain(self.key_patterns.iter().map(|wild| &wild.node))
     }
@@ -175,4 +234,19 @@ impl Level {
     pub fn rules(&self) -> usize {
         self.nodes().map(|node| usize::from(node.rule.is_some()) + node.children.rules()).sum()
     }
+}
+
+fn push<'l>(
+    list: &'l mut Vec<Wildcard>,
+    listed: &mut usize,
+    pattern: Option<Pattern>,
+    node: Node,
+) -> Result<(), &'l Node> {
+    let Some(pattern) = pattern else { return Ok(()) };
+    if let Some(at) = list.iter().position(|other| other.pattern == pattern) {
+        return Err(&list[at].node);
+    }
+    list.push(Wildcard { rank: *listed, pattern, node });
+    *listed += 1;
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Compiled limits: which rule a descriptor reaches, and which counter it is charged to. Immutable once built.
 
+mod endpoints;
+mod entries;
 mod key;
 mod matcher;
 mod pattern;
@@ -7,10 +9,16 @@ mod rule;
 
 use std::collections::HashMap;
 
+pub use endpoints::{EndpointError, Endpoints};
+pub use entries::Entries;
 pub use key::{KeyBuilder, Keyer};
-pub use matcher::{Level, Node, Place, Reached};
+pub use matcher::{Landing, Level, Node, Place, Reached, SubjectNode};
 pub use pattern::Pattern;
-pub use rule::{Limit, LimitId, Rule};
+pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
+
+use crate::model::{Entry, Timestamp};
+use crate::shape::Template;
+use crate::subjects::Directory;
 
 /// Every domain that was configured.
 #[derive(Debug, Default)]
@@ -18,13 +26,57 @@ pub struct Policy {
     domains: HashMap<Box<[u8]>, Domain>,
 }
 
+/// How the rules that one request reaches go together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evaluate {
+    /// Each is charged, whatever the others say.
+    #[default]
+    Each,
+    /// All are charged, or none is.
+    AllOrNothing,
+    /// One after the other; what comes after a refusal is not charged.
+    InOrder,
+    /// Only the first descriptor that reaches a rule counts.
+    FirstMatch,
+}
+
+impl Evaluate {
+    /// The words for it in a policy file.
+    pub const NAMES: [(&str, Self); 4] = [
+        ("each", Self::Each),
+        ("all_or_nothing", Self::AllOrNothing),
+        ("in_order", Self::InOrder),
+        ("first_match", Self::FirstMatch),
+    ];
+}
+
 /// The rules of one domain.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Domain {
     /// Its name, which Envoy sends with every request.
     pub name: String,
     /// Its outermost descriptors.
     pub root: Level,
+    /// How rules that are reached together go together.
+    pub evaluate: Evaluate,
+    /// Names for what is asked for, by method and path.
+    pub endpoints: Option<Endpoints>,
+    /// Who is behind a credential.
+    pub directory: Option<Directory>,
+    /// Headers for the upstream, on a request that passes.
+    pub request_headers: Vec<(String, Template)>,
+}
+
+impl Domain {
+    /// `entries` as they are matched: with endpoints by their names.
+    pub fn entries<'a>(&self, entries: &[Entry<'a>]) -> Entries<'a> {
+        Entries::read(entries, self.endpoints.as_ref())
+    }
+
+    /// Follows `entries` from the root.
+    pub fn walk<'p>(&'p self, entries: &[Entry<'_>]) -> Reached<'p> {
+        self.root.walk(entries, self.directory.as_ref())
+    }
 }
 
 impl Policy {
@@ -37,7 +89,7 @@ impl Policy {
     pub fn domain_mut(&mut self, name: &str) -> &mut Domain {
         self.domains
             .entry(name.as_bytes().into())
-            .or_insert_with(|| Domain { name: name.to_owned(), root: Level::default() })
+            .or_insert_with(|| Domain { name: name.to_owned(), ..Domain::default() })
     }
 
     /// Every domain, in no particular order.
@@ -48,5 +100,15 @@ impl Policy {
     /// How many nodes of all domains carry a rule.
     pub fn rules(&self) -> usize {
         self.domains().map(|domain| domain.root.rules()).sum()
+    }
+
+    /// Takes over what must not be lost when this policy replaces `before`: tiers that were reached.
+    pub fn succeed(&mut self, before: &Self, now: Timestamp) {
+        for (name, domain) in &mut self.domains {
+            let before = before.domains.get(name).and_then(|domain| domain.directory.as_ref());
+            if let (Some(directory), Some(before)) = (&mut domain.directory, before) {
+                directory.keep_tiers(before, now);
+            }
+        }
     }
 }

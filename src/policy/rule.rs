@@ -1,15 +1,19 @@
 //! What stands at the node that a descriptor reaches.
 
+use std::fmt;
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::time::Duration;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::algorithm::{Algorithm, Allowance};
-use crate::model::Unit;
+use crate::algorithm::{Calendar, Law, billing_period, calendar_period};
+use crate::model::{Timestamp, Unit};
+use crate::shape::{Denial, HeaderSet};
+use crate::subjects::Credential;
 
-/// A limit, or the freedom from one, with how it is told and enforced.
-#[derive(Clone, Debug)]
+/// A list of limits, or the freedom from any, with how it is told and enforced.
+#[derive(Debug)]
 pub struct Rule {
     /// Its `name`, or else the way to it: `api_key > endpoint=POST /leads`.
     pub label: String,
@@ -41,28 +45,185 @@ impl Rule {
 pub struct Limit {
     /// Which limit this is, across reloads.
     pub id: LimitId,
-    /// The numbers it grants.
-    pub allowance: Allowance,
-    /// The window's unit, as far as Envoy has a word for it.
-    pub unit: Unit,
-    /// How many units one window lasts.
-    pub unit_multiplier: u32,
-    /// The law it counts by.
-    pub algorithm: &'static dyn Algorithm,
+    /// Its `name`, or the rule's label, for headers, bodies and people.
+    pub name: String,
+    /// How many hits a window grants, and to whom.
+    pub requests: Requests,
+    /// When the count starts over.
+    pub window: Window,
+    /// What one counter belongs to.
+    pub count_by: Vec<CountBy>,
+    /// Whether a refused request is counted too.
+    pub count_denied: bool,
+    /// How its numbers are told.
+    pub shape: Arc<Shape>,
 }
 
-impl Limit {
-    /// `requests` per `multiplier` units, in windows aligned to the epoch.
-    pub fn per_unit(id: LimitId, requests: u32, unit: Unit, multiplier: u32) -> Self {
-        let window = unit.length().saturating_mul(multiplier).max(Duration::from_nanos(1));
-        Self {
-            id,
-            allowance: Allowance { limit: requests.into(), window },
-            unit,
-            unit_multiplier: multiplier,
-            algorithm: &crate::algorithm::FixedWindow,
+/// How an answer tells the numbers of a limit.
+#[derive(Debug, Default)]
+pub struct Shape {
+    /// Families of response headers.
+    pub headers: Vec<Arc<HeaderSet>>,
+    /// What a refusal says.
+    pub denial: Option<Arc<Denial>>,
+}
+
+/// Whom or what a counter belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountBy {
+    /// Every entry on the way to the rule.
+    Entries,
+    /// The value of the entry with this key.
+    Entry(String),
+    /// The subject, whichever of its credentials is used.
+    Subject,
+    /// The credential.
+    Credential,
+}
+
+/// The number of hits that a window grants.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    /// Where the number comes from.
+    pub source: Source,
+    /// An attribute that replaces it, for whoever has it.
+    pub instead: Option<String>,
+    /// An attribute that caps it, for whoever has it.
+    pub at_most: Option<String>,
+}
+
+/// Where a number comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// It is written in the policy.
+    Fixed(u64),
+    /// It depends on an attribute: a plan, a tier.
+    Table {
+        /// The attribute.
+        by: String,
+        /// Its values, each with a number.
+        values: Vec<(String, u64)>,
+    },
+    /// It is an attribute. Whoever lacks the attribute does not have this limit.
+    Attribute(String),
+}
+
+impl Requests {
+    /// A number written in the policy.
+    pub const fn fixed(number: u64) -> Self {
+        Self { source: Source::Fixed(number), instead: None, at_most: None }
+    }
+
+    /// The attributes that the number depends on.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        let source = match &self.source {
+            Source::Fixed(_) => None,
+            Source::Table { by: name, .. } | Source::Attribute(name) => Some(name),
+        };
+        source.into_iter().chain(&self.instead).chain(&self.at_most).map(String::as_str)
+    }
+
+    /// The number for whoever `credential` stands for; `None` when the limit is not theirs.
+    pub fn granted(&self, credential: Option<&Credential<'_>>, now: Timestamp) -> Option<u64> {
+        let attribute = |name: &str| credential?.attribute_at(name, now);
+        let number = |name: &str| attribute(name)?.as_number().and_then(|number| u64::try_from(number).ok());
+        let own = self.instead.as_deref().and_then(number);
+        let granted = own.or_else(|| match &self.source {
+            Source::Fixed(number) => Some(*number),
+            Source::Table { by, values } => {
+                let value = attribute(by)?;
+                values.iter().find(|(name, _)| *name == value.as_text()).map(|(_, number)| *number)
+            }
+            Source::Attribute(name) => number(name),
+        })?;
+        Some(self.at_most.as_deref().and_then(number).map_or(granted, |most| granted.min(most)))
+    }
+}
+
+/// When a count starts over.
+#[derive(Clone, Debug)]
+pub enum Window {
+    /// At multiples of a unit since the epoch, as envoyproxy/ratelimit counts.
+    Unit(Unit, u32),
+    /// At multiples of a length since the epoch.
+    Clock(Duration),
+    /// A length after the first hit.
+    FirstHit(Duration),
+    /// Each hit a length after it was made.
+    Sliding(Duration),
+    /// Little by little, the whole of it in a length, up to `burst` (by default, as many as the limit).
+    Bucket {
+        /// The time in which as many hits return as the limit grants.
+        window: Duration,
+        /// The most that can be saved up.
+        burst: Option<u64>,
+    },
+    /// When the subject's subscription renews. Without an anchor, on the first of each month in UTC.
+    BillingPeriod,
+    /// With the calendar of a time zone.
+    Calendar(Calendar, jiff::tz::TimeZone),
+}
+
+impl Window {
+    /// The law it counts by at `now`.
+    pub fn law(&self, limit: u64, credential: Option<&Credential<'_>>, now: Timestamp) -> Law {
+        let period = |(start, end)| Law::Period { start, end };
+        match self {
+            Self::Unit(unit, multiplier) => {
+                Law::Aligned { window: unit.length().saturating_mul(*multiplier) }
+            }
+            Self::Clock(window) => Law::Aligned { window: *window },
+            Self::FirstHit(window) => Law::Anchored { window: *window },
+            Self::Sliding(window) => Law::Sliding { window: *window },
+            Self::Bucket { window, burst } => Law::Bucket { window: *window, burst: burst.unwrap_or(limit) },
+            Self::BillingPeriod => {
+                let subject = credential.map(|credential| credential.subject);
+                let anchor = subject.and_then(|subject| subject.billing_anchor()).unwrap_or(Timestamp::EPOCH);
+                let zone = subject.and_then(|subject| subject.time_zone());
+                period(billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now))
+            }
+            Self::Calendar(calendar, zone) => period(calendar_period(*calendar, zone, now)),
         }
     }
+
+    /// The window in the words of `ratelimit.v3`: a unit, and how many of it. `None` where Envoy has no words for it.
+    pub fn in_units(&self) -> Option<(Unit, u32)> {
+        match self {
+            Self::Unit(unit, multiplier) => Some((*unit, *multiplier)),
+            Self::Clock(length) | Self::FirstHit(length) | Self::Sliding(length) => in_units(*length),
+            Self::Bucket { window, .. } => in_units(*window),
+            Self::BillingPeriod | Self::Calendar(..) => None,
+        }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit(unit, 1) => write!(f, "{unit}"),
+            Self::Unit(unit, many) => write!(f, "{many} {unit}s"),
+            Self::Clock(length) => write!(f, "{length:?}, by the clock"),
+            Self::FirstHit(length) => write!(f, "{length:?} from the first hit"),
+            Self::Sliding(length) => write!(f, "any {length:?}"),
+            Self::Bucket { window, burst: None } => write!(f, "{window:?}, little by little"),
+            Self::Bucket { window, burst: Some(burst) } => {
+                write!(f, "{window:?}, little by little, up to {burst}")
+            }
+            Self::BillingPeriod => f.write_str("billing period"),
+            Self::Calendar(calendar, zone) => {
+                write!(f, "calendar {calendar:?} ({})", zone.iana_name().unwrap_or("UTC"))
+            }
+        }
+    }
+}
+
+/// The largest unit that `length` is a multiple of. Months and years are left to those who ask for them.
+fn in_units(length: Duration) -> Option<(Unit, u32)> {
+    [Unit::Week, Unit::Day, Unit::Hour, Unit::Minute, Unit::Second].into_iter().find_map(|unit| {
+        let (length, unit_length) = (length.as_nanos(), unit.length().as_nanos());
+        let whole = length > 0 && length % unit_length == 0;
+        whole.then(|| u32::try_from(length / unit_length).ok().map(|many| (unit, many))).flatten()
+    })
 }
 
 /// A limit's identity: its domain, the way to it and its window. A reload that leaves these alone keeps its counters;
@@ -81,5 +242,26 @@ impl LimitId {
             hasher.write(part);
         }
         Self(hasher.finish128().as_u128())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envoy_is_told_windows_in_its_own_units() {
+        for (seconds, told) in [
+            (1, Some((Unit::Second, 1))),
+            (90, Some((Unit::Second, 90))),
+            (900, Some((Unit::Minute, 15))),
+            (3600, Some((Unit::Hour, 1))),
+            (7 * 86_400, Some((Unit::Week, 1))),
+            (30 * 86_400, Some((Unit::Day, 30))),
+        ] {
+            assert_eq!(Window::Sliding(Duration::from_secs(seconds)).in_units(), told);
+        }
+        assert_eq!(Window::Clock(Duration::from_millis(500)).in_units(), None);
+        assert_eq!(Window::BillingPeriod.in_units(), None);
     }
 }

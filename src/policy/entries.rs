@@ -1,0 +1,54 @@
+//! A descriptor's entries as rules see them.
+
+use std::borrow::Cow;
+
+use super::Endpoints;
+use crate::model::Entry;
+
+/// The key under which rules find an endpoint.
+const ENDPOINT: &[u8] = b"endpoint";
+
+/// Entries of which some may have been replaced.
+#[derive(Debug)]
+pub struct Entries<'a>(Vec<(&'a [u8], Cow<'a, [u8]>)>);
+
+impl<'a> Entries<'a> {
+    /// `entries` as they came, except that where a domain names endpoints, an entry `method` and the `path` after it
+    /// become one entry `endpoint`, and the value of an `endpoint` (`GET /leads?page=2`) becomes the endpoint's name.
+    pub fn read(entries: &[Entry<'a>], endpoints: Option<&Endpoints>) -> Self {
+        let as_they_came = |entry: &Entry<'a>| (entry.key, Cow::Borrowed(entry.value));
+        let Some(endpoints) = endpoints else { return Self(entries.iter().map(as_they_came).collect()) };
+        let mut read = Vec::with_capacity(entries.len());
+        let mut rest = entries;
+        while let [first, after @ ..] = rest {
+            rest = after;
+            match after {
+                [second, after @ ..] if first.key == b"method" && second.key == b"path" => {
+                    read.push((ENDPOINT, name(endpoints, first.value, second.value)));
+                    rest = after;
+                }
+                _ if first.key == ENDPOINT => {
+                    let space =
+                        first.value.iter().position(|&byte| byte == b' ').unwrap_or(first.value.len());
+                    let (method, target) = first.value.split_at(space);
+                    read.push((
+                        ENDPOINT,
+                        name(endpoints, method, target.strip_prefix(b" ").unwrap_or(target)),
+                    ));
+                }
+                _ => read.push(as_they_came(first)),
+            }
+        }
+        Self(read)
+    }
+
+    /// What to match.
+    pub fn as_slice(&self) -> Vec<Entry<'_>> {
+        self.0.iter().map(|(key, value)| Entry { key, value }).collect()
+    }
+}
+
+/// The name borrows from the policy or from the request; neither outlives the other by more than this request.
+fn name<'a>(endpoints: &Endpoints, method: &[u8], target: &[u8]) -> Cow<'a, [u8]> {
+    Cow::Owned(endpoints.name(method, target).into_owned())
+}
