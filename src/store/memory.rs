@@ -2,14 +2,14 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, SharedValue};
 
 use super::{Charge, Store, StoreError};
-use crate::algorithm::Cell;
+use crate::algorithm::{Cell, Mode, settle};
 use crate::model::{CellKey, Outcome, Timestamp};
 
 /// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (the only thing that
-/// holds a shard for longer than a step) holds few cells.
+/// holds a shard for longer than a request) holds few cells.
 const SHARDS: usize = 1024;
 
 /// Counters in a sharded hash map. They are gone when the process ends.
@@ -36,7 +36,7 @@ impl MemoryStore {
     }
 
     /// Forgets the counters that decide nothing any more, one shard at a time; requests on other shards go on
-    /// meanwhile. Returns memory, too, once a shard has become mostly empty.
+    /// meanwhile. Returns memory, too, once the map has become mostly empty.
     pub fn sweep(&self, now: Timestamp) {
         self.cells.retain(|_, cell| !cell.is_spent(now));
         if self.cells.len() < self.cells.capacity() / 4 {
@@ -44,16 +44,69 @@ impl MemoryStore {
         }
     }
 
+    /// One charge: the entry's guard is the lock, held for one step.
     fn step(&self, charge: &Charge, now: Timestamp) -> Outcome {
-        // The entry's guard is the lock: held for one step, never across an await.
         let mut cell = self.cells.entry(charge.key).or_default();
-        charge.algorithm.step(&charge.allowance, &mut cell, charge.hits, now)
+        charge.law.step(charge.limit, &mut cell, charge.hits, charge.commit(), now)
+    }
+
+    /// Several charges that stand or fall together: every shard that holds one of their cells is locked, in the order
+    /// of shards, so that two requests can never wait for each other.
+    fn settle(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Vec<Option<Outcome>> {
+        let mut keys: Vec<CellKey> = charges.iter().map(|charge| charge.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let hash = |key: &CellKey| self.cells.hash_usize(key);
+        let shard = |key: &CellKey| self.cells.determine_shard(hash(key));
+        let mut shards: Vec<usize> = keys.iter().map(shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut locked: Vec<_> = shards.iter().map(|&shard| self.cells.shards()[shard].write()).collect();
+
+        let table = |key: &CellKey| shards.binary_search(&shard(key)).ok();
+        let mut cells: Vec<Cell> = keys
+            .iter()
+            .map(|key| {
+                let found = locked[table(key)?].get_mut(hash(key) as u64, |(other, _)| other == key)?;
+                Some(std::mem::take(found.1.get_mut()))
+            })
+            .map(Option::unwrap_or_default)
+            .collect();
+        let numbered: Vec<_> = charges
+            .iter()
+            .filter_map(|charge| Some(charge.share(keys.binary_search(&charge.key).ok()?)))
+            .collect();
+        let outcomes = settle(mode, &numbered, &mut cells, now);
+
+        for (key, cell) in keys.iter().zip(cells) {
+            let Some(table) = table(key).map(|at| &mut locked[at]) else { continue };
+            match table.get_mut(hash(key) as u64, |(other, _)| other == key) {
+                Some(found) => *found.1.get_mut() = cell,
+                None if cell == Cell::Empty => {}
+                None => {
+                    let entry = (*key, SharedValue::new(cell));
+                    table.insert(hash(key) as u64, entry, |(key, _)| hash(key) as u64);
+                }
+            }
+        }
+        outcomes
     }
 }
 
 impl Store for MemoryStore {
-    async fn apply(&self, charges: &[Charge], now: Timestamp) -> Result<Vec<Outcome>, StoreError> {
-        Ok(charges.iter().map(|charge| self.step(charge, now)).collect())
+    async fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Outcome>>, StoreError> {
+        Ok(match (mode, charges) {
+            (_, [only]) => vec![Some(self.step(only, now))],
+            (Mode::Each, _) if charges.windows(2).all(|pair| pair[0].stage != pair[1].stage) => {
+                charges.iter().map(|charge| Some(self.step(charge, now))).collect()
+            }
+            _ => self.settle(mode, charges, now),
+        })
     }
 }
 
@@ -80,15 +133,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::algorithm::{Allowance, FixedWindow};
+    use crate::algorithm::Law;
     use crate::model::Hits;
 
     fn charge(low: u64, window: u64) -> Charge {
         Charge {
             key: CellKey { high: 0, low },
-            algorithm: &FixedWindow,
-            allowance: Allowance { limit: 1, window: Duration::from_secs(window) },
+            law: Law::Aligned { window: Duration::from_secs(window) },
+            limit: 1,
             hits: Hits::ONE,
+            count_denied: true,
+            enforced: true,
+            stage: 0,
         }
     }
 
@@ -96,7 +152,8 @@ mod tests {
     async fn a_sweep_forgets_spent_counters_and_only_those() {
         let store = MemoryStore::default();
         let now = Timestamp::EPOCH;
-        store.apply(&[charge(1, 10), charge(2, 10), charge(3, 100)], now).await.unwrap();
+        let three = [charge(1, 10), charge(2, 10), charge(3, 100)];
+        store.apply(Mode::Each, &three, now).await.unwrap();
         assert_eq!(store.len(), 3);
 
         store.sweep(Timestamp::from_secs(9));
@@ -104,18 +161,29 @@ mod tests {
         store.sweep(Timestamp::from_secs(10));
         assert_eq!(store.len(), 1);
 
-        let again = store.apply(&[charge(3, 100)], Timestamp::from_secs(10)).await.unwrap();
-        assert_eq!(again[0].used, 2, "the living counter kept its count");
+        let again = store.apply(Mode::Each, &[charge(3, 100)], Timestamp::from_secs(10)).await.unwrap();
+        assert_eq!(again[0].unwrap().used, 2, "the living counter kept its count");
     }
 
     #[tokio::test]
     async fn a_counter_charged_twice_in_one_request_counts_both() {
+        for mode in [Mode::Each, Mode::AllOrNothing] {
+            let store = MemoryStore::default();
+            let twice = [0, 1].map(|stage| Charge { limit: 2, stage, ..charge(1, 10) });
+            let outcomes = store.apply(mode, &twice, Timestamp::EPOCH).await.unwrap();
+            let told: Vec<_> = outcomes.iter().flatten().map(|out| (out.used, out.admitted)).collect();
+            assert_eq!(told, [(1, true), (2, true)], "{mode:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_leaves_no_trace_under_all_or_nothing() {
         let store = MemoryStore::default();
-        let outcomes = store.apply(&[charge(1, 10), charge(1, 10)], Timestamp::EPOCH).await.unwrap();
-        assert_eq!(
-            outcomes.iter().map(|out| (out.used, out.admitted)).collect::<Vec<_>>(),
-            [(1, true), (2, false)]
-        );
+        let free = |low| Charge { count_denied: false, ..charge(low, 10) };
+        store.apply(Mode::AllOrNothing, &[free(1)], Timestamp::EPOCH).await.unwrap();
+        let refused = store.apply(Mode::AllOrNothing, &[free(1), free(2)], Timestamp::EPOCH).await.unwrap();
+        assert_eq!(refused.iter().flatten().map(|out| out.admitted).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(store.len(), 1, "the counter that would have admitted was not even made");
     }
 
     #[test]
