@@ -1,18 +1,26 @@
 //! Deciding: match, charge, judge. One clock reading, one policy snapshot, one trip to the store.
 
+mod answer;
 mod trace;
 
+use std::cmp::Reverse;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+pub use answer::{Answer, answer};
 pub use trace::{Trace, trace};
 
+use crate::algorithm::Mode;
 use crate::clock::Clock;
-use crate::model::{CellKey, Descriptor, Entry, LimitOverride, Outcome, Request, Timestamp, lossy};
-use crate::policy::{Domain, KeyBuilder, Keyer, Limit, LimitId, Policy, Reached, Rule};
+use crate::model::{CellKey, Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Timestamp, lossy};
+use crate::policy::{
+    CountBy, Domain, Evaluate, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule, Shape, Window,
+};
 use crate::store::{Charge, Store, StoreError};
+use crate::subjects::Credential;
 
 /// Decides requests against a policy that can be replaced while it runs.
 #[derive(Debug)]
@@ -36,13 +44,28 @@ pub struct Verdict<'p> {
     pub decisions: Vec<Decision<'p>>,
 }
 
+impl Verdict<'_> {
+    /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
+    pub fn told(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
+        let counted = self.decisions.iter().filter_map(|decision| match decision {
+            Decision::Counted(counted) => counted.told().map(|(limit, outcome)| (counted, limit, outcome)),
+            _ => None,
+        });
+        counted.min_by_key(|(.., outcome)| urgency(outcome))
+    }
+}
+
 /// What became of one descriptor.
 #[derive(Debug)]
 pub enum Decision<'p> {
-    /// It reached no rule, or a node without one (an exemption), or its domain is unknown.
+    /// It reached no rule, or a node without one (an exemption), or none of the rule's limits is meant for whoever asks.
     Free,
+    /// Whoever asks is exempt by name.
+    Exempt(Credential<'p>),
     /// It reached a rule that another rule of the same request replaces; not charged.
     Replaced(&'p Rule),
+    /// It reached a rule after the one that settled the request; not charged.
+    PassedOver(&'p Rule),
     /// It reached a rule that lets everything pass; not charged.
     Unlimited(&'p Rule),
     /// It was charged to the limits of a rule.
@@ -74,38 +97,66 @@ impl Deref for RuleRef<'_> {
 pub struct Counted<'p> {
     /// What it was charged under.
     pub rule: RuleRef<'p>,
-    /// The counter of each of the rule's limits, with what it says now.
-    pub outcomes: Vec<(CellKey, Outcome)>,
+    /// Who was charged, if a rule asked.
+    pub credential: Option<Credential<'p>>,
+    /// What each limit that is meant for whoever asks says now. In shadow mode no limit says no.
+    pub limits: Vec<Charged>,
+}
+
+/// One limit of a rule, charged.
+#[derive(Clone, Copy, Debug)]
+pub struct Charged {
+    /// Which of the rule's limits.
+    pub limit: usize,
+    /// Its counter.
+    pub key: CellKey,
+    /// Its numbers.
+    pub outcome: Outcome,
 }
 
 impl Counted<'_> {
-    /// Whether a limit was passed; a shadow rule's limits never are, as far as anybody is told.
+    /// Whether one of its limits refuses.
     pub fn over_limit(&self) -> bool {
-        !self.rule.shadow && self.outcomes.iter().any(|(_, outcome)| !outcome.admitted)
+        self.limits.iter().any(|charged| !charged.outcome.admitted)
     }
 
-    /// The limit to tell about, with its numbers: the first that refuses, else the one with the fewest hits left.
+    /// The limit to tell about, with its numbers.
     pub fn told(&self) -> Option<(&Limit, &Outcome)> {
-        let limits = self.rule.limits.iter().zip(self.outcomes.iter().map(|(_, outcome)| outcome));
-        limits.min_by_key(|(_, outcome)| (outcome.admitted, outcome.remaining))
+        let told = self.limits.iter().min_by_key(|charged| urgency(&charged.outcome))?;
+        Some((&self.rule.limits[told.limit], &told.outcome))
+    }
+}
+
+/// Which of several limits is told about is the one for which this is least: on a refusal the one that takes longest
+/// (for ever, at worst), else the one with the fewest hits left, and of equals the one with the longer window.
+pub(crate) fn urgency(outcome: &Outcome) -> impl Ord + use<> {
+    let patience = outcome.retry_after.unwrap_or(Duration::MAX);
+    if outcome.admitted {
+        (true, Reverse(Duration::ZERO), outcome.remaining, Reverse(outcome.window))
+    } else {
+        (false, Reverse(patience), 0, Reverse(outcome.window))
     }
 }
 
 /// A descriptor matched, before anything is charged.
 enum Matched<'p> {
     Nothing,
-    Rule(RuleRef<'p>, KeyBuilder),
+    Exempt(Credential<'p>),
+    Rule(Candidate<'p>),
+}
+
+/// A rule that was reached, with the counters of those of its limits that are meant for whoever asks.
+struct Candidate<'p> {
+    rule: RuleRef<'p>,
+    credential: Option<Credential<'p>>,
+    /// Each with the number it grants.
+    limits: Vec<(usize, CellKey, u64)>,
 }
 
 impl<S: Store, C: Clock> Engine<S, C> {
     /// An engine that enforces `policy` with counters in `store`.
     pub fn new(policy: Policy, store: S, clock: C) -> Self {
-        Self::with_keyer(policy, store, clock, Keyer::random())
-    }
-
-    /// The same with counter keys under a secret of the caller's.
-    pub fn with_keyer(policy: Policy, store: S, clock: C, keyer: Keyer) -> Self {
-        Self { policy: ArcSwap::from_pointee(policy), keyer, store, clock }
+        Self { policy: ArcSwap::from_pointee(policy), keyer: Keyer::random(), store, clock }
     }
 
     /// The policy in force; a request sees one from start to end.
@@ -113,108 +164,229 @@ impl<S: Store, C: Clock> Engine<S, C> {
         self.policy.load_full()
     }
 
-    /// Enforces `policy` from the next request on. Counters stay.
-    pub fn publish(&self, policy: Policy) {
+    /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
+    pub fn publish(&self, mut policy: Policy) {
+        policy.succeed(&self.policy(), self.clock.now());
         self.policy.store(Arc::new(policy));
     }
 
     /// Decides `request` against `policy` and charges what it costs.
-    ///
-    /// Every rule that was reached is charged in full, whatever the others say, unless another one replaces it.
     pub async fn decide<'p>(
         &self,
         policy: &'p Policy,
         request: &Request<'_>,
     ) -> Result<Verdict<'p>, StoreError> {
         let now = self.clock.now();
-        let matched = match policy.domain(request.domain) {
-            Some(domain) => {
-                request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor)).collect()
-            }
-            None => request.descriptors.iter().map(|_| Matched::Nothing).collect::<Vec<_>>(),
+        let Some(domain) = policy.domain(request.domain) else {
+            let decisions = request.descriptors.iter().map(|_| Decision::Free).collect();
+            return Ok(Verdict { now, over_limit: false, decisions });
         };
+        let matched: Vec<_> =
+            request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now)).collect();
+        let fates = fates(&matched, domain.evaluate);
 
-        let replaced: Vec<bool> = matched.iter().map(|one| is_replaced(one, &matched)).collect();
         let mut charges = Vec::with_capacity(matched.len());
-        for ((one, replaced), descriptor) in matched.iter().zip(&replaced).zip(&request.descriptors) {
-            if let (Matched::Rule(rule, key), false) = (one, replaced) {
-                charges.extend(rule.limits.iter().map(|limit| Charge {
-                    key: key.finish(limit.id),
-                    algorithm: limit.algorithm,
-                    allowance: limit.allowance,
-                    hits: descriptor.hits,
-                }));
+        for (stage, (one, fate)) in matched.iter().zip(&fates).enumerate() {
+            if let (Matched::Rule(candidate), Fate::Charged) = (one, fate) {
+                let stage = u16::try_from(stage).unwrap_or(u16::MAX);
+                charges.extend(candidate.charges(request.descriptors[usize::from(stage)].hits, stage, now));
             }
         }
-
-        let outcomes = self.store.apply(&charges, now).await?;
-        let mut told = charges.iter().map(|charge| charge.key).zip(outcomes);
-        let decisions: Vec<_> = matched
-            .into_iter()
-            .zip(replaced)
-            .map(|(one, replaced)| match one {
-                Matched::Nothing => Decision::Free,
-                Matched::Rule(RuleRef::Written(rule), _) if rule.is_unlimited() => Decision::Unlimited(rule),
-                Matched::Rule(RuleRef::Written(rule), _) if replaced => Decision::Replaced(rule),
-                Matched::Rule(rule, _) => {
-                    let outcomes = told.by_ref().take(rule.limits.len()).collect();
-                    Decision::Counted(Counted { rule, outcomes })
-                }
-            })
-            .collect();
+        let mode = match domain.evaluate {
+            Evaluate::Each => Mode::Each,
+            Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
+            Evaluate::InOrder => Mode::InOrder,
+        };
+        let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
+        let decisions: Vec<_> =
+            matched.into_iter().zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)).collect();
         Ok(Verdict { now, over_limit: is_over_limit(&decisions), decisions })
     }
 
-    fn reach<'p>(&self, domain: &'p Domain, descriptor: &Descriptor<'_>) -> Matched<'p> {
-        let mut key = self.keyer.start();
+    fn reach<'p>(&self, domain: &'p Domain, descriptor: &Descriptor<'_>, now: Timestamp) -> Matched<'p> {
+        let entries = domain.entries(&descriptor.entries);
+        let entries = entries.as_slice();
         if let Some(limit) = descriptor.limit {
-            let mut count_by = |entry: &Entry<'_>| {
+            let rule = override_rule(domain, &entries, limit);
+            let mut key = self.keyer.start();
+            for entry in &entries {
                 key.push(entry.key);
                 key.push(entry.value);
-            };
-            descriptor.entries.iter().for_each(&mut count_by);
-            return Matched::Rule(RuleRef::Sent(Box::new(override_rule(domain, descriptor, limit))), key);
+            }
+            let limits = rule
+                .limits
+                .iter()
+                .enumerate()
+                .map(|(at, one)| (at, key.finish(one.id), limit.requests_per_unit.into()));
+            let limits = limits.collect();
+            return Matched::Rule(Candidate {
+                rule: RuleRef::Sent(Box::new(rule)),
+                credential: None,
+                limits,
+            });
         }
-        let reached = domain.root.walk(&descriptor.entries, |entry, node| {
-            key.push(entry.key);
-            key.push(node.counted(entry.value));
-        });
-        match reached {
-            Reached::Node(node) => match &node.rule {
-                Some(rule) => Matched::Rule(RuleRef::Written(rule), key),
-                None => Matched::Nothing,
-            },
+        match domain.walk(&entries) {
             Reached::Nothing { .. } => Matched::Nothing,
+            Reached::Exempt(landing) => landing.credential.map_or(Matched::Nothing, Matched::Exempt),
+            Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
+                None => Matched::Nothing,
+                Some(rule) => {
+                    let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
+                        let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
+                        Some((at, self.key(limit, &entries, &landing), granted))
+                    });
+                    let limits = granted.collect();
+                    Matched::Rule(Candidate {
+                        rule: RuleRef::Written(rule),
+                        credential: landing.credential,
+                        limits,
+                    })
+                }
+            },
+        }
+    }
+
+    /// The counter of `limit` for whoever and whatever the entries on the way are.
+    fn key(&self, limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> CellKey {
+        let mut key = self.keyer.start();
+        let on_the_way = || entries.iter().zip(&landing.way);
+        for part in &limit.count_by {
+            match (part, &landing.credential) {
+                (CountBy::Entries, _) => {
+                    for (entry, node) in on_the_way() {
+                        key.push(entry.key);
+                        key.push(node.counted(entry.value));
+                    }
+                }
+                (CountBy::Entry(name), _) => {
+                    for (entry, node) in on_the_way().filter(|(entry, _)| entry.key == name.as_bytes()) {
+                        key.push(entry.key);
+                        key.push(node.counted(entry.value));
+                    }
+                }
+                (CountBy::Subject, Some(credential)) => key.push(credential.subject.id().as_bytes()),
+                (CountBy::Credential, Some(credential)) => key.push(credential.id.as_bytes()),
+                (CountBy::Subject | CountBy::Credential, None) => {}
+            }
+        }
+        key.finish(limit.id)
+    }
+}
+
+impl Candidate<'_> {
+    fn charges(&self, hits: Hits, stage: u16, now: Timestamp) -> impl Iterator<Item = Charge> {
+        self.limits.iter().map(move |&(at, key, granted)| {
+            let limit = &self.rule.limits[at];
+            Charge {
+                key,
+                law: limit.window.law(granted, self.credential.as_ref(), now),
+                limit: granted,
+                hits,
+                count_denied: limit.count_denied,
+                enforced: !self.rule.shadow,
+                stage,
+            }
+        })
+    }
+}
+
+/// What is to become of a rule that was reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Charged,
+    Replaced,
+    PassedOver,
+}
+
+/// Under `first_match` the first descriptor that reached something settles the request; else a rule is only put aside
+/// by another one that replaces it by its name.
+fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Vec<Fate> {
+    let first = matched.iter().position(|one| !matches!(one, Matched::Nothing));
+    let fate = |(at, one): (usize, &Matched<'_>)| match one {
+        _ if evaluate == Evaluate::FirstMatch && first.is_some_and(|first| at > first) => Fate::PassedOver,
+        Matched::Rule(candidate) if is_replaced(&candidate.rule, matched) => Fate::Replaced,
+        _ => Fate::Charged,
+    };
+    matched.iter().enumerate().map(fate).collect()
+}
+
+fn is_replaced(rule: &Rule, all: &[Matched<'_>]) -> bool {
+    let Some(name) = &rule.name else { return false };
+    all.iter().any(|other| matches!(other, Matched::Rule(other) if other.rule.replaces.contains(name)))
+}
+
+/// Takes as many `outcomes` as charges were made of `one`.
+fn decision<'p>(
+    one: Matched<'p>,
+    fate: Fate,
+    outcomes: &mut impl Iterator<Item = Option<Outcome>>,
+) -> Decision<'p> {
+    match one {
+        Matched::Nothing => Decision::Free,
+        Matched::Exempt(credential) => Decision::Exempt(credential),
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::PassedOver => {
+            Decision::PassedOver(rule)
+        }
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if rule.is_unlimited() => {
+            Decision::Unlimited(rule)
+        }
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::Replaced => {
+            Decision::Replaced(rule)
+        }
+        Matched::Rule(Candidate { rule, credential, limits }) => {
+            if fate == Fate::PassedOver || limits.is_empty() {
+                return Decision::Free;
+            }
+            let mut reached = true;
+            let mut charged = Vec::with_capacity(limits.len());
+            for (limit, key, _) in limits {
+                match outcomes.next().flatten() {
+                    Some(outcome) => charged.push(Charged { limit, key, outcome: told(outcome, &rule) }),
+                    None => reached = false,
+                }
+            }
+            match rule {
+                RuleRef::Written(rule) if !reached => Decision::PassedOver(rule),
+                rule => Decision::Counted(Counted { rule, credential, limits: charged }),
+            }
         }
     }
 }
 
+/// A shadow rule's limits never say no; what they would have said shows in `used`.
+fn told(outcome: Outcome, rule: &Rule) -> Outcome {
+    if rule.shadow { Outcome { admitted: true, retry_after: None, ..outcome } } else { outcome }
+}
+
 /// The rule that a limit sent along with a descriptor stands for. It beats the policy's own, and shadow mode with it.
-fn override_rule(domain: &Domain, descriptor: &Descriptor<'_>, limit: LimitOverride) -> Rule {
-    let keys: Vec<_> = descriptor.entries.iter().map(|entry| lossy(entry.key)).collect();
+fn override_rule(domain: &Domain, entries: &[Entry<'_>], limit: LimitOverride) -> Rule {
+    let keys: Vec<_> = entries.iter().map(|entry| lossy(entry.key)).collect();
+    let label = format!("{} (limit from Envoy)", keys.join(" > "));
     let id = LimitId::of([
         b"override".as_slice(),
         domain.name.as_bytes(),
         limit.unit.name().as_bytes(),
         &limit.unit_multiplier.to_le_bytes(),
     ]);
+    let limit = Limit {
+        id,
+        name: label.clone(),
+        requests: Requests::fixed(limit.requests_per_unit.into()),
+        window: Window::Unit(limit.unit, limit.unit_multiplier),
+        count_by: vec![CountBy::Entries],
+        count_denied: true,
+        shape: Arc::new(Shape::default()),
+    };
     Rule {
-        label: format!("{} (limit from Envoy)", keys.join(" > ")),
+        label,
         name: None,
-        limits: vec![Limit::per_unit(id, limit.requests_per_unit, limit.unit, limit.unit_multiplier)],
+        limits: vec![limit],
         replaces: Vec::new(),
         shadow: false,
         quota: false,
         detailed_metric: false,
         metadata: None,
     }
-}
-
-/// Whether another rule of the same request replaces this one by its name.
-fn is_replaced(one: &Matched<'_>, all: &[Matched<'_>]) -> bool {
-    let Matched::Rule(rule, _) = one else { return false };
-    let Some(name) = &rule.name else { return false };
-    all.iter().any(|other| matches!(other, Matched::Rule(other, _) if other.replaces.contains(name)))
 }
 
 /// Refused when any ordinary rule is over its limit, or when there are quota rules and every one of them is.

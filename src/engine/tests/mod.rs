@@ -1,5 +1,7 @@
 //! The meaning of the policy language, told by example: YAML in, answers out.
 
+mod own_words;
+
 use std::time::Duration;
 
 use super::*;
@@ -54,6 +56,8 @@ impl Bench {
 fn told(decision: &Decision<'_>) -> String {
     match decision {
         Decision::Free => "free".to_owned(),
+        Decision::Exempt(credential) => format!("{} exempt", credential.subject.id()),
+        Decision::PassedOver(rule) => format!("{} passed over", rule.label),
         Decision::Replaced(rule) => format!("{} replaced", rule.label),
         Decision::Unlimited(rule) => format!("{} unlimited", rule.label),
         Decision::Counted(counted) => {

@@ -1,0 +1,286 @@
+//! What Spillway's own words mean: several limits, ways to evaluate, subjects, endpoints.
+
+use std::time::Duration;
+
+use super::{Bench, START};
+use crate::clock::{Clock, ManualClock};
+use crate::config;
+use crate::engine::{Engine, answer};
+use crate::model::{Descriptor, Entry, Hits, Request};
+use crate::store::MemoryStore;
+
+/// A policy with a directory beside it.
+fn with_subjects(policy: &str, subjects: &str) -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), policy).unwrap();
+    std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
+    let loaded = config::load(&[directory.path()], config::Options::default());
+    let loaded = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false)));
+    Bench { engine: Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(START)), domain: "d" }
+}
+
+impl Bench {
+    /// The headers and the body of the answer to one descriptor.
+    fn answer(&self, entries: &[(&str, &[u8])]) -> (Vec<(String, String)>, String) {
+        let policy = self.engine.policy();
+        let entries = entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value }).collect();
+        let descriptor = Descriptor { entries, hits: Hits::ONE, limit: None };
+        let request = Request { domain: b"d", descriptors: vec![descriptor] };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let verdict = runtime.block_on(self.engine.decide(&policy, &request)).unwrap();
+        let answer = answer(&policy, &request, &verdict);
+        (answer.response_headers, String::from_utf8(answer.body).unwrap())
+    }
+}
+
+#[test]
+fn a_request_that_one_limit_refuses_takes_nothing_from_the_others() {
+    let limits = "[{name: s, requests_per_unit: 1, per: 1s}, {name: m, requests_per_unit: 3, per: 1m}]";
+    for evaluate in ["each", "all_or_nothing", "in_order"] {
+        let bench = Bench::new(&format!(
+            "domain: d\nevaluate: {evaluate}\ndescriptors: [{{key: a, rate_limits: {limits}}}]"
+        ));
+        assert_eq!(bench.send(&["a=1"]), "OK: a 0/1", "{evaluate}");
+        for _ in 0..5 {
+            assert_eq!(bench.send(&["a=1"]), "OVER: a 0/1 over", "{evaluate}");
+        }
+        bench.engine.clock.advance(Duration::from_secs(1));
+        assert_eq!(bench.send(&["a=1"]), "OK: a 0/1", "{evaluate}: the minute has seen two");
+        bench.engine.clock.advance(Duration::from_secs(1));
+        assert_eq!(bench.send(&["a=1"]), "OK: a 0/3", "{evaluate}: of equals the longer window is told");
+        bench.engine.clock.advance(Duration::from_secs(1));
+        assert_eq!(bench.send(&["a=1"]), "OVER: a 0/3 over", "{evaluate}: and the minute refuses the fourth");
+    }
+}
+
+const TWO: &str = "
+descriptors:
+  - {key: a, rate_limit: {requests_per_unit: 1, per: 1m}}
+  - {key: b, rate_limit: {requests_per_unit: 9, per: 1m}}
+";
+
+#[test]
+fn the_ways_to_evaluate_differ_in_what_a_refusal_costs() {
+    for (evaluate, second, b_alone) in [
+        ("each", "OVER: a 0/1 over | b 7/9", "OK: b 6/9"),
+        ("all_or_nothing", "OVER: a 0/1 over | b 8/9", "OK: b 7/9"),
+        ("in_order", "OVER: a 0/1 over | b passed over", "OK: b 7/9"),
+        ("first_match", "OVER: a 0/1 over | b passed over", "OK: b 8/9"),
+    ] {
+        let bench = Bench::new(&format!("domain: d\nevaluate: {evaluate}\n{TWO}"));
+        let first = if evaluate == "first_match" { "OK: a 0/1 | b passed over" } else { "OK: a 0/1 | b 8/9" };
+        assert_eq!(bench.send(&["a=1", "b=1"]), first, "{evaluate}");
+        assert_eq!(bench.send(&["a=1", "b=1"]), second, "{evaluate}");
+        assert_eq!(bench.send(&["b=1"]), b_alone, "{evaluate}");
+    }
+}
+
+#[test]
+fn in_order_what_came_before_a_refusal_stays_counted() {
+    let bench = Bench::new(&format!("domain: d\nevaluate: in_order\n{TWO}"));
+    assert_eq!(bench.send(&["b=1", "a=1"]), "OK: b 8/9 | a 0/1");
+    assert_eq!(bench.send(&["b=1", "a=1"]), "OVER: b 7/9 | a 0/1 over");
+    assert_eq!(bench.send(&["nothing=1", "b=1"]), "OK: free | b 6/9");
+}
+
+#[test]
+fn a_refused_attempt_counts_where_the_limit_says_so() {
+    let bench = Bench::new(
+        "domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 2, per: 1m, count_denied: true}, headers: \
+         {X-Used: used}}]",
+    );
+    let used = || bench.answer(&[("a", b"1")]).0[0].1.clone();
+    assert_eq!((used(), used(), used(), used()), ("1".into(), "2".into(), "3".into(), "4".into()));
+}
+
+#[test]
+fn a_shadow_rule_stands_in_nobodys_way_under_all_or_nothing() {
+    let bench = Bench::new(
+        "
+domain: d
+evaluate: all_or_nothing
+descriptors:
+  - {key: a, shadow_mode: true, rate_limit: {requests_per_unit: 1, per: 1m}}
+  - {key: b, rate_limit: {requests_per_unit: 9, per: 1m}}
+",
+    );
+    assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a 0/1 | b 8/9");
+    assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a 0/1 | b 7/9");
+}
+
+const PEOPLE: &str = "
+subjects:
+  - id: acme
+    attributes: {plan: pro}
+    credentials: [{kind: key, value: k1}, {kind: key, value: k2, attributes: {rpm: 1}}, {kind: login, value: acme}]
+  - id: beta
+    attributes: {plan: free, own: 7}
+    credentials: [{kind: key, value: k3}, {kind: login, value: beta}, {kind: key, value: gone, enabled: false}]
+  - {id: staff, attributes: {internal: true}, credentials: [{kind: key, value: k9}]}
+  - {id: odd, attributes: {plan: gold}, credentials: [{kind: key, value: k7}]}
+";
+
+#[test]
+fn a_number_depends_on_who_asks_and_a_key_that_is_nobodys_matches_nothing() {
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+descriptors:
+  - key: key
+    subject: key
+    strip_scheme: true
+    exempt: {internal: true}
+    rate_limit: {name: plan, requests_per_unit: {by: plan, values: {free: 2, pro: 5}}, override: own, per: 1m}
+",
+        PEOPLE,
+    );
+    assert_eq!(bench.send(&["key=k1"]), "OK: plan 4/5");
+    assert_eq!(bench.send(&["key=Bearer k2"]), "OK: plan 3/5", "all keys of a subject count together");
+    assert_eq!(bench.send(&["key=k3"]), "OK: plan 6/7", "a number of its own");
+    assert_eq!(bench.send(&["key=gone", "key=unknown"]), "OK: free | free");
+    assert_eq!(bench.send(&["key=k9"]), "OK: staff exempt");
+    assert_eq!(bench.send(&["key=k7"]), "OK: free", "a plan without a number has no limit");
+}
+
+#[test]
+fn a_limit_of_ones_own_goes_beside_the_accounts() {
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+evaluate: all_or_nothing
+descriptors:
+  - key: key
+    subject: key
+    rate_limits:
+      - {name: account, requests_per_unit: 3, per: 1m}
+      - {name: own, requests_per_unit: {attribute: rpm}, at_most: cap, per: 1m, count_by: credential}
+",
+        PEOPLE,
+    );
+    assert_eq!(bench.send(&["key=k2"]), "OK: key 0/1");
+    assert_eq!(bench.send(&["key=k2"]), "OVER: key 0/1 over");
+    assert_eq!(bench.send(&["key=k1"]), "OK: key 1/3", "the refused one did not count for the account");
+}
+
+#[test]
+fn a_second_credential_on_the_way_must_be_the_same_subjects() {
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+descriptors:
+  - key: key
+    subject: key
+    rate_limit: &one {name: one, requests_per_unit: 9, per: 1m, counter: shared}
+    descriptors:
+      - {key: login, subject: login, rate_limit: *one}
+  - {key: key, rate_limit: {name: nobody, requests_per_unit: 4, per: 1m}}
+",
+        PEOPLE,
+    );
+    assert_eq!(bench.send(&["key=k1,login=acme"]), "OK: one 8/9");
+    assert_eq!(bench.send(&["key=k1,login=beta"]), "OK: free");
+    assert_eq!(bench.send(&["key=k1"]), "OK: one 7/9", "both ways share the counter they name");
+    assert_eq!(bench.send(&["key=unknown"]), "OK: nobody 3/4", "the key alone takes what is nobody's");
+}
+
+#[test]
+fn method_and_path_are_an_endpoint_where_endpoints_are_named() {
+    let bench = Bench::new(
+        "
+domain: d
+endpoints: [GET /leads/:id, {write: [POST /leads, PUT /leads/:id]}]
+descriptors:
+  - {key: endpoint, value: 'GET /leads/:id', rate_limit: {name: read, requests_per_unit: 9, per: 1m}}
+  - {key: endpoint, value: write, rate_limit: {name: write, requests_per_unit: 9, per: 1m}}
+  - {key: endpoint, rate_limit: {name: other, requests_per_unit: 9, per: 1m}}
+  - {key: method, rate_limit: {name: method, requests_per_unit: 9, per: 1m}}
+",
+    );
+    assert_eq!(
+        bench.send(&["method=GET,path=/leads/1?x=y", "endpoint=GET /leads/2/"]),
+        "OK: read 8/9 | read 7/9"
+    );
+    assert_eq!(
+        bench.send(&["method=POST,path=/leads", "method=PUT,path=/leads/7"]),
+        "OK: write 8/9 | write 7/9"
+    );
+    assert_eq!(bench.send(&["method=GET,path=/tags", "method=GET,path=/users"]), "OK: other 8/9 | other 8/9");
+    assert_eq!(bench.send(&["method=GET"]), "OK: method 8/9", "a method alone stays one");
+}
+
+#[test]
+fn nothing_a_client_sends_reaches_an_answer_unescaped() {
+    let bench = Bench::new(
+        r#"
+domain: d
+headers: {X-Limit: "{{name}}; n={{limit}}"}
+deny: {body: '{"who":"{{entry.who}}","left":{{remaining}}}'}
+descriptors:
+  - {key: who, rate_limit: {name: n, requests_per_unit: 0, per: 1m}}
+"#,
+    );
+    let (headers, body) = bench.answer(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
+    let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(parsed["who"], "a\"\r\nx-evil: 1\u{fffd}\0</script>");
+    assert_eq!(parsed["left"], 0);
+    assert_eq!(headers[0], ("X-Limit".to_owned(), "n; n=0".to_owned()));
+    assert_eq!(headers[1], ("Content-Type".to_owned(), "application/json".to_owned()));
+    assert!(!body.contains('\n'));
+}
+
+#[test]
+fn of_two_refusals_the_one_that_takes_longer_speaks() {
+    let bench = Bench::new(
+        "
+domain: d
+descriptors:
+  - {key: a, rate_limit: {name: short, requests_per_unit: 0, unit: minute}, headers: {X-Wait: retry_after_s, X-A: name}, deny: {body: short}}
+  - {key: b, rate_limit: {name: long, requests_per_unit: 1, per: 1h}, headers: {X-Wait: retry_after_s, X-B: name}, deny: {body: long}}
+  - {key: c, rate_limit: {name: fine, requests_per_unit: 9, per: 1h}, headers: {X-Wait: limit, X-C: name}}
+",
+    );
+    bench.send(&["b=1"]);
+    let policy = bench.engine.policy();
+    let descriptor = |key: &'static str| Descriptor {
+        entries: vec![Entry { key: key.as_bytes(), value: b"1" }],
+        hits: Hits::ONE,
+        limit: None,
+    };
+    // The limit of zero can never be waited out, which is the longest wait there is; so it is left out here.
+    let request = Request { domain: b"d", descriptors: vec![descriptor("c"), descriptor("b")] };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
+    let told = answer(&policy, &request, &verdict);
+    let headers: Vec<_> =
+        told.response_headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    assert_eq!(headers, ["X-C: fine", "X-Wait: 3600", "X-B: long", "Content-Type: text/plain"]);
+    assert_eq!(told.body, b"long");
+    assert_eq!(bench.engine.clock.now(), START);
+}
+
+#[test]
+fn a_reload_with_less_spending_leaves_a_tier_where_it_was() {
+    let policy = "
+domain: d
+subjects: d.subjects.yaml
+descriptors: [{key: key, subject: key, rate_limit: {name: t, requests_per_unit: {by: tier, values: {0: 1, 1: 50}}, per: 1m}}]
+";
+    let people = |spend: u32| {
+        format!(
+            "tiers: {{attribute: tier, rules: [{{tier: 0, spend: 0}}, {{tier: 1, spend: 5}}]}}\nsubjects: [{{id: a, facts: \
+             {{spend: {spend}}}, credentials: [{{kind: key, value: k}}]}}]"
+        )
+    };
+    let bench = with_subjects(policy, &people(5));
+    assert_eq!(bench.send(&["key=k"]), "OK: t 49/50");
+    let later = with_subjects(policy, &people(1)).engine.policy();
+    drop(later);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), policy).unwrap();
+    std::fs::write(directory.path().join("d.subjects.yaml"), people(1)).unwrap();
+    bench.engine.publish(config::load(&[directory.path()], config::Options::default()).unwrap().policy);
+    assert_eq!(bench.send(&["key=k"]), "OK: t 48/50");
+}
