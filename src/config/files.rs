@@ -11,24 +11,46 @@ use super::words::did_you_mean;
 /// Directories inside directories, and no further: deep enough for any layout, and an end to any loop of links.
 const DEEPEST: usize = 16;
 
+/// The tests that `path` stands for: itself, or every `*.test.yaml` in the directory and those below it, by name.
+pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let is_test = |name: &str| name.ends_with(".test.yaml") || name.ends_with(".test.yml");
+    let found = files(path, &is_test)?;
+    if found.is_empty() {
+        return Err(Diagnostic::error(format!("no test in `{}`", path.display()))
+            .hint(Some("tests are files named `*.test.yaml`".to_owned())));
+    }
+    Ok(found)
+}
+
 /// The policy files that `path` stands for: itself, or every `*.yaml` and `*.yml` in the directory and those below it,
 /// by name. Left out are hidden files and directories (which takes care of Kubernetes' `..data` links and of swap
 /// files), editors' backups, tests (`*.test.yaml`) and subjects (`*.subjects.yaml`). Links are followed.
 pub(super) fn policy_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let found = files(path, &is_policy)?;
+    if found.is_empty() {
+        return Err(Diagnostic::error(format!("no policy in `{}`", path.display()))
+            .hint(Some("policies are files named `*.yaml` or `*.yml`".to_owned())));
+    }
+    Ok(found)
+}
+
+/// A file stands for itself; a directory for every file in it whose name is `wanted`.
+fn files(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>, Diagnostic> {
     let metadata = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
     if !metadata.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut found = BTreeSet::new();
-    list(path, DEEPEST, &mut found)?;
-    if found.is_empty() {
-        return Err(Diagnostic::error(format!("no policy in `{}`", path.display()))
-            .hint(Some("policies are files named `*.yaml` or `*.yml`".to_owned())));
-    }
+    list(path, DEEPEST, wanted, &mut found)?;
     Ok(found.into_iter().collect())
 }
 
-fn list(directory: &Path, deeper: usize, found: &mut BTreeSet<PathBuf>) -> Result<(), Diagnostic> {
+fn list(
+    directory: &Path,
+    deeper: usize,
+    wanted: &dyn Fn(&str) -> bool,
+    found: &mut BTreeSet<PathBuf>,
+) -> Result<(), Diagnostic> {
     let entries = fs::read_dir(directory).map_err(|error| cannot_read(directory, &error))?;
     for entry in entries {
         let entry = entry.map_err(|error| cannot_read(directory, &error))?;
@@ -38,8 +60,8 @@ fn list(directory: &Path, deeper: usize, found: &mut BTreeSet<PathBuf>) -> Resul
         }
         let metadata = fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
         if metadata.is_dir() && deeper > 0 {
-            list(&path, deeper - 1, found)?;
-        } else if metadata.is_file() && is_policy(&name) {
+            list(&path, deeper - 1, wanted, found)?;
+        } else if metadata.is_file() && wanted(&name) {
             found.insert(path);
         }
     }

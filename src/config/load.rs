@@ -1,7 +1,7 @@
 //! From paths to a policy: read every file, compile every document, report everything at once.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
@@ -24,8 +24,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
-    /// How many files it came from.
-    pub files: usize,
+    /// The files it came from: policies and subjects.
+    pub files: Vec<PathBuf>,
 }
 
 /// The policy that the files at `paths` describe, or every mistake in any of them (with the warnings among them, in
@@ -66,7 +66,7 @@ fn compile(
             Err(error) => compiler.syntax_error(source, &error),
         }
     }
-    let (policy, mut found) = compiler.finish();
+    let (policy, subjects, mut found) = compiler.finish();
     found.sort_by_key(|diagnostic| {
         let place = diagnostic.excerpt.as_ref().map(|excerpt| &excerpt.place);
         let file = sources.iter().position(|source| place.is_some_and(|place| place.file == source.file));
@@ -76,5 +76,7 @@ fn compile(
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(diagnostics);
     }
-    Ok(Loaded { policy, warnings: diagnostics, files: sources.len() })
+    let policies = sources.iter().map(|source| PathBuf::from(&*source.file));
+    let files = policies.chain(subjects).collect();
+    Ok(Loaded { policy, warnings: diagnostics, files })
 }

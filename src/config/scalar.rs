@@ -1,8 +1,10 @@
 //! What a single value means: YAML 1.2's core schema, and what envoyproxy/ratelimit's files use beyond it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::yaml::{Kind, Node};
+use crate::subjects::Value;
 
 /// Why a value is not what was wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,6 +91,49 @@ fn number(text: &str) -> Option<f64> {
     radix("0x", 16).or_else(|| radix("0o", 8)).or_else(decimal).map(|magnitude| sign * magnitude)
 }
 
+/// A length of time: numbers with units, as in `15m` or `1h30m`. Never zero.
+pub(super) fn duration(text: &str) -> Result<Duration, NotThat> {
+    const UNITS: [(&str, u64); 6] = [
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("d", 86_400_000_000_000),
+        ("w", 604_800_000_000_000),
+    ];
+    let wrong = || {
+        not_that(format!("`{text}` is not a length of time"), Some("write a number and a unit, as in `15m`"))
+    };
+    let (mut rest, mut nanos) = (text, 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let unit = UNITS.iter().find(|(name, _)| *name == unit);
+        let part =
+            number.parse::<u64>().ok().zip(unit).and_then(|(number, (_, unit))| number.checked_mul(*unit));
+        match part.and_then(|part| nanos.checked_add(part)) {
+            Some(sum) => nanos = sum,
+            None => return wrong(),
+        }
+        rest = after;
+    }
+    if nanos == 0 { wrong() } else { Ok(Duration::from_nanos(nanos)) }
+}
+
+/// A single value as an attribute of a subject: a boolean, a whole number, or text.
+pub(super) fn attribute(node: &Node<'_>) -> Result<Value, NotThat> {
+    let text = text(node)?;
+    let Kind::Scalar { plain: true, .. } = node.kind else { return Ok(text.into()) };
+    Ok(match (text, text.parse::<i64>()) {
+        ("true", _) => true.into(),
+        ("false", _) => false.into(),
+        (_, Ok(number)) => number.into(),
+        (text, Err(_)) => text.into(),
+    })
+}
+
 /// Any value at all, as JSON.
 pub(super) fn json(node: &Node<'_>) -> serde_json::Value {
     match &node.kind {
@@ -150,6 +195,18 @@ mod tests {
             ),
         ] {
             assert_eq!(read(text, whole_number), Err(wrong.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        for (text, millis) in
+            [("500ms", 500), ("30s", 30_000), ("15m", 900_000), ("1h30m", 5_400_000), ("7d", 604_800_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "15", "m", "15x", "0s", "-5m", "1.5h", "99999999999999w", "5 m"] {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

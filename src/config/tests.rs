@@ -70,11 +70,11 @@ fn what_would_never_work_is_refused_with_its_place() {
         ),
         (
             &with("rate_limit: {requests_per_unit: 1}"),
-            "3:24 the limit has no unit; add `unit: minute`, or `unlimited: true`",
+            "3:24 the limit has no window; add `unit: minute` or `per: 15m`, or `unlimited: true`",
         ),
         (
             &with("rate_limit: {unlimited: true, unit: day}"),
-            "3:48 `unlimited: true` has no unit; remove one of the two",
+            "3:48 `unlimited: true` has no window; remove one of the two",
         ),
         (&with("shadow_mode: maybe"), "3:25 expected true or false, found `maybe`"),
         (
@@ -112,7 +112,7 @@ fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
             &with("unit: minute"),
             "warning 3:12 `unit` means nothing in a descriptor; it belongs in `rate_limit`",
         ),
-        (&with("value: a, value: b"), "warning 3:22 `value` is given twice, and this one counts"),
+        (&with("value: a, value: b"), "warning 3:22 `value` is given twice; the last one counts"),
         (
             &with("rate_limit: {unit: day}"),
             "warning 3:24 the limit has no `requests_per_unit`, so it lets nothing pass; write `requests_per_unit: 0` if \
@@ -145,4 +145,81 @@ fn a_place_is_shown_under_its_line_even_behind_wide_characters() {
   = help: did you mean `value`?
 ";
     assert_eq!(render(&errors, false), expected);
+}
+
+/// One descriptor `x` whose limit has these fields.
+fn limit(fields: &str) -> String {
+    with(&format!("rate_limit: {{{fields}}}"))
+}
+
+#[test]
+fn spillways_own_words_load() {
+    for yaml in [
+        "domain: d\nevaluate: in_order\nheaders: {emit: on_limited, dialect: [draft-03, retry-after]}\ndeny: {body: '{}'}",
+        "domain: d\nendpoints: [GET /a/:id, {write: [POST /a, ANY /b/**]}]\nrequest_headers: {x-plan: '{{attribute.plan}}'}",
+        &limit("requests_per_unit: 5, per: 15m"),
+        &limit("requests_per_unit: 5, unit: day, algorithm: sliding_window"),
+        &limit("requests_per_unit: 5, per: 1h, algorithm: token_bucket, burst: 9"),
+        &limit(
+            "requests_per_unit: 5, per: 1h, anchor: clock, count_denied: yes, counter: shared, count_by: x",
+        ),
+        &limit("requests_per_unit: 5, per: calendar_month, time_zone: Europe/Berlin"),
+        &with(
+            "subject: key, rate_limit: {requests_per_unit: {by: plan, values: {a: 1}}, per: billing_period, at_most: cap}",
+        ),
+        &with(
+            "subject: key, exempt: {internal: true}, rate_limits: [{requests_per_unit: 1, per: 1m}, {requests_per_unit: 9, per: 1h}]",
+        ),
+        &with(
+            "rate_limit: {unit: day, requests_per_unit: 1, headers: [{X-A: used}, {X-B: 'n={{limit}}'}], deny: {content_type: text/plain, body: no}}",
+        ),
+    ] {
+        assert_eq!(found(yaml), [""; 0], "{yaml}");
+    }
+}
+
+#[test]
+fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
+    let needs = "needs a descriptor with a `subject`, here or around it; without one nobody is known";
+    for (yaml, expected) in [
+        ("domain: d\nevaluate: al_or_nothing", "2:11 unknown way to evaluate `al_or_nothing`; did you mean `all_or_nothing`?".to_owned()),
+        (&limit("requests_per_unit: 5, per: 15x"), "3:52 `15x` is not a length of time; write a number and a unit, as in `15m`".into()),
+        (&limit("requests_per_unit: 5, per: biling_period"), "3:52 `biling_period` is not a length of time; did you mean `billing_period`?".into()),
+        (&limit("requests_per_unit: 5, per: 1m, unit: minute"), "3:52 `unit` and `per` are two ways to say one thing; remove one of the two".into()),
+        (&limit("requests_per_unit: 5, per: 1m, algorithm: fixed_windw"), "3:67 unknown algorithm `fixed_windw`; did you mean `fixed_window`?".into()),
+        (&limit("requests_per_unit: 5, per: 1m, burst: 5"), "3:63 `burst` needs `algorithm: token_bucket`".into()),
+        (&limit("requests_per_unit: 5, per: 1m, algorithm: sliding_window, anchor: clock"), "3:91 `anchor` is for fixed windows of a given length".into()),
+        (&limit("requests_per_unit: 5, per: 1m, time_zone: Europe/Berlin"), "3:67 `time_zone` is for periods of the calendar; billing periods take the subject's".into()),
+        (&limit("requests_per_unit: 5, per: calendar_day, time_zone: Mars"), "3:77 unknown time zone `Mars`; write its name in the IANA database, as in `Europe/Berlin`".into()),
+        (&limit("requests_per_unit: 5, per: billing_period"), format!("3:52 `per: billing_period` {needs}")),
+        (&limit("requests_per_unit: {attribute: rpm}, per: 1m"), format!("3:44 `requests_per_unit` {needs}")),
+        (&limit("requests_per_unit: 5, per: 1m, override: rpm"), format!("3:66 `override` {needs}")),
+        (&limit("requests_per_unit: 5, per: 1m, count_by: y"), "3:66 `count_by` names `y`, which is no entry on the way here; `subject`, `credential`, `entries`, or the key of an entry".into()),
+        (&limit("requests_per_unit: 5, per: 1m, headers: {dialect: draft-3}"), "3:75 unknown dialect `draft-3`; did you mean `draft-03`?".into()),
+        (&limit("requests_per_unit: 5, per: 1m, headers: {X-A: remaning}"), "3:71 unknown number `remaning`; did you mean `remaining`?".into()),
+        (&limit("requests_per_unit: 5, per: 1m, headers: {content-length: used}"), "3:66 header `content-length` cannot be set here: it comes from the body".into()),
+        (&limit("requests_per_unit: 5, per: 1m, headers: {X A: used}"), "3:66 `X A` is not a header name".into()),
+        (&with("strip_scheme: true"), "3:26 `strip_scheme` needs a `subject` beside it".into()),
+        (&with("subject: key, value: v"), "3:33 a descriptor with a `subject` has no value; its value is the credential".into()),
+        (&with("rate_limits: []"), "3:25 there are no limits in the list".into()),
+        (&with("rate_limits: [{unit: day, requests_per_unit: 1}, {unit: day, requests_per_unit: 2}]"), "3:61 two limits in this list are the same but for the number".into()),
+        (&with("per: 1m, rate_limit: {unit: day, requests_per_unit: 1}"), "3:12 `per` means nothing in a descriptor; it belongs in `rate_limit`".into()),
+        ("domain: d\nendpoints: [GET]", "2:13 `GET` is not a method and a path; write it as in `GET /leads/:id`".into()),
+        ("domain: d\nevaluate: in_order\ndescriptors: [{key: x, quota_mode: true}]", "3:36 `quota_mode` needs `evaluate: each`; under the other ways a refusal settles the request".into()),
+        ("domain: d\nsubjects: nowhere.yaml", "2:11 cannot read `nowhere.yaml`: there is no such file or directory".into()),
+    ] {
+        assert_eq!(found(yaml), [expected], "{yaml}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_subjects_file_has_its_place_there() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), "domain: d\nsubjects: d.subjects.yaml").unwrap();
+    let subjects = "subjects:\n  - id: a\n    credentials:\n      - {kind: key, valeu: secret_1}\n";
+    std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
+    let errors = super::load(&[directory.path()], Options::default()).unwrap_err();
+    let told = render(&errors, false);
+    assert!(told.contains("d.subjects.yaml:4:21"), "{told}");
+    assert!(told.contains("did you mean `value`?"), "{told}");
 }

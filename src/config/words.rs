@@ -9,6 +9,8 @@ pub(super) enum Scope {
     Descriptor,
     RateLimit,
     Replaces,
+    Requests,
+    Deny,
 }
 
 impl fmt::Display for Scope {
@@ -18,38 +20,79 @@ impl fmt::Display for Scope {
             Self::Descriptor => "a descriptor",
             Self::RateLimit => "`rate_limit`",
             Self::Replaces => "an item of `replaces`",
+            Self::Requests => "`requests_per_unit`",
+            Self::Deny => "`deny`",
         })
     }
 }
 
-/// The words of envoyproxy/ratelimit, which mean here what they mean there.
-const WORDS: &[(&str, &[Scope])] = &[
-    ("domain", &[Scope::Root]),
-    ("descriptors", &[Scope::Root, Scope::Descriptor]),
-    ("key", &[Scope::Descriptor]),
-    ("value", &[Scope::Descriptor]),
-    ("rate_limit", &[Scope::Descriptor]),
-    ("shadow_mode", &[Scope::Descriptor]),
-    ("quota_mode", &[Scope::Descriptor]),
-    ("detailed_metric", &[Scope::Descriptor]),
-    ("value_to_metric", &[Scope::Descriptor]),
-    ("share_threshold", &[Scope::Descriptor]),
-    ("metadata", &[Scope::Descriptor]),
-    ("unit", &[Scope::RateLimit]),
-    ("requests_per_unit", &[Scope::RateLimit]),
-    ("unlimited", &[Scope::RateLimit]),
-    ("replaces", &[Scope::RateLimit]),
-    ("name", &[Scope::RateLimit, Scope::Replaces]),
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// envoyproxy/ratelimit's; it means here what it means there.
+    Peer,
+    /// Spillway's.
+    Own,
+}
+use Origin::{Own, Peer};
+
+const WORDS: &[(&str, Origin, &[Scope])] = &[
+    ("domain", Peer, &[Scope::Root]),
+    ("descriptors", Peer, &[Scope::Root, Scope::Descriptor]),
+    ("key", Peer, &[Scope::Descriptor]),
+    ("value", Peer, &[Scope::Descriptor]),
+    ("rate_limit", Peer, &[Scope::Descriptor]),
+    ("shadow_mode", Peer, &[Scope::Descriptor]),
+    ("quota_mode", Peer, &[Scope::Descriptor]),
+    ("detailed_metric", Peer, &[Scope::Descriptor]),
+    ("value_to_metric", Peer, &[Scope::Descriptor]),
+    ("share_threshold", Peer, &[Scope::Descriptor]),
+    ("metadata", Peer, &[Scope::Descriptor]),
+    ("unit", Peer, &[Scope::RateLimit]),
+    ("requests_per_unit", Peer, &[Scope::RateLimit]),
+    ("unlimited", Peer, &[Scope::RateLimit]),
+    ("replaces", Peer, &[Scope::RateLimit]),
+    ("name", Peer, &[Scope::RateLimit, Scope::Replaces]),
+    ("subjects", Own, &[Scope::Root]),
+    ("evaluate", Own, &[Scope::Root]),
+    ("endpoints", Own, &[Scope::Root]),
+    ("request_headers", Own, &[Scope::Root]),
+    ("headers", Own, &[Scope::Root, Scope::Descriptor, Scope::RateLimit]),
+    ("deny", Own, &[Scope::Root, Scope::Descriptor, Scope::RateLimit]),
+    ("count_by", Own, &[Scope::Descriptor, Scope::RateLimit]),
+    ("subject", Own, &[Scope::Descriptor]),
+    ("strip_scheme", Own, &[Scope::Descriptor]),
+    ("exempt", Own, &[Scope::Descriptor]),
+    ("rate_limits", Own, &[Scope::Descriptor]),
+    ("per", Own, &[Scope::RateLimit]),
+    ("algorithm", Own, &[Scope::RateLimit]),
+    ("anchor", Own, &[Scope::RateLimit]),
+    ("burst", Own, &[Scope::RateLimit]),
+    ("time_zone", Own, &[Scope::RateLimit]),
+    ("override", Own, &[Scope::RateLimit]),
+    ("at_most", Own, &[Scope::RateLimit]),
+    ("count_denied", Own, &[Scope::RateLimit]),
+    ("counter", Own, &[Scope::RateLimit]),
+    ("by", Own, &[Scope::Requests]),
+    ("values", Own, &[Scope::Requests]),
+    ("attribute", Own, &[Scope::Requests]),
+    ("content_type", Own, &[Scope::Deny]),
+    ("body", Own, &[Scope::Deny]),
 ];
 
 /// Where `word` may stand, if it is a word of the language.
 pub(super) fn scopes(word: &str) -> Option<&'static [Scope]> {
-    WORDS.iter().find(|(name, _)| *name == word).map(|(_, scopes)| *scopes)
+    WORDS.iter().find(|(name, ..)| *name == word).map(|(.., scopes)| *scopes)
+}
+
+/// Whether `word` is one of Spillway's own.
+pub(super) fn is_own(word: &str) -> bool {
+    WORDS.iter().any(|(name, origin, _)| *name == word && *origin == Own)
 }
 
 /// The words that may stand in `scope`.
 pub(super) fn of(scope: Scope) -> impl Iterator<Item = &'static str> {
-    WORDS.iter().filter(move |(_, scopes)| scopes.contains(&scope)).map(|(name, _)| *name)
+    WORDS.iter().filter(move |(.., scopes)| scopes.contains(&scope)).map(|(name, ..)| *name)
 }
 
 /// «did you mean», when one of `known` is close enough to `typed` to be what was meant.
@@ -61,4 +104,9 @@ pub fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| format!("did you mean `{word}`?"))
+}
+
+/// «did you mean», or else all there is to choose from.
+pub(super) fn choices(typed: &str, what: &str, known: &[&str]) -> String {
+    did_you_mean(typed, known.iter().copied()).unwrap_or_else(|| format!("{what} are {}", known.join(", ")))
 }

@@ -1,0 +1,189 @@
+//! Descriptors, from the outermost inwards.
+
+use std::sync::Arc;
+
+use super::{Document, Fields, Kind, Node, Scope, scalar};
+use crate::policy::{self, CountBy, Evaluate, Level, Rule, Shape, SubjectNode};
+use crate::subjects::Value;
+
+/// What a descriptor takes over from those around it.
+#[derive(Clone, Default)]
+pub(super) struct Inherited {
+    pub(super) evaluate: Evaluate,
+    pub(super) shape: Arc<Shape>,
+    pub(super) count_by: Option<Vec<CountBy>>,
+    /// Whether one of them resolves a subject.
+    pub(super) has_subject: bool,
+    /// `key` or `key=value` of each of them.
+    pub(super) labels: Vec<String>,
+    /// Key and value of each of them, as in a limit's identity.
+    pub(super) parts: Vec<String>,
+}
+
+impl Inherited {
+    /// The way from the root of the domain, for people.
+    pub(super) fn label(&self) -> String {
+        self.labels.join(" > ")
+    }
+
+    /// The keys of the entries on the way.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().step_by(2).map(String::as_str)
+    }
+}
+
+impl Document<'_, '_> {
+    pub(super) fn descriptors(&mut self, list: Option<&Node<'_>>, level: &mut Level, inherited: &Inherited) {
+        let Some(list) = list else { return };
+        for node in self.items(list) {
+            self.descriptor(node, level, inherited);
+        }
+    }
+
+    fn descriptor(&mut self, node: &Node<'_>, level: &mut Level, around: &Inherited) {
+        let Some(fields) = self.fields(node, Scope::Descriptor) else { return };
+        let key = fields.get("key").and_then(|key| self.read(key, scalar::text));
+        let value = fields.get("value").and_then(|value| self.read(value, scalar::text)).unwrap_or_default();
+        if key.is_none_or(str::is_empty) && !fields.misspelt {
+            let span = fields.get("key").map_or(node.span, |key| key.span);
+            self.error(span, "the descriptor has no key", Some("begin it with `- key: NAME`"));
+        }
+        // Without a key the rest is still looked through for mistakes.
+        let key = key.unwrap_or_default();
+
+        let label = if value.is_empty() { key.to_owned() } else { format!("{key}={value}") };
+        let mut inherited = around.clone();
+        inherited.labels.push(label.clone());
+        inherited.parts.extend([key.to_owned(), value.to_owned()]);
+        let subject = self.subject(&fields, value);
+        if let Some(subject) = &subject {
+            inherited.has_subject = true;
+            // Two kinds of credential under one key are two ways.
+            if let Some(value) = inherited.parts.last_mut() {
+                value.push_str(&format!("\0{}", subject.kind));
+            }
+        }
+        inherited.shape = self.shape(&fields, &around.shape);
+        inherited.count_by = self.count_by(&fields).or(inherited.count_by);
+
+        let shared = self.shares(&fields, key, value);
+        let rule = self.rule(&fields, &inherited);
+        let exempt = self.exempt(&fields, &inherited);
+        let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
+        let mut children = Level::default();
+        self.descriptors(fields.get("descriptors"), &mut children, &inherited);
+        if key.is_empty() {
+            return;
+        }
+        let place = self.source.place(node.span);
+        let compiled =
+            policy::Node { place, label, rule, children, shared, value_to_metric, subject, exempt };
+        if let Err(first) = level.add(key, value, compiled) {
+            let message = format!("descriptor `{}` was listed before, at {}", inherited.label(), first.place);
+            self.error(node.span, &message, Some("give each combination of key and value one descriptor"));
+        }
+    }
+
+    /// The rule of a descriptor, with everything that stands beside its limits.
+    fn rule(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited) -> Option<Rule> {
+        let shadow = self.flag(fields, "shadow_mode").unwrap_or_default();
+        let quota = self.flag(fields, "quota_mode").unwrap_or_default();
+        let detailed_metric = self.flag(fields, "detailed_metric").unwrap_or_default();
+        let metadata = fields.get("metadata").and_then(|metadata| self.metadata(metadata));
+        if quota && inherited.evaluate != Evaluate::Each {
+            let hint = "under the other ways a refusal settles the request";
+            self.error_at(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
+        }
+        let rule = match (fields.get("rate_limit"), fields.get("rate_limits")) {
+            (Some(one), None) => self.rate_limit(one, inherited),
+            (None, Some(list)) => Some(self.rate_limits(list, inherited)),
+            (None, None) => None,
+            (Some(_), Some(list)) => {
+                self.error(
+                    list.span,
+                    "`rate_limit` and `rate_limits` are two ways to say one thing",
+                    Some("remove one of the two"),
+                );
+                None
+            }
+        };
+        rule.map(|rule| Rule { shadow, quota, detailed_metric, metadata, ..rule })
+    }
+
+    /// The kind of credential that the value must be.
+    fn subject(&mut self, fields: &Fields<'_, '_>, value: &str) -> Option<SubjectNode> {
+        let strip_scheme = self.flag(fields, "strip_scheme").unwrap_or_default();
+        let Some(kind) = self.text(fields, "subject") else {
+            if let (true, Some(flag)) = (strip_scheme, fields.get("strip_scheme")) {
+                self.error(flag.span, "`strip_scheme` needs a `subject` beside it", None);
+            }
+            return None;
+        };
+        if let (false, Some(node)) = (value.is_empty(), fields.get("value")) {
+            self.error(
+                node.span,
+                "a descriptor with a `subject` has no value",
+                Some("its value is the credential"),
+            );
+        }
+        Some(SubjectNode { kind: kind.to_owned(), strip_scheme })
+    }
+
+    /// Attributes of those who pass uncounted.
+    fn exempt(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited) -> Vec<(String, Value)> {
+        let Some(node) = fields.get("exempt") else { return Vec::new() };
+        if !inherited.has_subject {
+            self.needs_subject(node, "exempt");
+        }
+        let Some(pairs) = self.pairs(node, "attributes with their values") else { return Vec::new() };
+        let mut exempt = Vec::new();
+        for (name, value) in pairs {
+            if let (Some(name), Some(value)) =
+                (self.read(name, scalar::text), self.read(value, scalar::attribute))
+            {
+                exempt.push((name.to_owned(), value));
+            }
+        }
+        exempt
+    }
+
+    pub(super) fn needs_subject(&mut self, node: &Node<'_>, word: &str) {
+        let message = format!("`{word}` needs a descriptor with a `subject`, here or around it");
+        self.error(node.span, &message, Some("without one nobody is known"));
+    }
+
+    /// The pattern that values are counted under together.
+    fn shares(&mut self, fields: &Fields<'_, '_>, key: &str, value: &str) -> Option<Box<[u8]>> {
+        let share = self.flag(fields, "share_threshold").unwrap_or_default();
+        let has_star = value.contains('*') || (value.is_empty() && key.ends_with('*'));
+        if let (true, false, Some(flag)) = (share, has_star, fields.get("share_threshold")) {
+            let hint = Some("without one there is nothing to share");
+            self.error(flag.span, "`share_threshold` needs a value with a `*`", hint);
+        }
+        share.then(|| value.as_bytes().into())
+    }
+
+    fn metadata(&mut self, node: &Node<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
+        self.pairs(node, "a mapping")?;
+        match scalar::json(node) {
+            serde_json::Value::Object(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// What counters belong to, if anything is said about it. Whether that can be is seen where it is used.
+    pub(super) fn count_by(&mut self, fields: &Fields<'_, '_>) -> Option<Vec<CountBy>> {
+        let node = fields.get("count_by")?;
+        let one = matches!(node.kind, Kind::Scalar { .. });
+        let items = if one { std::slice::from_ref(node) } else { self.items(node) };
+        let parts = items.iter().filter_map(|item| {
+            Some(match self.read(item, scalar::text)? {
+                "entries" => CountBy::Entries,
+                "subject" => CountBy::Subject,
+                "credential" => CountBy::Credential,
+                key => CountBy::Entry(key.to_owned()),
+            })
+        });
+        Some(parts.collect())
+    }
+}

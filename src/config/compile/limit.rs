@@ -1,0 +1,415 @@
+//! `rate_limit`: so many hits in a window.
+
+use std::time::Duration;
+
+use super::descriptor::Inherited;
+use super::{Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
+use crate::algorithm::Calendar;
+use crate::config::words::choices;
+use crate::model::Unit;
+use crate::policy::{CountBy, Evaluate, Limit, LimitId, Requests, Rule, Source, Window};
+
+/// The laws of counting by name.
+const ALGORITHMS: [(&str, Algorithm); 3] = [
+    ("fixed_window", Algorithm::FixedWindow),
+    ("sliding_window", Algorithm::SlidingWindow),
+    ("token_bucket", Algorithm::TokenBucket),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    FixedWindow,
+    SlidingWindow,
+    TokenBucket,
+}
+
+/// Periods of the calendar by name.
+const CALENDARS: [(&str, Calendar); 4] = [
+    ("calendar_day", Calendar::Day),
+    ("calendar_week", Calendar::Week),
+    ("calendar_month", Calendar::Month),
+    ("calendar_year", Calendar::Year),
+];
+
+/// What `unit` or `per` says.
+enum Written {
+    Unit(Unit),
+    Length(Duration),
+    BillingPeriod,
+    Calendar(Calendar),
+}
+
+impl Document<'_, '_> {
+    /// One limit, or none by name.
+    pub(super) fn rate_limit(&mut self, node: &Node<'_>, inherited: &Inherited) -> Option<Rule> {
+        let fields = self.fields(node, Scope::RateLimit)?;
+        let unlimited = self.flag(&fields, "unlimited").unwrap_or_default();
+        let limits = if unlimited {
+            self.refuse_numbers_beside_unlimited(&fields);
+            Vec::new()
+        } else {
+            vec![self.limit(node, &fields, inherited)?]
+        };
+        let name = self.name(&fields);
+        let replaces = self.replaces(fields.get("replaces"), name.as_deref());
+        Some(rule(name, limits, replaces, inherited))
+    }
+
+    /// Several limits on the same hits.
+    pub(super) fn rate_limits(&mut self, list: &Node<'_>, inherited: &Inherited) -> Rule {
+        let items = self.items(list);
+        if items.is_empty() && matches!(list.kind, Kind::Sequence(_)) {
+            self.error(list.span, "there are no limits in the list", None);
+        }
+        let (mut limits, mut replaces) = (Vec::new(), Vec::new());
+        for item in items {
+            let Some(fields) = self.fields(item, Scope::RateLimit) else { continue };
+            if self.flag(&fields, "unlimited") == Some(true) {
+                self.error(
+                    item.span,
+                    "`unlimited` cannot be one of several",
+                    Some("use `rate_limit` for it"),
+                );
+                continue;
+            }
+            let name = self.name(&fields);
+            replaces.extend(self.replaces(fields.get("replaces"), name.as_deref()));
+            limits.extend(self.limit(item, &fields, inherited));
+        }
+        for (at, limit) in limits.iter().enumerate() {
+            if limits[..at].iter().any(|other: &Limit| other.id == limit.id) {
+                self.error(items[at].span, "two limits in this list are the same but for the number", None);
+            }
+        }
+        rule(None, limits, replaces, inherited)
+    }
+
+    fn name(&mut self, fields: &Fields<'_, '_>) -> Option<String> {
+        let name = self.text(fields, "name")?.to_owned();
+        self.compiler.named.entry(self.domain.clone()).or_default().push(name.clone());
+        Some(name)
+    }
+
+    fn limit(&mut self, node: &Node<'_>, fields: &Fields<'_, '_>, inherited: &Inherited) -> Option<Limit> {
+        let requests = self.requests(node, fields, inherited);
+        let written = self.written(node, fields);
+        let shape = self.shape(fields, &inherited.shape);
+        let count_by = self.count_by(fields).or_else(|| inherited.count_by.clone());
+        let count_by = count_by
+            .unwrap_or_else(|| vec![if inherited.has_subject { CountBy::Subject } else { CountBy::Entries }]);
+        self.known_keys(node, fields, &count_by, inherited);
+        // In envoyproxy/ratelimit's words a refused request is counted too.
+        let plain = matches!(written, Some(Written::Unit(_)))
+            && ["algorithm", "anchor", "burst"].iter().all(|word| fields.get(word).is_none());
+        let count_denied =
+            self.flag(fields, "count_denied").unwrap_or(plain && inherited.evaluate == Evaluate::Each);
+        let window = self.window(written?, fields, inherited)?;
+
+        let counter = self.text(fields, "counter");
+        let id = self.identity(&window, counter, &count_by, inherited);
+        let name = self.text(fields, "name").map_or_else(|| inherited.label(), str::to_owned);
+        Some(Limit { id, name, requests: requests?, window, count_by, count_denied, shape })
+    }
+
+    /// Domain, way, window and owner; or domain, counter, window and owner, where limits share a counter by its name.
+    fn identity(
+        &self,
+        window: &Window,
+        counter: Option<&str>,
+        count_by: &[CountBy],
+        inherited: &Inherited,
+    ) -> LimitId {
+        let window = match window {
+            Window::Unit(unit, _) => unit.name().to_owned(),
+            Window::Calendar(calendar, zone) => format!("{calendar:?} {:?}", zone.iana_name()),
+            // The burst is a number, and numbers may change.
+            Window::Bucket { window, .. } => format!("bucket {window:?}"),
+            other => format!("{other:?}"),
+        };
+        let way: Vec<&str> = match counter {
+            Some(counter) => vec!["counter", counter],
+            None => inherited.parts.iter().map(String::as_str).collect(),
+        };
+        // Said only where it is not what envoyproxy/ratelimit does.
+        let by = if count_by == [CountBy::Entries] { String::new() } else { format!("{count_by:?}") };
+        let parts = [self.domain.as_str()].into_iter().chain(way).chain([window.as_str(), by.as_str()]);
+        LimitId::of(parts.map(str::as_bytes))
+    }
+
+    fn known_keys(
+        &mut self,
+        node: &Node<'_>,
+        fields: &Fields<'_, '_>,
+        count_by: &[CountBy],
+        inherited: &Inherited,
+    ) {
+        for part in count_by {
+            match part {
+                CountBy::Entry(key) if !inherited.keys().any(|known| known == key) => {
+                    let span = fields.get("count_by").map_or(node.span, |node| node.span);
+                    let hint = did_you_mean(key, inherited.keys()).unwrap_or_else(|| {
+                        "`subject`, `credential`, `entries`, or the key of an entry".to_owned()
+                    });
+                    self.error(
+                        span,
+                        &format!("`count_by` names `{key}`, which is no entry on the way here"),
+                        Some(&hint),
+                    );
+                }
+                CountBy::Subject | CountBy::Credential if !inherited.has_subject => {
+                    self.needs_subject(node, "count_by");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn requests(
+        &mut self,
+        node: &Node<'_>,
+        fields: &Fields<'_, '_>,
+        inherited: &Inherited,
+    ) -> Option<Requests> {
+        let source = match fields.get("requests_per_unit") {
+            Some(table) if matches!(table.kind, Kind::Mapping(_)) => {
+                if !inherited.has_subject {
+                    self.needs_subject(table, "requests_per_unit");
+                }
+                self.source(table)
+            }
+            Some(number) => {
+                self.read(number, scalar::whole_number).map(|number| Source::Fixed(number.into()))
+            }
+            None if fields.misspelt => None,
+            None => {
+                let message = "the limit has no `requests_per_unit`, so it lets nothing pass";
+                self.tolerate(node.span, message, Some("write `requests_per_unit: 0` if that is meant"));
+                Some(Source::Fixed(0))
+            }
+        };
+        let mut attribute = |word| {
+            let name = self.text(fields, word)?.to_owned();
+            if let (false, Some(node)) = (inherited.has_subject, fields.get(word)) {
+                self.needs_subject(node, word);
+            }
+            Some(name)
+        };
+        let (instead, at_most) = (attribute("override"), attribute("at_most"));
+        Some(Requests { source: source?, instead, at_most })
+    }
+
+    /// `{by: plan, values: {free: 5, pro: 50}}`, or `{attribute: rpm}`.
+    fn source(&mut self, node: &Node<'_>) -> Option<Source> {
+        let fields = self.fields(node, Scope::Requests)?;
+        if let Some(name) = self.text(&fields, "attribute") {
+            return Some(Source::Attribute(name.to_owned()));
+        }
+        let (Some(by), Some(values)) = (self.text(&fields, "by"), fields.get("values")) else {
+            if !fields.misspelt {
+                let hint = "write `{by: ATTRIBUTE, values: {VALUE: NUMBER}}`, or `{attribute: NAME}`";
+                self.error(node.span, "it is not said where the number comes from", Some(hint));
+            }
+            return None;
+        };
+        let mut table = Vec::new();
+        for (value, number) in self.pairs(values, "values with their numbers")? {
+            if let (Some(value), Some(number)) =
+                (self.read(value, scalar::text), self.read(number, scalar::whole_number))
+            {
+                table.push((value.to_owned(), number.into()));
+            }
+        }
+        Some(Source::Table { by: by.to_owned(), values: table })
+    }
+
+    /// `unit: minute`, or `per: 15m`.
+    fn written(&mut self, node: &Node<'_>, fields: &Fields<'_, '_>) -> Option<Written> {
+        match (fields.get("unit"), fields.get("per")) {
+            (Some(unit), None) => self.unit(unit).map(Written::Unit),
+            (None, Some(per)) => self.per(per),
+            (Some(_), Some(per)) => {
+                self.error(
+                    per.span,
+                    "`unit` and `per` are two ways to say one thing",
+                    Some("remove one of the two"),
+                );
+                None
+            }
+            (None, None) => {
+                if !fields.misspelt {
+                    let hint = "add `unit: minute` or `per: 15m`, or `unlimited: true`";
+                    self.error(node.span, "the limit has no window", Some(hint));
+                }
+                None
+            }
+        }
+    }
+
+    fn unit(&mut self, node: &Node<'_>) -> Option<Unit> {
+        let name = self.read(node, scalar::text)?;
+        let unit = Unit::from_name(name);
+        if unit.is_none() {
+            let hint = choices(name, "units", &Unit::ALL.map(Unit::name));
+            self.error(node.span, &format!("unknown unit `{name}`"), Some(&hint));
+        }
+        unit
+    }
+
+    fn per(&mut self, node: &Node<'_>) -> Option<Written> {
+        let text = self.read(node, scalar::text)?;
+        if text == "billing_period" {
+            return Some(Written::BillingPeriod);
+        }
+        if let Some((_, calendar)) = CALENDARS.iter().find(|(name, _)| *name == text) {
+            return Some(Written::Calendar(*calendar));
+        }
+        match scalar::duration(text) {
+            Ok(length) => Some(Written::Length(length)),
+            Err(wrong) => {
+                let names = CALENDARS.iter().map(|(name, _)| *name).chain(["billing_period"]);
+                let hint = did_you_mean(text, names).or(wrong.hint);
+                self.error(node.span, &wrong.message, hint.as_deref());
+                None
+            }
+        }
+    }
+
+    fn window(&mut self, written: Written, fields: &Fields<'_, '_>, inherited: &Inherited) -> Option<Window> {
+        let algorithm = self.algorithm(fields)?;
+        let anchor = self.anchor(fields);
+        let zone = self.zone(fields, &written);
+        let burst = self.burst(fields, algorithm);
+        if let (Written::BillingPeriod | Written::Calendar(_), true) =
+            (&written, algorithm != Algorithm::FixedWindow)
+        {
+            let message = "a period of the calendar is a fixed window";
+            self.error_at(fields, "algorithm", message, Some("remove the algorithm"));
+        }
+        let fixed_length = matches!(written, Written::Unit(_) | Written::Length(_));
+        if let (Some(node), true) =
+            (fields.get("anchor"), algorithm != Algorithm::FixedWindow || !fixed_length)
+        {
+            self.error(node.span, "`anchor` is for fixed windows of a given length", None);
+        }
+        if let (Written::BillingPeriod, false, Some(per)) =
+            (&written, inherited.has_subject, fields.get("per"))
+        {
+            self.needs_subject(per, "per: billing_period");
+        }
+        let length = match &written {
+            Written::Unit(unit) => unit.length(),
+            Written::Length(length) => *length,
+            Written::BillingPeriod | Written::Calendar(_) => Duration::MAX,
+        };
+        Some(match (algorithm, written) {
+            (_, Written::BillingPeriod) => Window::BillingPeriod,
+            (_, Written::Calendar(calendar)) => Window::Calendar(calendar, zone),
+            (Algorithm::SlidingWindow, _) => Window::Sliding(length),
+            (Algorithm::TokenBucket, _) => Window::Bucket { window: length, burst },
+            (Algorithm::FixedWindow, Written::Unit(unit)) if anchor != Some(Anchor::FirstHit) => {
+                Window::Unit(unit, 1)
+            }
+            (Algorithm::FixedWindow, Written::Length(_)) if anchor == Some(Anchor::Clock) => {
+                Window::Clock(length)
+            }
+            (Algorithm::FixedWindow, _) => Window::FirstHit(length),
+        })
+    }
+
+    fn algorithm(&mut self, fields: &Fields<'_, '_>) -> Option<Algorithm> {
+        let Some(name) = self.text(fields, "algorithm") else { return Some(Algorithm::FixedWindow) };
+        let known = ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm);
+        if let (None, Some(node)) = (known, fields.get("algorithm")) {
+            let hint = choices(name, "algorithms", &ALGORITHMS.map(|(name, _)| name));
+            self.error(node.span, &format!("unknown algorithm `{name}`"), Some(&hint));
+        }
+        known
+    }
+
+    fn anchor(&mut self, fields: &Fields<'_, '_>) -> Option<Anchor> {
+        match self.text(fields, "anchor")? {
+            "clock" => Some(Anchor::Clock),
+            "first_hit" => Some(Anchor::FirstHit),
+            other => {
+                let hint = choices(other, "anchors", &["clock", "first_hit"]);
+                self.error_at(fields, "anchor", &format!("unknown anchor `{other}`"), Some(&hint));
+                None
+            }
+        }
+    }
+
+    fn zone(&mut self, fields: &Fields<'_, '_>, written: &Written) -> jiff::tz::TimeZone {
+        let utc = jiff::tz::TimeZone::UTC;
+        let (Some(name), Some(node)) = (self.text(fields, "time_zone"), fields.get("time_zone")) else {
+            return utc;
+        };
+        if !matches!(written, Written::Calendar(_)) {
+            let hint = "billing periods take the subject's";
+            self.error(node.span, "`time_zone` is for periods of the calendar", Some(hint));
+        }
+        jiff::tz::TimeZone::get(name).unwrap_or_else(|_| {
+            let hint = "write its name in the IANA database, as in `Europe/Berlin`";
+            self.error(node.span, &format!("unknown time zone `{name}`"), Some(hint));
+            utc
+        })
+    }
+
+    fn burst(&mut self, fields: &Fields<'_, '_>, algorithm: Algorithm) -> Option<u64> {
+        let node = fields.get("burst")?;
+        if algorithm != Algorithm::TokenBucket {
+            self.error(node.span, "`burst` needs `algorithm: token_bucket`", None);
+        }
+        self.read(node, scalar::whole_number).map(u64::from)
+    }
+
+    fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_, '_>) {
+        for word in ["unit", "per"] {
+            if let Some(node) = fields.get(word) {
+                self.error(node.span, "`unlimited: true` has no window", Some("remove one of the two"));
+            }
+        }
+        if let Some(number) = fields.get("requests_per_unit") {
+            self.tolerate(number.span, "`unlimited: true` makes this number mean nothing", None);
+        }
+    }
+
+    fn replaces(&mut self, list: Option<&Node<'_>>, own_name: Option<&str>) -> Vec<String> {
+        let Some(list) = list else { return Vec::new() };
+        let mut names = Vec::new();
+        for node in self.items(list) {
+            let Some(fields) = self.fields(node, Scope::Replaces) else { continue };
+            let name = fields.get("name").and_then(|name| self.read(name, scalar::text)).unwrap_or_default();
+            let span = fields.get("name").map_or(node.span, |name| name.span);
+            if name.is_empty() {
+                self.error(span, "nothing is named to be replaced", Some("write `- name: NAME`"));
+            } else if own_name == Some(name) {
+                self.error(span, &format!("`{name}` cannot replace itself"), None);
+            } else {
+                let message = format!("no rule of domain `{}` is named `{name}`", self.domain);
+                let unknown = self.source.diagnose(Severity::Warning, span, message, None);
+                self.compiler.replaced.push((self.domain.clone(), name.to_owned(), unknown));
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Anchor {
+    Clock,
+    FirstHit,
+}
+
+fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherited: &Inherited) -> Rule {
+    Rule {
+        label: name.clone().unwrap_or_else(|| inherited.label()),
+        name,
+        limits,
+        replaces,
+        shadow: false,
+        quota: false,
+        detailed_metric: false,
+        metadata: None,
+    }
+}

@@ -1,0 +1,128 @@
+//! The top of a policy: its domain, and what holds for all of it.
+
+use std::fs;
+use std::path::Path;
+
+use super::descriptor::Inherited;
+use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
+use crate::config::files::cannot_read;
+use crate::config::source::{Source, Span};
+use crate::config::words::choices;
+use crate::policy::{Endpoints, Evaluate};
+use crate::subjects::Directory;
+
+impl Document<'_, '_> {
+    pub(super) fn root(mut self, root: &Node<'_>) {
+        let Some(fields) = self.fields(root, Scope::Root) else { return };
+        let Some(domain) = fields.get("domain") else {
+            if !fields.misspelt {
+                self.error(root.span, "the policy has no domain", Some("begin with `domain: NAME`"));
+            }
+            return;
+        };
+        self.domain = self.read(domain, scalar::text).unwrap_or_default().to_owned();
+        if self.domain.is_empty() {
+            return self.error(domain.span, "the domain has no name", None);
+        }
+        self.first_of_its_name(domain);
+
+        let evaluate = self.evaluate(&fields);
+        let endpoints = fields.get("endpoints").map(|list| self.endpoints(list));
+        let directory = fields.get("subjects").and_then(|file| self.subjects(file));
+        let request_headers = self.request_headers(&fields);
+        let mut inherited = Inherited { evaluate, ..Inherited::default() };
+        inherited.shape = self.shape(&fields, &inherited.shape);
+
+        // Taken out while it grows, so that mistakes can be reported meanwhile.
+        let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));
+        compiled.evaluate = evaluate;
+        compiled.endpoints = endpoints.or(compiled.endpoints);
+        compiled.directory = directory.or(compiled.directory);
+        compiled.request_headers.extend(request_headers);
+        self.descriptors(fields.get("descriptors"), &mut compiled.root, &inherited);
+        *self.compiler.policy.domain_mut(&self.domain) = compiled;
+    }
+
+    fn first_of_its_name(&mut self, domain: &Node<'_>) {
+        match self.compiler.domains.get(&self.domain).cloned() {
+            Some(first) if !self.compiler.options.merge_domains => {
+                let message = format!("domain `{}` was described before, at {first}", self.domain);
+                self.error(
+                    domain.span,
+                    &message,
+                    Some("put them together, or allow it with --merge-domains"),
+                );
+            }
+            Some(_) => {}
+            None => {
+                let place = self.source.place(domain.span);
+                self.compiler.domains.insert(self.domain.clone(), place);
+            }
+        }
+    }
+
+    fn evaluate(&mut self, fields: &Fields<'_, '_>) -> Evaluate {
+        let Some(name) = self.text(fields, "evaluate") else { return Evaluate::default() };
+        let known = Evaluate::NAMES.iter().find(|(known, _)| *known == name);
+        known.map_or_else(
+            || {
+                let names = Evaluate::NAMES.map(|(name, _)| name);
+                let span = fields.get("evaluate").map_or(Span::START, |node| node.span);
+                let hint = choices(name, "ways to evaluate", &names);
+                self.error(span, &format!("unknown way to evaluate `{name}`"), Some(&hint));
+                Evaluate::default()
+            },
+            |(_, evaluate)| *evaluate,
+        )
+    }
+
+    /// A list of templates, or of names with a list of templates each.
+    fn endpoints(&mut self, list: &Node<'_>) -> Endpoints {
+        let mut endpoints = Endpoints::default();
+        for item in self.items(list) {
+            if let Kind::Mapping(pairs) = &item.kind {
+                for (name, templates) in pairs {
+                    let Some(name) = self.read(name, scalar::text) else { continue };
+                    for template in self.items(templates) {
+                        self.endpoint(&mut endpoints, Some(name), template);
+                    }
+                }
+            } else {
+                self.endpoint(&mut endpoints, None, item);
+            }
+        }
+        endpoints
+    }
+
+    fn endpoint(&mut self, endpoints: &mut Endpoints, name: Option<&str>, template: &Node<'_>) {
+        let Some(text) = self.read(template, scalar::text) else { return };
+        if let Err(error) = endpoints.add(name, text) {
+            self.error(template.span, &error.to_string(), error.hint());
+        }
+    }
+
+    /// The directory in the file of that name, beside the policy.
+    fn subjects(&mut self, file: &Node<'_>) -> Option<Directory> {
+        let name = self.read(file, scalar::text)?;
+        let path = Path::new(&*self.source.file).parent().unwrap_or(Path::new("")).join(name);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let wrong = cannot_read(&path, &error);
+                self.error(file.span, &wrong.message, wrong.hint.as_deref());
+                return None;
+            }
+        };
+        self.compiler.subjects.push(path.clone());
+        let problems = match Directory::parse(&text) {
+            Ok(directory) => return Some(directory),
+            Err(problems) => problems,
+        };
+        let source = Source::new(&path.display().to_string(), text);
+        self.compiler.diagnostics.extend(problems.into_iter().map(|problem| {
+            let span = Span { line: problem.line, column: problem.column, length: problem.length };
+            source.diagnose(Severity::Error, span, problem.message, problem.hint)
+        }));
+        None
+    }
+}
