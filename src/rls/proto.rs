@@ -57,8 +57,23 @@ pub(super) struct RateLimitResponse {
     pub(super) overall_code: i32,
     #[prost(message, repeated, tag = "2")]
     pub(super) statuses: Vec<DescriptorStatus>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) response_headers_to_add: Vec<HeaderValue>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) request_headers_to_add: Vec<HeaderValue>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(super) raw_body: Vec<u8>,
     #[prost(message, optional, tag = "6")]
     pub(super) dynamic_metadata: Option<prost_types::Struct>,
+}
+
+/// `value` and never `raw_value`: Envoy 1.40 sends the header empty when it is given the latter.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct HeaderValue {
+    #[prost(string, tag = "1")]
+    pub(super) key: String,
+    #[prost(string, tag = "2")]
+    pub(super) value: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]

@@ -16,7 +16,7 @@ use tonic_prost::ProstCodec;
 
 use super::{proto, wire};
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::store::Store;
 
 /// The service's full name, which health checks ask for too.
@@ -56,7 +56,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let request = wire::decode(&message)?;
         let policy = self.engine.policy();
         let verdict = self.engine.decide(&policy, &request).await.map_err(wire::unavailable)?;
-        Ok(wire::encode(&verdict))
+        let answer = engine::answer(&policy, &request, &verdict);
+        Ok(wire::encode(&verdict, answer))
     }
 }
 

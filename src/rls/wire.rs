@@ -6,8 +6,9 @@ use prost_types::{ListValue, Struct, Value, value::Kind};
 use tonic::Status;
 
 use super::proto;
-use crate::engine::{Counted, Decision, Verdict};
+use crate::engine::{Answer, Counted, Decision, Verdict};
 use crate::model::{Descriptor, Entry, Hits, LimitOverride, Request, Unit};
+use crate::policy::Limit;
 use crate::store::StoreError;
 
 /// The request in a message, or why there is none in it.
@@ -77,11 +78,17 @@ fn unit_to_wire(unit: Unit) -> i32 {
     UNITS.iter().position(|&other| other == Some(unit)).and_then(|at| at.try_into().ok()).unwrap_or_default()
 }
 
-/// What Envoy is told: one filled status for each descriptor, in order.
-pub(super) fn encode(verdict: &Verdict<'_>) -> proto::RateLimitResponse {
+/// What Envoy is told: one filled status for each descriptor, in order, and how to answer the client.
+pub(super) fn encode(verdict: &Verdict<'_>, answer: Answer) -> proto::RateLimitResponse {
+    let headers = |headers: Vec<(String, String)>| {
+        headers.into_iter().map(|(key, value)| proto::HeaderValue { key, value }).collect()
+    };
     proto::RateLimitResponse {
         overall_code: code(verdict.over_limit),
         statuses: verdict.decisions.iter().map(status).collect(),
+        response_headers_to_add: headers(answer.response_headers),
+        request_headers_to_add: headers(answer.request_headers),
+        raw_body: answer.body,
         dynamic_metadata: metadata(verdict),
     }
 }
@@ -92,7 +99,7 @@ fn code(over_limit: bool) -> i32 {
 
 fn status(decision: &Decision<'_>) -> proto::DescriptorStatus {
     match decision {
-        Decision::Free | Decision::Replaced(_) => {
+        Decision::Free | Decision::Exempt(_) | Decision::Replaced(_) | Decision::PassedOver(_) => {
             proto::DescriptorStatus { code: code(false), ..Default::default() }
         }
         Decision::Unlimited(_) => {
@@ -105,20 +112,30 @@ fn status(decision: &Decision<'_>) -> proto::DescriptorStatus {
 fn counted_status(counted: &Counted<'_>) -> proto::DescriptorStatus {
     let mut status = proto::DescriptorStatus { code: code(counted.over_limit()), ..Default::default() };
     if let Some((limit, outcome)) = counted.told() {
+        // Where Envoy has no words for the window, its unit is UNKNOWN.
+        let (unit, multiplier) =
+            limit.window.in_units().map_or((0, 1), |(unit, many)| (unit_to_wire(unit), many));
         status.current_limit = Some(proto::RateLimit {
             requests_per_unit: saturate(outcome.limit),
-            unit: unit_to_wire(limit.unit),
-            name: counted.rule.name.clone().unwrap_or_default(),
-            unit_multiplier: (limit.unit_multiplier != 1).then_some(limit.unit_multiplier),
+            unit,
+            name: limit_name(counted, limit),
+            unit_multiplier: (multiplier != 1).then_some(multiplier),
         });
         status.limit_remaining = saturate(outcome.remaining);
         // Whole seconds, rounded up: Envoy rounds down what it makes of this, and a client that comes back early is
         // refused again.
-        let seconds = outcome.reset_after.as_secs() + u64::from(outcome.reset_after.subsec_nanos() > 0);
+        let until = outcome.retry_after.unwrap_or(outcome.reset_after);
+        let seconds = until.as_secs() + u64::from(until.subsec_nanos() > 0);
         status.duration_until_reset =
             Some(prost_types::Duration { seconds: seconds.try_into().unwrap_or(i64::MAX), nanos: 0 });
     }
     status
+}
+
+/// Only what was named is told by name, as in envoyproxy/ratelimit.
+fn limit_name(counted: &Counted<'_>, limit: &Limit) -> String {
+    let is_named = counted.rule.name.is_some() || limit.name != counted.rule.label;
+    if is_named { limit.name.clone() } else { String::new() }
 }
 
 fn saturate(number: u64) -> u32 {
@@ -127,7 +144,7 @@ fn saturate(number: u64) -> u32 {
 
 /// For Envoy's access log and later filters: which rule decided, its numbers, and the metadata of the rules that were
 /// reached and are not over their limit (first one wins where two say different things). Nothing a client sent is in
-/// it.
+/// it, and no credential.
 fn metadata(verdict: &Verdict<'_>) -> Option<Struct> {
     let counted = || {
         verdict.decisions.iter().filter_map(|decision| match decision {
@@ -135,15 +152,15 @@ fn metadata(verdict: &Verdict<'_>) -> Option<Struct> {
             _ => None,
         })
     };
-    let told = counted().min_by_key(|counted| {
-        (!counted.over_limit(), counted.told().map_or(u64::MAX, |(_, outcome)| outcome.remaining))
-    });
     let mut fields = std::collections::BTreeMap::new();
-    if let Some((counted, (_, outcome))) = told.and_then(|counted| Some((counted, counted.told()?))) {
-        fields.insert("rule".to_owned(), text(&counted.rule.label));
+    if let Some((counted, limit, outcome)) = verdict.told() {
+        fields.insert("rule".to_owned(), text(&limit.name));
         fields.insert("limit".to_owned(), number(outcome.limit));
         fields.insert("used".to_owned(), number(outcome.used));
         fields.insert("remaining".to_owned(), number(outcome.remaining));
+        if let Some(credential) = &counted.credential {
+            fields.insert("subject".to_owned(), text(credential.subject.id()));
+        }
     }
 
     let mut merged = serde_json::Map::new();
