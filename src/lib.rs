@@ -10,5 +10,8 @@ pub mod engine;
 pub mod model;
 pub mod policy;
 pub mod rls;
+pub mod shape;
 pub mod store;
+pub mod subjects;
 pub mod telemetry;
+pub mod trial;

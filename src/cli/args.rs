@@ -21,6 +21,8 @@ pub(super) enum Command {
     Check(Check),
     /// Tell which rule a request reaches, what it counts and what is answered
     Explain(Explain),
+    /// Run the policies' own tests
+    Test(Test),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -68,6 +70,15 @@ pub(super) struct Merging {
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// Policy files, or directories of *.yaml files
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) merging: Merging,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Test {
+    /// Tests, or directories of *.test.yaml files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]

@@ -11,7 +11,7 @@ pub(super) fn run(args: &Check) -> ExitCode {
     match config::load(&args.paths, peer::options(args.merging)) {
         Ok(loaded) => {
             complain(&config::render(&loaded.warnings, colour(&io::stderr())));
-            let (rules, files) = (loaded.policy.rules(), loaded.files);
+            let (rules, files) = (loaded.policy.rules(), loaded.files.len());
             let warned = match loaded.warnings.len() {
                 0 => String::new(),
                 n => format!(", {}", counted(n, "warning")),

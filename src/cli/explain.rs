@@ -1,5 +1,6 @@
 //! `spillway explain`
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use super::check::report;
 use super::{WRONG_INPUT, complain, peer, print};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
-use crate::engine::{Decision, Engine, Trace, Verdict, trace};
-use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
-use crate::policy::{Level, Limit, Node, Policy, Rule};
+use crate::engine::{Answer, Decision, Engine, Trace, Verdict, answer, trace};
+use crate::model::{Descriptor, Entry, Hits, Request, Timestamp, lossy};
+use crate::policy::{CountBy, Entries, Landing, Level, Limit, Node, Policy, Reached, Rule};
 use crate::store::MemoryStore;
+use crate::subjects::Credential;
 
 pub(super) fn run(args: &Explain) -> ExitCode {
     let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
@@ -51,7 +53,8 @@ pub(super) fn run(args: &Explain) -> ExitCode {
     };
     match runtime.block_on(engine.decide(&policy, &request)) {
         Ok(verdict) => {
-            let explained = Explained { policy: &policy, request: &request, verdict: &verdict };
+            let answer = answer(&policy, &request, &verdict);
+            let explained = Explained { policy: &policy, request: &request, verdict: &verdict, answer };
             print(&if args.json { explained.json() } else { explained.text() });
             ExitCode::SUCCESS
         }
@@ -100,6 +103,7 @@ struct Explained<'a> {
     policy: &'a Policy,
     request: &'a Request<'a>,
     verdict: &'a Verdict<'a>,
+    answer: Answer,
 }
 
 /// One line of an explanation: what it is about, and what there is to say.
@@ -115,7 +119,17 @@ impl Explained<'_> {
                 let _ = writeln!(text, "  {about:<9}{said}");
             }
         }
-        text + &format!("\noverall  {}\n", answer(self.verdict.over_limit))
+        text += &format!("\noverall  {}\n", answer_word(self.verdict.over_limit));
+        for (name, value) in &self.answer.response_headers {
+            text += &format!("  {name}: {value}\n");
+        }
+        for (name, value) in &self.answer.request_headers {
+            text += &format!("  {name}: {value} (for the upstream)\n");
+        }
+        if !self.answer.body.is_empty() {
+            text += &format!("\n  {}\n", String::from_utf8_lossy(&self.answer.body));
+        }
+        text
     }
 
     fn json(&self) -> String {
@@ -132,7 +146,7 @@ impl Explained<'_> {
                         "limit": outcome.limit,
                         "used": outcome.used,
                         "remaining": outcome.remaining,
-                        "reset_after_ms": millis(outcome.reset_after),
+                        "reset_after_ms": millis(outcome.full_after),
                         "retry_after_ms": outcome.retry_after.map(millis),
                     });
                     fields.insert("numbers".to_owned(), numbers);
@@ -143,32 +157,53 @@ impl Explained<'_> {
             "domain": String::from_utf8_lossy(self.request.domain),
             "at": readable(self.verdict.now),
             "descriptors": descriptors.collect::<Vec<_>>(),
-            "overall": answer(self.verdict.over_limit),
+            "overall": answer_word(self.verdict.over_limit),
+            "response_headers": self.answer.response_headers,
+            "request_headers": self.answer.request_headers,
+            "body": String::from_utf8_lossy(&self.answer.body),
         });
         format!("{explained:#}\n")
     }
 
     fn lines(&self, descriptor: &Descriptor<'_>, decision: &Decision<'_>) -> Vec<Line> {
+        let entries =
+            self.policy.domain(self.request.domain).map(|domain| domain.entries(&descriptor.entries));
+        let entries = entries.as_ref().map(Entries::as_slice).unwrap_or_default();
         let way = trace(self.policy, self.request.domain, descriptor);
         let mut lines = match &way {
             Trace::UnknownDomain => vec![("rule", self.no_domain())],
             Trace::Override => vec![("rule", "the limit that Envoy sent along".to_owned())],
-            Trace::Lost { passed, level } => vec![("rule", lost(descriptor, passed, level))],
-            Trace::Reached(passed) => passed.last().map(|node| ("rule", at_node(node))).into_iter().collect(),
+            Trace::Walked(Reached::Nothing { passed, level }) => {
+                vec![("rule", lost(&entries, passed, level))]
+            }
+            Trace::Walked(Reached::Node(landing) | Reached::Exempt(landing)) => {
+                let node = landing.node();
+                let rule = node.and_then(|node| node.rule.as_ref());
+                let who = landing.credential.as_ref().map(|somebody| ("subject", self.who(somebody, rule)));
+                node.map(|node| ("rule", at_node(node))).into_iter().chain(who).collect()
+            }
         };
         match decision {
             Decision::Free => {}
+            Decision::Exempt(_) => lines.push(("limit", "none: the subject is exempt".to_owned())),
             Decision::Replaced(rule) => {
                 lines.push(("limit", format!("`{}` is replaced by another rule", rule.label)));
             }
+            Decision::PassedOver(rule) => {
+                lines.push((
+                    "limit",
+                    format!("`{}` is not charged: what came before it settles the request", rule.label),
+                ));
+            }
             Decision::Unlimited(_) => lines.push(("limit", "unlimited".to_owned())),
             Decision::Counted(counted) => {
-                if let Trace::Reached(passed) = &way {
-                    lines.push(("counter", counter(descriptor, passed)));
-                }
-                for (limit, (_, outcome)) in counted.rule.limits.iter().zip(&counted.outcomes) {
-                    lines.push(("limit", written(limit, &counted.rule)));
-                    let reset = seconds(outcome.reset_after);
+                for charged in &counted.limits {
+                    let (limit, outcome) = (&counted.rule.limits[charged.limit], &charged.outcome);
+                    lines.push(("limit", written(limit, outcome.limit, &counted.rule)));
+                    if let Trace::Walked(Reached::Node(landing)) = &way {
+                        lines.push(("counter", counter(limit, &entries, landing)));
+                    }
+                    let reset = seconds(outcome.full_after);
                     let numbers = format!(
                         "used {} of {}, {} left, resets in {reset}",
                         outcome.used, outcome.limit, outcome.remaining
@@ -178,8 +213,22 @@ impl Explained<'_> {
             }
         }
         let over = matches!(decision, Decision::Counted(counted) if counted.over_limit());
-        lines.push(("answer", answer(over).to_owned()));
+        lines.push(("answer", answer_word(over).to_owned()));
         lines
+    }
+
+    /// Who a credential stands for, with the attributes that the rule asks for; never the credential.
+    fn who(&self, credential: &Credential<'_>, rule: Option<&Rule>) -> String {
+        let asked =
+            rule.into_iter().flat_map(|rule| &rule.limits).flat_map(|limit| limit.requests.attributes());
+        let asked: BTreeSet<&str> = asked.collect();
+        let known = asked.into_iter().filter_map(|name| {
+            let value = credential.attribute_at(name, self.verdict.now)?;
+            Some(format!("{name}={}", value.as_text()))
+        });
+        let known: Vec<_> = known.collect();
+        let id = credential.subject.id();
+        if known.is_empty() { id.to_owned() } else { format!("{id} ({})", known.join(", ")) }
     }
 
     fn no_domain(&self) -> String {
@@ -203,17 +252,26 @@ fn at_node(node: &Node) -> String {
     }
 }
 
-fn lost(descriptor: &Descriptor<'_>, passed: &[&Node], level: &Level) -> String {
-    let Some(entry) = descriptor.entries.get(passed.len()) else {
+fn lost(entries: &[Entry<'_>], passed: &[&Node], level: &Level) -> String {
+    let Some(entry) = entries.get(passed.len()) else {
         return "none: a descriptor without entries reaches no rule".to_owned();
     };
-    let typed = format!("{}={}", String::from_utf8_lossy(entry.key), String::from_utf8_lossy(entry.value));
+    let typed = format!("{}={}", lossy(entry.key), lossy(entry.value));
     let below = passed.last().map_or_else(
         || "at the top of the domain".to_owned(),
         |node| format!("below `{}` ({})", node.label, node.place),
     );
     if level.is_empty() {
         return format!("none: there are no descriptors {below}, and `{typed}` is one entry more");
+    }
+    let asks = |node: &&Node| node.subject.is_some() && node.label.as_bytes() == entry.key;
+    if let Some(node) = level.nodes().find(asks) {
+        let kind = node.subject.as_ref().map_or("", |subject| subject.kind.as_str());
+        return format!(
+            "none: `{}` is no enabled credential of kind `{kind}` ({})",
+            lossy(entry.key),
+            node.place
+        );
     }
     let mut labels: Vec<&str> = level.nodes().map(|node| node.label.as_str()).collect();
     labels.sort_unstable();
@@ -228,25 +286,36 @@ fn bracketed(hint: Option<String>) -> String {
     hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
 }
 
-fn counter(descriptor: &Descriptor<'_>, passed: &[&Node]) -> String {
-    let parts = descriptor.entries.iter().zip(passed).map(|(entry, node)| {
-        let value = node.counted(entry.value);
-        format!("{}={}", String::from_utf8_lossy(entry.key), String::from_utf8_lossy(value))
+/// What a counter belongs to. A credential is not named.
+fn counter(limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> String {
+    let on_the_way = || entries.iter().zip(&landing.way);
+    let value = |(entry, node): (&Entry<'_>, &&Node)| {
+        let shown =
+            if node.subject.is_some() { "…".into() } else { lossy(node.counted(entry.value)).into_owned() };
+        format!("{}={shown}", lossy(entry.key))
+    };
+    let parts = limit.count_by.iter().flat_map(|part| match (part, &landing.credential) {
+        (CountBy::Entries, _) => on_the_way().map(value).collect(),
+        (CountBy::Entry(key), _) => {
+            on_the_way().filter(|(entry, _)| entry.key == key.as_bytes()).map(value).collect()
+        }
+        (CountBy::Subject, Some(credential)) => vec![format!("subject {}", credential.subject.id())],
+        (CountBy::Credential, Some(credential)) => {
+            vec![format!("a credential of {}", credential.subject.id())]
+        }
+        (CountBy::Subject | CountBy::Credential, None) => Vec::new(),
     });
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn written(limit: &Limit, rule: &Rule) -> String {
-    let per = match limit.unit_multiplier {
-        1 => limit.unit.to_string(),
-        many => format!("{many} {}s", limit.unit),
-    };
+fn written(limit: &Limit, granted: u64, rule: &Rule) -> String {
+    let name = if limit.name == rule.label { String::new() } else { format!("{}: ", limit.name) };
     let shadow = if rule.shadow { ", shadow mode: never refused" } else { "" };
     let quota = if rule.quota { ", quota: refused only when every quota is used up" } else { "" };
-    format!("{} per {per}{shadow}{quota}", limit.allowance.limit)
+    format!("{name}{granted} per {}{shadow}{quota}", limit.window)
 }
 
-fn answer(over_limit: bool) -> &'static str {
+fn answer_word(over_limit: bool) -> &'static str {
     if over_limit { "OVER_LIMIT" } else { "OK" }
 }
 

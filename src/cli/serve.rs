@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -10,14 +11,18 @@ use tracing_subscriber::EnvFilter;
 use super::args::{LogFormat, Serve};
 use super::check::report;
 use super::{FAILED, WRONG_INPUT, colour, complain, peer};
-use crate::app::{self, Listeners, ServeError};
+use crate::app::{self, Listeners, ServeError, Watched};
+use crate::clock::SystemClock;
 use crate::config;
-use crate::telemetry::ConfigLoaded;
+use crate::engine::Engine;
+use crate::store::MemoryStore;
+use crate::telemetry::{ConfigLoaded, Metrics};
 
 pub(super) fn run(args: Serve) -> ExitCode {
     start_logging(&args);
     let path = args.config.unwrap_or_else(peer::config);
-    let loaded = match config::load(&[path], peer::options(args.merging)) {
+    let options = peer::options(args.merging);
+    let loaded = match config::load(&[&path], options) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             complain(&report(&diagnostics));
@@ -25,7 +30,10 @@ pub(super) fn run(args: Serve) -> ExitCode {
         }
     };
     complain(&config::render(&loaded.warnings, colour(&io::stderr())));
-    ConfigLoaded { files: loaded.files, rules: loaded.policy.rules() }.emit();
+    let metrics = Arc::new(Metrics::default());
+    ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
+    let watched = Some(Watched { path, options, files: loaded.files });
+    let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::default(), SystemClock));
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -38,7 +46,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
         tokio::select! {
-            ended = app::serve(loaded.policy, listeners, shutdown) => ended.map(|()| true),
+            ended = app::serve(engine, metrics, watched, listeners, shutdown) => ended.map(|()| true),
             () = reached(asked, 2) => Ok(false),
         }
     });

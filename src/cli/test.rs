@@ -1,0 +1,87 @@
+//! `spillway test`
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::args::Test;
+use super::check::{counted, report};
+use super::{WRONG_INPUT, complain, peer, print};
+use crate::config::{self, Diagnostic, Options};
+use crate::policy::Policy;
+use crate::trial::{EngineTarget, Script, run as play};
+
+pub(super) fn run(args: &Test) -> ExitCode {
+    let options = peer::options(args.merging);
+    let mut scripts = Vec::new();
+    for path in &args.paths {
+        match config::test_files(path) {
+            Ok(found) => scripts.extend(found),
+            Err(diagnostic) => {
+                complain(&report(&[diagnostic]));
+                return ExitCode::from(WRONG_INPUT);
+            }
+        }
+    }
+    let failed = scripts.iter().filter(|script| !passes(script, options)).count();
+    print(&format!("{} passed, {failed} failed\n", scripts.len() - failed));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
+}
+
+/// Plays one script and prints how it went.
+fn passes(file: &Path, options: Options) -> bool {
+    let name = file.display();
+    let fails = |why: &str| {
+        print(&format!("FAILED  {name}\n{}\n", indented(why)));
+        false
+    };
+    let script = match fs::read_to_string(file).map_err(|error| cannot_read(&error)) {
+        Ok(text) => Script::parse(&text),
+        Err(why) => return fails(&why),
+    };
+    let script = match script {
+        Ok(script) => script,
+        Err(error) => return fails(&error.to_string()),
+    };
+    let policy = file.parent().unwrap_or(Path::new("")).join(&script.policy);
+    let domain = match domain(&policy, &script, options) {
+        Ok(domain) => domain,
+        Err(why) => return fails(&why),
+    };
+    let Some(mut target) = EngineTarget::new(&domain, Box::new(move || load(&policy, options).ok())) else {
+        return fails("the policy cannot be read");
+    };
+    let misses = play(&script, &mut target);
+    if misses.is_empty() {
+        print(&format!("ok      {name}  {}\n", counted(script.steps.len(), "step")));
+        return true;
+    }
+    let told: Vec<String> = misses.iter().map(ToString::to_string).collect();
+    fails(told.join("\n").trim_end())
+}
+
+fn load(policy: &PathBuf, options: Options) -> Result<Policy, Vec<Diagnostic>> {
+    config::load(&[policy], options).map(|loaded| loaded.policy)
+}
+
+/// The domain that the script is about: the only one, unless it says which.
+fn domain(file: &PathBuf, script: &Script, options: Options) -> Result<String, String> {
+    let policy = load(file, options).map_err(|diagnostics| report(&diagnostics))?;
+    let mut names: Vec<&str> = policy.domains().map(|domain| domain.name.as_str()).collect();
+    names.sort_unstable();
+    match (&script.domain, names.as_slice()) {
+        (Some(name), names) if names.contains(&name.as_str()) => Ok(name.clone()),
+        (Some(name), _) => Err(format!("`{}` has no domain `{name}`", file.display())),
+        (None, [only]) => Ok((*only).to_owned()),
+        (None, many) => Err(format!("say which `domain` of {} is meant", many.join(", "))),
+    }
+}
+
+fn cannot_read(error: &io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}

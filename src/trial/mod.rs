@@ -1,0 +1,7 @@
+//! Policies are tested like code: a script of requests, each with the answer it must get.
+
+mod run;
+mod script;
+
+pub use run::{EngineTarget, Miss, Seen, Target, run};
+pub use script::{Change, Expect, Script, ScriptError, Send, Step};
