@@ -9,6 +9,8 @@ use crate::model::lossy;
 #[derive(Debug, Default)]
 pub struct Metrics {
     authorities_mended: AtomicU64,
+    configs_loaded: AtomicU64,
+    configs_refused: AtomicU64,
 }
 
 impl Metrics {
@@ -23,6 +25,18 @@ impl Metrics {
             "counter",
             "Connections whose calls had an invalid :authority, which was mended.",
             self.authorities_mended.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_config_loads_total",
+            "counter",
+            "Configurations that were put in force.",
+            self.configs_loaded.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_config_refusals_total",
+            "counter",
+            "Configurations that were refused for their mistakes; the one before stayed in force.",
+            self.configs_refused.load(Ordering::Relaxed),
         );
         metric("spillway_counters", "gauge", "Counters in memory.", counters as u64);
         metric("spillway_rules", "gauge", "Rules in force.", rules as u64);
@@ -59,9 +73,25 @@ pub struct ConfigLoaded {
 }
 
 impl ConfigLoaded {
-    /// Logs it.
-    pub fn emit(&self) {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.configs_loaded.fetch_add(1, Ordering::Relaxed);
         tracing::info!(files = self.files, rules = self.rules, "configuration loaded");
+    }
+}
+
+/// The configuration changed into one with mistakes; the one before stays in force.
+#[derive(Debug)]
+pub struct ConfigRefused {
+    /// All of them, as `check` prints them.
+    pub mistakes: String,
+}
+
+impl ConfigRefused {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.configs_refused.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("the new configuration has mistakes, the old one stays in force:\n{}", self.mistakes);
     }
 }
 

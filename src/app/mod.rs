@@ -1,5 +1,7 @@
 //! Builds the parts, runs the servers, drains.
 
+mod reload;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +17,13 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
 use crate::admin::{self, Health};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::policy::Policy;
 use crate::rls::{self, MendedStream, RateLimitService};
 use crate::store::MemoryStore;
 use crate::telemetry::{AuthorityMended, Drained, Draining, Listening, Metrics, Ready};
+
+pub use reload::Watched;
 
 /// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
 const DRAIN: Duration = Duration::from_secs(9);
@@ -84,14 +87,15 @@ impl Listeners {
     }
 }
 
-/// Enforces `policy` until `shutdown` resolves, then drains: not ready, GOAWAY, calls in flight finish.
-pub async fn serve(
-    policy: Policy,
+/// Answers from `engine` until `shutdown` resolves, then drains: not ready, GOAWAY, calls in flight finish. Files that
+/// are `watched` are followed meanwhile.
+pub async fn serve<C: Clock>(
+    engine: Arc<Engine<MemoryStore, C>>,
+    metrics: Arc<Metrics>,
+    watched: Option<Watched>,
     listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let engine = Arc::new(Engine::new(policy, MemoryStore::default(), SystemClock));
-    let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     let (stop, stopping) = watch::channel(());
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -109,6 +113,9 @@ pub async fn serve(
         .add_service(RateLimitService::new(Arc::clone(&engine)));
     let mut grpc = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
 
+    let _follower = watched.map(|watched| {
+        Guarded(tokio::spawn(reload::follow(watched, Arc::clone(&engine), Arc::clone(&metrics))))
+    });
     let admin = admin::router(Arc::clone(&health), metrics, Arc::clone(&engine));
     let mut http = Guarded(tokio::spawn(axum::serve(listeners.http, admin).into_future()));
     let _sweeper = Guarded(tokio::spawn(sweep(engine)));
