@@ -90,8 +90,8 @@ fn explain_tells_the_rule_the_counter_the_numbers_and_the_answer() {
 
 user=u, path=/abc
   rule     user > path=/a* ({file}:5:9)
-  counter  user=u, path=/abc
   limit    5 per minute
+  counter  user=u, path=/abc
   numbers  used 1 of 5, 4 left, resets in 42s
   answer   OK
 

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod apis;
 mod cli;
+mod concurrency;
 mod drain;
 mod house;
 mod readme;

@@ -1,0 +1,139 @@
+//! Many threads, few keys, every law: never more admissions than the law allows.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use spillway::algorithm::{Law, Mode};
+use spillway::model::{CellKey, Hits, Timestamp};
+use spillway::store::{Charge, MemoryStore, Store};
+
+const THREADS: u64 = 8;
+const CALLS: u64 = 1_000_000;
+const LIMIT: u64 = 1_000;
+const WINDOW: Duration = Duration::from_millis(100);
+/// Each call moves the shared clock on by so many nanoseconds: a window sees 500,000 calls, of which few can pass, and a
+/// thread that is held up for a while falls behind by less than a window.
+const TICK: u64 = 200;
+
+fn charge(key: u64, law: Law) -> Charge {
+    Charge {
+        key: CellKey { high: 1, low: key },
+        law,
+        limit: LIMIT,
+        hits: Hits::ONE,
+        count_denied: false,
+        enforced: true,
+        stage: 0,
+    }
+}
+
+/// The outcome at once: counters in memory are there.
+fn apply(store: &MemoryStore, mode: Mode, charges: &[Charge], now: Timestamp) -> bool {
+    let future = std::pin::pin!(store.apply(mode, charges, now));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.poll(&mut context) {
+        std::task::Poll::Ready(outcomes) => {
+            outcomes.unwrap().iter().all(|outcome| outcome.is_some_and(|outcome| outcome.admitted))
+        }
+        std::task::Poll::Pending => panic!("a counter in memory was not there"),
+    }
+}
+
+/// Runs the calls on all threads and tells the times of those that passed.
+///
+/// The clock is read before the store is asked, as the engine does it, so calls reach the store a little out of order.
+fn admitted(
+    charges: &(dyn Fn(u64) -> Vec<Charge> + Sync),
+    mode: Mode,
+    store: &MemoryStore,
+) -> BTreeMap<u64, Vec<u64>> {
+    let clock = AtomicU64::new(0);
+    let each: Vec<Vec<(u64, u64)>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut passed = Vec::new();
+                    for call in 0..CALLS {
+                        let now = clock.fetch_add(TICK, Ordering::Relaxed);
+                        let key = call % 3;
+                        if apply(store, mode, &charges(key), Timestamp::from_nanos(now)) {
+                            passed.push((key, now));
+                        }
+                    }
+                    passed
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut by_key: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (key, now) in each.into_iter().flatten() {
+        by_key.entry(key).or_default().push(now);
+    }
+    for times in by_key.values_mut() {
+        times.sort_unstable();
+    }
+    by_key
+}
+
+/// The most of `times` in any interval of that length.
+fn most_within(times: &[u64], length: Duration) -> u64 {
+    let length = u64::try_from(length.as_nanos()).unwrap();
+    let mut first = 0;
+    let mut most = 0;
+    for (at, &time) in times.iter().enumerate() {
+        while time - times[first] >= length {
+            first += 1;
+        }
+        most = most.max(at + 1 - first);
+    }
+    most as u64
+}
+
+#[test]
+fn no_law_admits_more_than_it_may_under_any_concurrency() {
+    let most = |law: Law| match law {
+        Law::Sliding { .. } => LIMIT,
+        Law::Bucket { burst, .. } => burst + LIMIT,
+        Law::Aligned { .. } | Law::Anchored { .. } | Law::Period { .. } => 2 * LIMIT,
+    };
+    for law in [
+        Law::Aligned { window: WINDOW },
+        Law::Anchored { window: WINDOW },
+        Law::Sliding { window: WINDOW },
+        Law::Bucket { window: WINDOW, burst: LIMIT },
+    ] {
+        let store = MemoryStore::default();
+        let passed = admitted(&|key| vec![charge(key, law)], Mode::Each, &store);
+        for (key, times) in &passed {
+            let found = most_within(times, WINDOW);
+            assert!(found <= most(law), "{law:?}: {found} of key {key} within {WINDOW:?}");
+            assert!(found >= LIMIT, "{law:?}: only {found} of key {key} ever passed together");
+        }
+        assert_eq!(passed.len(), 3);
+    }
+}
+
+#[test]
+fn all_or_nothing_leaves_every_counter_exact() {
+    // Two counters without an end, one shared by all keys: what passed is what was counted, on both, to the hit.
+    let forever = Law::Aligned { window: Duration::from_secs(1 << 30) };
+    let shared = Charge { limit: 700_000, ..charge(99, forever) };
+    let both = |key: u64| vec![Charge { limit: 300_000, ..charge(key, forever) }, shared];
+    let store = MemoryStore::default();
+    let passed = admitted(&both, Mode::AllOrNothing, &store);
+
+    let count = |charge: Charge| {
+        let look = Charge { hits: Hits::Look, ..charge };
+        let future = std::pin::pin!(store.apply(Mode::Each, std::slice::from_ref(&look), Timestamp::EPOCH));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(outcomes) = future.poll(&mut context) else { panic!("not there") };
+        outcomes.unwrap()[0].unwrap().used
+    };
+    for (key, times) in &passed {
+        assert_eq!(count(charge(*key, forever)), times.len() as u64, "key {key}");
+    }
+    assert_eq!(count(shared), 700_000);
+    assert_eq!(passed.values().map(Vec::len).sum::<usize>(), 700_000);
+}
