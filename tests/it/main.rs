@@ -8,6 +8,7 @@ mod concurrency;
 mod drain;
 mod house;
 mod readme;
+mod reload;
 mod rls;
 #[path = "../support/mod.rs"]
 mod support;

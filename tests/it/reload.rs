@@ -1,0 +1,89 @@
+//! Configuration that changes while the server runs.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+
+use crate::rls::{channel, descriptor, request};
+use crate::support::{PATIENCE, Spillway, directory};
+
+/// A policy for `key`, whose limit comes from the subjects file.
+const POLICY: &str = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: key, subject: key, rate_limit: \
+                      {requests_per_unit: {attribute: n}, per: 1h}}]";
+
+fn subjects(number: u32) -> String {
+    format!("subjects: [{{id: a, attributes: {{n: {number}}}, credentials: [{{kind: key, value: k}}]}}]")
+}
+
+/// Replaces a file at once, as anything that deploys does.
+fn put(directory: &Path, name: &str, text: &str) {
+    let new = directory.join(format!(".{name}.new"));
+    fs::write(&new, text).unwrap();
+    fs::rename(new, directory.join(name)).unwrap();
+}
+
+/// The limit told for `key=k`, without counting, and how much of it is used.
+async fn told(spillway: &Spillway) -> Option<(u32, u32)> {
+    let mut look = descriptor(&[("key", "k")]);
+    look.hits_addend = Some(envoy_types::pb::google::protobuf::UInt64Value { value: 0 });
+    let mut client = RateLimitServiceClient::new(channel(spillway).await);
+    let answer = client.should_rate_limit(request(vec![look])).await.unwrap().into_inner();
+    let status = &answer.statuses[0];
+    let limit = status.current_limit.as_ref()?.requests_per_unit;
+    Some((limit, limit - status.limit_remaining))
+}
+
+async fn until_told(spillway: &Spillway, expected: Option<(u32, u32)>) {
+    let begun = tokio::time::Instant::now();
+    while told(spillway).await != expected {
+        assert!(begun.elapsed() < PATIENCE, "still {:?}", told(spillway).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_takes_force_and_keeps_the_counts_and_a_mistake_changes_nothing() {
+    let config = directory(&[("d.yaml", POLICY), ("d.subjects.yaml", &subjects(5))]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    client.should_rate_limit(request(vec![descriptor(&[("key", "k")])])).await.unwrap();
+    assert_eq!(told(&spillway).await, Some((5, 1)));
+
+    put(config.path(), "d.subjects.yaml", &subjects(9));
+    until_told(&spillway, Some((9, 1))).await;
+
+    put(config.path(), "d.yaml", &POLICY.replace("requests_per_unit", "reqests_per_unit"));
+    let line = spillway.log_line("the old one stays in force");
+    assert!(line.contains("ERROR"), "{line}");
+    spillway.log_line("did you mean `requests_per_unit`?");
+    assert_eq!(told(&spillway).await, Some((9, 1)));
+
+    put(config.path(), "d.yaml", "domain: d\ndescriptors: []");
+    until_told(&spillway, None).await;
+    put(config.path(), "d.yaml", POLICY);
+    until_told(&spillway, Some((9, 1))).await;
+}
+
+#[tokio::test]
+async fn a_config_map_that_is_exchanged_takes_force() {
+    // As the kubelet does it: a new directory, and then one rename of the link that everything goes through.
+    let mount = tempfile::tempdir().unwrap();
+    let root = mount.path();
+    let write = |version: &str, number: u32| {
+        fs::create_dir(root.join(version)).unwrap();
+        fs::write(root.join(version).join("d.yaml"), POLICY).unwrap();
+        fs::write(root.join(version).join("d.subjects.yaml"), subjects(number)).unwrap();
+        std::os::unix::fs::symlink(version, root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    };
+    write("..1", 5);
+    for name in ["d.yaml", "d.subjects.yaml"] {
+        std::os::unix::fs::symlink(format!("..data/{name}"), root.join(name)).unwrap();
+    }
+    let spillway = Spillway::start(root, "127.0.0.1:0");
+    until_told(&spillway, Some((5, 0))).await;
+    write("..2", 7);
+    until_told(&spillway, Some((7, 0))).await;
+}
