@@ -250,7 +250,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
     fn key(&self, limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> CellKey {
         let mut key = self.keyer.start();
         let on_the_way = || entries.iter().zip(&landing.way);
-        for part in &limit.count_by {
+        for part in limit.count_by.iter() {
             match (part, &landing.credential) {
                 (CountBy::Entries, _) => {
                     for (entry, node) in on_the_way() {
@@ -373,7 +373,7 @@ fn override_rule(domain: &Domain, entries: &[Entry<'_>], limit: LimitOverride) -
         name: label.clone(),
         requests: Requests::fixed(limit.requests_per_unit.into()),
         window: Window::Unit(limit.unit, limit.unit_multiplier),
-        count_by: vec![CountBy::Entries],
+        count_by: Arc::new([CountBy::Entries]),
         count_denied: true,
         shape: Arc::new(Shape::default()),
     };

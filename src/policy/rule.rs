@@ -52,7 +52,7 @@ pub struct Limit {
     /// When the count starts over.
     pub window: Window,
     /// What one counter belongs to.
-    pub count_by: Vec<CountBy>,
+    pub count_by: Arc<[CountBy]>,
     /// Whether a refused request is counted too.
     pub count_denied: bool,
     /// How its numbers are told.

@@ -12,22 +12,26 @@ use spillway::engine::Engine;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
 
-/// `rules` rules, each at the end of a way of three: a tenant of its own, any API key, an endpoint.
+/// `rules` rules at the end of ways of three entries: a hundred tenants, any API key, so many endpoints.
 fn policy(rules: usize) -> String {
+    let tenants = rules.min(100);
     let mut yaml = "domain: bench\ndescriptors:\n".to_owned();
-    for tenant in 0..rules {
+    for tenant in 0..tenants {
         let _ = write!(
             yaml,
-            "- key: tenant
-  value: tenant_{tenant}
-  descriptors:
-  - key: api_key
-    descriptors:
-    - key: endpoint
-      value: GET /leads
-      rate_limit: {{unit: minute, requests_per_unit: 1000000}}
-"
+            "- key: tenant\n  value: tenant_{tenant}\n  descriptors:\n  - key: api_key\n    descriptors:\n"
         );
+        for endpoint in 0..rules / tenants {
+            let _ = write!(
+                yaml,
+                "    - key: endpoint
+      value: GET /leads/{endpoint}
+      rate_limit:
+        unit: minute
+        requests_per_unit: 1000000
+"
+            );
+        }
     }
     yaml
 }
@@ -41,11 +45,12 @@ fn decide(criterion: &mut Criterion) {
     for rules in [1, 10_000, 100_000] {
         let clock = ManualClock::at(Timestamp::from_secs(1_800_000_000));
         let engine = Engine::new(load(&policy(rules)).policy, MemoryStore::default(), clock);
-        let tenant = format!("tenant_{}", rules / 2);
+        let tenant = format!("tenant_{}", rules.min(100) / 2);
+        let endpoint = format!("GET /leads/{}", rules / 200);
         let entries = [
             ("tenant", tenant.as_str()),
             ("api_key", "key_live_4f9a2c71d0e84b6f"),
-            ("endpoint", "GET /leads"),
+            ("endpoint", endpoint.as_str()),
         ];
         let request = Request {
             domain: b"bench",

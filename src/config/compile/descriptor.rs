@@ -7,40 +7,70 @@ use crate::policy::{self, CountBy, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::Value;
 
 /// What a descriptor takes over from those around it.
-#[derive(Clone, Default)]
-pub(super) struct Inherited {
+#[derive(Default)]
+pub(super) struct Inherited<'p> {
     pub(super) evaluate: Evaluate,
     pub(super) shape: Arc<Shape>,
-    pub(super) count_by: Option<Vec<CountBy>>,
-    /// Whether one of them resolves a subject.
+    pub(super) count_by: Option<Arc<[CountBy]>>,
+    /// Whether this one, or one around it, resolves a subject.
     pub(super) has_subject: bool,
-    /// `key` or `key=value` of each of them.
-    pub(super) labels: Vec<String>,
-    /// Key and value of each of them, as in a limit's identity.
-    pub(super) parts: Vec<String>,
+    /// The descriptor around this one; none at the top of a domain.
+    around: Option<&'p Inherited<'p>>,
+    key: &'p str,
+    value: &'p str,
+    /// The kind of credential that the value is.
+    kind: &'p str,
 }
 
-impl Inherited {
-    /// The way from the root of the domain, for people.
+impl<'p> Inherited<'p> {
+    /// What the outermost descriptors take over from the top of their domain.
+    pub(super) fn root(evaluate: Evaluate, shape: Arc<Shape>) -> Self {
+        Self { evaluate, shape, ..Self::default() }
+    }
+
+    /// This one and those around it, from the inside out, without the top of the domain.
+    fn outwards(&self) -> impl Iterator<Item = &Inherited<'p>> {
+        std::iter::successors(Some(self), |inherited| inherited.around).take_while(|one| one.around.is_some())
+    }
+
+    /// The way from the top of the domain, for people.
     pub(super) fn label(&self) -> String {
-        self.labels.join(" > ")
+        let mut labels: Vec<_> = self.outwards().map(|one| label(one.key, one.value)).collect();
+        labels.reverse();
+        labels.join(" > ")
+    }
+
+    /// The way from the top of the domain, as in a limit's identity. Two kinds of credential under one key are two ways.
+    pub(super) fn parts(&self) -> Vec<&str> {
+        let mut parts: Vec<_> = self.outwards().flat_map(|one| [one.kind, one.value, one.key]).collect();
+        parts.reverse();
+        parts
     }
 
     /// The keys of the entries on the way.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().step_by(2).map(String::as_str)
+        self.outwards().map(|one| one.key)
     }
 }
 
+fn label(key: &str, value: &str) -> String {
+    if value.is_empty() { key.to_owned() } else { format!("{key}={value}") }
+}
+
 impl Document<'_, '_> {
-    pub(super) fn descriptors(&mut self, list: Option<&Node<'_>>, level: &mut Level, inherited: &Inherited) {
+    pub(super) fn descriptors(
+        &mut self,
+        list: Option<&Node<'_>>,
+        level: &mut Level,
+        inherited: &Inherited<'_>,
+    ) {
         let Some(list) = list else { return };
         for node in self.items(list) {
             self.descriptor(node, level, inherited);
         }
     }
 
-    fn descriptor(&mut self, node: &Node<'_>, level: &mut Level, around: &Inherited) {
+    fn descriptor(&mut self, node: &Node<'_>, level: &mut Level, around: &Inherited<'_>) {
         let Some(fields) = self.fields(node, Scope::Descriptor) else { return };
         let key = fields.get("key").and_then(|key| self.read(key, scalar::text));
         let value = fields.get("value").and_then(|value| self.read(value, scalar::text)).unwrap_or_default();
@@ -51,20 +81,17 @@ impl Document<'_, '_> {
         // Without a key the rest is still looked through for mistakes.
         let key = key.unwrap_or_default();
 
-        let label = if value.is_empty() { key.to_owned() } else { format!("{key}={value}") };
-        let mut inherited = around.clone();
-        inherited.labels.push(label.clone());
-        inherited.parts.extend([key.to_owned(), value.to_owned()]);
         let subject = self.subject(&fields, value);
-        if let Some(subject) = &subject {
-            inherited.has_subject = true;
-            // Two kinds of credential under one key are two ways.
-            if let Some(value) = inherited.parts.last_mut() {
-                value.push_str(&format!("\0{}", subject.kind));
-            }
-        }
-        inherited.shape = self.shape(&fields, &around.shape);
-        inherited.count_by = self.count_by(&fields).or(inherited.count_by);
+        let inherited = Inherited {
+            evaluate: around.evaluate,
+            shape: self.shape(&fields, &around.shape),
+            count_by: self.count_by(&fields).or_else(|| around.count_by.clone()),
+            has_subject: around.has_subject || subject.is_some(),
+            around: Some(around),
+            key,
+            value,
+            kind: subject.as_ref().map_or("", |subject| subject.kind.as_str()),
+        };
 
         let shared = self.shares(&fields, key, value);
         let rule = self.rule(&fields, &inherited);
@@ -76,8 +103,17 @@ impl Document<'_, '_> {
             return;
         }
         let place = self.source.place(node.span);
-        let compiled =
-            policy::Node { place, label, rule, children, shared, value_to_metric, subject, exempt };
+        let label = label(key, value);
+        let compiled = policy::Node {
+            place,
+            label,
+            rule,
+            children,
+            shared,
+            value_to_metric,
+            subject: subject.clone(),
+            exempt,
+        };
         if let Err(first) = level.add(key, value, compiled) {
             let message = format!("descriptor `{}` was listed before, at {}", inherited.label(), first.place);
             self.error(node.span, &message, Some("give each combination of key and value one descriptor"));
@@ -85,7 +121,7 @@ impl Document<'_, '_> {
     }
 
     /// The rule of a descriptor, with everything that stands beside its limits.
-    fn rule(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited) -> Option<Rule> {
+    fn rule(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited<'_>) -> Option<Rule> {
         let shadow = self.flag(fields, "shadow_mode").unwrap_or_default();
         let quota = self.flag(fields, "quota_mode").unwrap_or_default();
         let detailed_metric = self.flag(fields, "detailed_metric").unwrap_or_default();
@@ -130,7 +166,7 @@ impl Document<'_, '_> {
     }
 
     /// Attributes of those who pass uncounted.
-    fn exempt(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited) -> Vec<(String, Value)> {
+    fn exempt(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited<'_>) -> Vec<(String, Value)> {
         let Some(node) = fields.get("exempt") else { return Vec::new() };
         if !inherited.has_subject {
             self.needs_subject(node, "exempt");
@@ -172,7 +208,7 @@ impl Document<'_, '_> {
     }
 
     /// What counters belong to, if anything is said about it. Whether that can be is seen where it is used.
-    pub(super) fn count_by(&mut self, fields: &Fields<'_, '_>) -> Option<Vec<CountBy>> {
+    pub(super) fn count_by(&mut self, fields: &Fields<'_, '_>) -> Option<Arc<[CountBy]>> {
         let node = fields.get("count_by")?;
         let one = matches!(node.kind, Kind::Scalar { .. });
         let items = if one { std::slice::from_ref(node) } else { self.items(node) };

@@ -1,5 +1,6 @@
 //! `rate_limit`: so many hits in a window.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptor::Inherited;
@@ -41,7 +42,7 @@ enum Written {
 
 impl Document<'_, '_> {
     /// One limit, or none by name.
-    pub(super) fn rate_limit(&mut self, node: &Node<'_>, inherited: &Inherited) -> Option<Rule> {
+    pub(super) fn rate_limit(&mut self, node: &Node<'_>, inherited: &Inherited<'_>) -> Option<Rule> {
         let fields = self.fields(node, Scope::RateLimit)?;
         let unlimited = self.flag(&fields, "unlimited").unwrap_or_default();
         let limits = if unlimited {
@@ -56,7 +57,7 @@ impl Document<'_, '_> {
     }
 
     /// Several limits on the same hits.
-    pub(super) fn rate_limits(&mut self, list: &Node<'_>, inherited: &Inherited) -> Rule {
+    pub(super) fn rate_limits(&mut self, list: &Node<'_>, inherited: &Inherited<'_>) -> Rule {
         let items = self.items(list);
         if items.is_empty() && matches!(list.kind, Kind::Sequence(_)) {
             self.error(list.span, "there are no limits in the list", None);
@@ -90,13 +91,19 @@ impl Document<'_, '_> {
         Some(name)
     }
 
-    fn limit(&mut self, node: &Node<'_>, fields: &Fields<'_, '_>, inherited: &Inherited) -> Option<Limit> {
+    fn limit(
+        &mut self,
+        node: &Node<'_>,
+        fields: &Fields<'_, '_>,
+        inherited: &Inherited<'_>,
+    ) -> Option<Limit> {
         let requests = self.requests(node, fields, inherited);
         let written = self.written(node, fields);
         let shape = self.shape(fields, &inherited.shape);
         let count_by = self.count_by(fields).or_else(|| inherited.count_by.clone());
-        let count_by = count_by
-            .unwrap_or_else(|| vec![if inherited.has_subject { CountBy::Subject } else { CountBy::Entries }]);
+        let count_by = count_by.unwrap_or_else(|| {
+            Arc::new([if inherited.has_subject { CountBy::Subject } else { CountBy::Entries }])
+        });
         self.known_keys(node, fields, &count_by, inherited);
         // In envoyproxy/ratelimit's words a refused request is counted too.
         let plain = matches!(written, Some(Written::Unit(_)))
@@ -117,7 +124,7 @@ impl Document<'_, '_> {
         window: &Window,
         counter: Option<&str>,
         count_by: &[CountBy],
-        inherited: &Inherited,
+        inherited: &Inherited<'_>,
     ) -> LimitId {
         let window = match window {
             Window::Unit(unit, _) => unit.name().to_owned(),
@@ -128,7 +135,7 @@ impl Document<'_, '_> {
         };
         let way: Vec<&str> = match counter {
             Some(counter) => vec!["counter", counter],
-            None => inherited.parts.iter().map(String::as_str).collect(),
+            None => inherited.parts(),
         };
         // Said only where it is not what envoyproxy/ratelimit does.
         let by = if count_by == [CountBy::Entries] { String::new() } else { format!("{count_by:?}") };
@@ -141,7 +148,7 @@ impl Document<'_, '_> {
         node: &Node<'_>,
         fields: &Fields<'_, '_>,
         count_by: &[CountBy],
-        inherited: &Inherited,
+        inherited: &Inherited<'_>,
     ) {
         for part in count_by {
             match part {
@@ -168,7 +175,7 @@ impl Document<'_, '_> {
         &mut self,
         node: &Node<'_>,
         fields: &Fields<'_, '_>,
-        inherited: &Inherited,
+        inherited: &Inherited<'_>,
     ) -> Option<Requests> {
         let source = match fields.get("requests_per_unit") {
             Some(table) if matches!(table.kind, Kind::Mapping(_)) => {
@@ -274,7 +281,12 @@ impl Document<'_, '_> {
         }
     }
 
-    fn window(&mut self, written: Written, fields: &Fields<'_, '_>, inherited: &Inherited) -> Option<Window> {
+    fn window(
+        &mut self,
+        written: Written,
+        fields: &Fields<'_, '_>,
+        inherited: &Inherited<'_>,
+    ) -> Option<Window> {
         let algorithm = self.algorithm(fields)?;
         let anchor = self.anchor(fields);
         let zone = self.zone(fields, &written);
@@ -401,7 +413,7 @@ enum Anchor {
     FirstHit,
 }
 
-fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherited: &Inherited) -> Rule {
+fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherited: &Inherited<'_>) -> Rule {
     Rule {
         label: name.clone().unwrap_or_else(|| inherited.label()),
         name,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
@@ -30,8 +31,7 @@ impl Document<'_, '_> {
         let endpoints = fields.get("endpoints").map(|list| self.endpoints(list));
         let directory = fields.get("subjects").and_then(|file| self.subjects(file));
         let request_headers = self.request_headers(&fields);
-        let mut inherited = Inherited { evaluate, ..Inherited::default() };
-        inherited.shape = self.shape(&fields, &inherited.shape);
+        let inherited = Inherited::root(evaluate, self.shape(&fields, &Arc::default()));
 
         // Taken out while it grows, so that mistakes can be reported meanwhile.
         let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));
