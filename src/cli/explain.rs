@@ -14,7 +14,7 @@ use crate::engine::{Answer, Decision, Engine, Trace, Verdict, answer, trace};
 use crate::model::{Descriptor, Entry, Hits, Request, Timestamp, lossy};
 use crate::policy::{CountBy, Entries, Landing, Level, Limit, Node, Policy, Reached, Rule};
 use crate::store::MemoryStore;
-use crate::subjects::Credential;
+use crate::subjects::{Credential, Directory, strip_scheme};
 
 pub(super) fn run(args: &Explain) -> ExitCode {
     let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
@@ -114,7 +114,8 @@ impl Explained<'_> {
         let domain = String::from_utf8_lossy(self.request.domain);
         let mut text = format!("domain {domain}, at {}\n", readable(self.verdict.now));
         for (descriptor, decision) in self.request.descriptors.iter().zip(&self.verdict.decisions) {
-            let _ = write!(text, "\n{}\n", entries(descriptor));
+            let way = trace(self.policy, self.request.domain, descriptor);
+            let _ = write!(text, "\n{}\n", entries(descriptor, &way));
             for (about, said) in self.lines(descriptor, decision) {
                 let _ = writeln!(text, "  {about:<9}{said}");
             }
@@ -138,7 +139,8 @@ impl Explained<'_> {
                 let lines = self.lines(descriptor, decision);
                 let mut fields: serde_json::Map<_, _> =
                     lines.into_iter().map(|(about, said)| (about.to_owned(), said.into())).collect();
-                fields.insert("descriptor".to_owned(), entries(descriptor).into());
+                let way = trace(self.policy, self.request.domain, descriptor);
+                fields.insert("descriptor".to_owned(), entries(descriptor, &way).into());
                 if let Decision::Counted(counted) = decision
                     && let Some((_, outcome)) = counted.told()
                 {
@@ -174,7 +176,7 @@ impl Explained<'_> {
             Trace::UnknownDomain => vec![("rule", self.no_domain())],
             Trace::Override => vec![("rule", "the limit that Envoy sent along".to_owned())],
             Trace::Walked(Reached::Nothing { passed, level }) => {
-                vec![("rule", lost(&entries, passed, level))]
+                vec![("rule", lost(&entries, passed, level, self.directory()))]
             }
             Trace::Walked(Reached::Node(landing) | Reached::Exempt(landing)) => {
                 let node = landing.node();
@@ -204,8 +206,10 @@ impl Explained<'_> {
                         lines.push(("counter", counter(limit, &entries, landing)));
                     }
                     let reset = seconds(outcome.full_after);
+                    let never = !outcome.admitted && outcome.retry_after.is_none();
+                    let never = if never { "; it costs more than the limit, and can never pass" } else { "" };
                     let numbers = format!(
-                        "used {} of {}, {} left, resets in {reset}",
+                        "used {} of {}, {} left, resets in {reset}{never}",
                         outcome.used, outcome.limit, outcome.remaining
                     );
                     lines.push(("numbers", numbers));
@@ -231,6 +235,10 @@ impl Explained<'_> {
         if known.is_empty() { id.to_owned() } else { format!("{id} ({})", known.join(", ")) }
     }
 
+    fn directory(&self) -> Option<&Directory> {
+        self.policy.domain(self.request.domain)?.directory.as_ref()
+    }
+
     fn no_domain(&self) -> String {
         let asked = String::from_utf8_lossy(self.request.domain);
         let hint = did_you_mean(&asked, self.policy.domains().map(|domain| domain.name.as_str()));
@@ -238,9 +246,19 @@ impl Explained<'_> {
     }
 }
 
-fn entries(descriptor: &Descriptor<'_>) -> String {
+/// A descriptor as it was typed, but for credentials.
+fn entries(descriptor: &Descriptor<'_>, way: &Trace<'_>) -> String {
+    let asks = |entry: &Entry<'_>, node: &Node| node.subject.is_some() && node.label.as_bytes() == entry.key;
+    let (passed, level) = match way {
+        Trace::Walked(Reached::Nothing { passed, level }) => (passed.as_slice(), Some(*level)),
+        Trace::Walked(Reached::Node(landing) | Reached::Exempt(landing)) => (landing.way.as_slice(), None),
+        Trace::UnknownDomain | Trace::Override => (&[][..], None),
+    };
     let each = descriptor.entries.iter().map(|entry| {
-        format!("{}={}", String::from_utf8_lossy(entry.key), String::from_utf8_lossy(entry.value))
+        let secret = passed.iter().any(|node| asks(entry, node))
+            || level.is_some_and(|level| level.nodes().any(|node| asks(entry, node)));
+        let value = if secret { "…".into() } else { lossy(entry.value) };
+        format!("{}={value}", lossy(entry.key))
     });
     each.collect::<Vec<_>>().join(", ")
 }
@@ -248,34 +266,43 @@ fn entries(descriptor: &Descriptor<'_>) -> String {
 fn at_node(node: &Node) -> String {
     match &node.rule {
         Some(rule) => format!("{} ({})", rule.label, node.place),
-        None => format!("none: `{}` at {} has no limit, so it is exempt", node.label, node.place),
+        None => format!("none: `{}` has no limit of its own ({})", node.label, node.place),
     }
 }
 
-fn lost(entries: &[Entry<'_>], passed: &[&Node], level: &Level) -> String {
+fn lost(entries: &[Entry<'_>], passed: &[&Node], level: &Level, directory: Option<&Directory>) -> String {
     let Some(entry) = entries.get(passed.len()) else {
         return "none: a descriptor without entries reaches no rule".to_owned();
     };
-    let typed = format!("{}={}", lossy(entry.key), lossy(entry.value));
     let below = passed.last().map_or_else(
         || "at the top of the domain".to_owned(),
         |node| format!("below `{}` ({})", node.label, node.place),
     );
+    let asking = level.nodes().find(|node| node.subject.is_some() && node.label.as_bytes() == entry.key);
+    if let Some((node, asked)) = asking.and_then(|node| Some((node, node.subject.as_ref()?))) {
+        let value = if asked.strip_scheme { strip_scheme(entry.value) } else { entry.value };
+        let somebody = directory.and_then(|directory| directory.resolve(&asked.kind, value));
+        let why = match somebody {
+            Some(other) => {
+                format!("is a credential of `{}`, not of the subject before it", other.subject.id())
+            }
+            None => format!("is no enabled credential of kind `{}`", asked.kind),
+        };
+        return format!("none: the value of `{}` {why} ({})", node.label, node.place);
+    }
+    let typed = format!("{}={}", lossy(entry.key), lossy(entry.value));
     if level.is_empty() {
         return format!("none: there are no descriptors {below}, and `{typed}` is one entry more");
     }
-    let asks = |node: &&Node| node.subject.is_some() && node.label.as_bytes() == entry.key;
-    if let Some(node) = level.nodes().find(asks) {
-        let kind = node.subject.as_ref().map_or("", |subject| subject.kind.as_str());
-        return format!(
-            "none: `{}` is no enabled credential of kind `{kind}` ({})",
-            lossy(entry.key),
-            node.place
-        );
-    }
     let mut labels: Vec<&str> = level.nodes().map(|node| node.label.as_str()).collect();
     labels.sort_unstable();
-    let hint = did_you_mean(&typed, labels.iter().copied()).unwrap_or_else(|| {
+    // A likely slip is one in the key, or one in the value of the same key.
+    let (key, value) = (lossy(entry.key), lossy(entry.value));
+    let values = labels.iter().filter_map(|label| label.strip_prefix(&format!("{key}=")));
+    let keys = labels.iter().map(|label| label.split('=').next().unwrap_or(label));
+    let known = keys.clone().any(|known| known == key);
+    let slip = if known { did_you_mean(&value, values) } else { did_you_mean(&key, keys) };
+    let hint = slip.unwrap_or_else(|| {
         let some = labels.iter().take(8).map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         format!("there {} {some}", if labels.len() == 1 { "is" } else { "are" })
     });

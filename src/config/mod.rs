@@ -20,7 +20,10 @@ use std::time::Duration;
 
 /// A length of time as policies and their tests write it: `15m`, `500ms`, `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    scalar::duration(text).map_err(|wrong| wrong.message)
+    scalar::duration(text).map_err(|wrong| match wrong.hint {
+        Some(hint) => format!("{}; {hint}", wrong.message),
+        None => wrong.message,
+    })
 }
 
 /// The line of each item of the list under `key` at the top of a YAML text; empty when there is no such list.

@@ -6,15 +6,32 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter;
+
+use path_tree::{Key, Kind, Node};
 
 /// The endpoints that a policy declares.
 ///
 /// Where several templates fit, the most specific *path* wins, compared segment by segment from the left: a literal
 /// over `:name`, that over `**`. Between equal paths the method itself wins over `ANY`. A template whose method does
 /// not fit does not take part, so `ANY /leads/:id` still names a `GET /leads/bulk` beside `POST /leads/bulk`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Endpoints {
-    root: Node,
+    /// By method, its templates and those of `ANY`.
+    methods: HashMap<Box<[u8]>, Routes>,
+    /// For every other method: the templates of `ANY`.
+    other: Routes,
+}
+
+/// Looks depth first in the order of specificity, and at each of its nodes once at most. It takes bytes as they are,
+/// unlike `PathTree` with its syntax.
+type Routes = Node<Endpoint>;
+
+#[derive(Clone, Debug)]
+struct Endpoint {
+    name: Box<[u8]>,
+    template: String,
+    is_any: bool,
 }
 
 /// What is wrong with a template.
@@ -90,33 +107,6 @@ const MAX_WORD: usize = 40;
 /// The most bytes of a method that may be one.
 const MAX_METHOD: usize = 24;
 
-/// The templates that agree up to one segment.
-///
-/// A node is visited at most once for each path, so a look-up costs no more than there are templates, however the
-/// path was chosen; and no deeper than [`MAX_TEMPLATE_SEGMENTS`].
-#[derive(Clone, Debug, Default)]
-struct Node {
-    literals: HashMap<Box<[u8]>, Node>,
-    one: Option<Box<Node>>,
-    /// Templates that end here.
-    here: Methods,
-    /// Templates that have `**` here.
-    rest: Methods,
-}
-
-/// The templates of one path, by method.
-#[derive(Clone, Debug, Default)]
-struct Methods {
-    exact: Vec<(Box<[u8]>, Endpoint)>,
-    any: Option<Endpoint>,
-}
-
-#[derive(Clone, Debug)]
-struct Endpoint {
-    name: Box<[u8]>,
-    template: String,
-}
-
 impl Endpoints {
     /// Declares that the requests that fit `template` belong to the endpoint `name`, or to one called as the template.
     ///
@@ -132,18 +122,15 @@ impl Endpoints {
         for segment in &segments {
             check_segment(segment, template)?;
         }
-        let mut node = &mut self.root;
-        for segment in segments {
-            node = match segment {
-                b"*" | [b':', ..] => node.one.get_or_insert_default(),
-                literal => node.literals.entry(literal.into()).or_default(),
-            };
+        let name = name.unwrap_or(template).as_bytes().into();
+        let endpoint = Endpoint { name, template: template.to_owned(), is_any: method == ANY };
+        if !endpoint.is_any {
+            let routes = self.methods.entry(method.as_bytes().into()).or_insert_with(|| self.other.clone());
+            return insert(routes, &segments, has_rest, endpoint);
         }
-        let methods = if has_rest { &mut node.rest } else { &mut node.here };
-        methods.add(
-            method,
-            Endpoint { name: name.unwrap_or(template).as_bytes().into(), template: template.to_owned() },
-        )
+        iter::once(&mut self.other)
+            .chain(self.methods.values_mut())
+            .try_for_each(|routes| insert(routes, &segments, has_rest, endpoint.clone()))
     }
 
     /// The name of the endpoint that a request belongs to. `target` is what Envoy has as `:path`.
@@ -152,49 +139,65 @@ impl Endpoints {
     /// like a value rather than a word, and `**` for all that follows the sixteenth.
     pub fn name(&self, method: &[u8], target: &[u8]) -> Cow<'_, [u8]> {
         let path = path(target);
+        let routes = self.methods.get(method).unwrap_or(&self.other);
         // `OPTIONS *` asks for the server, not for a path of it.
-        let declared = if path == b"*" { None } else { self.root.find(method, path) };
+        let declared = if path == b"*" { None } else { routes.find(&route(path)) };
         match declared {
-            Some(endpoint) => Cow::Borrowed(&endpoint.name),
+            Some((endpoint, _)) => Cow::Borrowed(&endpoint.name),
             None => undeclared(method, path),
         }
     }
 }
 
-impl Node {
-    /// The most specific template below that fits: depth first, in the order of specificity.
-    fn find(&self, method: &[u8], path: &[u8]) -> Option<&Endpoint> {
-        let below = match next_segment(path) {
-            None => self.here.get(method),
-            Some((segment, path)) => {
-                let literal = self.literals.get(segment).and_then(|node| node.find(method, path));
-                literal.or_else(|| self.one.as_ref()?.find(method, path))
-            }
-        };
-        below.or_else(|| self.rest.get(method))
+impl Default for Endpoints {
+    fn default() -> Self {
+        Self { methods: HashMap::new(), other: Node::new(Key::String(Vec::new()), None) }
     }
 }
 
-impl Methods {
-    fn add(&mut self, method: &str, endpoint: Endpoint) -> Result<(), EndpointError> {
-        let exact = self.exact.iter().find(|(known, _)| **known == *method.as_bytes());
-        let earlier = if method == ANY { self.any.as_ref() } else { exact.map(|(_, endpoint)| endpoint) };
-        if let Some(earlier) = earlier {
+/// Inserts a template as its [`route`]. The method itself goes before `ANY`.
+fn insert(
+    routes: &mut Routes,
+    segments: &[&[u8]],
+    has_rest: bool,
+    endpoint: Endpoint,
+) -> Result<(), EndpointError> {
+    let mut node = routes;
+    // All that is literal up to the next parameter has to be inserted at once.
+    let mut literal = vec![b'/'];
+    for segment in segments {
+        if matches!(*segment, b"*" | [b':', ..]) {
+            node = node.insert_bytes(&literal).insert_parameter(Kind::Normal);
+            literal.clear();
+        } else {
+            literal.extend_from_slice(segment);
+        }
+        literal.push(b'/');
+    }
+    node = node.insert_bytes(&literal);
+    if has_rest {
+        node = node.insert_parameter(Kind::ZeroOrMore);
+    }
+    match &node.value {
+        Some(earlier) if earlier.is_any == endpoint.is_any => {
             let earlier = earlier.template.clone();
             return Err(EndpointError::Twice { template: endpoint.template, earlier });
         }
-        if method == ANY {
-            self.any = Some(endpoint);
-        } else {
-            self.exact.push((method.as_bytes().into(), endpoint));
-        }
-        Ok(())
+        Some(_) if endpoint.is_any => {}
+        _ => node.value = Some(endpoint),
     }
+    Ok(())
+}
 
-    fn get(&self, method: &[u8]) -> Option<&Endpoint> {
-        let exact = self.exact.iter().find(|(known, _)| **known == *method);
-        exact.map(|(_, endpoint)| endpoint).or(self.any.as_ref())
+/// A path with one slash before, between and after its segments, so that `**` always follows a slash.
+fn route(path: &[u8]) -> Vec<u8> {
+    let mut route = Vec::with_capacity(path.len() + 2);
+    route.push(b'/');
+    for segment in segments(path) {
+        route.extend_from_slice(segment);
+        route.push(b'/');
     }
+    route
 }
 
 const ANY: &str = "ANY";
@@ -250,12 +253,6 @@ fn path(target: &[u8]) -> &[u8] {
     let authority = &target[colon + 3..];
     let start = authority.iter().position(|byte| *byte == b'/').unwrap_or(authority.len());
     &authority[start..]
-}
-
-fn next_segment(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = path.iter().position(|byte| *byte != b'/')?;
-    let path = &path[start..];
-    Some(path.split_at(path.iter().position(|byte| *byte == b'/').unwrap_or(path.len())))
 }
 
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -202,18 +202,28 @@ impl fmt::Display for Window {
         match self {
             Self::Unit(unit, 1) => write!(f, "{unit}"),
             Self::Unit(unit, many) => write!(f, "{many} {unit}s"),
-            Self::Clock(length) => write!(f, "{length:?}, by the clock"),
-            Self::FirstHit(length) => write!(f, "{length:?} from the first hit"),
-            Self::Sliding(length) => write!(f, "any {length:?}"),
-            Self::Bucket { window, burst: None } => write!(f, "{window:?}, little by little"),
+            Self::Clock(window) => write!(f, "{}, by the clock", length(*window)),
+            Self::FirstHit(window) => write!(f, "{} from the first hit", length(*window)),
+            Self::Sliding(window) => write!(f, "{}, sliding", length(*window)),
+            Self::Bucket { window, burst: None } => write!(f, "{}, little by little", length(*window)),
             Self::Bucket { window, burst: Some(burst) } => {
-                write!(f, "{window:?}, little by little, up to {burst}")
+                write!(f, "{}, little by little, up to {burst} at once", length(*window))
             }
             Self::BillingPeriod => f.write_str("billing period"),
             Self::Calendar(calendar, zone) => {
-                write!(f, "calendar {calendar:?} ({})", zone.iana_name().unwrap_or("UTC"))
+                let name = format!("{calendar:?}").to_lowercase();
+                write!(f, "calendar {name} ({})", zone.iana_name().unwrap_or("UTC"))
             }
         }
+    }
+}
+
+/// A length of time as policies write it: in the largest unit that it is a multiple of.
+fn length(length: Duration) -> String {
+    let letter = |unit: Unit| unit.name().chars().next().unwrap_or_default();
+    match in_units(length) {
+        Some((unit, many)) => format!("{many}{}", letter(unit)),
+        None => format!("{}ms", length.as_millis()),
     }
 }
 

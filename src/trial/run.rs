@@ -50,7 +50,7 @@ impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "line {}: {}", self.line, self.step)?;
         for (about, expected, found) in &self.differences {
-            writeln!(f, "  {about}\n  - {expected}\n  + {found}")?;
+            writeln!(f, "  {about}\n    expected  {expected}\n    found     {found}")?;
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ pub fn run(script: &Script, target: &mut impl Target) -> Vec<Miss> {
         if let Some(change) = &step.set
             && let Err(wrong) = target.set(now, change)
         {
-            differences.push(("set".to_owned(), format!("{:?}", change.subject), wrong));
+            differences.push(("set".to_owned(), format!("a subject `{}` to change", change.subject), wrong));
         }
         if step.send.is_some() {
             now = play(step, target, now, &mut differences);
@@ -118,12 +118,15 @@ fn compare(step: &Step, seen: &Seen, found: &mut Vec<(String, String, String)>) 
     named("header", &step.headers, &seen.headers, found);
     named("request header", &step.request_headers, &seen.request_headers, found);
     if let Some(all) = &step.all_headers {
-        let lower = |(name, value): (&String, &String)| (name.to_ascii_lowercase(), value.clone());
-        let expected: BTreeMap<_, _> = all.iter().map(lower).collect();
-        let present: BTreeMap<_, _> = seen.headers.iter().map(|(name, value)| lower((name, value))).collect();
-        if expected != present {
-            found.push(("all headers".to_owned(), format!("{expected:?}"), format!("{present:?}")));
-        }
+        let expected = all.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        named("header", &expected, &seen.headers, found);
+        let unexpected = seen
+            .headers
+            .iter()
+            .filter(|(name, _)| !all.keys().any(|expected| expected.eq_ignore_ascii_case(name)));
+        found.extend(
+            unexpected.map(|(name, value)| (format!("header {name}"), "absent".to_owned(), value.clone())),
+        );
     }
     if let Some(body) = &step.body
         && *body != seen.body
@@ -245,6 +248,10 @@ impl Target for EngineTarget {
     fn set(&mut self, now: Timestamp, change: &Change) -> Result<(), String> {
         self.clock.set(now);
         self.changes.push(change.clone());
-        self.changed().map(|policy| self.engine.publish(policy))
+        let changed = self.changed();
+        if changed.is_err() {
+            self.changes.pop();
+        }
+        changed.map(|policy| self.engine.publish(policy))
     }
 }

@@ -76,7 +76,7 @@ pub struct Step {
 
 /// The descriptors of a request.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`send` takes the entries of a descriptor, or a list of descriptors")]
 pub enum Send {
     /// One descriptor: its entries, in order.
     One(serde_yaml::Mapping),
@@ -116,6 +116,17 @@ pub enum ScriptError {
         /// Which step, from 1.
         step: usize,
     },
+    /// Nothing happens in it.
+    #[error("there are no steps")]
+    NoSteps,
+    /// A step that could never fail.
+    #[error("step {step} {why}")]
+    Idle {
+        /// Which step, from 1.
+        step: usize,
+        /// What is the matter with it.
+        why: &'static str,
+    },
     /// A new attribute is a list or a mapping.
     #[error("the attribute `{0}` is not a single value")]
     NotAnAttribute(String),
@@ -126,14 +137,44 @@ impl Script {
     pub fn parse(text: &str) -> Result<Self, ScriptError> {
         let mut script: Self = serde_yaml::from_str(text)?;
         script.lines = config::item_lines(text, "steps");
-        for (at, step) in script.steps.iter().enumerate() {
-            step.descriptors().ok_or(ScriptError::NotAnEntry { step: at + 1 })?;
+        if script.steps.is_empty() {
+            return Err(ScriptError::NoSteps);
+        }
+        let mut earlier = Duration::ZERO;
+        for (step, number) in script.steps.iter().zip(1..) {
+            step.descriptors().ok_or(ScriptError::NotAnEntry { step: number })?;
+            if let Some(why) = step.idle() {
+                return Err(ScriptError::Idle { step: number, why });
+            }
+            let at = step.at.unwrap_or(earlier);
+            if at < earlier {
+                return Err(ScriptError::Idle { step: number, why: "is earlier than the one before it" });
+            }
+            earlier = at;
         }
         Ok(script)
     }
 }
 
 impl Step {
+    /// Why it could never fail, if it could not.
+    fn idle(&self) -> Option<&'static str> {
+        let expects = self.expect.is_some()
+            || self.all_headers.is_some()
+            || self.body.is_some()
+            || self.rule.is_some()
+            || !(self.headers.is_empty() && self.request_headers.is_empty());
+        match (&self.send, &self.set) {
+            (None, None) => Some("neither sends nor sets anything"),
+            (None, Some(_)) if expects => Some("expects an answer but sends nothing"),
+            (Some(_), _) if self.times == 0 => Some("sends nothing, for its `times` is 0"),
+            (Some(_), _) if !expects => {
+                Some("expects nothing of the answer; say `expect: ok` or `expect: over_limit`")
+            }
+            _ => None,
+        }
+    }
+
     /// The descriptors to send, each a list of entries; `None` when one of them is malformed.
     pub fn descriptors(&self) -> Option<Vec<Vec<(String, String)>>> {
         let mappings = match &self.send {

@@ -96,7 +96,7 @@ user=u, path=/abc
   answer   OK
 
 user=u, paht=/x
-  rule     none: `paht=/x` matches nothing below `user` ({file}:3:5) (did you mean `path=/a*`?)
+  rule     none: `paht=/x` matches nothing below `user` ({file}:3:5) (did you mean `path`?)
   answer   OK
 
 overall  OK

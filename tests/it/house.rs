@@ -42,7 +42,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("tonic", &["rls", "app"]),
     ("prost", &["rls"]),
     ("serde_yaml", &["trial"]),
-    ("matchit", &["policy"]),
+    ("path_tree", &["policy/endpoints"]),
     ("sha2", &["subjects"]),
     ("saphyr_parser", &["config", "subjects"]),
     ("annotate_snippets", &["config"]),
