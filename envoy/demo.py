@@ -5,7 +5,7 @@
     HOLD=1 make demo        keeps everything up for requests of your own, until Ctrl-C
 
 $SPILLWAY is a binary to take instead of building one; $ENVOY an Envoy (see find.py). NO_COLOR is honoured.
-To show more, add a `Table` to TABLES.
+What is sent and what must come back is in tables.py.
 """
 
 import json
@@ -20,15 +20,16 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from itertools import groupby
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NoReturn, Optional, Sequence, Tuple, Type
 
 sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 import find  # noqa: E402
+from showing import paint, say, show  # noqa: E402
+from tables import HOUR, TABLES, Response, Step, Table  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,142 +37,29 @@ HOST = "127.0.0.1"
 PORTS = {"gateway": 10000, "envoy admin": 9901, "spillway grpc": 8081, "spillway http": 8080, "upstream": 8000}
 ENVOY_OPTIONS = "--disable-hot-restart --concurrency 2 --log-level warn --file-flush-interval-msec 20".split()
 READY_SECONDS = 20.0
-WINDOW_SECONDS = 3600  # of every rule that is shown
-RUN_SECONDS = 5  # what a run takes, generously
+DEMO_SECONDS = 5  # what the first table takes, generously
+PROGRESS_WIDTH = 110
 
 
-# === What is sent, and what must come back ===
-
-
-@dataclass(frozen=True)
-class Answers:
-    """So many answers in a row; `left` is what remains after the first of them, one less after each."""
-
-    times: int
-    status: int
-    rule: Optional[str] = None
-    left: Optional[int] = None
-
-    def each(self) -> List["Answer"]:
-        lefts = [None if self.left is None else max(0, self.left - n) for n in range(self.times)]
-        return [Answer(self.status, self.rule, left) for left in lefts]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The parts of an answer that are checked."""
-
-    status: int
-    rule: Optional[str]
-    left: Optional[int]
-
-
-def passed(times: int, rule: Optional[str] = None, left: Optional[int] = None) -> Answers:
-    return Answers(times, 200, rule, left)
-
-
-def refused(times: int, rule: str) -> Answers:
-    return Answers(times, 429, rule, 0)
-
-
-@dataclass(frozen=True)
-class Step:
-    """The same request several times; `{n}` in the path counts them."""
-
-    why: str
-    request: str
-    expect: Sequence[Answers]
-    key: Optional[str] = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def times(self) -> int:
-        return sum(answers.times for answers in self.expect)
-
-    def shown(self) -> str:
-        return self.request.format(n=f"1…{self.times}")
-
-    def sent(self, n: int) -> Tuple[str, str, Dict[str, str]]:
-        method, path = self.request.format(n=n).split(" ", 1)
-        key = {"x-api-key": self.key} if self.key else {}
-        return method, path, {**key, **self.headers}
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    steps: Sequence[Step]
-
-
-ENDPOINT, KEY, BULK, ADDRESS = "per-key-and-endpoint", "per-key", "bulk", "per-address"
-
-TABLES = [
-    Table(
-        "domain demo: config/demo.yaml, where every rule counts by the hour",
-        [
-            Step(
-                "One key may call one endpoint 6 times. The query string does not make it another endpoint.",
-                "GET /leads?page={n}",
-                [passed(6, ENDPOINT, left=5), refused(2, ENDPOINT)],
-                key="key_acme",
-            ),
-            Step(
-                "Another endpoint has a count of its own, but the key has 10 in all; 8 are used, refused ones too.",
-                "GET /quotes",
-                [passed(2, KEY, left=1), refused(1, KEY)],
-                key="key_acme",
-            ),
-            Step("Another key is not affected.", "GET /leads", [passed(1, ENDPOINT, left=5)], key="key_globex"),
-            Step(
-                "Bulk calls are dear: 3.",
-                "POST /leads/bulk",
-                [passed(3, BULK, left=2), refused(1, BULK)],
-                key="key_globex",
-            ),
-            Step(
-                "Without a key the address counts: 20, of which the requests above have used 16.",
-                "GET /leads",
-                [passed(4, ADDRESS, left=3), refused(1, ADDRESS)],
-            ),
-            Step("A made-up key is no way round it …", "GET /leads", [refused(1, ADDRESS)], key="key_made_up"),
-            Step("… while a key of our own is free.", "GET /leads", [passed(12)], key="key_internal"),
-        ],
-    ),
-]
-
-
-# === What came back ===
-
-
-@dataclass(frozen=True)
-class Response:
-    status: int
-    headers: Mapping[str, str]
-    body: str
-    rule: Optional[str] = None
-
-    def answer(self) -> Answer:
-        left = self.headers.get("x-ratelimit-remaining")
-        return Answer(self.status, self.rule, int(left) if left else None)
-
-    def limit(self) -> str:
-        """The number in front of the policy: `6` of `6, 10;w=3600;name="per-key"`."""
-        return self.headers.get("x-ratelimit-limit", "–").split(",")[0]
+# === Asking ===
 
 
 class Failure(Exception):
     """The demonstration is over; the message says why and what to do."""
 
 
-def send(stack: "Stack", steps: Sequence[Step]) -> List[List[Response]]:
+def send(stack: "Stack", table: Table) -> List[List[Response]]:
     """Sends the requests of all steps, one after the other, on one connection."""
     connection = HTTPConnection(HOST, stack.ports["gateway"], timeout=5)
     # The user agent tells the requests apart in the access log.
-    marks = iter(f"spillway-demo/{time.time_ns()}.{n}" for n in range(sum(step.times for step in steps)))
+    marks = (f"spillway-demo/{time.time_ns()}.{n}" for n in count())
     unruled: List[List[Tuple[str, Response]]] = []
     try:
-        for step in steps:
-            unruled.append([(mark, one(connection, step, n, mark)) for n, mark in zip(range(1, step.times + 1), marks)])
+        for step in table.steps:
+            time.sleep(step.pause)
+            unruled.append(
+                [(mark, one(connection, table, step, n, mark)) for n, mark in zip(range(1, step.times + 1), marks)]
+            )
             stack.check()
     except (OSError, HTTPException) as error:
         stack.check()
@@ -182,95 +70,16 @@ def send(stack: "Stack", steps: Sequence[Step]) -> List[List[Response]]:
     return [[Response(r.status, r.headers, r.body, rules[mark]) for mark, r in step] for step in unruled]
 
 
-def one(connection: HTTPConnection, step: Step, n: int, mark: str) -> Response:
-    method, path, headers = step.sent(n)
-    connection.request(method, path, headers={**headers, "User-Agent": mark})
+def one(connection: HTTPConnection, table: Table, step: Step, n: int, mark: str) -> Response:
+    method, path = step.sent(n)
+    connection.request(method, path, headers={**step.who.headers, "Host": table.host, "User-Agent": mark})
     response = connection.getresponse()
     body = response.read().decode(errors="replace")
-    return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
-
-
-def compare(step: Step, responses: Sequence[Response]) -> None:
-    expected = [answer for answers in step.expect for answer in answers.each()]
-    got = [response.answer() for response in responses]
-    if got != expected:
-        raise Failure(
-            f"`{step.shown()}` with {step.key or 'no key'}: not the answers of config/demo.yaml as it was made\n"
-            f"  expected  {sentence(expected)}\n"
-            f"  got       {sentence(got)}"
-        )
-    waits = [response.headers.get("retry-after") for response in responses if response.status == 429]
-    if not all(wait and wait.isdigit() and 1 <= int(wait) <= WINDOW_SECONDS for wait in waits):
-        raise Failure(f"`{step.shown()}` was refused without a sensible Retry-After: {waits}")
-
-
-def sentence(answers: Iterable[Answer]) -> str:
-    parts = []
-    for (status, rule), group in groupby(answers, key=lambda answer: (answer.status, answer.rule)):
-        lefts = [answer.left for answer in group]
-        left = lefts[0] if lefts[0] == lefts[-1] else f"{lefts[0]}…{lefts[-1]}"
-        parts.append(f"{len(lefts)} × {status} ({f'by {rule}, {left} left' if rule else 'no limit'})")
-    return ", then ".join(parts)
-
-
-# === How it is shown ===
-
-COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32"}
-COLOURED = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-WIDTH = 110
-COLUMNS = ("request", "key", "×", "status", "limit", "remaining", "reset", "retry-after", "decided by")
-NUMBERS = range(2, 8)
-
-
-def paint(colour: str, text: str) -> str:
-    return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if COLOURED else text
-
-
-def say(text: str = "") -> None:
-    print(text, flush=True)
-
-
-def show(table: Table, answered: Sequence[Sequence[Response]]) -> None:
-    blocks = [(step, rows(step, responses)) for step, responses in zip(table.steps, answered)]
-    lines = [COLUMNS] + [row for _, block in blocks for row, _ in block]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-    say(paint("bold", table.title))
-    say(f"  {paint('dim', aligned(COLUMNS, widths))}")
-    for step, block in blocks:
-        say(paint("dim", step.why))
-        for row, body in block:
-            text = aligned(row, widths)
-            say(f"  {paint('green', text) if row[3] < '4' else paint('red', text)}")
-            if body:
-                say(paint("dim", f"    {body[: WIDTH - 4]}"))
-
-
-Row = Tuple[str, ...]
-
-
-def rows(step: Step, responses: Sequence[Response]) -> List[Tuple[Row, str]]:
-    """One line for each run of answers that differ in what is left only, with the body when it is a refusal."""
-    made: List[Tuple[Row, str]] = []
-    for _, group in groupby(responses, key=lambda r: (r.status, r.rule, r.limit())):
-        same = list(group)
-        first, last = same[0], same[-1]
-        lefts = [r.headers.get("x-ratelimit-remaining", "–") for r in (first, last)]
-        numbers = (
-            str(len(same)),
-            str(last.status),
-            last.limit(),
-            lefts[0] if lefts[0] == lefts[1] else "…".join(lefts),
-            last.headers.get("x-ratelimit-reset", "–"),
-            last.headers.get("retry-after", "–"),
-        )
-        request = (step.shown(), step.key or "(none)") if not made else ("", "")
-        made.append(((*request, *numbers, last.rule or "no limit"), last.body.strip() if last.status >= 400 else ""))
-    return made
-
-
-def aligned(row: Row, widths: Sequence[int]) -> str:
-    cells = (cell.rjust(widths[n]) if n in NUMBERS else cell.ljust(widths[n]) for n, cell in enumerate(row))
-    return "  ".join(cells).rstrip()
+    headers: Dict[str, str] = {}
+    for name, value in response.getheaders():
+        twice = headers.get(name.lower())  # which is never expected, and must be seen
+        headers[name.lower()] = value if twice is None else f"{twice}, {value}"
+    return Response(response.status, headers, body)
 
 
 # === What runs ===
@@ -334,16 +143,18 @@ class Stack:
     ) -> None:
         for number in SIGNALS:  # a second Ctrl-C would leave something behind
             signal.signal(number, signal.SIG_IGN)
-        if isinstance(error, Failure):
-            complain(error)
-            for child in self.children.values():
-                if child.captured:
-                    print(f"\nthe last that {child.name} said:\n{child.tail()}", file=sys.stderr)
-        for name in reversed(list(self.children)):
-            self.children[name].stop()
-        if self.upstream:
-            self.upstream.server_close()
-        self.folder.cleanup()
+        try:
+            if isinstance(error, Failure):
+                complain(error)
+                for child in self.children.values():
+                    if child.captured:
+                        print(f"\nthe last that {child.name} said:\n{child.tail()}", file=sys.stderr)
+        finally:  # also when nobody reads that any more
+            for name in reversed(list(self.children)):
+                self.children[name].stop()
+            if self.upstream:
+                self.upstream.server_close()
+            self.folder.cleanup()
 
     def start(self, spillway: str, envoy: Sequence[str]) -> None:
         self.ports = free_ports()
@@ -485,15 +296,16 @@ def build(stack: Stack) -> str:
 
 def progress(text: str, first: bool = False) -> None:
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{text[:WIDTH]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{text[:PROGRESS_WIDTH]}", end="", file=sys.stderr, flush=True)
     elif first:
         print(text, file=sys.stderr, flush=True)
 
 
 def avoid_turn_of_window() -> None:
-    """Windows are hours of the clock: a run across the turn of one would find the counters at zero half-way."""
-    left = WINDOW_SECONDS - time.time() % WINDOW_SECONDS
-    if left < RUN_SECONDS:
+    """The first table's windows are hours of the clock: a run across the turn of one would find the counters at zero
+    half-way. All others begin with their first request."""
+    left = HOUR - time.time() % HOUR
+    if left < DEMO_SECONDS:
         say(f"The hour ends in {left:.0f} s, and with it all windows: waiting for the next one.")
         time.sleep(left)
 
@@ -501,28 +313,28 @@ def avoid_turn_of_window() -> None:
 def introduce(ports: Mapping[str, int]) -> None:
     envoy, spillway = f"{HOST}:{ports['gateway']}", f":{ports['spillway grpc']}"
     say(f"Envoy on {envoy} asks Spillway on {spillway} about every request, then passes it on or answers 429.")
-    say("Below: x-ratelimit-limit, -remaining, -reset and retry-after as clients get them; the rule as Envoy logs it.")
+    say("Below, for each policy in config/: headers as clients get them, and the rule that decided as Envoy logs it.")
     say()
 
 
 def close(spillway: str) -> None:
     command = min(spillway, os.path.relpath(spillway), key=len)
-    say()
     say(f"{paint('green', '✓')} Every answer was the expected one. To go on:")
     say("  HOLD=1 make demo                               keep it up, for requests of your own")
-    say("  config/demo.yaml, envoy/envoy.yaml             read and change what was shown")
+    say("  config/*.yaml, envoy/envoy.yaml                read and change what was shown")
     say(f"  {f'{command} check config':<45}  find every mistake in what you changed")
     say(f"  {command} explain --config config --domain demo 'api_key=key_acme,endpoint=GET /leads'")
 
 
 def hold(stack: Stack, spillway: str) -> None:
     stack.restart_spillway(spillway)
+    port = stack.ports["gateway"]
     gateway, http, admin = (f"{HOST}:{stack.ports[name]}" for name in ("gateway", "spillway http", "envoy admin"))
     key = "-H 'x-api-key: key_acme'"
-    say()
     say(f"{paint('green', '✓')} Every answer was the expected one. All is yours, with counters at zero, until Ctrl-C:")
     say(f"  curl -i {key} {gateway}/leads")
     say(f"  curl -sX POST -o /dev/null -w '%{{http_code}} ' {key} '{gateway}/leads/bulk?n=[1-4]'")
+    say(f"  curl -i -H 'x-api-key: key_c1_a' mega.localhost:{port}/leads        # or leadron, campaigns …")
     say(f"  curl {http}/metrics")
     say(f"  curl '{admin}/stats?filter=upstream.ratelimit'")
     say(f"  tail -f {stack.children['envoy'].out}    # the access log")
@@ -539,10 +351,12 @@ def demonstrate() -> None:
         avoid_turn_of_window()
         introduce(stack.ports)
         for table in TABLES:
-            answered = send(stack, table.steps)
+            answered = send(stack, table)
             show(table, answered)
             for step, responses in zip(table.steps, answered):
-                compare(step, responses)
+                mistake = step.mistake(responses)
+                if mistake:
+                    raise Failure(mistake)
         if not holding:
             return close(spillway)
         try:

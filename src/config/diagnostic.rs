@@ -1,6 +1,6 @@
 //! What is wrong with a file, and where, as a person reads it.
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use crate::policy::Place;
 
@@ -31,8 +31,8 @@ pub struct Diagnostic {
 pub struct Excerpt {
     /// Where it begins.
     pub place: Place,
-    /// The whole line it is on.
-    pub line: String,
+    /// The whole line it is on; none in a file whose lines must not be shown, because credentials are among them.
+    pub line: Option<String>,
     /// How many characters of the line it covers, at least 1.
     pub length: usize,
 }
@@ -59,14 +59,19 @@ pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut report = level.primary_title(diagnostic.message.as_str()).elements(
-            diagnostic.excerpt.as_ref().map(|excerpt| {
-                Snippet::source(excerpt.line.as_str())
-                    .path(excerpt.place.file.as_ref())
-                    .line_start(excerpt.place.line)
-                    .annotation(AnnotationKind::Primary.span(byte_range(excerpt)))
-            }),
-        );
+        let title = level.primary_title(diagnostic.message.as_str());
+        let mut report = match &diagnostic.excerpt {
+            None => title.elements(None::<Origin<'_>>),
+            Some(Excerpt { place, line: None, .. }) => {
+                title.element(Origin::path(place.file.as_ref()).line(place.line).char_column(place.column))
+            }
+            Some(Excerpt { place, line: Some(line), length }) => title.element(
+                Snippet::source(line.as_str())
+                    .path(place.file.as_ref())
+                    .line_start(place.line)
+                    .annotation(AnnotationKind::Primary.span(byte_range(line, place.column - 1, *length))),
+            ),
+        };
         if let Some(hint) = &diagnostic.hint {
             report = report.element(Level::HELP.message(hint.as_str()));
         }
@@ -75,10 +80,7 @@ pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
     each.collect::<Vec<_>>().join("\n")
 }
 
-fn byte_range(excerpt: &Excerpt) -> std::ops::Range<usize> {
-    let byte = |character: usize| {
-        excerpt.line.char_indices().nth(character).map_or(excerpt.line.len(), |(at, _)| at)
-    };
-    let first = excerpt.place.column - 1;
-    byte(first)..byte(first + excerpt.length)
+fn byte_range(line: &str, first: usize, length: usize) -> std::ops::Range<usize> {
+    let byte = |character: usize| line.char_indices().nth(character).map_or(line.len(), |(at, _)| at);
+    byte(first)..byte(first + length)
 }

@@ -26,6 +26,8 @@ impl Span {
 pub(super) struct Source {
     pub(super) file: Arc<str>,
     pub(super) text: String,
+    /// Its lines hold credentials and are never shown.
+    secret: bool,
     /// Byte offset at which each line starts.
     lines: Vec<usize>,
 }
@@ -34,7 +36,12 @@ impl Source {
     pub(super) fn new(file: &str, text: String) -> Self {
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
-        Self { file: file.into(), text, lines }
+        Self { file: file.into(), text, secret: false, lines }
+    }
+
+    /// The same for a file whose lines hold credentials.
+    pub(super) fn secret(file: &str, text: String) -> Self {
+        Self { secret: true, ..Self::new(file, text) }
     }
 
     pub(super) fn place(&self, span: Span) -> Place {
@@ -56,7 +63,7 @@ impl Source {
     ) -> Diagnostic {
         let excerpt = Excerpt {
             place: self.place(span),
-            line: self.line(span.line).to_owned(),
+            line: (!self.secret).then(|| self.line(span.line).to_owned()),
             length: span.length.max(1),
         };
         Diagnostic { severity, message, hint, excerpt: Some(excerpt) }

@@ -222,4 +222,5 @@ fn a_mistake_in_a_subjects_file_has_its_place_there() {
     let told = render(&errors, false);
     assert!(told.contains("d.subjects.yaml:4:21"), "{told}");
     assert!(told.contains("did you mean `value`?"), "{told}");
+    assert!(!told.contains("secret_1"), "the line holds a credential: {told}");
 }

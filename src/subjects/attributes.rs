@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::scalar::{self, NotThat};
 use super::table::index;
 use super::value::Value;
 
@@ -17,11 +18,6 @@ impl Run {
     fn range(self) -> std::ops::Range<usize> {
         let start = self.start as usize;
         start..start + self.length as usize
-    }
-
-    /// The same stretch after `pairs` others.
-    pub(super) fn after(self, pairs: u32) -> Self {
-        Self { start: self.start + pairs, length: self.length }
     }
 }
 
@@ -72,7 +68,8 @@ impl Attributes {
 pub(super) struct Collector {
     attributes: Attributes,
     names: HashMap<Arc<str>, u32>,
-    values: HashMap<Value, u32>,
+    /// Values by what was written, in quotes and without.
+    written: [HashMap<Arc<str>, u32>; 2],
 }
 
 impl Collector {
@@ -88,14 +85,23 @@ impl Collector {
         number
     }
 
-    fn value(&mut self, value: Value) -> u32 {
-        if let Some(number) = self.values.get(&value) {
-            return *number;
+    /// The number of what `text` means, in quotes or `plain`.
+    pub(super) fn value(&mut self, text: &str, plain: bool) -> Result<u32, NotThat> {
+        let written = &mut self.written[usize::from(plain)];
+        if let Some(number) = written.get(text) {
+            return Ok(*number);
         }
+        let value = scalar::value(text, plain)?;
+        let text = if let Value::Text(text) = &value { Arc::clone(text) } else { text.into() };
         let number = index(self.attributes.values.len());
-        self.attributes.values.push(value.clone());
-        self.values.insert(value, number);
-        number
+        self.attributes.values.push(value);
+        written.insert(text, number);
+        Ok(number)
+    }
+
+    /// The value with this number.
+    pub(super) fn get(&self, value: u32) -> &Value {
+        &self.attributes.values[value as usize]
     }
 
     /// The number of `name`, if any attribute has that name.
@@ -114,25 +120,13 @@ impl Collector {
     }
 
     /// One attribute more.
-    pub(super) fn push(&mut self, name: u32, value: Value) {
-        let value = self.value(value);
+    pub(super) fn push(&mut self, name: u32, value: u32) {
         self.attributes.pairs.push((name, value));
     }
 
     /// What was pushed since `mark`.
     pub(super) fn run(&self, mark: u32) -> Run {
         Run { start: mark, length: self.mark() - mark }
-    }
-
-    /// Takes over what another collected, after its own. Returns the numbers that the other's names have here.
-    pub(super) fn absorb(&mut self, other: Self) -> Vec<u32> {
-        let Attributes { names, values, pairs } = other.attributes;
-        drop((other.names, other.values));
-        let names: Vec<u32> = names.iter().map(|name| self.name(name)).collect();
-        let values: Vec<u32> = values.into_iter().map(|value| self.value(value)).collect();
-        let renumbered = pairs.iter().map(|(name, value)| (names[*name as usize], values[*value as usize]));
-        self.attributes.pairs.extend(renumbered);
-        names
     }
 
     /// The attributes, in no more room than they need.

@@ -107,11 +107,8 @@ mod tests {
     /// Counters on disk are named by it: a change of these bytes loses them.
     #[test]
     fn the_number_of_a_credential_never_changes() {
-        let hex: String = CredentialId::of("api_key", b"key_acme_1")
-            .as_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let id = CredentialId::of("api_key", b"key_acme_1");
+        let hex = id.as_bytes().map(|byte| format!("{byte:02x}")).concat();
         assert_eq!(hex, "e2b43ee2a8dcca58202ebfb02d767dd0");
     }
 

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 
 use super::attributes::{Attributes, Run};
 use super::credential::CredentialId;
-use super::pieces;
 use super::problem::Problem;
+use super::read;
 use super::roster::{Roster, Row};
 use super::table::Table;
 use super::tiers::Tiers;
@@ -27,21 +27,14 @@ pub struct Directory {
 }
 
 /// There is no subject with this id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no subject `{0}`")]
 pub struct UnknownSubject(pub String);
-
-impl fmt::Display for UnknownSubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no subject `{}`", self.0)
-    }
-}
-
-impl std::error::Error for UnknownSubject {}
 
 impl Directory {
     /// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        pieces::parse(text)
+        read::parse(text)
     }
 
     /// Who presents `credential`, when both it and its subject are enabled.

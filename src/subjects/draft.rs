@@ -60,33 +60,6 @@ impl Zones {
 }
 
 impl Draft {
-    /// Takes over what was read of a later piece of the same text. Places are then those within the pieces.
-    pub(super) fn absorb(&mut self, other: Self) {
-        let (ids, subjects) = (index(self.ids.len()), index(self.subjects.len()));
-        let pairs = self.attributes.mark();
-        let names = self.attributes.absorb(other.attributes);
-        let mut zones = vec![0; other.zones.zones.len() + 1];
-        for (name, number) in other.zones.names {
-            let number = number as usize;
-            zones[number] = self.zones.add(&name, other.zones.zones[number - 1].clone());
-        }
-        self.ids.push_str(&other.ids);
-        self.subjects.extend(other.subjects.into_iter().map(|row| Row {
-            id_end: row.id_end + ids,
-            attributes: row.attributes.after(pairs),
-            zone: zones[row.zone as usize],
-            ..row
-        }));
-        self.places.extend(other.places);
-        self.credentials.extend(other.credentials.into_iter().map(|(entry, at)| {
-            let (subject, attributes) = (entry.subject + subjects, entry.attributes.after(pairs));
-            (Entry { subject, attributes, ..entry }, at)
-        }));
-        let renamed = |suspect: Suspect| Suspect { name: names[suspect.name as usize], ..suspect };
-        self.suspects.extend(other.suspects.into_iter().map(renamed));
-        self.tiers = self.tiers.take().or(other.tiers);
-    }
-
     /// The directory, and what is wrong with it as a whole.
     pub(super) fn finish(mut self, problems: &mut Problems) -> Directory {
         let tier = self.tiers.as_ref().and_then(|tiers| self.attributes.known(&tiers.attribute));

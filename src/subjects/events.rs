@@ -13,8 +13,8 @@ use super::table::index;
 /// enormous one.
 const MOST_REPEATED: usize = 1 << 28;
 
-/// Each of them keeps a copy of what is inside.
-const MOST_RECORDED: usize = 16;
+/// What may be kept for aliases, in tokens; of anchors inside one another each keeps its own copy.
+const MOST_KEPT: usize = 1 << 20;
 
 /// A piece of a document.
 #[derive(Clone, Debug)]
@@ -61,8 +61,7 @@ pub(super) struct Events<'t> {
     recordings: Vec<Recording<'t>>,
     repeat: Option<Repeat<'t>>,
     repeated: usize,
-    /// Whether a document was ended by `...`, or by the start of another.
-    ended: bool,
+    kept: usize,
 }
 
 impl<'t> Events<'t> {
@@ -73,13 +72,8 @@ impl<'t> Events<'t> {
             recordings: Vec::new(),
             repeat: None,
             repeated: 0,
-            ended: false,
+            kept: 0,
         }
-    }
-
-    /// Whether what was read means the same as a piece of a longer text: it has no anchor, and no `...` ends it.
-    pub(super) fn is_plain(&self) -> bool {
-        self.anchors.is_empty() && !self.ended
     }
 
     /// The next token; [`Token::Finish`] for ever once the text has ended.
@@ -129,11 +123,7 @@ impl<'t> Events<'t> {
                 Event::SequenceEnd | Event::MappingEnd => (Token::End, at, 0),
                 Event::DocumentStart(_) => (Token::Document, at, 0),
                 Event::StreamEnd => (Token::Finish, at, 0),
-                Event::DocumentEnd => {
-                    self.ended |= !span.is_empty();
-                    continue;
-                }
-                Event::Nothing | Event::StreamStart => continue,
+                Event::Nothing | Event::StreamStart | Event::DocumentEnd => continue,
                 Event::Alias(anchor) => {
                     let Some(tokens) = self.anchors.get(&anchor) else {
                         let message = "an alias inside what it stands for".to_owned();
@@ -151,11 +141,12 @@ impl<'t> Events<'t> {
 
     fn record(&mut self, token: &Token<'t>, anchor: usize, at: Place) -> Result<(), SyntaxError> {
         if anchor > 0 {
-            if self.recordings.len() == MOST_RECORDED {
-                let message = format!("more than {MOST_RECORDED} anchors inside one another");
-                return Err(SyntaxError { at, message });
-            }
             self.recordings.push(Recording { anchor, open: 0, tokens: Vec::new() });
+        }
+        self.kept += self.recordings.len();
+        if self.kept > MOST_KEPT {
+            let message = "the anchors stand for more than can be kept".to_owned();
+            return Err(SyntaxError { at, message });
         }
         for recording in &mut self.recordings {
             recording.tokens.push(token.clone());

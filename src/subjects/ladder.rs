@@ -33,9 +33,9 @@ impl<'t> Reader<'t> {
     }
 
     /// One rule, which must be for a higher tier than the rules before it, and harder to fulfil than each of them.
-    fn rule(&mut self, token: Token<'t>, at: Place, before: &mut Vec<Rule>) -> Read<()> {
+    fn rule(&mut self, token: &Token<'t>, at: Place, before: &mut Vec<Rule>) -> Read<()> {
         let (mut tier, mut spend, mut days) = (None, None, None);
-        let seen = self.mapping(&token, at, &RULE, |reader, word| {
+        let seen = self.mapping(token, at, &RULE, |reader, word| {
             match word {
                 Word::Tier => tier = reader.single("a tier", scalar::whole)?,
                 Word::Spend => spend = reader.single("an amount", |text, _| scalar::amount(text))?,

@@ -11,7 +11,7 @@ mod draft;
 mod events;
 mod ladder;
 mod people;
-mod pieces;
+mod plain;
 mod problem;
 mod read;
 mod roster;
@@ -25,3 +25,6 @@ pub use credential::{CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
 pub use problem::Problem;
 pub use value::Value;
+
+#[cfg(test)]
+mod tests;

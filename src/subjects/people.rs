@@ -21,10 +21,10 @@ enum Owner {
 
 impl<'t> Reader<'t> {
     /// One item of `subjects`.
-    pub(super) fn subject(&mut self, token: Token<'t>, at: Place) -> Read<()> {
+    pub(super) fn subject(&mut self, token: &Token<'t>, at: Place) -> Read<()> {
         let number = index(self.draft.subjects.len());
         let (mut row, mut place) = (Row::default(), at);
-        let seen = self.mapping(&token, at, &SUBJECT, |reader, word| {
+        let seen = self.mapping(token, at, &SUBJECT, |reader, word| {
             match word {
                 Word::Id => {
                     if let Some((id, _, at)) = reader.text("the id of a subject")? {
@@ -55,10 +55,10 @@ impl<'t> Reader<'t> {
         Ok(())
     }
 
-    fn credential(&mut self, token: Token<'t>, at: Place, subject: u32) -> Read<()> {
+    fn credential(&mut self, token: &Token<'t>, at: Place, subject: u32) -> Read<()> {
         let (mut kind, mut hash) = (None, None);
         let (mut attributes, mut enabled) = (Run::default(), true);
-        let seen = self.mapping(&token, at, &CREDENTIAL, |reader, word| {
+        let seen = self.mapping(token, at, &CREDENTIAL, |reader, word| {
             match word {
                 Word::Kind => kind = reader.text("the kind of a credential")?.map(|(kind, ..)| kind),
                 Word::Value => hash = reader.text("a credential")?.map(|(text, ..)| sha256(text.as_bytes())),
@@ -135,13 +135,12 @@ impl<'t> Reader<'t> {
             if self.draft.attributes.has(mark, name) {
                 self.problems.add(at, "an attribute is given twice", None);
             }
-            let Some(value) = self.note(value_at, scalar::value(text, *plain)) else { continue };
-            let message = match (owner, value.as_number()) {
-                (Owner::Subject, Some(_)) => None,
-                (Owner::Subject, None) => Some("a tier is a whole number"),
-                (Owner::Credential, _) => {
-                    Some("the tier belongs to the subject, not to one of its credentials")
-                }
+            let value = self.draft.attributes.value(text, *plain);
+            let Some(value) = self.note(value_at, value) else { continue };
+            let message = match owner {
+                Owner::Subject if self.draft.attributes.get(value).as_number().is_some() => None,
+                Owner::Subject => Some("a tier is a whole number"),
+                Owner::Credential => Some("the tier belongs to the subject, not to one of its credentials"),
             };
             self.draft.suspects.extend(message.map(|message| Suspect { name, at: value_at, message }));
             self.draft.attributes.push(name, value);
@@ -165,12 +164,10 @@ impl<'t> Reader<'t> {
             return Ok(facts);
         }
         self.mapping(&token, at, &FACTS, |reader, word| {
-            match word {
-                Word::Spend => facts.spend = reader.single("an amount", |text, _| scalar::amount(text))?,
-                _ => {
-                    let time = reader.single("a point in time", |text, _| scalar::timestamp(text))?;
-                    facts.first_payment = time;
-                }
+            if word == Word::Spend {
+                facts.spend = reader.single("an amount", |text, _| scalar::amount(text))?;
+            } else {
+                facts.first_payment = reader.single("a point in time", |text, _| scalar::timestamp(text))?;
             }
             Ok(())
         })?;

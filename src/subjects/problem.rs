@@ -32,6 +32,11 @@ pub(super) struct Place {
     pub(super) length: u32,
 }
 
+impl Place {
+    /// Where a text begins.
+    pub(super) const START: Self = Self { line: 1, column: 1, length: 1 };
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)

@@ -7,11 +7,14 @@ use std::borrow::Cow;
 use super::directory::Directory;
 use super::draft::Draft;
 use super::events::{Events, SyntaxError, Token};
+use super::plain::Plain;
 use super::problem::{Place, Problem, Problems};
 use super::scalar::{self, NotThat};
+use super::table::index;
 use super::words::{ROOT, Scope, Word};
 
 /// Nothing more can be read, and why was noted.
+#[derive(Clone, Copy)]
 pub(super) struct Stop;
 
 pub(super) type Read<T> = Result<T, Stop>;
@@ -33,42 +36,71 @@ impl Seen {
     }
 }
 
-/// The directory that `text` describes, or everything that is wrong with it.
-pub(super) fn whole(text: &str) -> Result<Directory, Vec<Problem>> {
-    let mut reader = Reader::new(text);
-    if let Ok((seen, at)) = reader.document()
-        && seen.is_some_and(|seen| !seen.has(Word::Subjects))
-    {
-        let hint = "list them under `subjects:`, or write `subjects: []` for none";
-        reader.problems.add(at, "a subjects file without `subjects`", Some(hint.to_owned()));
+/// The places in a text are 32 bits long, and aliases may repeat a part of it.
+const LONGEST: usize = 1 << 31;
+
+/// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
+pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut problems = Problems::default();
+    if text.len() > LONGEST {
+        let message = format!("a subjects file of {} bytes; the most is {LONGEST}", text.len());
+        problems.add(Place::START, message, None);
+    } else if let Some(at) = text.find('\0') {
+        // The parser would take it for the end of the text, and the rest would be lost without a word.
+        let before = &text[..at];
+        let line = index(before.matches('\n').count() + 1);
+        let column = index(before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+        problems.add(Place { line, column, length: 1 }, "a zero byte, which no YAML has", None);
     }
-    let (draft, mut problems) = (reader.draft, reader.problems);
-    let directory = draft.finish(&mut problems);
-    if problems.is_empty() { Ok(directory) } else { Err(problems.finish()) }
+    if !problems.is_empty() {
+        return Err(problems.finish());
+    }
+    let mut reader = Reader::new(Tokens::Plain(Plain::new(text)));
+    let mut document = reader.document();
+    if reader.gave_up {
+        reader = Reader::new(Tokens::Yaml(Box::new(Events::new(text))));
+        document = reader.document();
+    }
+    reader.directory(document)
+}
+
+/// Where tokens come from.
+enum Tokens<'t> {
+    Plain(Plain<'t>),
+    Yaml(Box<Events<'t>>),
 }
 
 pub(super) struct Reader<'t> {
-    events: Events<'t>,
+    tokens: Tokens<'t>,
+    /// Whether the text is not plain, and must be read again as YAML.
+    gave_up: bool,
     pub(super) draft: Draft,
     pub(super) problems: Problems,
 }
 
 impl<'t> Reader<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { events: Events::new(text), draft: Draft::default(), problems: Problems::default() }
+    fn new(tokens: Tokens<'t>) -> Self {
+        Self { tokens, gave_up: false, draft: Draft::default(), problems: Problems::default() }
     }
 
-    /// Whether everything was read as it stands, and means the same in any piece of its text.
-    pub(super) fn is_plain(&self) -> bool {
-        self.problems.is_empty() && self.events.is_plain()
+    /// What was read, if it is without a mistake.
+    fn directory(mut self, document: Read<(Option<Seen>, Place)>) -> Result<Directory, Vec<Problem>> {
+        if let Ok((Some(seen), at)) = document
+            && !seen.has(Word::Subjects)
+        {
+            let hint = "list them under `subjects:`, or write `subjects: []` for none";
+            self.problems.add(at, "a subjects file without `subjects`", Some(hint.to_owned()));
+        }
+        let directory = self.draft.finish(&mut self.problems);
+        if self.problems.is_empty() { Ok(directory) } else { Err(self.problems.finish()) }
     }
 
     /// A whole text: the words it has, unless it is not a mapping, and where they begin.
-    pub(super) fn document(&mut self) -> Read<(Option<Seen>, Place)> {
-        let start = Place { line: 1, column: 1, length: 1 };
+    fn document(&mut self) -> Read<(Option<Seen>, Place)> {
         let Some((token, at)) = self.begin()?.filter(|(token, _)| !is_nothing(token)) else {
             self.end()?;
-            return Ok((Some(Seen::default()), start));
+            return Ok((Some(Seen::default()), Place::START));
         };
         let seen = self.mapping(&token, at, &ROOT, |reader, word| match word {
             Word::Subjects => reader.list("subjects", Self::subject),
@@ -76,14 +108,6 @@ impl<'t> Reader<'t> {
         })?;
         self.end()?;
         Ok((seen, at))
-    }
-
-    /// A text that is a list of subjects and nothing else.
-    pub(super) fn subjects(&mut self) -> Read<()> {
-        if let Some((token, at)) = self.begin()? {
-            self.items(&token, at, "subjects", Self::subject)?;
-        }
-        self.end()
     }
 
     /// The first token of the document, if there is one.
@@ -105,10 +129,16 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn next(&mut self) -> Read<(Token<'t>, Place)> {
-        self.events.next().map_err(|SyntaxError { at, message }| {
-            self.problems.add(at, message, None);
-            Stop
-        })
+        match &mut self.tokens {
+            Tokens::Plain(plain) => plain.next().ok_or_else(|| {
+                self.gave_up = true;
+                Stop
+            }),
+            Tokens::Yaml(events) => events.next().map_err(|SyntaxError { at, message }| {
+                self.problems.add(at, message, None);
+                Stop
+            }),
+        }
     }
 
     /// Leaves out the rest of the value that begins with `token`.
@@ -190,29 +220,18 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The list that comes next; `item` reads each of its values.
+    /// The list that comes next; `item` reads each of its values. Nothing is an empty one.
     pub(super) fn list(
         &mut self,
         name: &str,
-        item: impl FnMut(&mut Self, Token<'t>, Place) -> Read<()>,
+        mut item: impl FnMut(&mut Self, &Token<'t>, Place) -> Read<()>,
     ) -> Read<()> {
         let (token, at) = self.next()?;
-        self.items(&token, at, name, item)
-    }
-
-    /// The list that begins with `token`. Nothing is an empty one.
-    fn items(
-        &mut self,
-        token: &Token<'t>,
-        at: Place,
-        name: &str,
-        mut item: impl FnMut(&mut Self, Token<'t>, Place) -> Read<()>,
-    ) -> Read<()> {
-        if is_nothing(token) {
+        if is_nothing(&token) {
             return Ok(());
         }
         if !matches!(token, Token::List) {
-            return self.refuse(token, at, &format!("a list of {name}"));
+            return self.refuse(&token, at, &format!("a list of {name}"));
         }
         loop {
             if self.problems.is_full() {
@@ -220,7 +239,7 @@ impl<'t> Reader<'t> {
             }
             match self.next()? {
                 (Token::End, _) => return Ok(()),
-                (token, at) => item(self, token, at)?,
+                (token, at) => item(self, &token, at)?,
             }
         }
     }

@@ -92,3 +92,29 @@ fn hash(id: &str) -> u32 {
     id.hash(&mut hasher);
     (hasher.finish() >> 32) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn ids_whose_hashes_meet_stay_apart() {
+        let mut seen = HashMap::new();
+        let (a, b) = (0..)
+            .map(|n| format!("id{n}"))
+            .find_map(|id| seen.insert(hash(&id), id.clone()).map(|before| (before, id)))
+            .unwrap();
+        let end = |length: usize| Row { id_end: index(length), ..Row::default() };
+        let roster = Roster::new(format!("{a}{b}"), vec![end(a.len()), end(a.len() + b.len())]);
+        assert_eq!((roster.find(&a), roster.find(&b), roster.find("other")), (Some(0), Some(1), None));
+        assert_eq!(roster.repeated().count(), 0);
+        let length = a.len();
+        let roster = Roster::new(
+            format!("{a}{b}{a}"),
+            vec![end(length), end(length + b.len()), end(2 * length + b.len())],
+        );
+        assert_eq!(roster.repeated().collect::<Vec<_>>(), [(0, 2)]);
+    }
+}

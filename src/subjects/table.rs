@@ -68,7 +68,7 @@ impl Table {
 /// The first `bits` bits of `id`, of which there are at most 28.
 fn bucket(id: CredentialId, bits: u32) -> usize {
     let [a, b, c, d, ..] = *id.as_bytes();
-    (u64::from(u32::from_be_bytes([a, b, c, d])) >> (32 - bits)) as usize
+    u32::from_be_bytes([a, b, c, d]).checked_shr(32 - bits).unwrap_or(0) as usize
 }
 
 #[cfg(test)]

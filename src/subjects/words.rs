@@ -35,7 +35,7 @@ pub(super) struct Scope {
 }
 
 pub(super) const ROOT: Scope = Scope {
-    name: "the top of a subjects file",
+    name: "a subjects file",
     words: &[("subjects", Word::Subjects), ("tiers", Word::Tiers)],
     quotes: true,
 };

@@ -12,12 +12,15 @@ use serde_yaml::Value;
 use tempfile::TempDir;
 
 use crate::client::send;
+use crate::published::Published;
 use crate::support::{PATIENCE, Process, Spillway, directory};
 
 /// A cluster as Istio names it, which is no valid `:authority`.
 const ISTIO: &str = "outbound|8081||ratelimit.default.svc.cluster.local";
+/// The limiter of the demonstration's virtual host, and that of the five APIs' virtual hosts.
+const LIMITERS: [&str; 2] = ["envoy.filters.http.ratelimit", "policy-writes-headers"];
 
-/// Envoy, an upstream behind it, and the Spillway it asks.
+/// Envoy, an upstream behind it, and the two Spillways it asks.
 pub(crate) struct Gateway {
     _envoy: Process,
     _upstream: Process,
@@ -28,7 +31,11 @@ pub(crate) struct Gateway {
     listeners: HashMap<String, SocketAddr>,
     /// Where the door `away` looks for its own Spillway, which tests start and stop.
     pub(crate) away_grpc: SocketAddr,
+    /// The same of the door `published-away`.
+    pub(crate) published_away_grpc: SocketAddr,
     pub(crate) config: TempDir,
+    /// What the five APIs' virtual hosts ask.
+    pub(crate) published: Published,
     _files: TempDir,
 }
 
@@ -42,11 +49,19 @@ impl Gateway {
         let spillway = Spillway::start(config.path(), "127.0.0.1:0");
 
         let (upstream, upstream_port) = upstream();
-        let away_grpc = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let published = Published::start();
+        let [away_grpc, published_away_grpc] = unused_addresses();
         let files = tempfile::tempdir().unwrap();
         let admin_address = files.path().join("admin");
         let yaml = files.path().join("envoy.yaml");
-        fs::write(&yaml, doors(spillway.grpc.port(), upstream_port, away_grpc.port())).unwrap();
+        let ports = Ports {
+            spillway: spillway.grpc.port(),
+            published: published.grpc.port(),
+            upstream: upstream_port,
+            away: away_grpc.port(),
+            published_away: published_away_grpc.port(),
+        };
+        fs::write(&yaml, doors(&ports)).unwrap();
 
         let envoy = Process::of(
             envoy()
@@ -67,7 +82,9 @@ impl Gateway {
             _spillway: Mutex::new(spillway),
             listeners,
             away_grpc,
+            published_away_grpc,
             config,
+            published,
             _files: files,
         }
     }
@@ -111,20 +128,41 @@ fn upstream() -> (Process, u16) {
     (process, port.unwrap_or_else(|| panic!("no port in `{line}`")))
 }
 
-/// The sample with its ports changed, and beside its listener `gateway` three copies of it: `raw`, which also limits by
-/// a query parameter and by a header, `istio`, whose cluster has a name of Istio's, and `away`, whose Spillway is another.
-fn doors(spillway: u16, upstream: u16, away: u16) -> String {
+/// Addresses where nobody listens, different ones.
+fn unused_addresses<const N: usize>() -> [SocketAddr; N] {
+    let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    bound.map(|listener| listener.local_addr().unwrap())
+}
+
+/// Where everything is.
+struct Ports {
+    spillway: u16,
+    published: u16,
+    upstream: u16,
+    away: u16,
+    published_away: u16,
+}
+
+/// The sample with its ports changed, where the five APIs' virtual hosts ask the cluster `published`; and beside its
+/// listener `gateway` four copies of it: `raw`, which also limits by a query parameter and by a header, `istio`, whose
+/// cluster has a name of Istio's, and `away` and `published-away`, where one of the two Spillways is another.
+fn doors(ports: &Ports) -> String {
     let mut yaml: Value = serde_yaml::from_str(&fs::read_to_string("envoy/envoy.yaml").unwrap()).unwrap();
     yaml["admin"]["address"]["socket_address"]["port_value"] = 0.into();
     let resources = &mut yaml["static_resources"];
 
     let clusters = resources["clusters"].as_sequence_mut().unwrap();
     for cluster in clusters.iter_mut() {
-        let port = if cluster["name"] == "ratelimit" { spillway } else { upstream };
+        let port = if cluster["name"] == "ratelimit" { ports.spillway } else { ports.upstream };
         set_port(cluster, port);
     }
     let ratelimit = clusters.iter().find(|cluster| cluster["name"] == "ratelimit").unwrap().clone();
-    for (name, port) in [(ISTIO, spillway), ("away", away)] {
+    for (name, port) in [
+        (ISTIO, ports.spillway),
+        ("away", ports.away),
+        ("published", ports.published),
+        ("published-away", ports.published_away),
+    ] {
         let mut copy = ratelimit.clone();
         copy["name"] = name.into();
         copy["load_assignment"]["cluster_name"] = name.into();
@@ -132,13 +170,15 @@ fn doors(spillway: u16, upstream: u16, away: u16) -> String {
         clusters.push(copy);
     }
 
+    let [of_demo, of_published] = LIMITERS;
     let gateway = &mut resources["listeners"][0];
     gateway["address"]["socket_address"]["port_value"] = 0.into();
+    service(manager(gateway), of_published)["cluster_name"] = "published".into();
     let gateway = gateway.clone();
     let copy = |name: &str, change: &dyn Fn(&mut Value)| {
         let mut copy = gateway.clone();
         copy["name"] = name.into();
-        change(&mut copy["filter_chains"][0]["filters"][0]["typed_config"]);
+        change(manager(&mut copy));
         copy
     };
     let raw = copy("raw", &|manager| {
@@ -148,13 +188,20 @@ fn doors(spillway: u16, upstream: u16, away: u16) -> String {
         manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
     });
     let istio = copy("istio", &|manager| {
-        let grpc = service(manager);
+        let grpc = service(manager, of_demo);
         grpc["cluster_name"] = ISTIO.into();
         grpc.as_mapping_mut().unwrap().remove("authority");
     });
-    let away = copy("away", &|manager| service(manager)["cluster_name"] = "away".into());
-    resources["listeners"].as_sequence_mut().unwrap().extend([raw, istio, away]);
+    let away = copy("away", &|manager| service(manager, of_demo)["cluster_name"] = "away".into());
+    let published_away = copy("published-away", &|manager| {
+        service(manager, of_published)["cluster_name"] = "published-away".into();
+    });
+    resources["listeners"].as_sequence_mut().unwrap().extend([raw, istio, away, published_away]);
     serde_yaml::to_string(&yaml).unwrap()
+}
+
+fn manager(listener: &mut Value) -> &mut Value {
+    &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
 fn set_port(cluster: &mut Value, port: u16) {
@@ -162,9 +209,10 @@ fn set_port(cluster: &mut Value, port: u16) {
     endpoint["address"]["socket_address"]["port_value"] = port.into();
 }
 
-fn service(manager: &mut Value) -> &mut Value {
+/// Whom a limiter asks.
+fn service<'y>(manager: &'y mut Value, limiter: &str) -> &'y mut Value {
     let filters = manager["http_filters"].as_sequence_mut().unwrap();
-    let limiter = filters.iter_mut().find(|filter| filter["name"] == "envoy.filters.http.ratelimit").unwrap();
+    let limiter = filters.iter_mut().find(|filter| filter["name"] == limiter).unwrap();
     &mut limiter["typed_config"]["rate_limit_service"]["grpc_service"]["envoy_grpc"]
 }
 

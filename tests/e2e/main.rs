@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod apis;
 mod client;
 mod gateway;
+mod published;
 #[allow(dead_code, reason = "it serves two test programs, and each uses what it needs")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -31,7 +33,7 @@ fn main() {
 }
 
 fn trials(gateway: Option<&Arc<Gateway>>) -> Vec<Trial> {
-    let each = tests::ALL.iter().map(|(name, test)| {
+    let each = tests::ALL.iter().chain(apis::ALL).map(|(name, test)| {
         let gateway = gateway.cloned();
         Trial::test(*name, move || {
             test(gateway.ok_or("no gateway was started")?.as_ref());

@@ -8,7 +8,7 @@ use crate::client::{Answer, send};
 use crate::gateway::{Gateway, wait_for};
 use crate::support::Spillway;
 
-type Test = fn(&Gateway);
+pub(crate) type Test = fn(&Gateway);
 
 pub(crate) const ALL: &[(&str, Test)] = &[
     ("an_address_is_limited_whatever_it_asks_for", an_address_is_limited_whatever_it_asks_for),

@@ -101,6 +101,7 @@ fn no_law_admits_more_than_it_may_under_any_concurrency() {
     for law in [
         Law::Aligned { window: WINDOW },
         Law::Anchored { window: WINDOW },
+        Law::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(1 << 30) },
         Law::Sliding { window: WINDOW },
         Law::Bucket { window: WINDOW, burst: LIMIT },
     ] {

@@ -118,7 +118,7 @@ impl Document<'_, '_> {
             Ok(directory) => return Some(directory),
             Err(problems) => problems,
         };
-        let source = Source::new(&path.display().to_string(), text);
+        let source = Source::secret(&path.display().to_string(), text);
         self.compiler.diagnostics.extend(problems.into_iter().map(|problem| {
             let span = Span { line: problem.line, column: problem.column, length: problem.length };
             source.diagnose(Severity::Error, span, problem.message, problem.hint)

@@ -232,6 +232,31 @@ descriptors:
 }
 
 #[test]
+fn the_upstream_learns_who_is_asking_when_the_request_passes() {
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+request_headers: {x-tenant: '{{subject}}', x-plan: 'plan {{attribute.plan}}', x-never: '{{attribute.nothing}}'}
+descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 1, per: 1h}}]
+",
+        PEOPLE,
+    );
+    let ask = || {
+        let policy = bench.engine.policy();
+        let entries = vec![Entry { key: b"key", value: b"k1" }];
+        let request =
+            Request { domain: b"d", descriptors: vec![Descriptor { entries, hits: Hits::ONE, limit: None }] };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
+        answer(&policy, &request, &verdict).request_headers
+    };
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(ask(), [header("x-tenant", "acme"), header("x-plan", "plan pro")]);
+    assert_eq!(ask(), [], "a request that is refused goes nowhere");
+}
+
+#[test]
 fn of_two_refusals_the_one_that_takes_longer_speaks() {
     let bench = Bench::new(
         "
