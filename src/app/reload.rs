@@ -42,7 +42,7 @@ pub(super) async fn follow<S: Store, C: Clock>(
         let looked = tokio::task::spawn_blocking(move || {
             let now = Fingerprint::of(&watched.path, &watched.files);
             if now != seen {
-                match config::load(&[&watched.path], watched.options) {
+                match config::load(&[&watched.path], watched.options.clone()) {
                     Ok(loaded) => {
                         ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }
                             .emit(&metrics);

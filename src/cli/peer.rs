@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::args::Merging;
 use crate::config::Options;
+use crate::shape::{Emit, HeaderLine, HeaderSet};
 
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 fn variable<T: FromStr>(name: &str) -> Option<T> {
@@ -16,9 +18,27 @@ fn switched_on(name: &str) -> bool {
     variable::<String>(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true"))
 }
 
-/// `MERGE_DOMAIN_CONFIG`, unless the flag says so already.
+/// `MERGE_DOMAIN_CONFIG`, unless the flag says so already, and `LIMIT_RESPONSE_HEADERS_ENABLED`.
 pub(super) fn options(merging: Merging) -> Options {
-    Options { merge_domains: merging.merge_domains || switched_on("MERGE_DOMAIN_CONFIG") }
+    Options {
+        merge_domains: merging.merge_domains || switched_on("MERGE_DOMAIN_CONFIG"),
+        headers: switched_on("LIMIT_RESPONSE_HEADERS_ENABLED").then(headers).flatten().map(Arc::new),
+    }
+}
+
+/// Three headers, whose names may be given by `LIMIT_LIMIT_HEADER`, `LIMIT_REMAINING_HEADER` and `LIMIT_RESET_HEADER`. A
+/// name that is none is passed over.
+fn headers() -> Option<HeaderSet> {
+    let line = |variable_name, name: &str, shown| {
+        let given = variable::<String>(variable_name).and_then(|given| HeaderLine::parse(&given, shown).ok());
+        given.or_else(|| HeaderLine::parse(name, shown).ok())
+    };
+    let lines = [
+        line("LIMIT_LIMIT_HEADER", "RateLimit-Limit", "limit")?,
+        line("LIMIT_REMAINING_HEADER", "RateLimit-Remaining", "remaining")?,
+        line("LIMIT_RESET_HEADER", "RateLimit-Reset", "reset_s")?,
+    ];
+    HeaderSet::new(lines.into(), Emit::Always).ok()
 }
 
 /// `RUNTIME_ROOT`/`RUNTIME_SUBDIRECTORY`/`RUNTIME_APPDIRECTORY`, else `./config`.

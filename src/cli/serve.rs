@@ -22,7 +22,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
     start_logging(&args);
     let path = args.config.unwrap_or_else(peer::config);
     let options = peer::options(args.merging);
-    let loaded = match config::load(&[&path], options) {
+    let loaded = match config::load(&[&path], options.clone()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             complain(&report(&diagnostics));

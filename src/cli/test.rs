@@ -24,13 +24,13 @@ pub(super) fn run(args: &Test) -> ExitCode {
             }
         }
     }
-    let failed = scripts.iter().filter(|script| !passes(script, options)).count();
+    let failed = scripts.iter().filter(|script| !passes(script, &options)).count();
     print(&format!("{} passed, {failed} failed\n", scripts.len() - failed));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
 }
 
 /// Plays one script and prints how it went.
-fn passes(file: &Path, options: Options) -> bool {
+fn passes(file: &Path, options: &Options) -> bool {
     let name = file.display();
     let fails = |why: &str| {
         print(&format!("FAILED  {name}\n{}\n", indented(why)));
@@ -49,7 +49,8 @@ fn passes(file: &Path, options: Options) -> bool {
         Ok(domain) => domain,
         Err(why) => return fails(&why),
     };
-    let Some(mut target) = EngineTarget::new(&domain, Box::new(move || load(&policy, options).ok())) else {
+    let options = options.clone();
+    let Some(mut target) = EngineTarget::new(&domain, Box::new(move || load(&policy, &options).ok())) else {
         return fails("the policy cannot be read");
     };
     let misses = play(&script, &mut target);
@@ -61,12 +62,12 @@ fn passes(file: &Path, options: Options) -> bool {
     fails(told.join("\n").trim_end())
 }
 
-fn load(policy: &PathBuf, options: Options) -> Result<Policy, Vec<Diagnostic>> {
-    config::load(&[policy], options).map(|loaded| loaded.policy)
+fn load(policy: &PathBuf, options: &Options) -> Result<Policy, Vec<Diagnostic>> {
+    config::load(&[policy], options.clone()).map(|loaded| loaded.policy)
 }
 
 /// The domain that the script is about: the only one, unless it says which.
-fn domain(file: &PathBuf, script: &Script, options: Options) -> Result<String, String> {
+fn domain(file: &PathBuf, script: &Script, options: &Options) -> Result<String, String> {
     let policy = load(file, options).map_err(|diagnostics| report(&diagnostics))?;
     let mut names: Vec<&str> = policy.domains().map(|domain| domain.name.as_str()).collect();
     names.sort_unstable();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
@@ -9,12 +10,15 @@ use super::files::{cannot_read, policy_files};
 use super::source::Source;
 use super::yaml;
 use crate::policy::Policy;
+use crate::shape::HeaderSet;
 
 /// How files are put together.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Let several documents describe one domain; otherwise that is an error.
     pub merge_domains: bool,
+    /// Response headers of domains that say nothing about headers.
+    pub headers: Option<Arc<HeaderSet>>,
 }
 
 /// A configuration without mistakes.

@@ -67,7 +67,7 @@ pub enum EndpointError {
         /// What was written.
         template: String,
     },
-    /// More segments than [`MAX_TEMPLATE_SEGMENTS`].
+    /// More segments than a path that is worth limiting has.
     #[error("`{template}` has more than {MAX_TEMPLATE_SEGMENTS} segments")]
     TooLong {
         /// What was written.

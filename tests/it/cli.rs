@@ -184,3 +184,20 @@ fn a_deployment_of_envoyproxy_ratelimit_starts_unchanged() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("ratelimit/config/a.yaml:2:16"), "{stderr}");
 }
+
+#[test]
+fn headers_that_envoyproxy_ratelimit_was_told_to_send_are_sent() {
+    let config = directory(&[(
+        "a.yaml",
+        "domain: a\ndescriptors: [{key: x, rate_limit: {unit: hour, requests_per_unit: 5}}]",
+    )]);
+    let output = command(&["explain", "--domain", "a", "--at", "2026-01-01T00:00:00Z", "x=1", "--config"])
+        .arg(config.path())
+        .env("LIMIT_RESPONSE_HEADERS_ENABLED", "true")
+        .env("LIMIT_RESET_HEADER", "X-Reset")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let headers = "  RateLimit-Limit: 5\n  RateLimit-Remaining: 4\n  X-Reset: 3600\n";
+    assert!(stdout.ends_with(headers), "{stdout}");
+}

@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "model",
             "clock",
             "telemetry",
+            "shape",
             "subjects",
             "policy",
             "store",

@@ -107,6 +107,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
         "LOG_LEVEL",
         "LOG_FORMAT",
         "RUNTIME_ROOT",
+        "LIMIT_RESPONSE_HEADERS_ENABLED",
+        "MERGE_DOMAIN_CONFIG",
     ] {
         command.env_remove(name);
     }

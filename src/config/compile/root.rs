@@ -9,7 +9,7 @@ use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::files::cannot_read;
 use crate::config::source::{Source, Span};
 use crate::config::words::choices;
-use crate::policy::{Endpoints, Evaluate};
+use crate::policy::{Endpoints, Evaluate, Shape};
 use crate::subjects::Directory;
 
 impl Document<'_, '_> {
@@ -31,7 +31,9 @@ impl Document<'_, '_> {
         let endpoints = fields.get("endpoints").map(|list| self.endpoints(list));
         let directory = fields.get("subjects").and_then(|file| self.subjects(file));
         let request_headers = self.request_headers(&fields);
-        let inherited = Inherited::root(evaluate, self.shape(&fields, &Arc::default()));
+        let default = self.compiler.options.headers.iter().cloned().collect();
+        let default = Arc::new(Shape { headers: default, denial: None });
+        let inherited = Inherited::root(evaluate, self.shape(&fields, &default));
 
         // Taken out while it grows, so that mistakes can be reported meanwhile.
         let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));

@@ -333,7 +333,12 @@ descriptors: [{key: a, rate_limit: {unit: minute, requests_per_unit: 1}}]
 domain: d
 descriptors: [{key: b, rate_limit: {unit: minute, requests_per_unit: 2}}]
 ";
-    let merged = config::load_text("test.yaml", yaml, config::Options { merge_domains: true }).unwrap();
+    let merged = config::load_text(
+        "test.yaml",
+        yaml,
+        config::Options { merge_domains: true, ..config::Options::default() },
+    )
+    .unwrap();
     let engine = Engine::new(merged.policy, MemoryStore::default(), ManualClock::at(START));
     let bench = Bench { engine, domain: "d" };
     assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a 0/1 | b 1/2");
