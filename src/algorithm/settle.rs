@@ -17,7 +17,7 @@ pub struct Charge {
     /// Whether its refusal refuses the request; a limit in shadow mode only tells.
     pub enforced: bool,
     /// The charges of one stage stand side by side. All of them are one stage under all-or-nothing.
-    pub stage: u16,
+    pub stage: u32,
     /// Where the cell is among those of the request; two charges may share one.
     pub cell: usize,
 }

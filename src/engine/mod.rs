@@ -186,10 +186,11 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let fates = fates(&matched, domain.evaluate);
 
         let mut charges = Vec::with_capacity(matched.len());
-        for (stage, (one, fate)) in matched.iter().zip(&fates).enumerate() {
+        for (stage, ((one, fate), descriptor)) in
+            (0..).zip(matched.iter().zip(&fates).zip(&request.descriptors))
+        {
             if let (Matched::Rule(candidate), Fate::Charged) = (one, fate) {
-                let stage = u16::try_from(stage).unwrap_or(u16::MAX);
-                charges.extend(candidate.charges(request.descriptors[usize::from(stage)].hits, stage, now));
+                charges.extend(candidate.charges(descriptor.hits, stage, now));
             }
         }
         let mode = match domain.evaluate {
@@ -274,7 +275,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
 }
 
 impl Candidate<'_> {
-    fn charges(&self, hits: Hits, stage: u16, now: Timestamp) -> impl Iterator<Item = Charge> {
+    fn charges(&self, hits: Hits, stage: u32, now: Timestamp) -> impl Iterator<Item = Charge> {
         self.limits.iter().map(move |&(at, key, granted)| {
             let limit = &self.rule.limits[at];
             Charge {
@@ -303,7 +304,13 @@ enum Fate {
 fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Vec<Fate> {
     let first = matched.iter().position(|one| !matches!(one, Matched::Nothing));
     let fate = |(at, one): (usize, &Matched<'_>)| match one {
-        _ if evaluate == Evaluate::FirstMatch && first.is_some_and(|first| at > first) => Fate::PassedOver,
+        _ if evaluate == Evaluate::FirstMatch => {
+            if first.is_some_and(|first| at > first) {
+                Fate::PassedOver
+            } else {
+                Fate::Charged
+            }
+        }
         Matched::Rule(candidate) if is_replaced(&candidate.rule, matched) => Fate::Replaced,
         _ => Fate::Charged,
     };

@@ -26,7 +26,7 @@ pub struct Charge {
     /// Whether a refusal refuses the request; not so in shadow mode.
     pub enforced: bool,
     /// Which of the request's stages it belongs to; stages are numbered in order.
-    pub stage: u16,
+    pub stage: u32,
 }
 
 impl Charge {

@@ -154,11 +154,11 @@ fn any_limits() -> impl Strategy<Value = Vec<(Law, u64)>> {
     prop::collection::vec((law, 0_u64..5), 4)
 }
 
-type Ask = (usize, u64, bool, bool, u16);
+type Ask = (usize, u64, bool, bool, u32);
 
 /// `(cell, cost, count_denied, enforced, stage)` of each charge.
 fn any_asks() -> impl Strategy<Value = Vec<Ask>> {
-    let ask = (0_usize..4, 0_u64..4, any::<bool>(), prop::bool::weighted(0.8), 0_u16..3);
+    let ask = (0_usize..4, 0_u64..4, any::<bool>(), prop::bool::weighted(0.8), 0_u32..3);
     prop::collection::vec(ask, 1..5).prop_map(|mut asks| {
         asks.sort_by_key(|ask| ask.4);
         asks

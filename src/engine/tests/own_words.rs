@@ -309,3 +309,27 @@ descriptors: [{key: key, subject: key, rate_limit: {name: t, requests_per_unit: 
     bench.engine.publish(config::load(&[directory.path()], config::Options::default()).unwrap().policy);
     assert_eq!(bench.send(&["key=k"]), "OK: t 48/50");
 }
+
+#[test]
+fn under_first_match_a_rule_that_is_passed_over_replaces_nothing() {
+    let bench = Bench::new(
+        "
+domain: d
+evaluate: first_match
+descriptors:
+  - {key: a, rate_limit: {name: a, requests_per_unit: 2, per: 1m}}
+  - {key: b, rate_limit: {name: b, requests_per_unit: 9, per: 1m, replaces: [{name: a}]}}
+",
+    );
+    assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a 1/2 | b passed over");
+}
+
+#[test]
+fn each_of_very_many_descriptors_costs_what_it_says() {
+    let bench =
+        Bench::new("domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 100, per: 1m}}]");
+    let mut many = vec![("b=1", Hits::ONE, None); 70_000];
+    many.push(("a=1", Hits::charge(60), None));
+    assert!(bench.send_with(&many).ends_with("| a 40/100"));
+    assert_eq!(bench.send(&["a=1"]), "OK: a 39/100");
+}
