@@ -1,5 +1,6 @@
 //! Builds the parts, runs the servers, drains.
 
+mod lanes;
 mod reload;
 
 use std::future::Future;
@@ -11,15 +12,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 
+use self::lanes::{Dealt, Lanes, arrived};
 use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::rls::{self, MendedStream, RateLimitService};
+use crate::rls::{self, DirectLayer, MendedStream, RateLimitService};
 use crate::store::MemoryStore;
 use crate::telemetry::{AuthorityMended, Drained, Draining, Listening, Metrics, Ready};
 
@@ -100,18 +102,28 @@ pub async fn serve<C: Clock>(
     let (stop, stopping) = watch::channel(());
     let (reporter, health_service) = tonic_health::server::health_reporter();
 
-    let incoming = incoming(listeners.grpc, Arc::clone(&metrics));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_file_descriptor_set(rls::descriptor_set())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let service = RateLimitService::new(Arc::clone(&engine));
     let router = Server::builder()
+        .layer(DirectLayer::new(service.clone()))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?)
-        .add_service(RateLimitService::new(Arc::clone(&engine)));
-    let mut grpc = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
+        .add_service(service);
+    let lanes = Lanes::start(cores(), || {
+        let (router, stopping, metrics) = (router.clone(), stopping.clone(), Arc::clone(&metrics));
+        async move |dealt| {
+            router.serve_with_incoming_shutdown(mended(dealt, metrics), stopped(stopping)).await
+        }
+    });
+    drop(stopping);
+    let lanes = lanes.map_err(|error| failed("gRPC", error))?;
+    let dealer = Guarded(tokio::spawn(lanes.deal(TcpListenerStream::new(listeners.grpc))));
+    let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
         Guarded(tokio::spawn(reload::follow(watched, Arc::clone(&engine), Arc::clone(&metrics))))
@@ -126,7 +138,7 @@ pub async fn serve<C: Clock>(
 
     tokio::select! {
         () = shutdown => {}
-        ended = &mut grpc => return Err(failed("gRPC", cause(ended))),
+        ended = &mut grpc => return Err(failed("gRPC", cause(Ok(ended)))),
         ended = &mut http.0 => return Err(failed("HTTP", cause(ended))),
     }
     health.set_ready(false);
@@ -134,25 +146,25 @@ pub async fn serve<C: Clock>(
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
     Draining.emit();
-    drop(stop);
-    let complete = tokio::time::timeout(DRAIN, &mut grpc).await.is_ok();
-    grpc.abort();
+    drop((stop, dealer));
+    let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
     Drained { complete }.emit();
     Ok(())
 }
 
-/// Accepted connections, with their `:authority` mended before HTTP/2 sees it.
-fn incoming(
-    listener: TcpListener,
-    metrics: Arc<Metrics>,
-) -> impl Stream<Item = io::Result<MendedStream<TcpStream>>> {
-    // Answers are smaller than a packet: without `nodelay` each would wait for the acknowledgement of the last.
-    TcpIncoming::from(listener).with_nodelay(Some(true)).map(move |accepted| {
+/// Connections with their `:authority` mended before HTTP/2 sees it.
+fn mended(dealt: Dealt, metrics: Arc<Metrics>) -> impl Stream<Item = io::Result<MendedStream<TcpStream>>> {
+    arrived(dealt).map(move |accepted| {
         let metrics = Arc::clone(&metrics);
         accepted.map(|stream| {
             MendedStream::new(stream, move |original: &str| AuthorityMended { original }.emit(&metrics))
         })
     })
+}
+
+/// As many as this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn stopped(mut stopping: watch::Receiver<()>) {

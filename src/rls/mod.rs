@@ -1,11 +1,13 @@
 //! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
 
 mod authority;
+mod direct;
 mod proto;
 mod reflection;
 mod service;
 mod wire;
 
 pub use authority::MendedStream;
+pub use direct::DirectLayer;
 pub use reflection::descriptor_set;
 pub use service::{NAME, RateLimitService};
