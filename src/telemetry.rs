@@ -80,6 +80,20 @@ impl ConfigLoaded {
     }
 }
 
+/// The configuration is in force, but something in it is probably not meant.
+#[derive(Debug)]
+pub struct ConfigWarned {
+    /// All of it, as `check` prints it.
+    pub warnings: String,
+}
+
+impl ConfigWarned {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!("the configuration has warnings:\n{}", self.warnings);
+    }
+}
+
 /// The configuration changed into one with mistakes; the one before stays in force.
 #[derive(Debug)]
 pub struct ConfigRefused {
@@ -148,7 +162,7 @@ impl Drained {
         if self.complete {
             tracing::info!("drained");
         } else {
-            tracing::warn!("some calls did not finish in time and were cut off");
+            tracing::warn!("some connections did not close in time and were cut off");
         }
     }
 }

@@ -28,7 +28,10 @@ use crate::telemetry::{AuthorityMended, Drained, Draining, Listening, Metrics, R
 pub use reload::Watched;
 
 /// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
-const DRAIN: Duration = Duration::from_secs(9);
+const DRAIN: Duration = Duration::from_secs(8);
+/// How long a counter that decides nothing any more is kept: a call may have read the clock just before it was spent, and
+/// a clock may step back a little.
+const KEPT: Duration = Duration::from_secs(60);
 /// How often counters that decide nothing any more are freed.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -178,7 +181,10 @@ async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>) {
         ticks.tick().await;
         let engine = Arc::clone(&engine);
         // On a thread that serves nobody: the more counters there are, the longer this takes.
-        if tokio::task::spawn_blocking(move || engine.store.sweep(engine.clock.now())).await.is_err() {
+        if tokio::task::spawn_blocking(move || engine.store.sweep(engine.clock.now().minus(KEPT)))
+            .await
+            .is_err()
+        {
             return;
         }
     }

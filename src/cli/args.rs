@@ -87,9 +87,9 @@ pub(super) struct Test {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// Policy file, or directory of *.yaml files
-    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG", default_value = "config")]
-    pub(super) config: PathBuf,
+    /// Policy file, or directory of *.yaml files [default: ./config]
+    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
+    pub(super) config: Option<PathBuf>,
     /// The domain that Envoy's filter is configured with
     #[arg(long, value_name = "NAME")]
     pub(super) domain: String,

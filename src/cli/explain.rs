@@ -1,5 +1,6 @@
 //! `spillway explain`
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -25,7 +26,10 @@ pub(super) fn run(args: &Explain) -> ExitCode {
             return ExitCode::from(WRONG_INPUT);
         }
     };
-    let loaded = match config::load(&[&args.config], peer::options(args.merging)) {
+    let loaded = match config::load(
+        &[args.config.clone().unwrap_or_else(peer::config)],
+        peer::options(args.merging),
+    ) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             complain(&report(&diagnostics));
@@ -114,8 +118,7 @@ impl Explained<'_> {
         let domain = String::from_utf8_lossy(self.request.domain);
         let mut text = format!("domain {domain}, at {}\n", readable(self.verdict.now));
         for (descriptor, decision) in self.request.descriptors.iter().zip(&self.verdict.decisions) {
-            let way = trace(self.policy, self.request.domain, descriptor);
-            let _ = write!(text, "\n{}\n", entries(descriptor, &way));
+            let _ = write!(text, "\n{}\n", entries(descriptor, self.policy));
             for (about, said) in self.lines(descriptor, decision) {
                 let _ = writeln!(text, "  {about:<9}{said}");
             }
@@ -139,8 +142,7 @@ impl Explained<'_> {
                 let lines = self.lines(descriptor, decision);
                 let mut fields: serde_json::Map<_, _> =
                     lines.into_iter().map(|(about, said)| (about.to_owned(), said.into())).collect();
-                let way = trace(self.policy, self.request.domain, descriptor);
-                fields.insert("descriptor".to_owned(), entries(descriptor, &way).into());
+                fields.insert("descriptor".to_owned(), entries(descriptor, self.policy).into());
                 if let Decision::Counted(counted) = decision
                     && let Some((_, outcome)) = counted.told()
                 {
@@ -171,7 +173,7 @@ impl Explained<'_> {
         let entries =
             self.policy.domain(self.request.domain).map(|domain| domain.entries(&descriptor.entries));
         let entries = entries.as_ref().map(Entries::as_slice).unwrap_or_default();
-        let way = trace(self.policy, self.request.domain, descriptor);
+        let way = trace(self.policy, self.request.domain, descriptor, self.verdict.now);
         let mut lines = match &way {
             Trace::UnknownDomain => vec![("rule", self.no_domain())],
             Trace::Override => vec![("rule", "the limit that Envoy sent along".to_owned())],
@@ -186,6 +188,10 @@ impl Explained<'_> {
             }
         };
         match decision {
+            Decision::Free if matches!(&way, Trace::Walked(Reached::Node(landing)) if landing.node().is_some_and(|node| node.rule.is_some())) =>
+            {
+                lines.push(("limit", "none: the rule has no number for this subject".to_owned()));
+            }
             Decision::Free => {}
             Decision::Exempt(_) => lines.push(("limit", "none: the subject is exempt".to_owned())),
             Decision::Replaced(rule) => {
@@ -203,7 +209,7 @@ impl Explained<'_> {
                     let (limit, outcome) = (&counted.rule.limits[charged.limit], &charged.outcome);
                     lines.push(("limit", written(limit, outcome.limit, &counted.rule)));
                     if let Trace::Walked(Reached::Node(landing)) = &way {
-                        lines.push(("counter", counter(limit, &entries, landing)));
+                        lines.push(("counter", counter(limit, &entries, landing, self.policy)));
                     }
                     let reset = seconds(outcome.full_after);
                     let never = !outcome.admitted && outcome.retry_after.is_none();
@@ -247,20 +253,15 @@ impl Explained<'_> {
 }
 
 /// A descriptor as it was typed, but for credentials.
-fn entries(descriptor: &Descriptor<'_>, way: &Trace<'_>) -> String {
-    let asks = |entry: &Entry<'_>, node: &Node| node.subject.is_some() && node.label.as_bytes() == entry.key;
-    let (passed, level) = match way {
-        Trace::Walked(Reached::Nothing { passed, level }) => (passed.as_slice(), Some(*level)),
-        Trace::Walked(Reached::Node(landing) | Reached::Exempt(landing)) => (landing.way.as_slice(), None),
-        Trace::UnknownDomain | Trace::Override => (&[][..], None),
-    };
-    let each = descriptor.entries.iter().map(|entry| {
-        let secret = passed.iter().any(|node| asks(entry, node))
-            || level.is_some_and(|level| level.nodes().any(|node| asks(entry, node)));
-        let value = if secret { "…".into() } else { lossy(entry.value) };
-        format!("{}={value}", lossy(entry.key))
-    });
+fn entries(descriptor: &Descriptor<'_>, policy: &Policy) -> String {
+    let each =
+        descriptor.entries.iter().map(|entry| format!("{}={}", lossy(entry.key), shown(entry, policy)));
     each.collect::<Vec<_>>().join(", ")
+}
+
+/// A value, unless it is a credential in any domain: which one was meant may be the mistake.
+fn shown<'a>(entry: &Entry<'a>, policy: &Policy) -> Cow<'a, str> {
+    if policy.domains().any(|domain| domain.is_secret(entry.key)) { "…".into() } else { lossy(entry.value) }
 }
 
 fn at_node(node: &Node) -> String {
@@ -314,11 +315,11 @@ fn bracketed(hint: Option<String>) -> String {
 }
 
 /// What a counter belongs to. A credential is not named.
-fn counter(limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> String {
+fn counter(limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>, policy: &Policy) -> String {
     let on_the_way = || entries.iter().zip(&landing.way);
     let value = |(entry, node): (&Entry<'_>, &&Node)| {
-        let shown =
-            if node.subject.is_some() { "…".into() } else { lossy(node.counted(entry.value)).into_owned() };
+        let counted = Entry { key: entry.key, value: node.counted(entry.value) };
+        let shown = shown(&counted, policy);
         format!("{}={shown}", lossy(entry.key))
     };
     let parts = limit.count_by.iter().flat_map(|part| match (part, &landing.credential) {

@@ -67,7 +67,12 @@ fn address(host: &str, port: &str, default_port: u16) -> SocketAddr {
 
 /// `LOG_LEVEL`.
 pub(super) fn log_level() -> Option<tracing::Level> {
-    variable("LOG_LEVEL")
+    let name: String = variable("LOG_LEVEL")?;
+    match name.to_lowercase().as_str() {
+        "warning" => Some(tracing::Level::WARN),
+        "fatal" | "panic" => Some(tracing::Level::ERROR),
+        other => other.parse().ok(),
+    }
 }
 
 /// `LOG_FORMAT`.

@@ -13,7 +13,7 @@ use super::check::report;
 use super::{FAILED, WRONG_INPUT, colour, complain, peer};
 use crate::app::{self, Listeners, ServeError, Watched};
 use crate::clock::SystemClock;
-use crate::config;
+use crate::config::{self, Fingerprint};
 use crate::engine::Engine;
 use crate::store::MemoryStore;
 use crate::telemetry::{ConfigLoaded, Metrics};
@@ -22,6 +22,8 @@ pub(super) fn run(args: Serve) -> ExitCode {
     start_logging(&args);
     let path = args.config.unwrap_or_else(peer::config);
     let options = peer::options(args.merging);
+    // Before they are read: what changes in between is seen as a change.
+    let seen = Fingerprint::of(&path);
     let loaded = match config::load(&[&path], options.clone()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
@@ -32,7 +34,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
     complain(&config::render(&loaded.warnings, colour(&io::stderr())));
     let metrics = Arc::new(Metrics::default());
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, files: loaded.files });
+    let watched = Some(Watched { path, options, seen });
     let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::default(), SystemClock));
 
     let runtime = match tokio::runtime::Runtime::new() {

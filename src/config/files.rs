@@ -13,13 +13,19 @@ const DEEPEST: usize = 16;
 
 /// The tests that `path` stands for: itself, or every `*.test.yaml` in the directory and those below it, by name.
 pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let is_test = |name: &str| name.ends_with(".test.yaml") || name.ends_with(".test.yml");
+    let is_test = |name: &str| stem(name).and_then(kind) == Some("test");
     let found = files(path, &is_test)?;
     if found.is_empty() {
         return Err(Diagnostic::error(format!("no test in `{}`", path.display()))
             .hint(Some("tests are files named `*.test.yaml`".to_owned())));
     }
     Ok(found)
+}
+
+/// Every YAML file in a directory and those below it: policies, tests and subjects.
+pub(super) fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    files(directory, &|name| stem(name).is_some())
 }
 
 /// The policy files that `path` stands for: itself, or every `*.yaml` and `*.yml` in the directory and those below it,
@@ -69,10 +75,19 @@ fn list(
 }
 
 fn is_policy(name: &str) -> bool {
-    let Some(stem) = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) else { return false };
-    let kind = stem.rsplit_once('.').map(|(_, kind)| kind);
+    let Some(stem) = stem(name) else { return false };
     // `#name#` and `.#name` are Emacs's; what other editors leave ends in something else.
-    !matches!(kind, Some("test" | "subjects")) && !stem.starts_with('#')
+    !matches!(kind(stem), Some("test" | "subjects")) && !stem.starts_with('#')
+}
+
+/// What stands before the ending: `test` in `mega.test.yaml`.
+fn kind(stem: &str) -> Option<&str> {
+    stem.rsplit_once('.').map(|(_, kind)| kind)
+}
+
+/// The name of a YAML file without its ending.
+fn stem(name: &str) -> Option<&str> {
+    name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))
 }
 
 /// An error that names the file, and the file that was meant if there is one with almost that name.

@@ -48,6 +48,7 @@ fn what_loads_in_envoyproxy_ratelimit_loads_here() {
 fn what_would_never_work_is_refused_with_its_place() {
     let units = "units are second, minute, hour, day, week, month, year";
     for (yaml, expected) in [
+        ("", "1:1 the file holds no policy"),
         ("descriptors: []", "1:1 the policy has no domain; begin with `domain: NAME`"),
         ("domain: ''", "1:9 the domain has no name"),
         ("- domain", "1:1 expected the top of a policy, which is a mapping, found a list"),
@@ -107,9 +108,8 @@ fn what_would_never_work_is_refused_with_its_place() {
 #[test]
 fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
     for (yaml, expected) in [
-        ("", "warning 1:1 the file holds no policy"),
         (
-            &with("unit: minute"),
+            &*with("unit: minute"),
             "warning 3:12 `unit` means nothing in a descriptor; it belongs in `rate_limit`",
         ),
         (&with("value: a, value: b"), "warning 3:22 `value` is given twice; the last one counts"),
@@ -165,12 +165,6 @@ fn spillways_own_words_load() {
         ),
         &limit("requests_per_unit: 5, per: calendar_month, time_zone: Europe/Berlin"),
         &with(
-            "subject: key, rate_limit: {requests_per_unit: {by: plan, values: {a: 1}}, per: billing_period, at_most: cap}",
-        ),
-        &with(
-            "subject: key, exempt: {internal: true}, rate_limits: [{requests_per_unit: 1, per: 1m}, {requests_per_unit: 9, per: 1h}]",
-        ),
-        &with(
             "rate_limit: {unit: day, requests_per_unit: 1, headers: [{X-A: used}, {X-B: 'n={{limit}}'}], deny: {content_type: text/plain, body: no}}",
         ),
     ] {
@@ -200,7 +194,6 @@ fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
         (&limit("requests_per_unit: 5, per: 1m, headers: {content-length: used}"), "3:66 header `content-length` cannot be set here: it comes from the body".into()),
         (&limit("requests_per_unit: 5, per: 1m, headers: {X A: used}"), "3:66 `X A` is not a header name".into()),
         (&with("strip_scheme: true"), "3:26 `strip_scheme` needs a `subject` beside it".into()),
-        (&with("subject: key, value: v"), "3:33 a descriptor with a `subject` has no value; its value is the credential".into()),
         (&with("rate_limits: []"), "3:25 there are no limits in the list".into()),
         (&with("rate_limits: [{unit: day, requests_per_unit: 1}, {unit: day, requests_per_unit: 2}]"), "3:61 two limits in this list are the same but for the number".into()),
         (&with("per: 1m, rate_limit: {unit: day, requests_per_unit: 1}"), "3:12 `per` means nothing in a descriptor; it belongs in `rate_limit`".into()),
@@ -223,4 +216,72 @@ fn a_mistake_in_a_subjects_file_has_its_place_there() {
     assert!(told.contains("d.subjects.yaml:4:21"), "{told}");
     assert!(told.contains("did you mean `value`?"), "{told}");
     assert!(!told.contains("secret_1"), "the line holds a credential: {told}");
+}
+
+/// What is found in a policy with this directory beside it.
+fn found_with(yaml: &str, subjects: &str) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), yaml).unwrap();
+    std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
+    let diagnostics = match super::load(&[directory.path()], Options::default()) {
+        Ok(loaded) => loaded.warnings,
+        Err(errors) => errors,
+    };
+    diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+}
+
+#[test]
+fn subjects_for_whom_a_limit_has_no_number_are_named() {
+    let policy = |requests: &str| {
+        format!(
+            "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{{key: k, subject: key, exempt: {{staff: true}}, rate_limit: \
+             {{name: n, requests_per_unit: {requests}, per: billing_period}}}}]"
+        )
+    };
+    let subjects = "subjects: [{id: a, attributes: {plan: pro, rpm: 10}}, {id: b, attributes: {plan: gold, rpm: '10'}}, {id: c, \
+                    attributes: {rpm: -1}}, {id: s, attributes: {staff: true}}]";
+    assert_eq!(
+        found_with(&policy("{by: plan, values: {pro: 5}}"), subjects),
+        ["limit `n` has no number for `b` (plan=gold), `c` (no plan)"]
+    );
+    assert_eq!(
+        found_with(&policy("{attribute: rpm}"), subjects),
+        ["limit `n` has no number for `b` (rpm=10), `c` (rpm=-1)"]
+    );
+    assert_eq!(found_with(&policy("5"), subjects), [""; 0]);
+    let with_value = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key, value: v}]";
+    assert_eq!(found_with(with_value, subjects), ["a descriptor with a `subject` has no value"]);
+}
+
+#[test]
+fn what_would_match_nobody_or_share_nothing_is_refused() {
+    for (yaml, expected) in [
+        (with("subject: key"), "the domain has no subjects, so this matches nobody"),
+        (limit("requests_per_unit: 5, per: 1m, count_by: []"), "`count_by` names nothing, so all would share one counter"),
+        (limit("requests_per_unit: 5, per: 1m, counter: c"), "limits that count by all their entries share no counter"),
+        (limit("requests_per_unit: 5, per: 1m, algorithm: token_bucket, burst: 0"), "a bucket with a burst of 0 lets nothing pass"),
+        (
+            "domain: d\ndescriptors: [{key: 'u_*', rate_limit: {requests_per_unit: 5, per: 1m, count_by: 'u_*'}}]".into(),
+            "`count_by` cannot name a key with a `*`",
+        ),
+        (
+            "domain: d\ndescriptors: [{key: x, rate_limit: {requests_per_unit: 5, per: 1m, count_by: x, counter: c}}, {key: y, \
+             descriptors: [{key: x, rate_limit: {requests_per_unit: 5, per: 1h, count_by: x, counter: c}}]}]"
+                .into(),
+            "the counter `c` counts otherwise at a.yaml:2:90",
+        ),
+    ] {
+        let told = found(&yaml);
+        assert!(told.len() == 1 && told[0].contains(expected), "{yaml}: {told:?}");
+    }
+}
+
+#[test]
+fn what_holds_for_a_merged_domain_is_said_where_it_begins() {
+    let options = || Options { merge_domains: true, ..Options::default() };
+    let two = |second: &str| format!("domain: d\nevaluate: in_order\n---\ndomain: d\n{second}");
+    let policy = load_text("a.yaml", &two("descriptors: []"), options()).unwrap().policy;
+    assert_eq!(policy.domain(b"d").unwrap().evaluate, crate::policy::Evaluate::InOrder);
+    let errors = load_text("a.yaml", &two("evaluate: each"), options()).unwrap_err();
+    assert_eq!(errors[0].message, "`evaluate` holds for the whole domain, which begins at a.yaml:1:9");
 }

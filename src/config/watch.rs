@@ -4,7 +4,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use super::files::policy_files;
+use super::files::yaml_files;
 
 /// What files looked like at one moment: which there were, how long, and when they were written. Links are followed, so
 /// the exchange of a Kubernetes `..data` link shows.
@@ -12,11 +12,13 @@ use super::files::policy_files;
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Of the policy files that `path` stands for, and of `files`.
-    pub fn of(path: &Path, files: &[PathBuf]) -> Self {
+    /// Of every YAML file in the directory `path`, or beside the file `path`: policies, and subjects whether they could be
+    /// read or not.
+    pub fn of(path: &Path) -> Self {
         let mut hasher = DefaultHasher::new();
-        let listed = policy_files(path).unwrap_or_default();
-        for file in listed.iter().chain(files) {
+        let directory = if path.is_dir() { Some(path) } else { path.parent() };
+        let beside = directory.and_then(|directory| yaml_files(directory).ok()).unwrap_or_default();
+        for file in beside.iter().map(PathBuf::as_path).chain([path]) {
             file.hash(&mut hasher);
             if let Ok(metadata) = fs::metadata(file) {
                 metadata.len().hash(&mut hasher);

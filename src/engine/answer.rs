@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Counted, Decision, Verdict, urgency};
-use crate::model::{Outcome, Request};
+use super::{Charged, Counted, Decision, Verdict, urgency};
+use crate::model::Request;
 use crate::policy::{Entries, Limit, Policy};
 use crate::shape::{Context, HeaderSet, Told};
 
@@ -24,7 +24,7 @@ struct Spoken<'v> {
     descriptor: usize,
     counted: &'v Counted<'v>,
     limit: &'v Limit,
-    outcome: &'v Outcome,
+    charged: &'v Charged,
 }
 
 /// How `verdict` is told to those who asked `request` of `policy`.
@@ -32,13 +32,12 @@ pub fn answer(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> 
     let mut answer = Answer::default();
     let mut spoken: Vec<Spoken<'_>> = verdict.decisions.iter().enumerate().flat_map(speak).collect();
     // The one that decides comes first, and is the one whose word stands where two would say the same header.
-    spoken.sort_by_key(|one| urgency(one.outcome));
+    spoken.sort_by_key(|one| urgency(one.charged));
 
     let mut taken = HashSet::new();
     let mut families: Vec<_> = families(&spoken, verdict)
         .into_iter()
-        .map(|(descriptor, headers, told)| {
-            let limited = verdict.over_limit && told.first().is_some_and(|told| !told.outcome.admitted);
+        .map(|(descriptor, headers, limited, told)| {
             let mut lines = Vec::new();
             headers.render(&told, limited, &mut lines);
             lines.retain(|(name, _)| taken.insert(name.to_ascii_lowercase()));
@@ -75,27 +74,27 @@ fn speak<'v>((descriptor, decision): (usize, &'v Decision<'v>)) -> Vec<Spoken<'v
         descriptor,
         counted,
         limit: &counted.rule.limits[charged.limit],
-        outcome: &charged.outcome,
+        charged,
     });
     limits.collect()
 }
 
-/// Each family of headers with the first descriptor it belongs to and the limits it tells about, the one to report
-/// first. The family of the limit that decides comes first.
+/// Each family of headers with the first descriptor it belongs to, whether one of its limits refuses the request, and the
+/// limits it tells about, the one to report first. The family of the limit that decides comes first.
 fn families<'v>(
     spoken: &'v [Spoken<'v>],
     verdict: &Verdict<'_>,
-) -> Vec<(usize, &'v Arc<HeaderSet>, Vec<Told<'v>>)> {
-    let mut families: Vec<(usize, &Arc<HeaderSet>, Vec<Told<'_>>)> = Vec::new();
+) -> Vec<(usize, &'v Arc<HeaderSet>, bool, Vec<Told<'v>>)> {
+    let mut families: Vec<(usize, &Arc<HeaderSet>, bool, Vec<Told<'_>>)> = Vec::new();
     for one in spoken {
-        let told = Told { name: &one.limit.name, outcome: one.outcome, now: verdict.now };
+        let told = Told { name: &one.limit.name, outcome: &one.charged.outcome, now: verdict.now };
         for headers in &one.limit.shape.headers {
-            match families.iter_mut().find(|(_, family, _)| Arc::ptr_eq(family, headers)) {
-                Some((first, _, all)) => {
+            match families.iter_mut().find(|(_, family, ..)| Arc::ptr_eq(family, headers)) {
+                Some((first, _, _, all)) => {
                     *first = (*first).min(one.descriptor);
                     all.push(told);
                 }
-                None => families.push((one.descriptor, headers, vec![told])),
+                None => families.push((one.descriptor, headers, one.charged.refuses, vec![told])),
             }
         }
     }
@@ -111,15 +110,19 @@ fn with_context<T>(
     render: impl FnOnce(&Context<'_>) -> T,
 ) -> T {
     let descriptor = &request.descriptors[one.descriptor];
-    let read = policy.domain(request.domain).map(|domain| domain.entries(&descriptor.entries));
+    let domain = policy.domain(request.domain);
+    let read = domain.map(|domain| domain.entries(&descriptor.entries));
     // As rules see them, and then as they came: `endpoint` as well as the `path` that it was made of.
     let mut entries = read.as_ref().map(Entries::as_slice).unwrap_or_default();
     entries.extend(&descriptor.entries);
+    if let Some(domain) = domain {
+        entries.retain(|entry| !domain.is_secret(entry.key));
+    }
     let credential = one.counted.credential.as_ref();
     let attribute =
         |name: &str| credential?.attribute_at(name, verdict.now).map(|value| value.as_text().into_owned());
     render(&Context {
-        told: Some(Told { name: &one.limit.name, outcome: one.outcome, now: verdict.now }),
+        told: Some(Told { name: &one.limit.name, outcome: &one.charged.outcome, now: verdict.now }),
         entries: &entries,
         subject: credential.map(|credential| credential.subject.id()),
         attribute: &attribute,

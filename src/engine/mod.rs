@@ -17,7 +17,7 @@ use crate::algorithm::Mode;
 use crate::clock::Clock;
 use crate::model::{CellKey, Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Timestamp, lossy};
 use crate::policy::{
-    CountBy, Domain, Evaluate, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule, Shape, Window,
+    CountBy, Domain, Evaluate, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule, Window,
 };
 use crate::store::{Charge, Store, StoreError};
 use crate::subjects::Credential;
@@ -48,10 +48,15 @@ impl Verdict<'_> {
     /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
     pub fn told(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
         let counted = self.decisions.iter().filter_map(|decision| match decision {
-            Decision::Counted(counted) => counted.told().map(|(limit, outcome)| (counted, limit, outcome)),
+            Decision::Counted(counted) => {
+                let charged = counted.limits.iter().min_by_key(|charged| urgency(charged))?;
+                Some((counted, &counted.rule.limits[charged.limit], charged))
+            }
             _ => None,
         });
-        counted.min_by_key(|(.., outcome)| urgency(outcome))
+        counted
+            .min_by_key(|(.., charged)| urgency(charged))
+            .map(|(counted, limit, charged)| (counted, limit, &charged.outcome))
     }
 }
 
@@ -112,6 +117,10 @@ pub struct Charged {
     pub key: CellKey,
     /// Its numbers.
     pub outcome: Outcome,
+    /// Whether it is because of this limit that the request is refused.
+    pub refuses: bool,
+    /// Whether it is only watched: in shadow mode.
+    pub watched: bool,
 }
 
 impl Counted<'_> {
@@ -122,20 +131,19 @@ impl Counted<'_> {
 
     /// The limit to tell about, with its numbers.
     pub fn told(&self) -> Option<(&Limit, &Outcome)> {
-        let told = self.limits.iter().min_by_key(|charged| urgency(&charged.outcome))?;
+        let told = self.limits.iter().min_by_key(|charged| urgency(charged))?;
         Some((&self.rule.limits[told.limit], &told.outcome))
     }
 }
 
-/// Which of several limits is told about is the one for which this is least: on a refusal the one that takes longest
-/// (for ever, at worst), else the one with the fewest hits left, and of equals the one with the longer window.
-pub(crate) fn urgency(outcome: &Outcome) -> impl Ord + use<> {
-    let patience = outcome.retry_after.unwrap_or(Duration::MAX);
-    if outcome.admitted {
-        (true, Reverse(Duration::ZERO), outcome.remaining, Reverse(outcome.window))
-    } else {
-        (false, Reverse(patience), 0, Reverse(outcome.window))
-    }
+/// Which of several limits is told about is the one for which this is least: of those that refuse the request the one that
+/// takes longest (for ever, at worst), else the one with the fewest hits left, and of equals the one with the longer window.
+/// Limits that are only watched come last.
+pub(crate) fn urgency(charged: &Charged) -> impl Ord + use<> {
+    let outcome = &charged.outcome;
+    let patience =
+        if charged.refuses { outcome.retry_after.unwrap_or(Duration::MAX) } else { Duration::ZERO };
+    (!charged.refuses, charged.watched, Reverse(patience), outcome.remaining, Reverse(outcome.window))
 }
 
 /// A descriptor matched, before anything is charged.
@@ -199,9 +207,10 @@ impl<S: Store, C: Clock> Engine<S, C> {
             Evaluate::InOrder => Mode::InOrder,
         };
         let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
-        let decisions: Vec<_> =
+        let mut decisions: Vec<_> =
             matched.into_iter().zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)).collect();
-        Ok(Verdict { now, over_limit: is_over_limit(&decisions), decisions })
+        let over_limit = judge(&mut decisions);
+        Ok(Verdict { now, over_limit, decisions })
     }
 
     fn reach<'p>(&self, domain: &'p Domain, descriptor: &Descriptor<'_>, now: Timestamp) -> Matched<'p> {
@@ -226,7 +235,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
                 limits,
             });
         }
-        match domain.walk(&entries) {
+        match domain.walk(&entries, now) {
             Reached::Nothing { .. } => Matched::Nothing,
             Reached::Exempt(landing) => landing.credential.map_or(Matched::Nothing, Matched::Exempt),
             Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
@@ -280,7 +289,7 @@ impl Candidate<'_> {
             let limit = &self.rule.limits[at];
             Charge {
                 key,
-                law: limit.window.law(granted, self.credential.as_ref(), now),
+                law: limit.window.law(granted, limit.requests.written(), self.credential.as_ref(), now),
                 limit: granted,
                 hits,
                 count_denied: limit.count_denied,
@@ -302,7 +311,13 @@ enum Fate {
 /// Under `first_match` the first descriptor that reached something settles the request; else a rule is only put aside
 /// by another one that replaces it by its name.
 fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Vec<Fate> {
-    let first = matched.iter().position(|one| !matches!(one, Matched::Nothing));
+    // A rule that is only watched settles nothing.
+    let settles = |one: &Matched<'_>| match one {
+        Matched::Nothing => false,
+        Matched::Exempt(_) => true,
+        Matched::Rule(candidate) => !candidate.rule.shadow,
+    };
+    let first = matched.iter().position(settles);
     let fate = |(at, one): (usize, &Matched<'_>)| match one {
         _ if evaluate == Evaluate::FirstMatch => {
             if first.is_some_and(|first| at > first) {
@@ -348,7 +363,10 @@ fn decision<'p>(
             let mut charged = Vec::with_capacity(limits.len());
             for (limit, key, _) in limits {
                 match outcomes.next().flatten() {
-                    Some(outcome) => charged.push(Charged { limit, key, outcome: told(outcome, &rule) }),
+                    Some(outcome) => {
+                        let outcome = told(outcome, &rule);
+                        charged.push(Charged { limit, key, outcome, refuses: false, watched: rule.shadow });
+                    }
                     None => reached = false,
                 }
             }
@@ -382,7 +400,7 @@ fn override_rule(domain: &Domain, entries: &[Entry<'_>], limit: LimitOverride) -
         window: Window::Unit(limit.unit, limit.unit_multiplier),
         count_by: Arc::new([CountBy::Entries]),
         count_denied: true,
-        shape: Arc::new(Shape::default()),
+        shape: Arc::clone(&domain.shape),
     };
     Rule {
         label,
@@ -396,21 +414,27 @@ fn override_rule(domain: &Domain, entries: &[Entry<'_>], limit: LimitOverride) -
     }
 }
 
-/// Refused when any ordinary rule is over its limit, or when there are quota rules and every one of them is.
-fn is_over_limit(decisions: &[Decision<'_>]) -> bool {
-    let (mut quotas, mut quotas_over) = (0, 0);
-    for decision in decisions {
+/// Refused when any ordinary rule is over its limit, or when there are quota rules and every one of them is. Marks the
+/// limits because of which that is so.
+fn judge(decisions: &mut [Decision<'_>]) -> bool {
+    let counted = || {
+        decisions.iter().filter_map(|decision| match decision {
+            Decision::Counted(counted) => Some(counted),
+            _ => None,
+        })
+    };
+    let ordinary = counted().any(|counted| !counted.rule.quota && counted.over_limit());
+    let mut quotas = counted().filter(|counted| counted.rule.quota).peekable();
+    let all_quotas = quotas.peek().is_some() && quotas.all(Counted::over_limit);
+
+    for decision in decisions.iter_mut() {
         let Decision::Counted(counted) = decision else { continue };
-        match (counted.rule.quota, counted.over_limit()) {
-            (false, true) => return true,
-            (false, false) => {}
-            (true, over) => {
-                quotas += 1;
-                quotas_over += usize::from(over);
-            }
+        let decides = if counted.rule.quota { all_quotas && !ordinary } else { ordinary };
+        for charged in &mut counted.limits {
+            charged.refuses = decides && !charged.outcome.admitted;
         }
     }
-    quotas > 0 && quotas == quotas_over
+    ordinary || all_quotas
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The way a descriptor takes through a policy, step by step, for people who wonder why.
 
-use crate::model::Descriptor;
+use crate::model::{Descriptor, Timestamp};
 use crate::policy::{Policy, Reached};
 
 /// Where a descriptor's entries lead.
@@ -14,11 +14,16 @@ pub enum Trace<'p> {
     Walked(Reached<'p>),
 }
 
-/// The way of `descriptor` through the policy of `domain`.
-pub fn trace<'p>(policy: &'p Policy, domain: &[u8], descriptor: &Descriptor<'_>) -> Trace<'p> {
+/// The way of `descriptor` through the policy of `domain` at `now`.
+pub fn trace<'p>(
+    policy: &'p Policy,
+    domain: &[u8],
+    descriptor: &Descriptor<'_>,
+    now: Timestamp,
+) -> Trace<'p> {
     let Some(domain) = policy.domain(domain) else { return Trace::UnknownDomain };
     if descriptor.limit.is_some() {
         return Trace::Override;
     }
-    Trace::Walked(domain.walk(&domain.entries(&descriptor.entries).as_slice()))
+    Trace::Walked(domain.walk(&domain.entries(&descriptor.entries).as_slice(), now))
 }

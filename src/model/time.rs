@@ -33,6 +33,12 @@ impl Timestamp {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// This time `earlier`, at least the epoch.
+    #[must_use]
+    pub fn minus(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// This time `later`, at most the largest time that can be told.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {

@@ -232,10 +232,11 @@ fn check_segment(segment: &[u8], template: &str) -> Result<(), EndpointError> {
     }
 }
 
-/// Whether `method` is a token (RFC 9110 §5.6.2) of sensible length.
+/// Whether `method` is one that everybody knows (RFC 9110 §9.3, RFC 5789). A client can send any word, and each would be an
+/// endpoint of its own.
 fn is_method(method: &[u8]) -> bool {
-    let is_token_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    (1..=MAX_METHOD).contains(&method.len()) && method.iter().all(is_token_byte)
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.iter().any(|known| known.as_bytes() == method)
 }
 
 /// The path of a request target: without query and fragment, and without `http://host` before it.

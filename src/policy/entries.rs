@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Endpoints;
+use super::{Endpoints, Learned};
 use crate::model::Entry;
 
 /// The key under which rules find an endpoint.
@@ -15,7 +15,7 @@ pub struct Entries<'a>(Vec<(&'a [u8], Cow<'a, [u8]>)>);
 impl<'a> Entries<'a> {
     /// `entries` as they came, except that where a domain names endpoints, an entry `method` and the `path` after it
     /// become one entry `endpoint`, and the value of an `endpoint` (`GET /leads?page=2`) becomes the endpoint's name.
-    pub fn read(entries: &[Entry<'a>], endpoints: Option<&Endpoints>) -> Self {
+    pub fn read(entries: &[Entry<'a>], endpoints: Option<(&Endpoints, &Learned)>) -> Self {
         let as_they_came = |entry: &Entry<'a>| (entry.key, Cow::Borrowed(entry.value));
         let Some(endpoints) = endpoints else { return Self(entries.iter().map(as_they_came).collect()) };
         let mut read = Vec::with_capacity(entries.len());
@@ -48,7 +48,10 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// The name borrows from the policy or from the request; neither outlives the other by more than this request.
-fn name<'a>(endpoints: &Endpoints, method: &[u8], target: &[u8]) -> Cow<'a, [u8]> {
-    Cow::Owned(endpoints.name(method, target).into_owned())
+/// The name that was declared for an endpoint, or else one made of its method and path.
+fn name<'a>((endpoints, learned): (&Endpoints, &Learned), method: &[u8], target: &[u8]) -> Cow<'a, [u8]> {
+    Cow::Owned(match endpoints.name(method, target) {
+        Cow::Borrowed(declared) => declared.to_owned(),
+        Cow::Owned(made_up) => learned.bound(made_up),
+    })
 }

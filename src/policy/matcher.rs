@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Pattern, Rule};
-use crate::model::Entry;
+use crate::model::{Entry, Timestamp};
 use crate::subjects::{Credential, Directory, Value, strip_scheme};
 
 /// Where something was written.
@@ -66,8 +66,8 @@ impl Node {
         self.shared.as_deref().unwrap_or(value)
     }
 
-    fn exempts(&self, credential: &Credential<'_>) -> bool {
-        self.exempt.iter().any(|(name, value)| credential.attribute(name) == Some(value))
+    fn exempts(&self, credential: &Credential<'_>, now: Timestamp) -> bool {
+        self.exempt.iter().any(|(name, value)| credential.attribute_at(name, now) == Some(value))
     }
 }
 
@@ -194,7 +194,12 @@ impl Level {
     }
 
     /// Follows `entries` from here.
-    pub fn walk<'p>(&'p self, entries: &[Entry<'_>], directory: Option<&'p Directory>) -> Reached<'p> {
+    pub fn walk<'p>(
+        &'p self,
+        entries: &[Entry<'_>],
+        directory: Option<&'p Directory>,
+        now: Timestamp,
+    ) -> Reached<'p> {
         let mut level = self;
         let mut way: Vec<&Node> = Vec::with_capacity(entries.len());
         let mut credential: Option<Credential<'p>> = None;
@@ -204,7 +209,7 @@ impl Level {
                 return Reached::Nothing { passed: way, level };
             };
             credential = found.or(credential);
-            exempt = exempt || credential.as_ref().is_some_and(|credential| node.exempts(credential));
+            exempt = exempt || credential.as_ref().is_some_and(|credential| node.exempts(credential, now));
             way.push(node);
             level = &node.children;
         }

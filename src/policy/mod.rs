@@ -3,15 +3,18 @@
 mod endpoints;
 mod entries;
 mod key;
+mod learned;
 mod matcher;
 mod pattern;
 mod rule;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 pub use endpoints::{EndpointError, Endpoints};
 pub use entries::Entries;
 pub use key::{KeyBuilder, Keyer};
+pub use learned::Learned;
 pub use matcher::{Landing, Level, Node, Place, Reached, SubjectNode};
 pub use pattern::Pattern;
 pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
@@ -61,21 +64,32 @@ pub struct Domain {
     pub evaluate: Evaluate,
     /// Names for what is asked for, by method and path.
     pub endpoints: Option<Endpoints>,
+    /// Endpoints that were asked for and have no name.
+    pub learned: Learned,
     /// Who is behind a credential.
     pub directory: Option<Directory>,
     /// Headers for the upstream, on a request that passes.
     pub request_headers: Vec<(String, Template)>,
+    /// How answers are told where nothing nearer says so.
+    pub shape: Arc<Shape>,
+    /// Keys whose values are credentials somewhere in the domain; they are shown nowhere.
+    pub secrets: BTreeSet<String>,
 }
 
 impl Domain {
     /// `entries` as they are matched: with endpoints by their names.
     pub fn entries<'a>(&self, entries: &[Entry<'a>]) -> Entries<'a> {
-        Entries::read(entries, self.endpoints.as_ref())
+        Entries::read(entries, self.endpoints.as_ref().map(|endpoints| (endpoints, &self.learned)))
     }
 
     /// Follows `entries` from the root.
-    pub fn walk<'p>(&'p self, entries: &[Entry<'_>]) -> Reached<'p> {
-        self.root.walk(entries, self.directory.as_ref())
+    pub fn walk<'p>(&'p self, entries: &[Entry<'_>], now: Timestamp) -> Reached<'p> {
+        self.root.walk(entries, self.directory.as_ref(), now)
+    }
+
+    /// Whether the values of `key` are credentials.
+    pub fn is_secret(&self, key: &[u8]) -> bool {
+        self.secrets.iter().any(|secret| secret.as_bytes() == key)
     }
 }
 

@@ -114,6 +114,14 @@ impl Requests {
         Self { source: Source::Fixed(number), instead: None, at_most: None }
     }
 
+    /// The number written in the policy, if it is one number for all.
+    pub fn written(&self) -> Option<u64> {
+        match self.source {
+            Source::Fixed(number) => Some(number),
+            Source::Table { .. } | Source::Attribute(_) => None,
+        }
+    }
+
     /// The attributes that the number depends on.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         let source = match &self.source {
@@ -165,8 +173,14 @@ pub enum Window {
 }
 
 impl Window {
-    /// The law it counts by at `now`.
-    pub fn law(&self, limit: u64, credential: Option<&Credential<'_>>, now: Timestamp) -> Law {
+    /// The law it counts by at `now`, for whoever is granted `limit` where `written` is what the policy says.
+    pub fn law(
+        &self,
+        limit: u64,
+        written: Option<u64>,
+        credential: Option<&Credential<'_>>,
+        now: Timestamp,
+    ) -> Law {
         let period = |(start, end)| Law::Period { start, end };
         match self {
             Self::Unit(unit, multiplier) => {
@@ -175,7 +189,15 @@ impl Window {
             Self::Clock(window) => Law::Aligned { window: *window },
             Self::FirstHit(window) => Law::Anchored { window: *window },
             Self::Sliding(window) => Law::Sliding { window: *window },
-            Self::Bucket { window, burst } => Law::Bucket { window: *window, burst: burst.unwrap_or(limit) },
+            Self::Bucket { window, burst } => {
+                // Whoever is granted less than what is written saves up less, too.
+                let burst = burst.unwrap_or(limit);
+                let share = written.filter(|written| limit < *written).map(|written| {
+                    let share = u128::from(burst) * u128::from(limit) / u128::from(written);
+                    u64::try_from(share).unwrap_or(burst).max(u64::from(burst > 0 && limit > 0))
+                });
+                Law::Bucket { window: *window, burst: share.unwrap_or(burst) }
+            }
             Self::BillingPeriod => {
                 let subject = credential.map(|credential| credential.subject);
                 let anchor = subject.and_then(|subject| subject.billing_anchor()).unwrap_or(Timestamp::EPOCH);
@@ -183,6 +205,27 @@ impl Window {
                 period(billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now))
             }
             Self::Calendar(calendar, zone) => period(calendar_period(*calendar, zone, now)),
+        }
+    }
+
+    /// How it goes into a limit's identity. Numbers that may change between reloads are left out.
+    pub fn tag(&self) -> String {
+        match self {
+            Self::Unit(unit, _) => unit.name().to_owned(),
+            Self::Clock(window) => format!("clock {}", window.as_nanos()),
+            Self::FirstHit(window) => format!("first hit {}", window.as_nanos()),
+            Self::Sliding(window) => format!("sliding {}", window.as_nanos()),
+            Self::Bucket { window, .. } => format!("bucket {}", window.as_nanos()),
+            Self::BillingPeriod => "billing period".to_owned(),
+            Self::Calendar(calendar, zone) => {
+                let name = match calendar {
+                    Calendar::Day => "day",
+                    Calendar::Week => "week",
+                    Calendar::Month => "month",
+                    Calendar::Year => "year",
+                };
+                format!("calendar {name} {}", zone.iana_name().unwrap_or("UTC"))
+            }
         }
     }
 

@@ -11,6 +11,10 @@ use crate::model::{Descriptor, Entry, Hits, LimitOverride, Request, Unit};
 use crate::policy::Limit;
 use crate::store::StoreError;
 
+/// The most descriptors of a request, and the most entries of a descriptor: far more than any Envoy sends, and few enough
+/// that a request cannot hold its counters for long.
+const MOST: usize = 1024;
+
 /// The request in a message, or why there is none in it.
 pub(super) fn decode(message: &proto::RateLimitRequest) -> Result<Request<'_>, Status> {
     if message.domain.is_empty() {
@@ -18,6 +22,13 @@ pub(super) fn decode(message: &proto::RateLimitRequest) -> Result<Request<'_>, S
     }
     if message.descriptors.is_empty() {
         return Err(Status::invalid_argument("rate limit descriptor list must not be empty"));
+    }
+    let too_many = |what| Status::invalid_argument(format!("a request has at most {MOST} {what}"));
+    if message.descriptors.len() > MOST {
+        return Err(too_many("descriptors"));
+    }
+    if message.descriptors.iter().any(|descriptor| descriptor.entries.len() > MOST) {
+        return Err(too_many("entries in a descriptor"));
     }
     let descriptors = message
         .descriptors

@@ -60,6 +60,11 @@ async fn a_change_takes_force_and_keeps_the_counts_and_a_mistake_changes_nothing
     spillway.log_line("did you mean `requests_per_unit`?");
     assert_eq!(told(&spillway).await, Some((9, 1)));
 
+    // As a plain write begins.
+    fs::write(config.path().join("d.yaml"), "").unwrap();
+    spillway.log_line("the file holds no policy");
+    assert_eq!(told(&spillway).await, Some((9, 1)));
+
     put(config.path(), "d.yaml", "domain: d\ndescriptors: []");
     until_told(&spillway, None).await;
     put(config.path(), "d.yaml", POLICY);
@@ -86,4 +91,15 @@ async fn a_config_map_that_is_exchanged_takes_force() {
     until_told(&spillway, Some((5, 0))).await;
     write("..2", 7);
     until_told(&spillway, Some((7, 0))).await;
+}
+
+#[tokio::test]
+async fn mending_a_subjects_file_that_was_refused_is_noticed() {
+    let config = directory(&[("d.yaml", "domain: d\ndescriptors: []")]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    put(config.path(), "d.subjects.yaml", "subjects: [{idd: a}]");
+    put(config.path(), "d.yaml", POLICY);
+    spillway.log_line("the old one stays in force");
+    put(config.path(), "d.subjects.yaml", &subjects(4));
+    until_told(&spillway, Some((4, 0))).await;
 }

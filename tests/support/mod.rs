@@ -100,17 +100,15 @@ impl Spillway {
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spillway"));
     command.args(args);
-    for name in [
-        "SPILLWAY_CONFIG",
-        "SPILLWAY_GRPC_ADDR",
-        "SPILLWAY_HTTP_ADDR",
-        "LOG_LEVEL",
-        "LOG_FORMAT",
-        "RUNTIME_ROOT",
-        "LIMIT_RESPONSE_HEADERS_ENABLED",
-        "MERGE_DOMAIN_CONFIG",
-    ] {
-        command.env_remove(name);
+    let ours = |name: &str| {
+        let peer = ["HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "MERGE_DOMAIN_CONFIG", "NO_COLOR"];
+        let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_"];
+        peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(name);
+        }
     }
     command
 }

@@ -82,6 +82,9 @@ impl Document<'_, '_> {
         let key = key.unwrap_or_default();
 
         let subject = self.subject(&fields, value);
+        if subject.is_some() {
+            self.secrets.insert(key.to_owned());
+        }
         let inherited = Inherited {
             evaluate: around.evaluate,
             shape: self.shape(&fields, &around.shape),
@@ -160,6 +163,15 @@ impl Document<'_, '_> {
                 node.span,
                 "a descriptor with a `subject` has no value",
                 Some("its value is the credential"),
+            );
+        }
+        if !self.has_subjects {
+            let hint = "name its file at the top: `subjects: NAME.subjects.yaml`";
+            self.error_at(
+                fields,
+                "subject",
+                "the domain has no subjects, so this matches nobody",
+                Some(hint),
             );
         }
         Some(SubjectNode { kind: kind.to_owned(), strip_scheme })

@@ -62,7 +62,7 @@ impl Document<'_, '_> {
         if items.is_empty() && matches!(list.kind, Kind::Sequence(_)) {
             self.error(list.span, "there are no limits in the list", None);
         }
-        let (mut limits, mut replaces) = (Vec::new(), Vec::new());
+        let (mut limits, mut replaces): (Vec<Limit>, Vec<_>) = (Vec::new(), Vec::new());
         for item in items {
             let Some(fields) = self.fields(item, Scope::RateLimit) else { continue };
             if self.flag(&fields, "unlimited") == Some(true) {
@@ -73,21 +73,21 @@ impl Document<'_, '_> {
                 );
                 continue;
             }
-            let name = self.name(&fields);
+            // A rule is replaced as a whole, so the name of one of its limits is nothing to replace it by.
+            let name = self.text(&fields, "name").map(str::to_owned);
             replaces.extend(self.replaces(fields.get("replaces"), name.as_deref()));
-            limits.extend(self.limit(item, &fields, inherited));
-        }
-        for (at, limit) in limits.iter().enumerate() {
-            if limits[..at].iter().any(|other: &Limit| other.id == limit.id) {
-                self.error(items[at].span, "two limits in this list are the same but for the number", None);
+            let Some(limit) = self.limit(item, &fields, inherited) else { continue };
+            if limits.iter().any(|other| other.id == limit.id) {
+                self.error(item.span, "two limits in this list are the same but for the number", None);
             }
+            limits.push(limit);
         }
         rule(None, limits, replaces, inherited)
     }
 
     fn name(&mut self, fields: &Fields<'_, '_>) -> Option<String> {
         let name = self.text(fields, "name")?.to_owned();
-        self.compiler.named.entry(self.domain.clone()).or_default().push(name.clone());
+        self.compiler.named.entry(self.domain.clone()).or_default().insert(name.clone());
         Some(name)
     }
 
@@ -113,6 +113,7 @@ impl Document<'_, '_> {
         let window = self.window(written?, fields, inherited)?;
 
         let counter = self.text(fields, "counter");
+        self.shared_counter(fields, counter, &window, &count_by);
         let id = self.identity(&window, counter, &count_by, inherited);
         let name = self.text(fields, "name").map_or_else(|| inherited.label(), str::to_owned);
         Some(Limit { id, name, requests: requests?, window, count_by, count_denied, shape })
@@ -126,21 +127,41 @@ impl Document<'_, '_> {
         count_by: &[CountBy],
         inherited: &Inherited<'_>,
     ) -> LimitId {
-        let window = match window {
-            Window::Unit(unit, _) => unit.name().to_owned(),
-            Window::Calendar(calendar, zone) => format!("{calendar:?} {:?}", zone.iana_name()),
-            // The burst is a number, and numbers may change.
-            Window::Bucket { window, .. } => format!("bucket {window:?}"),
-            other => format!("{other:?}"),
-        };
+        let (window, by) = (window.tag(), tag(count_by));
         let way: Vec<&str> = match counter {
             Some(counter) => vec!["counter", counter],
             None => inherited.parts(),
         };
-        // Said only where it is not what envoyproxy/ratelimit does.
-        let by = if count_by == [CountBy::Entries] { String::new() } else { format!("{count_by:?}") };
         let parts = [self.domain.as_str()].into_iter().chain(way).chain([window.as_str(), by.as_str()]);
         LimitId::of(parts.map(str::as_bytes))
+    }
+
+    /// Limits that share a counter must count alike, and by something that is the same for all of them.
+    fn shared_counter(
+        &mut self,
+        fields: &Fields<'_, '_>,
+        counter: Option<&str>,
+        window: &Window,
+        count_by: &[CountBy],
+    ) {
+        let (Some(counter), Some(node)) = (counter, fields.get("counter")) else { return };
+        if count_by.contains(&CountBy::Entries) {
+            let hint = "say `count_by:` the entries that they have in common, or a subject";
+            self.error(node.span, "limits that count by all their entries share no counter", Some(hint));
+        }
+        let counts = format!("{} {}", window.tag(), tag(count_by));
+        let place = self.source.place(node.span);
+        let key = (self.domain.clone(), counter.to_owned());
+        let (first_counts, first) =
+            self.compiler.counters.entry(key).or_insert_with(|| (counts.clone(), place));
+        if *first_counts != counts {
+            let message = format!("the counter `{counter}` counts otherwise at {first}");
+            self.error(
+                node.span,
+                &message,
+                Some("limits that share a counter have one window and one `count_by`"),
+            );
+        }
     }
 
     fn known_keys(
@@ -150,8 +171,20 @@ impl Document<'_, '_> {
         count_by: &[CountBy],
         inherited: &Inherited<'_>,
     ) {
+        if count_by.is_empty() {
+            self.error_at(
+                fields,
+                "count_by",
+                "`count_by` names nothing, so all would share one counter",
+                None,
+            );
+        }
         for part in count_by {
             match part {
+                CountBy::Entry(key) if key.contains('*') => {
+                    let hint = "use `entries`, or give the descriptor a key without one";
+                    self.error_at(fields, "count_by", "`count_by` cannot name a key with a `*`", Some(hint));
+                }
                 CountBy::Entry(key) if !inherited.keys().any(|known| known == key) => {
                     let span = fields.get("count_by").map_or(node.span, |node| node.span);
                     let hint = did_you_mean(key, inherited.keys()).unwrap_or_else(|| {
@@ -371,7 +404,11 @@ impl Document<'_, '_> {
         if algorithm != Algorithm::TokenBucket {
             self.error(node.span, "`burst` needs `algorithm: token_bucket`", None);
         }
-        self.read(node, scalar::whole_number).map(u64::from)
+        let burst = self.read(node, scalar::whole_number).map(u64::from)?;
+        if burst == 0 {
+            self.error(node.span, "a bucket with a burst of 0 lets nothing pass", None);
+        }
+        Some(burst)
     }
 
     fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_, '_>) {
@@ -424,4 +461,15 @@ fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherit
         detailed_metric: false,
         metadata: None,
     }
+}
+
+/// How `count_by` goes into a limit's identity; said only where it is not what envoyproxy/ratelimit does.
+fn tag(count_by: &[CountBy]) -> String {
+    let tags = count_by.iter().map(|part| match part {
+        CountBy::Entries => "entries".to_owned(),
+        CountBy::Entry(key) => format!("entry {key}"),
+        CountBy::Subject => "subject".to_owned(),
+        CountBy::Credential => "credential".to_owned(),
+    });
+    if count_by == [CountBy::Entries] { String::new() } else { tags.collect::<Vec<_>>().join(", ") }
 }

@@ -1,11 +1,12 @@
 //! From a tree of values to rules, with every mistake on the way.
 
+mod coverage;
 mod descriptor;
 mod limit;
 mod root;
 mod telling;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::Options;
@@ -21,6 +22,8 @@ pub(super) struct Compiler {
     options: Options,
     policy: Policy,
     diagnostics: Vec<Diagnostic>,
+    /// What limits that share a counter by its name are: domain and name, how they count, and where the first one is.
+    counters: HashMap<(String, String), (String, Place)>,
     /// Subjects files that were read.
     subjects: Vec<PathBuf>,
     /// Where each domain was first described.
@@ -28,7 +31,7 @@ pub(super) struct Compiler {
     /// Names that some rule replaces, to be looked up when all rules are known: domain, name, what to say.
     replaced: Vec<(String, String, Diagnostic)>,
     /// Names of rules, each with its domain.
-    named: HashMap<String, Vec<String>>,
+    named: HashMap<String, HashSet<String>>,
 }
 
 impl Compiler {
@@ -38,6 +41,7 @@ impl Compiler {
             policy: Policy::default(),
             diagnostics: Vec::new(),
             subjects: Vec::new(),
+            counters: HashMap::new(),
             domains: HashMap::new(),
             replaced: Vec::new(),
             named: HashMap::new(),
@@ -52,21 +56,30 @@ impl Compiler {
     /// Takes in every document of one file.
     pub(super) fn file(&mut self, source: &Source, documents: &[Node<'_>]) {
         if documents.is_empty() {
+            // Most likely it is just being written.
             let message = "the file holds no policy".to_owned();
-            self.diagnostics.push(source.diagnose(Severity::Warning, Span::START, message, None));
+            self.diagnostics.push(source.diagnose(Severity::Error, Span::START, message, None));
         }
         for document in documents {
             let peer_only = !has_own_word(document);
-            Document { compiler: self, source, domain: String::new(), peer_only }.root(document);
+            Document {
+                compiler: self,
+                source,
+                domain: String::new(),
+                has_subjects: false,
+                secrets: BTreeSet::new(),
+                peer_only,
+            }
+            .root(document);
         }
     }
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
     pub(super) fn finish(mut self) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
         for (domain, name, diagnostic) in self.replaced {
-            let names = self.named.get(&domain).map(Vec::as_slice).unwrap_or_default();
-            if !names.contains(&name) {
-                let hint = did_you_mean(&name, names.iter().map(String::as_str));
+            let names = self.named.get(&domain);
+            if !names.is_some_and(|names| names.contains(&name)) {
+                let hint = did_you_mean(&name, names.into_iter().flatten().map(String::as_str));
                 self.diagnostics.push(diagnostic.hint(hint));
             }
         }
@@ -91,6 +104,10 @@ struct Document<'c, 's> {
     compiler: &'c mut Compiler,
     source: &'s Source,
     domain: String,
+    /// The domain names a directory of subjects.
+    has_subjects: bool,
+    /// Keys whose values are credentials.
+    secrets: BTreeSet<String>,
     /// It uses envoyproxy/ratelimit's words only. What that server takes no notice of is a warning then.
     peer_only: bool,
 }

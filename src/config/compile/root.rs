@@ -25,40 +25,49 @@ impl Document<'_, '_> {
         if self.domain.is_empty() {
             return self.error(domain.span, "the domain has no name", None);
         }
-        self.first_of_its_name(domain);
-
-        let evaluate = self.evaluate(&fields);
-        let endpoints = fields.get("endpoints").map(|list| self.endpoints(list));
-        let directory = fields.get("subjects").and_then(|file| self.subjects(file));
-        let request_headers = self.request_headers(&fields);
-        let default = self.compiler.options.headers.iter().cloned().collect();
-        let default = Arc::new(Shape { headers: default, denial: None });
-        let inherited = Inherited::root(evaluate, self.shape(&fields, &default));
+        self.first_of_its_name(domain, &fields);
 
         // Taken out while it grows, so that mistakes can be reported meanwhile.
         let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));
-        compiled.evaluate = evaluate;
-        compiled.endpoints = endpoints.or(compiled.endpoints);
-        compiled.directory = directory.or(compiled.directory);
-        compiled.request_headers.extend(request_headers);
+        if fields.get("evaluate").is_some() {
+            compiled.evaluate = self.evaluate(&fields);
+        }
+        if let Some(list) = fields.get("endpoints") {
+            compiled.endpoints = Some(self.endpoints(list));
+        }
+        if let Some(file) = fields.get("subjects") {
+            compiled.directory = self.subjects(file);
+        }
+        self.has_subjects = compiled.directory.is_some() || fields.get("subjects").is_some();
+        compiled.request_headers.extend(self.request_headers(&fields));
+        let default = self.compiler.options.headers.iter().cloned().collect();
+        let default = Arc::new(Shape { headers: default, denial: None });
+        compiled.shape = self.shape(&fields, &default);
+        let inherited = Inherited::root(compiled.evaluate, Arc::clone(&compiled.shape));
         self.descriptors(fields.get("descriptors"), &mut compiled.root, &inherited);
+        if let Some(directory) = &compiled.directory {
+            self.coverage(&compiled.root, directory);
+        }
+        compiled.secrets.extend(std::mem::take(&mut self.secrets));
         *self.compiler.policy.domain_mut(&self.domain) = compiled;
     }
 
-    fn first_of_its_name(&mut self, domain: &Node<'_>) {
-        match self.compiler.domains.get(&self.domain).cloned() {
-            Some(first) if !self.compiler.options.merge_domains => {
-                let message = format!("domain `{}` was described before, at {first}", self.domain);
-                self.error(
-                    domain.span,
-                    &message,
-                    Some("put them together, or allow it with --merge-domains"),
-                );
-            }
-            Some(_) => {}
-            None => {
-                let place = self.source.place(domain.span);
-                self.compiler.domains.insert(self.domain.clone(), place);
+    /// A domain is described once, unless merging is allowed; what holds for all of it is said only once in any case.
+    fn first_of_its_name(&mut self, domain: &Node<'_>, fields: &Fields<'_, '_>) {
+        let Some(first) = self.compiler.domains.get(&self.domain).cloned() else {
+            let place = self.source.place(domain.span);
+            self.compiler.domains.insert(self.domain.clone(), place);
+            return;
+        };
+        if !self.compiler.options.merge_domains {
+            let message = format!("domain `{}` was described before, at {first}", self.domain);
+            let hint = "put them together, or allow it with --merge-domains";
+            return self.error(domain.span, &message, Some(hint));
+        }
+        for word in ["evaluate", "endpoints", "subjects"] {
+            if let Some(node) = fields.get(word) {
+                let message = format!("`{word}` holds for the whole domain, which begins at {first}");
+                self.error(node.span, &message, Some("say it there"));
             }
         }
     }

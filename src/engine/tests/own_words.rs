@@ -333,3 +333,87 @@ fn each_of_very_many_descriptors_costs_what_it_says() {
     assert!(bench.send_with(&many).ends_with("| a 40/100"));
     assert_eq!(bench.send(&["a=1"]), "OK: a 39/100");
 }
+
+#[test]
+fn a_limit_that_refuses_nothing_does_not_speak_for_a_refusal() {
+    let bench = Bench::new(
+        "
+domain: d
+headers: {Retry-After: retry_after_s, X-Name: name}
+descriptors:
+  - {key: q, quota_mode: true, rate_limit: {name: quota, requests_per_unit: 0, per: 1h}}
+  - {key: free, quota_mode: true, rate_limit: {name: free, requests_per_unit: 9, per: 1h}}
+  - {key: hard, rate_limit: {name: hard, requests_per_unit: 1, per: 30s}}
+",
+    );
+    bench.send(&["hard=1"]);
+    let policy = bench.engine.policy();
+    let descriptor = |key: &'static str| Descriptor {
+        entries: vec![Entry { key: key.as_bytes(), value: b"1" }],
+        hits: Hits::ONE,
+        limit: None,
+    };
+    let request = Request { domain: b"d", descriptors: ["q", "free", "hard"].map(descriptor).into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
+    let told = answer(&policy, &request, &verdict).response_headers;
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(told, [header("Retry-After", "30"), header("X-Name", "hard")]);
+}
+
+#[test]
+fn a_rule_that_is_only_watched_neither_speaks_first_nor_settles() {
+    let rules = "
+descriptors:
+  - {key: a, shadow_mode: true, rate_limit: {name: watched, requests_per_unit: 1, per: 1h}}
+  - {key: b, rate_limit: {name: real, requests_per_unit: 9, per: 1h}}
+";
+    let bench = Bench::new(&format!("domain: d\nevaluate: first_match\n{rules}"));
+    assert_eq!(bench.send(&["a=1", "b=1"]), "OK: watched 0/1 | real 8/9");
+    let bench = Bench::new(&format!("domain: d\nheaders: {{X-Limit: limit}}\n{rules}"));
+    let policy = bench.engine.policy();
+    let descriptor = |key: &'static str| Descriptor {
+        entries: vec![Entry { key: key.as_bytes(), value: b"1" }],
+        hits: Hits::ONE,
+        limit: None,
+    };
+    let request = Request { domain: b"d", descriptors: ["a", "b"].map(descriptor).into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
+    assert_eq!(
+        answer(&policy, &request, &verdict).response_headers,
+        [("X-Limit".to_owned(), "9".to_owned())]
+    );
+}
+
+#[test]
+fn a_credential_never_reaches_an_answer() {
+    let bench = with_subjects(
+        r#"
+domain: d
+subjects: d.subjects.yaml
+request_headers: {x-key: '{{entry.key}}'}
+deny: {body: '{"key":"{{entry.key}}"}'}
+descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 0, per: 1h}}]
+"#,
+        PEOPLE,
+    );
+    assert_eq!(bench.answer(&[("key", b"k1")]).1, r#"{"key":""}"#);
+}
+
+#[test]
+fn whoever_is_granted_less_than_is_written_saves_up_less() {
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+descriptors:
+  - key: key
+    subject: key
+    rate_limit: {name: b, requests_per_unit: 100, at_most: rpm, per: 1h, algorithm: token_bucket, burst: 200, count_by: credential}
+",
+        PEOPLE,
+    );
+    assert_eq!(bench.send(&["key=k1"]), "OK: b 199/200");
+    assert_eq!(bench.send(&["key=k2"]), "OK: b 1/2");
+}
