@@ -82,7 +82,7 @@ fn all_or_nothing(
             (false, false) if charge.count_denied => Commit::Always,
             (false, _) => Commit::Never,
         };
-        let mut outcome = charge.step(cells, commit, now);
+        let mut outcome = charge.step_as(cells, commit, now);
         // Those that share its cell are asked for together, so it fits when they do, whatever the cell says of it alone.
         outcome.admitted = tried.admitted;
         outcome.retry_after = if tried.admitted {
@@ -106,7 +106,7 @@ fn rehearse(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> Vec<Outcome
         stage.iter().map(|charge| charge.take(&mut copies, now)).collect()
     } else {
         // Charges of different cells cannot know of each other, and a log is dear to copy.
-        stage.iter().map(|charge| charge.step(cells, Commit::Never, now)).collect()
+        stage.iter().map(|charge| charge.step_as(cells, Commit::Never, now)).collect()
     }
 }
 
@@ -116,11 +116,16 @@ impl Charge {
         if self.count_denied { Commit::Always } else { Commit::IfAdmitted }
     }
 
-    fn take(&self, cells: &mut [Cell], now: Timestamp) -> Outcome {
-        self.step(cells, self.commit(), now)
+    /// Decides and counts, as long as it stands alone.
+    pub fn step(&self, cell: &mut Cell, now: Timestamp) -> Outcome {
+        self.law.step(self.limit, cell, self.hits, self.commit(), now)
     }
 
-    fn step(&self, cells: &mut [Cell], commit: Commit, now: Timestamp) -> Outcome {
+    fn take(&self, cells: &mut [Cell], now: Timestamp) -> Outcome {
+        self.step(&mut cells[self.cell], now)
+    }
+
+    fn step_as(&self, cells: &mut [Cell], commit: Commit, now: Timestamp) -> Outcome {
         self.law.step(self.limit, &mut cells[self.cell], self.hits, commit, now)
     }
 

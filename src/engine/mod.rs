@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 pub use answer::{Answer, answer};
 pub use trace::{Trace, trace};
 
-use crate::algorithm::Mode;
+use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
 use crate::model::{CellKey, Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Timestamp, lossy};
 use crate::policy::{
@@ -287,15 +287,16 @@ impl Candidate<'_> {
     fn charges(&self, hits: Hits, stage: u32, now: Timestamp) -> impl Iterator<Item = Charge> {
         self.limits.iter().map(move |&(at, key, granted)| {
             let limit = &self.rule.limits[at];
-            Charge {
-                key,
+            let share = Share {
                 law: limit.window.law(granted, limit.requests.written(), self.credential.as_ref(), now),
                 limit: granted,
                 hits,
                 count_denied: limit.count_denied,
                 enforced: !self.rule.shadow,
                 stage,
-            }
+                cell: 0,
+            };
+            Charge { key, share }
         })
     }
 }

@@ -11,7 +11,7 @@ use super::service::SHOULD_RATE_LIMIT;
 use crate::clock::Clock;
 use crate::store::Store;
 
-/// Puts [`Direct`] in front of a router.
+/// Puts the short way in front of a router.
 #[derive(Debug)]
 pub struct DirectLayer<S, C>(RateLimitService<S, C>);
 

@@ -4,7 +4,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use dashmap::{DashMap, SharedValue};
 
-use super::{Charge, Store, StoreError};
+use super::{Charge, Share, Store, StoreError};
 use crate::algorithm::{Cell, Mode, settle};
 use crate::model::{CellKey, Outcome, Timestamp};
 
@@ -47,7 +47,7 @@ impl MemoryStore {
     /// One charge: the entry's guard is the lock, held for one step.
     fn step(&self, charge: &Charge, now: Timestamp) -> Outcome {
         let mut cell = self.cells.entry(charge.key).or_default();
-        charge.law.step(charge.limit, &mut cell, charge.hits, charge.commit(), now)
+        charge.share.step(&mut cell, now)
     }
 
     /// Several charges that stand or fall together: every shard that holds one of their cells is locked, in the order
@@ -72,10 +72,9 @@ impl MemoryStore {
             })
             .map(Option::unwrap_or_default)
             .collect();
-        let numbered: Vec<_> = charges
-            .iter()
-            .filter_map(|charge| Some(charge.share(keys.binary_search(&charge.key).ok()?)))
-            .collect();
+        let cell = |charge: &Charge| keys.binary_search(&charge.key).unwrap_or_default();
+        let numbered: Vec<_> =
+            charges.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
         let outcomes = settle(mode, &numbered, &mut cells, now);
 
         for (key, cell) in keys.iter().zip(cells) {
@@ -102,7 +101,7 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Option<Outcome>>, StoreError> {
         Ok(match (mode, charges) {
             (_, [only]) => vec![Some(self.step(only, now))],
-            (Mode::Each, _) if charges.windows(2).all(|pair| pair[0].stage != pair[1].stage) => {
+            (Mode::Each, _) if charges.windows(2).all(|pair| pair[0].share.stage != pair[1].share.stage) => {
                 charges.iter().map(|charge| Some(self.step(charge, now))).collect()
             }
             _ => self.settle(mode, charges, now),
@@ -137,15 +136,16 @@ mod tests {
     use crate::model::Hits;
 
     fn charge(low: u64, window: u64) -> Charge {
-        Charge {
-            key: CellKey { high: 0, low },
+        let share = Share {
             law: Law::Aligned { window: Duration::from_secs(window) },
             limit: 1,
             hits: Hits::ONE,
             count_denied: true,
             enforced: true,
             stage: 0,
-        }
+            cell: 0,
+        };
+        Charge { key: CellKey { high: 0, low }, share }
     }
 
     #[tokio::test]
@@ -169,7 +169,8 @@ mod tests {
     async fn a_counter_charged_twice_in_one_request_counts_both() {
         for mode in [Mode::Each, Mode::AllOrNothing] {
             let store = MemoryStore::default();
-            let twice = [0, 1].map(|stage| Charge { limit: 2, stage, ..charge(1, 10) });
+            let once = charge(1, 10);
+            let twice = [0, 1].map(|stage| Charge { share: Share { limit: 2, stage, ..once.share }, ..once });
             let outcomes = store.apply(mode, &twice, Timestamp::EPOCH).await.unwrap();
             let told: Vec<_> = outcomes.iter().flatten().map(|out| (out.used, out.admitted)).collect();
             assert_eq!(told, [(1, true), (2, true)], "{mode:?}");
@@ -179,7 +180,10 @@ mod tests {
     #[tokio::test]
     async fn a_refused_request_leaves_no_trace_under_all_or_nothing() {
         let store = MemoryStore::default();
-        let free = |low| Charge { count_denied: false, ..charge(low, 10) };
+        let free = |low| {
+            let charge = charge(low, 10);
+            Charge { share: Share { count_denied: false, ..charge.share }, ..charge }
+        };
         store.apply(Mode::AllOrNothing, &[free(1)], Timestamp::EPOCH).await.unwrap();
         let refused = store.apply(Mode::AllOrNothing, &[free(1), free(2)], Timestamp::EPOCH).await.unwrap();
         assert_eq!(refused.iter().flatten().map(|out| out.admitted).collect::<Vec<_>>(), [false, true]);

@@ -7,46 +7,16 @@ use std::time::Duration;
 
 pub use memory::MemoryStore;
 
-use crate::algorithm::{self, Commit, Law, Mode};
-use crate::model::{CellKey, Hits, Outcome, Timestamp};
+use crate::algorithm::{Charge as Share, Mode};
+use crate::model::{CellKey, Outcome, Timestamp};
 
-/// One limit's share of a request.
+/// One limit's share of a request, and the counter it is charged to.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
     /// The counter.
     pub key: CellKey,
-    /// The law it counts by.
-    pub law: Law,
-    /// The hits it grants per window.
-    pub limit: u64,
-    /// What it costs.
-    pub hits: Hits,
-    /// Whether refused hits are counted too.
-    pub count_denied: bool,
-    /// Whether a refusal refuses the request; not so in shadow mode.
-    pub enforced: bool,
-    /// Which of the request's stages it belongs to; stages are numbered in order.
-    pub stage: u32,
-}
-
-impl Charge {
-    /// When its hits are counted, as long as it stands alone.
-    fn commit(&self) -> Commit {
-        if self.count_denied { Commit::Always } else { Commit::IfAdmitted }
-    }
-
-    /// The same for the algorithms, which know cells by their number.
-    fn share(&self, cell: usize) -> algorithm::Charge {
-        algorithm::Charge {
-            law: self.law,
-            limit: self.limit,
-            hits: self.hits,
-            count_denied: self.count_denied,
-            enforced: self.enforced,
-            stage: self.stage,
-            cell,
-        }
-    }
+    /// What is charged. Which cell that is, is up to the store.
+    pub share: Share,
 }
 
 /// Why charges could not be made. A refusal is not among these: it is an outcome.

@@ -31,6 +31,20 @@ fn call(spillway: &Spillway) -> Request<()> {
     .unwrap()
 }
 
+/// A call of which the server has seen the beginning, and will see no more.
+async fn unfinished_call(spillway: &Spillway) -> (client::SendRequest<Bytes>, h2::SendStream<Bytes>) {
+    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
+    let (mut sender, connection) = client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let (_answer, mut body) = sender.send_request(call(spillway), false).unwrap();
+    body.send_data(frame().slice(..3), false).unwrap();
+    // Another call, answered, proves that the first one has arrived.
+    let (other, mut other_body) = sender.send_request(call(spillway), false).unwrap();
+    other_body.send_data(frame(), true).unwrap();
+    other.await.unwrap();
+    (sender, body)
+}
+
 fn get(spillway: &Spillway, path: &str) -> String {
     let mut stream = TcpStream::connect(spillway.http).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -81,14 +95,7 @@ async fn a_call_in_flight_is_answered_while_nothing_new_is_taken() {
 #[tokio::test]
 async fn a_call_that_never_ends_does_not_hold_the_end_up_for_ever() {
     let mut spillway = Spillway::serving(POLICY);
-    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
-    let (mut sender, connection) = client::handshake(socket).await.unwrap();
-    tokio::spawn(connection);
-    let (_answer, mut body) = sender.send_request(call(&spillway), false).unwrap();
-    body.send_data(frame().slice(..3), false).unwrap();
-    let (other, mut other_body) = sender.send_request(call(&spillway), false).unwrap();
-    other_body.send_data(frame(), true).unwrap();
-    other.await.unwrap();
+    let _unfinished = unfinished_call(&spillway).await;
 
     let asked = tokio::time::Instant::now();
     spillway.signal("TERM");
@@ -100,14 +107,7 @@ async fn a_call_that_never_ends_does_not_hold_the_end_up_for_ever() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let mut spillway = Spillway::serving(POLICY);
-    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
-    let (mut sender, connection) = client::handshake(socket).await.unwrap();
-    tokio::spawn(connection);
-    let (_answer, mut body) = sender.send_request(call(&spillway), false).unwrap();
-    body.send_data(frame().slice(..3), false).unwrap();
-    let (other, mut other_body) = sender.send_request(call(&spillway), false).unwrap();
-    other_body.send_data(frame(), true).unwrap();
-    other.await.unwrap();
+    let _unfinished = unfinished_call(&spillway).await;
 
     spillway.signal("TERM");
     spillway.log_line("draining");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, START};
 use crate::clock::{Clock, ManualClock};
 use crate::config;
-use crate::engine::{Engine, answer};
+use crate::engine::{Answer, Engine, answer};
 use crate::model::{Descriptor, Entry, Hits, Request};
 use crate::store::MemoryStore;
 
@@ -20,16 +20,24 @@ fn with_subjects(policy: &str, subjects: &str) -> Bench {
 }
 
 impl Bench {
-    /// The headers and the body of the answer to one descriptor.
-    fn answer(&self, entries: &[(&str, &[u8])]) -> (Vec<(String, String)>, String) {
+    /// What is answered to these descriptors of one entry each.
+    fn answers(&self, entries: &[(&str, &[u8])]) -> Answer {
         let policy = self.engine.policy();
-        let entries = entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value }).collect();
-        let descriptor = Descriptor { entries, hits: Hits::ONE, limit: None };
-        let request = Request { domain: b"d", descriptors: vec![descriptor] };
+        let descriptors = entries.iter().map(|(key, value)| Descriptor {
+            entries: vec![Entry { key: key.as_bytes(), value }],
+            hits: Hits::ONE,
+            limit: None,
+        });
+        let request = Request { domain: b"d", descriptors: descriptors.collect() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let verdict = runtime.block_on(self.engine.decide(&policy, &request)).unwrap();
-        let answer = answer(&policy, &request, &verdict);
-        (answer.response_headers, String::from_utf8(answer.body).unwrap())
+        answer(&policy, &request, &verdict)
+    }
+
+    /// The response headers, as lines.
+    fn headers(&self, entries: &[(&str, &[u8])]) -> Vec<String> {
+        let headers = self.answers(entries).response_headers;
+        headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
     }
 }
 
@@ -89,8 +97,8 @@ fn a_refused_attempt_counts_where_the_limit_says_so() {
         "domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 2, per: 1m, count_denied: true}, headers: \
          {X-Used: used}}]",
     );
-    let used = || bench.answer(&[("a", b"1")]).0[0].1.clone();
-    assert_eq!((used(), used(), used(), used()), ("1".into(), "2".into(), "3".into(), "4".into()));
+    let used = || bench.headers(&[("a", b"1")]).remove(0);
+    assert_eq!([used(), used(), used(), used()], ["X-Used: 1", "X-Used: 2", "X-Used: 3", "X-Used: 4"]);
 }
 
 #[test]
@@ -222,7 +230,8 @@ descriptors:
   - {key: who, rate_limit: {name: n, requests_per_unit: 0, per: 1m}}
 "#,
     );
-    let (headers, body) = bench.answer(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
+    let told = bench.answers(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
+    let (headers, body) = (told.response_headers, String::from_utf8(told.body).unwrap());
     let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(parsed["who"], "a\"\r\nx-evil: 1\u{fffd}\0</script>");
     assert_eq!(parsed["left"], 0);
@@ -242,15 +251,7 @@ descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 1, per: 1
 ",
         PEOPLE,
     );
-    let ask = || {
-        let policy = bench.engine.policy();
-        let entries = vec![Entry { key: b"key", value: b"k1" }];
-        let request =
-            Request { domain: b"d", descriptors: vec![Descriptor { entries, hits: Hits::ONE, limit: None }] };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
-        answer(&policy, &request, &verdict).request_headers
-    };
+    let ask = || bench.answers(&[("key", b"k1")]).request_headers;
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(ask(), [header("x-tenant", "acme"), header("x-plan", "plan pro")]);
     assert_eq!(ask(), [], "a request that is refused goes nowhere");
@@ -268,21 +269,11 @@ descriptors:
 ",
     );
     bench.send(&["b=1"]);
-    let policy = bench.engine.policy();
-    let descriptor = |key: &'static str| Descriptor {
-        entries: vec![Entry { key: key.as_bytes(), value: b"1" }],
-        hits: Hits::ONE,
-        limit: None,
-    };
-    // The limit of zero can never be waited out, which is the longest wait there is; so it is left out here.
-    let request = Request { domain: b"d", descriptors: vec![descriptor("c"), descriptor("b")] };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
-    let told = answer(&policy, &request, &verdict);
-    let headers: Vec<_> =
-        told.response_headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    assert_eq!(headers, ["X-C: fine", "X-Wait: 3600", "X-B: long", "Content-Type: text/plain"]);
+    // `a` can never pass, which is the longest wait there is; so it is left out here.
+    let told = bench.answers(&[("c", b"1"), ("b", b"1")]);
     assert_eq!(told.body, b"long");
+    let expected = ["X-C: fine", "X-Wait: 3600", "X-B: long", "Content-Type: text/plain"];
+    assert_eq!(bench.headers(&[("c", b"1"), ("b", b"1")]), expected);
     assert_eq!(bench.engine.clock.now(), START);
 }
 
@@ -301,8 +292,6 @@ descriptors: [{key: key, subject: key, rate_limit: {name: t, requests_per_unit: 
     };
     let bench = with_subjects(policy, &people(5));
     assert_eq!(bench.send(&["key=k"]), "OK: t 49/50");
-    let later = with_subjects(policy, &people(1)).engine.policy();
-    drop(later);
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("d.yaml"), policy).unwrap();
     std::fs::write(directory.path().join("d.subjects.yaml"), people(1)).unwrap();
@@ -347,18 +336,8 @@ descriptors:
 ",
     );
     bench.send(&["hard=1"]);
-    let policy = bench.engine.policy();
-    let descriptor = |key: &'static str| Descriptor {
-        entries: vec![Entry { key: key.as_bytes(), value: b"1" }],
-        hits: Hits::ONE,
-        limit: None,
-    };
-    let request = Request { domain: b"d", descriptors: ["q", "free", "hard"].map(descriptor).into() };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
-    let told = answer(&policy, &request, &verdict).response_headers;
-    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(told, [header("Retry-After", "30"), header("X-Name", "hard")]);
+    let told = bench.headers(&[("q", b"1"), ("free", b"1"), ("hard", b"1")]);
+    assert_eq!(told, ["Retry-After: 30", "X-Name: hard"]);
 }
 
 #[test]
@@ -371,19 +350,7 @@ descriptors:
     let bench = Bench::new(&format!("domain: d\nevaluate: first_match\n{rules}"));
     assert_eq!(bench.send(&["a=1", "b=1"]), "OK: watched 0/1 | real 8/9");
     let bench = Bench::new(&format!("domain: d\nheaders: {{X-Limit: limit}}\n{rules}"));
-    let policy = bench.engine.policy();
-    let descriptor = |key: &'static str| Descriptor {
-        entries: vec![Entry { key: key.as_bytes(), value: b"1" }],
-        hits: Hits::ONE,
-        limit: None,
-    };
-    let request = Request { domain: b"d", descriptors: ["a", "b"].map(descriptor).into() };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let verdict = runtime.block_on(bench.engine.decide(&policy, &request)).unwrap();
-    assert_eq!(
-        answer(&policy, &request, &verdict).response_headers,
-        [("X-Limit".to_owned(), "9".to_owned())]
-    );
+    assert_eq!(bench.headers(&[("a", b"1"), ("b", b"1")]), ["X-Limit: 9"]);
 }
 
 #[test]
@@ -398,7 +365,7 @@ descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 0, per: 1
 "#,
         PEOPLE,
     );
-    assert_eq!(bench.answer(&[("key", b"k1")]).1, r#"{"key":""}"#);
+    assert_eq!(bench.answers(&[("key", b"k1")]).body, br#"{"key":""}"#);
 }
 
 #[test]
