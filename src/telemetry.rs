@@ -109,6 +109,17 @@ impl ConfigRefused {
     }
 }
 
+/// Nothing will be refused.
+#[derive(Debug)]
+pub struct OnlyWatching;
+
+impl OnlyWatching {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!("SHADOW_MODE is on: every rule is counted and reported, and none refuses anything");
+    }
+}
+
 /// A port is open.
 #[derive(Debug)]
 pub struct Listening {

@@ -18,10 +18,11 @@ fn switched_on(name: &str) -> bool {
     variable::<String>(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true"))
 }
 
-/// `MERGE_DOMAIN_CONFIG`, unless the flag says so already, and `LIMIT_RESPONSE_HEADERS_ENABLED`.
+/// `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and `LIMIT_RESPONSE_HEADERS_ENABLED`.
 pub(super) fn options(merging: Merging) -> Options {
     Options {
         merge_domains: merging.merge_domains || switched_on("MERGE_DOMAIN_CONFIG"),
+        shadow_mode: switched_on("SHADOW_MODE"),
         headers: switched_on("LIMIT_RESPONSE_HEADERS_ENABLED").then(headers).flatten().map(Arc::new),
     }
 }

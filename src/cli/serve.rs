@@ -16,7 +16,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Fingerprint};
 use crate::engine::Engine;
 use crate::store::MemoryStore;
-use crate::telemetry::{ConfigLoaded, Metrics};
+use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching};
 
 pub(super) fn run(args: Serve) -> ExitCode {
     start_logging(&args);
@@ -33,6 +33,9 @@ pub(super) fn run(args: Serve) -> ExitCode {
     };
     complain(&config::render(&loaded.warnings, colour(&io::stderr())));
     let metrics = Arc::new(Metrics::default());
+    if options.shadow_mode {
+        OnlyWatching.emit();
+    }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen });
     let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::default(), SystemClock));

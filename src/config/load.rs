@@ -17,6 +17,8 @@ use crate::shape::HeaderSet;
 pub struct Options {
     /// Let several documents describe one domain; otherwise that is an error.
     pub merge_domains: bool,
+    /// Count and report, and refuse nothing.
+    pub shadow_mode: bool,
     /// Response headers of domains that say nothing about headers.
     pub headers: Option<Arc<HeaderSet>>,
 }

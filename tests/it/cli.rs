@@ -201,3 +201,18 @@ fn headers_that_envoyproxy_ratelimit_was_told_to_send_are_sent() {
     let headers = "  RateLimit-Limit: 5\n  RateLimit-Remaining: 4\n  X-Reset: 3600\n";
     assert!(stdout.ends_with(headers), "{stdout}");
 }
+
+#[test]
+fn a_deployment_in_shadow_mode_refuses_nothing() {
+    let config = directory(&[(
+        "a.yaml",
+        "domain: a\ndescriptors: [{key: x, rate_limit: {unit: hour, requests_per_unit: 0}}]",
+    )]);
+    let explain = |shadow: &str| {
+        let mut command = command(&["explain", "--domain", "a", "x=1", "--config"]);
+        let output = command.arg(config.path()).env("SHADOW_MODE", shadow).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(explain("true").contains("overall  OK"), "{}", explain("true"));
+    assert!(explain("false").contains("overall  OVER_LIMIT"), "{}", explain("false"));
+}

@@ -101,7 +101,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spillway"));
     command.args(args);
     let ours = |name: &str| {
-        let peer = ["HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "MERGE_DOMAIN_CONFIG", "NO_COLOR"];
+        let peer =
+            ["HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "MERGE_DOMAIN_CONFIG", "SHADOW_MODE", "NO_COLOR"];
         let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_"];
         peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };

@@ -125,7 +125,8 @@ impl Document<'_, '_> {
 
     /// The rule of a descriptor, with everything that stands beside its limits.
     fn rule(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited<'_>) -> Option<Rule> {
-        let shadow = self.flag(fields, "shadow_mode").unwrap_or_default();
+        let shadow =
+            self.flag(fields, "shadow_mode").unwrap_or_default() || self.compiler.options.shadow_mode;
         let quota = self.flag(fields, "quota_mode").unwrap_or_default();
         let detailed_metric = self.flag(fields, "detailed_metric").unwrap_or_default();
         let metadata = fields.get("metadata").and_then(|metadata| self.metadata(metadata));
