@@ -125,7 +125,7 @@ pub async fn serve<C: Clock>(
     });
     drop(stopping);
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
-    let dealer = Guarded(tokio::spawn(lanes.deal(TcpListenerStream::new(listeners.grpc))));
+    let mut dealer = Guarded(tokio::spawn(lanes.deal(TcpListenerStream::new(listeners.grpc))));
     let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
@@ -148,8 +148,11 @@ pub async fn serve<C: Clock>(
     for service in ["", rls::NAME] {
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
+    // Until the task is gone its listener takes connections, which nobody would serve.
+    dealer.0.abort();
+    let _ = (&mut dealer.0).await;
+    drop(stop);
     Draining.emit();
-    drop((stop, dealer));
     let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
     Drained { complete }.emit();
     Ok(())
