@@ -8,7 +8,10 @@ use crate::model::lossy;
 /// Counts of what happened since the start, as Prometheus reads them.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    accepts_failed: AtomicU64,
     authorities_mended: AtomicU64,
+    calls_panicked: AtomicU64,
+    connections_ended: AtomicU64,
     configs_loaded: AtomicU64,
     configs_refused: AtomicU64,
 }
@@ -25,6 +28,24 @@ impl Metrics {
             "counter",
             "Connections whose calls had an invalid :authority, which was mended.",
             self.authorities_mended.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_accept_failures_total",
+            "counter",
+            "Connections that could not be taken, as when file descriptors run out.",
+            self.accepts_failed.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_calls_panicked_total",
+            "counter",
+            "Calls that met a mistake of Spillway's and were answered with INTERNAL.",
+            self.calls_panicked.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_connections_ended_total",
+            "counter",
+            "Connections that were ended for what their clients did.",
+            self.connections_ended.load(Ordering::Relaxed),
         );
         metric(
             "spillway_config_loads_total",
@@ -60,6 +81,74 @@ impl AuthorityMended<'_> {
             "calls on this connection carry an invalid `:authority`; answering them all the same. Set \
              `envoy_grpc.authority` in Envoy's configuration to a host name to be rid of this line",
         );
+    }
+}
+
+/// A connection was ended, and not by its client saying so.
+#[derive(Debug)]
+pub struct ConnectionEnded<'a> {
+    /// Why.
+    pub reason: &'a (dyn std::error::Error + Send + Sync + 'static),
+    /// Whether it was us who ended it, for what the client did or did not do.
+    pub by_us: bool,
+}
+
+impl ConnectionEnded<'_> {
+    /// Logs it, and counts what we ended. Clients that go without a word are nothing to wake an operator for.
+    pub fn emit(&self, metrics: &Metrics) {
+        let reason = self.reason;
+        if self.by_us {
+            metrics.connections_ended.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!("connection ended: {reason}");
+        } else {
+            tracing::debug!("connection ended: {reason}");
+        }
+    }
+}
+
+/// A connection ended because of a mistake of ours.
+#[derive(Debug)]
+pub struct ConnectionLost<'a> {
+    /// How.
+    pub error: &'a (dyn std::error::Error + Send + Sync + 'static),
+}
+
+impl ConnectionLost<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::error!("a connection was lost, which is a mistake in Spillway: {}", self.error);
+    }
+}
+
+/// A connection could not be taken.
+#[derive(Debug)]
+pub struct AcceptFailed<'a> {
+    /// Why not.
+    pub error: &'a std::io::Error,
+}
+
+impl AcceptFailed<'_> {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.accepts_failed.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("a connection could not be taken: {}", self.error);
+    }
+}
+
+/// A call met a mistake of ours. It was answered with INTERNAL, and all others go on.
+#[derive(Debug)]
+pub struct CallPanicked<'a> {
+    /// What was said in despair.
+    pub panic: &'a (dyn std::any::Any + Send),
+}
+
+impl CallPanicked<'_> {
+    /// Logs and counts it. Where it happened was printed by the panic itself.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.calls_panicked.fetch_add(1, Ordering::Relaxed);
+        let said = self.panic.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| self.panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!("a call failed, which is a mistake in Spillway: {}", said.unwrap_or("it panicked"));
     }
 }
 

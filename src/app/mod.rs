@@ -6,24 +6,23 @@ mod reload;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt};
-use tonic::transport::Server;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
 use self::lanes::{Dealt, Lanes, arrived};
 use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::rls::{self, DirectLayer, MendedStream, RateLimitService};
+use crate::rls::{self, RateLimitService};
 use crate::store::MemoryStore;
-use crate::telemetry::{AuthorityMended, Drained, Draining, Listening, Metrics, Ready};
+use crate::telemetry::{ConnectionLost, Drained, Draining, Listening, Metrics, Ready};
 
 pub use reload::Watched;
 
@@ -110,22 +109,18 @@ pub async fn serve<C: Clock>(
             .register_file_descriptor_set(rls::descriptor_set())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let service = RateLimitService::new(Arc::clone(&engine));
-    let router = Server::builder()
-        .layer(DirectLayer::new(service.clone()))
-        .add_service(health_service)
+    let routes = Routes::new(health_service)
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
-        .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?)
-        .add_service(service);
+        .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
     let lanes = Lanes::start(cores(), || {
-        let (router, stopping, metrics) = (router.clone(), stopping.clone(), Arc::clone(&metrics));
-        async move |dealt| {
-            router.serve_with_incoming_shutdown(mended(dealt, metrics), stopped(stopping)).await
-        }
+        let service = RateLimitService::new(Arc::clone(&engine));
+        let server = rls::Server::new(service, routes.clone(), Arc::clone(&metrics));
+        let stopping = stopping.clone();
+        async move |dealt| serve_dealt(server, dealt, stopping).await
     });
     drop(stopping);
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
-    let mut dealer = Guarded(tokio::spawn(lanes.deal(TcpListenerStream::new(listeners.grpc))));
+    let mut dealer = Guarded(tokio::spawn(lanes.deal(listeners.grpc, Arc::clone(&metrics))));
     let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
@@ -141,7 +136,7 @@ pub async fn serve<C: Clock>(
 
     tokio::select! {
         () = shutdown => {}
-        ended = &mut grpc => return Err(failed("gRPC", cause(Ok(ended)))),
+        () = &mut grpc => return Err(failed("gRPC", "it ended by itself")),
         ended = &mut http.0 => return Err(failed("HTTP", cause(ended))),
     }
     health.set_ready(false);
@@ -158,14 +153,40 @@ pub async fn serve<C: Clock>(
     Ok(())
 }
 
-/// Connections with their `:authority` mended before HTTP/2 sees it.
-fn mended(dealt: Dealt, metrics: Arc<Metrics>) -> impl Stream<Item = io::Result<MendedStream<TcpStream>>> {
-    arrived(dealt).map(move |accepted| {
-        let metrics = Arc::clone(&metrics);
-        accepted.map(|stream| {
-            MendedStream::new(stream, move |original: &str| AuthorityMended { original }.emit(&metrics))
-        })
-    })
+/// Serves the connections that one lane is dealt, until it is to stop and they have ended.
+async fn serve_dealt<C: Clock>(
+    server: rls::Server<MemoryStore, C>,
+    mut dealt: Dealt,
+    stopping: watch::Receiver<()>,
+) {
+    let server = Rc::new(server);
+    let mut open = JoinSet::new();
+    // Of the lane's own, so that connections on different cores have nothing to write to together.
+    let (stop, stopping_here) = watch::channel(());
+    let mut stopping = std::pin::pin!(stopped(stopping));
+    loop {
+        tokio::select! {
+            () = &mut stopping => break,
+            Some(ended) = open.join_next() => lost(ended),
+            Some(connection) = dealt.recv() => {
+                // One that is gone already is no loss.
+                let Ok(connection) = arrived(connection) else { continue };
+                let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
+                open.spawn_local(async move { server.serve(connection, stopping).await });
+            }
+        }
+    }
+    drop((stop, stopping_here));
+    while let Some(ended) = open.join_next().await {
+        lost(ended);
+    }
+}
+
+/// A connection that did not end by itself met a mistake of ours; those beside it go on.
+fn lost(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        ConnectionLost { error: &error }.emit();
+    }
 }
 
 /// As many as this process may use.

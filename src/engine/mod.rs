@@ -172,6 +172,11 @@ impl<S: Store, C: Clock> Engine<S, C> {
         self.policy.load_full()
     }
 
+    /// The same for as long as a request takes: nothing is written that other threads read.
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
     /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
     pub fn publish(&self, mut policy: Policy) {
         policy.succeed(&self.policy(), self.clock.now());

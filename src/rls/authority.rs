@@ -42,9 +42,17 @@ const FRAME_HEADER: usize = 9;
 const LONGEST_PAYLOAD: usize = 16_384;
 
 /// Type and flags of HEADERS, the frame a request starts with (RFC 9113 §6.2).
-const HEADERS: u8 = 0x1;
+pub(super) const HEADERS: u8 = 0x1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
+
+/// What the header of a frame says (RFC 9113 §4.1), but for its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameHead {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) length: usize,
+}
 
 /// Where in the client's byte stream the next byte stands.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +90,11 @@ impl AuthorityFilter {
         Self { position: Position::Preface(0), mended: 0, last_original: None, decoded: Vec::new() }
     }
 
+    /// Whether the preface has come, and was one.
+    fn has_begun(&self) -> bool {
+        !matches!(self.position, Position::Preface(_) | Position::Foreign)
+    }
+
     /// How many authorities were mended on this connection. A reference to the dynamic table
     /// does not count again.
     #[cfg(test)]
@@ -100,7 +113,9 @@ impl AuthorityFilter {
     /// Returns how many may be passed on now. The rest is an unfinished HEADERS frame (or too
     /// little of a frame to tell) and has to be offered again, followed by what comes next. It is
     /// always shorter than the longest HEADERS frame.
-    pub(super) fn mend(&mut self, bytes: &mut [u8]) -> usize {
+    ///
+    /// `see` is shown each frame once, when it is passed on.
+    pub(super) fn mend(&mut self, bytes: &mut [u8], mut see: impl FnMut(FrameHead)) -> usize {
         let mut at = 0;
         loop {
             let rest = &mut bytes[at..];
@@ -136,7 +151,9 @@ impl AuthorityFilter {
                     };
                     let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                     let end = FRAME_HEADER + length;
+                    let head = FrameHead { kind, flags, length };
                     if kind != HEADERS || length > LONGEST_PAYLOAD {
+                        see(head);
                         self.position = Position::Within(end);
                         continue;
                     }
@@ -146,6 +163,7 @@ impl AuthorityFilter {
                     if let Some(block) = field_block(flags, &mut frame[FRAME_HEADER..]) {
                         self.mend_block(block);
                     }
+                    see(head);
                     at += end;
                 }
             }
@@ -342,7 +360,7 @@ mod tests {
             let (piece, later) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
             held.extend_from_slice(piece);
             rest = later;
-            let count = filter.mend(&mut held);
+            let count = filter.mend(&mut held, |_| ());
             passed.extend(held.drain(..count));
             assert!(held.len() < FRAME_HEADER + LONGEST_PAYLOAD);
         }
@@ -505,18 +523,18 @@ mod tests {
         for (shown, held) in [(whole.len() - 60, 0), (whole.len() + 4, 4), (whole.len() + 30, 30)] {
             let mut bytes = [whole.clone(), headers.clone()].concat();
             let mut filter = AuthorityFilter::new();
-            assert_eq!(filter.mend(&mut bytes[..shown]), shown - held);
+            assert_eq!(filter.mend(&mut bytes[..shown], |_| ()), shown - held);
         }
     }
 
     #[test]
     fn a_connection_is_foreign_from_its_first_wrong_byte_on() {
         let mut filter = AuthorityFilter::new();
-        assert_eq!(filter.mend(&mut b"P".to_vec()), 1);
-        assert_eq!(filter.mend(&mut b"OST".to_vec()), 3);
+        assert_eq!(filter.mend(&mut b"P".to_vec(), |_| ()), 1);
+        assert_eq!(filter.mend(&mut b"OST".to_vec(), |_| ()), 3);
         let mut later = connection(&[request(1, "/", &authority(Coding::Raw, b"a|b"))]);
         let before = later.clone();
-        assert_eq!(filter.mend(&mut later), before.len());
+        assert_eq!(filter.mend(&mut later, |_| ()), before.len());
         assert_eq!(later, before);
     }
 

@@ -1,13 +1,16 @@
 //! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
 
 mod authority;
-mod direct;
+mod connection;
+mod deadline;
+mod deferred;
+mod flood;
 mod proto;
 mod reflection;
 mod service;
 mod wire;
 
 pub use authority::MendedStream;
-pub use direct::DirectLayer;
+pub use connection::Server;
 pub use reflection::descriptor_set;
 pub use service::{NAME, RateLimitService};

@@ -3,20 +3,19 @@
 //! Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
 //! one small message each way, so most of what it cost was the machinery for streams around it.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::pin::Pin;
+use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::poll;
 use http::{HeaderMap, HeaderValue, header};
-use http_body::{Body as _, Frame};
+use http_body::{Body, Frame};
 use prost::Message;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::server::NamedService;
 
 use super::{proto, wire};
 use crate::clock::Clock;
@@ -25,10 +24,14 @@ use crate::store::Store;
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
-/// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
-const LARGEST_MESSAGE: usize = 16 << 20;
 /// The method's path.
 pub(super) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+/// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
+const LARGEST_MESSAGE: usize = 16 << 20;
+/// What the unfinished messages of one connection may hold together.
+const MOST_HELD: usize = 32 << 20;
+/// How long a message may take to arrive after its call. Envoy sends both in one packet.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 /// Before each message: whether it is compressed, and its length
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 const PREFIX: usize = 5;
@@ -39,6 +42,20 @@ pub struct RateLimitService<S, C> {
     engine: Arc<Engine<S, C>>,
 }
 
+/// Why a call is not decided.
+pub(super) enum Refused {
+    /// Nobody waits for it any more.
+    Late,
+    /// It is told why.
+    With(Status),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self::With(status)
+    }
+}
+
 impl<S, C> RateLimitService<S, C> {
     /// The service that asks `engine`.
     pub fn new(engine: Arc<Engine<S, C>>) -> Self {
@@ -46,81 +63,147 @@ impl<S, C> RateLimitService<S, C> {
     }
 }
 
-impl<S, C> Clone for RateLimitService<S, C> {
-    fn clone(&self) -> Self {
-        Self { engine: Arc::clone(&self.engine) }
-    }
-}
-
-impl<S, C> NamedService for RateLimitService<S, C> {
-    const NAME: &'static str = NAME;
-}
-
 impl<S: Store, C: Clock> RateLimitService<S, C> {
-    async fn answer(self, call: http::Request<Body>) -> Result<Bytes, Status> {
-        let message = message(call.into_body()).await?;
+    /// Decides on the message in `body`, unless `is_late` says that its time is over when it has arrived.
+    pub(super) async fn answer<B>(
+        &self,
+        body: B,
+        held: &Held,
+        is_late: impl Fn() -> bool,
+    ) -> Result<Bytes, Refused>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let message = message(body, held).await?;
+        if is_late() {
+            return Err(Refused::Late);
+        }
         // Keys and values stay where they are in `message`; decoding copies none of them.
         let message = proto::RateLimitRequest::decode(message)
             .map_err(|error| Status::internal(format!("the request cannot be decoded: {error}")))?;
         let request = wire::decode(&message)?;
-        let policy = self.engine.policy();
+        let policy = self.engine.snapshot();
         let verdict = self.engine.decide(&policy, &request).await.map_err(wire::unavailable)?;
         let answer = engine::answer(&policy, &request, &verdict);
-        framed(&wire::encode(&verdict, answer))
+        Ok(framed(&wire::encode(&verdict, answer))?)
     }
 }
 
-impl<S: Store, C: Clock> Service<http::Request<Body>> for RateLimitService<S, C> {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+/// How much the unfinished messages of a connection hold.
+#[derive(Debug, Default)]
+pub(super) struct Held(Cell<usize>);
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+/// An unfinished message.
+struct Unfinished<'h> {
+    held: &'h Held,
+    bytes: Vec<u8>,
+}
+
+impl<'h> Unfinished<'h> {
+    fn new(held: &'h Held) -> Self {
+        Self { held, bytes: Vec::new() }
     }
 
-    fn call(&mut self, call: http::Request<Body>) -> Self::Future {
-        if call.uri().path() != SHOULD_RATE_LIMIT {
-            return Box::pin(no_such_method());
+    fn push(&mut self, data: &[u8]) -> Result<(), Status> {
+        let held = self.held.0.get() + data.len();
+        if held > MOST_HELD {
+            let most = MOST_HELD >> 20;
+            return Err(Status::resource_exhausted(format!(
+                "the unfinished requests of a connection have at most {most} MiB together"
+            )));
         }
-        let service = self.clone();
-        Box::pin(async move {
-            Ok(match service.answer(call).await {
-                Ok(message) => response(message),
-                Err(status) => status.into_http(),
-            })
-        })
+        self.held.0.set(held);
+        self.bytes.extend_from_slice(data);
+        Ok(())
     }
 }
 
-fn no_such_method() -> Ready<Result<http::Response<Body>, Infallible>> {
-    ready(Ok(Status::unimplemented("the service has one method, ShouldRateLimit").into_http()))
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.held.0.set(self.held.0.get() - self.bytes.len());
+    }
 }
 
 /// The one message of a call, without its prefix.
-async fn message(body: Body) -> Result<Bytes, Status> {
-    let mut body = std::pin::pin!(body);
-    let mut whole = Bytes::new();
-    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        // What is not data is trailers, of which a call has none worth knowing.
-        let Ok(data) = frame?.into_data() else { continue };
-        if whole.len() + data.len() > LARGEST_MESSAGE + PREFIX {
-            let most = LARGEST_MESSAGE >> 20;
-            return Err(Status::out_of_range(format!("a request has at most {most} MiB")));
-        }
-        // Nearly always the first piece is all there is.
-        whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
+async fn message<B>(body: B, held: &Held) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let mut arrival = pin!(collect(body, held));
+    // Nearly always all of it is there, and no timer is needed.
+    if let Poll::Ready(message) = poll!(arrival.as_mut()) {
+        return message;
     }
-    let Some((&[compressed, a, b, c, d], rest)) = whole.split_first_chunk::<PREFIX>() else {
-        return Err(Status::internal("the call has no message"));
+    tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {
+        let seconds = ARRIVES_WITHIN.as_secs();
+        Err(Status::deadline_exceeded(format!("the request did not arrive within {seconds} s")))
+    })
+}
+
+async fn collect<B>(body: B, held: &Held) -> Result<Bytes, Status>
+where
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    while first.is_empty() {
+        match next_data(body.as_mut()).await? {
+            Some(data) => first = data,
+            None => return Err(Status::internal("the call has no message")),
+        }
+    }
+    // Nearly always the first piece is all there is.
+    if is_whole(&first)? && (body.is_end_stream() || next_data(body.as_mut()).await?.is_none()) {
+        return Ok(first.slice(PREFIX..));
+    }
+    let mut whole = Unfinished::new(held);
+    whole.push(&first)?;
+    drop(first);
+    while let Some(data) = next_data(body.as_mut()).await? {
+        whole.push(&data)?;
+        is_whole(&whole.bytes)?;
+    }
+    if !is_whole(&whole.bytes)? {
+        return Err(Status::internal("the message is not as long as it says"));
+    }
+    Ok(Bytes::copy_from_slice(&whole.bytes[PREFIX..]))
+}
+
+/// The next piece of a body; what is not data is trailers, of which a call has none worth knowing.
+async fn next_data<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Status>
+where
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Display,
+{
+    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `bytes` are a whole message behind its prefix; an error as soon as they can become none.
+fn is_whole(bytes: &[u8]) -> Result<bool, Status> {
+    let Some((&[compressed, a, b, c, d], rest)) = bytes.split_first_chunk::<PREFIX>() else {
+        return Ok(false);
     };
     if compressed != 0 {
         return Err(Status::unimplemented("compressed requests are not taken"));
     }
-    if usize::try_from(u32::from_be_bytes([a, b, c, d])) != Ok(rest.len()) {
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    if length > LARGEST_MESSAGE {
+        let most = LARGEST_MESSAGE >> 20;
+        return Err(Status::resource_exhausted(format!("a request has at most {most} MiB")));
+    }
+    if rest.len() > length {
         return Err(Status::internal("the message is not as long as it says"));
     }
-    Ok(whole.slice(PREFIX..))
+    Ok(rest.len() == length)
 }
 
 /// A message behind its prefix.
@@ -134,39 +217,35 @@ fn framed(message: &proto::RateLimitResponse) -> Result<Bytes, Status> {
     Ok(bytes.freeze())
 }
 
-fn response(message: Bytes) -> http::Response<Body> {
-    let mut response = http::Response::new(Body::new(Answer { message: Some(message), told: false }));
+/// The answer that is `message`.
+pub(super) fn response(message: Bytes) -> http::Response<Answer> {
+    let mut response = http::Response::new(Answer { message: Some(message), told: false });
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
     response
 }
 
 /// One message, and the status OK behind it.
-struct Answer {
+pub(super) struct Answer {
     message: Option<Bytes>,
     told: bool,
 }
 
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+impl Answer {
+    /// The message, then the status, then nothing.
+    pub(super) fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         if let Some(message) = self.message.take() {
-            return Poll::Ready(Some(Ok(Frame::data(message))));
+            return Some(Frame::data(message));
         }
         if std::mem::replace(&mut self.told, true) {
-            return Poll::Ready(None);
+            return None;
         }
         let mut trailers = HeaderMap::with_capacity(1);
         trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+        Some(Frame::trailers(trailers))
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(super) fn is_told(&self) -> bool {
         self.told
     }
 }

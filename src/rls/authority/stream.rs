@@ -6,20 +6,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
+use tokio::time::Instant;
 
 use super::{AuthorityFilter, FRAME_HEADER, LONGEST_PAYLOAD};
+use crate::rls::flood::Meter;
 
 /// Called with the original of the first authority mended on a connection.
 type OnMended = Box<dyn FnOnce(&str) + Send>;
 
-/// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`.
+/// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`, and its frames have been
+/// counted by a [`Meter`], which ends it as a read that fails.
 ///
 /// Bytes are mended where the reader wants them. Only an unfinished HEADERS frame at the end
 /// of a read is put aside, and given out with the rest of it.
 pub struct MendedStream<S> {
     inner: S,
     filter: AuthorityFilter,
+    meter: Meter,
     on_mended: Option<OnMended>,
     /// Read from `inner`, but not yet by the reader.
     held: Vec<u8>,
@@ -37,10 +40,16 @@ impl<S> MendedStream<S> {
         Self {
             inner,
             filter: AuthorityFilter::new(),
+            meter: Meter::default(),
             on_mended: Some(Box::new(on_mended)),
             held: Vec::new(),
             cleared: 0,
         }
+    }
+
+    /// Whether the client has said that it speaks HTTP/2.
+    pub(in crate::rls) fn has_begun(&self) -> bool {
+        self.filter.has_begun()
     }
 
     /// Gives out what is held and cleared, as far as it fits; whether that was anything.
@@ -90,24 +99,31 @@ impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
             if this.held.is_empty() {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+                this.meter.read(Instant::now());
                 let fresh = &mut buf.filled_mut()[before..];
                 if fresh.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
-                let passed = this.filter.mend(fresh);
+                let passed = this.filter.mend(fresh, |frame| this.meter.see(frame));
                 this.held.extend_from_slice(&fresh[passed..]);
                 buf.set_filled(before + passed);
                 this.report();
+                this.meter.judge().map_err(io::Error::other)?;
                 if passed > 0 {
                     return Poll::Ready(Ok(()));
                 }
             } else {
                 let mut room = buf.take(FRAME_HEADER + LONGEST_PAYLOAD);
                 ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
+                this.meter.read(Instant::now());
                 this.held.extend_from_slice(room.filled());
-                this.cleared =
-                    if room.filled().is_empty() { this.held.len() } else { this.filter.mend(&mut this.held) };
+                this.cleared = if room.filled().is_empty() {
+                    this.held.len()
+                } else {
+                    this.filter.mend(&mut this.held, |frame| this.meter.see(frame))
+                };
                 this.report();
+                this.meter.judge().map_err(io::Error::other)?;
             }
         }
     }
@@ -136,14 +152,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MendedStream<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
-    }
-}
-
-impl<S: Connected> Connected for MendedStream<S> {
-    type ConnectInfo = S::ConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.inner.connect_info()
     }
 }
 

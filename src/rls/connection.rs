@@ -1,0 +1,299 @@
+//! One connection, from the first byte of its client to the last of ours.
+//!
+//! The one method that is called goes the short way; tonic's router serves health, reflection and the refusal of
+//! everything else. What a client may hold, and for how long, is bounded here and in [`service`](super::service).
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+use tonic::service::Routes;
+use tower_service::Service as _;
+
+use super::MendedStream;
+use super::deadline;
+use super::deferred::Streams;
+use super::flood::Flood;
+use super::service::{self, Answer, Held, RateLimitService, Refused, SHOULD_RATE_LIMIT};
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics};
+
+/// Calls of one connection at a time; Envoy opens another connection for more. At a few microseconds each they are
+/// answered well within Envoy's default patience of 20 ms, so this also keeps a queue from growing older than that.
+const CONCURRENT_CALLS: u32 = 1_024;
+/// All headers of one call together, as hpack counts them.
+const HEADER_LIST: u32 = 16 << 10;
+/// Answers that wait to be read, of one call.
+const SEND_BUFFER: usize = 64 << 10;
+/// Calls that were taken back before they were looked at, of one connection. What is too many in the long run is up to
+/// [`Meter`](super::flood::Meter); these may come at once, when an Envoy gives up on all it has asked.
+const TAKEN_BACK: usize = 8_192;
+/// How long a client may take to say that it speaks HTTP/2.
+const PREFACE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection without calls is kept, at least; at most twice as long.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How often a client is asked whether it is still there, and how long it may take to say so. Who does not read what it
+/// is sent does not answer either.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
+/// What serves the connections of one thread.
+#[derive(Debug)]
+pub struct Server<S, C> {
+    service: RateLimitService<S, C>,
+    routes: Routes,
+    metrics: Arc<Metrics>,
+}
+
+impl<S: Store, C: Clock> Server<S, C> {
+    /// Answers `ShouldRateLimit` from `service`, and everything else from `routes`.
+    pub fn new(service: RateLimitService<S, C>, routes: Routes, metrics: Arc<Metrics>) -> Self {
+        Self { service, routes: routes.prepare(), metrics }
+    }
+
+    /// Serves one connection to its end. Once `stopping` resolves no new calls are taken, and those in flight finish.
+    pub async fn serve<IO>(self: Rc<Self>, io: IO, stopping: impl Future<Output = ()>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let metrics = Arc::clone(&self.metrics);
+        let mended = {
+            let metrics = Arc::clone(&metrics);
+            MendedStream::new(io, move |original: &str| AuthorityMended { original }.emit(&metrics))
+        };
+        let seen = Rc::new(Seen::default());
+        let mut streams = Streams::default();
+        let calls = Rc::new(Calls { server: self, seen: Rc::clone(&seen), held: Held::default() });
+        let each = service_fn(move |call| {
+            let calls = Rc::clone(&calls);
+            calls.seen.calls.set(calls.seen.calls.get() + 1);
+            let arrived = calls.seen.arrived.get();
+            async move { calls.answer(call, arrived).await }
+        });
+        let mut connection = pin!(
+            http2::Builder::new(streams.executor())
+                .timer(TokioTimer::new())
+                .auto_date_header(false)
+                .max_concurrent_streams(CONCURRENT_CALLS)
+                .max_header_list_size(HEADER_LIST)
+                .max_send_buf_size(SEND_BUFFER)
+                .max_pending_accept_reset_streams(TAKEN_BACK)
+                .keep_alive_interval(ASK_EVERY)
+                .keep_alive_timeout(ANSWERED_WITHIN)
+                .serve_connection(TokioIo::new(Watched { inner: mended, seen: Rc::clone(&seen) }), each)
+        );
+        let mut stopping = pin!(stopping.fuse());
+        let mut timer = pin!(sleep(PREFACE_WITHIN));
+        let mut calls_before = 0;
+
+        let ended = poll_fn(|context| {
+            if stopping.as_mut().poll(context).is_ready() {
+                if !seen.began.get() {
+                    return Poll::Ready(Ok(()));
+                }
+                connection.as_mut().graceful_shutdown();
+            }
+            while timer.as_mut().poll(context).is_ready() {
+                if !seen.began.get() {
+                    return Poll::Ready(Err("it has not begun to speak HTTP/2".into()));
+                }
+                if calls_before == seen.calls.get() && streams.is_empty() {
+                    connection.as_mut().graceful_shutdown();
+                }
+                calls_before = seen.calls.get();
+                timer.as_mut().reset(Instant::now() + IDLE);
+            }
+            loop {
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(ended.map_err(|error| match seen.flood.get() {
+                        Some(flood) => flood.into(),
+                        None => error.into(),
+                    }));
+                }
+                if !streams.run(context) {
+                    return Poll::Pending;
+                }
+            }
+        });
+        let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = ended.await;
+        if let Err(reason) = ended {
+            ConnectionEnded { reason: &*reason, by_us: seen.flood.get().is_some() || !seen.began.get() }
+                .emit(&metrics);
+        }
+    }
+}
+
+/// What is known of a connection from the bytes that were read.
+#[derive(Debug)]
+struct Seen {
+    /// Whether the client has said that it speaks HTTP/2.
+    began: Cell<bool>,
+    /// When the reading began that brought what is being looked at now. Whatever came with it is at least that old,
+    /// or will be thought a little older than it is.
+    arrived: Cell<Instant>,
+    /// Whether everything that had come was read.
+    drained: Cell<bool>,
+    /// Calls so far.
+    calls: Cell<u64>,
+    /// Why the connection has to end.
+    flood: Cell<Option<Flood>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            began: Cell::new(false),
+            arrived: Cell::new(Instant::now()),
+            drained: Cell::new(true),
+            calls: Cell::new(0),
+            flood: Cell::new(None),
+        }
+    }
+}
+
+/// The calls of one connection.
+#[derive(Debug)]
+struct Calls<S, C> {
+    server: Rc<Server<S, C>>,
+    seen: Rc<Seen>,
+    held: Held,
+}
+
+impl<S: Store, C: Clock> Calls<S, C> {
+    async fn answer(&self, call: Request<Incoming>, arrived: Instant) -> Result<Response<Reply>, h2::Error> {
+        let Server { service, routes, metrics } = &*self.server;
+        if call.uri().path() != SHOULD_RATE_LIMIT {
+            // A router's error is `Infallible`.
+            let Ok(answer) = routes.clone().call(call).await;
+            return Ok(answer.map(Reply::Routed));
+        }
+        let deadline = deadline::of(call.headers()).and_then(|patience| arrived.checked_add(patience));
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let answer = AssertUnwindSafe(service.answer(call.into_body(), &self.held, is_late));
+        match answer.catch_unwind().await {
+            Ok(Ok(message)) => Ok(service::response(message).map(Reply::Answer)),
+            Ok(Err(Refused::Late)) => Err(h2::Reason::CANCEL.into()),
+            Ok(Err(Refused::With(status))) => Ok(told(status)),
+            Err(panic) => {
+                CallPanicked { panic: &*panic }.emit(metrics);
+                Ok(told(Status::internal("the call failed; the log of the server says why")))
+            }
+        }
+    }
+}
+
+fn told(status: Status) -> Response<Reply> {
+    status.into_http::<tonic::body::Body>().map(Reply::Routed)
+}
+
+/// The body of an answer, whoever made it.
+enum Reply {
+    Answer(Answer),
+    Routed(tonic::body::Body),
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Answer(answer) => Poll::Ready(answer.next_frame().map(Ok)),
+            Self::Routed(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Answer(answer) => answer.is_told(),
+            Self::Routed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            // A length would become a header.
+            Self::Answer(_) => SizeHint::default(),
+            Self::Routed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The socket, with an eye on what comes.
+struct Watched<IO> {
+    inner: MendedStream<IO>,
+    seen: Rc<Seen>,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { inner, seen } = self.get_mut();
+        let read = Pin::new(&mut *inner).poll_read(context, buffer);
+        match &read {
+            Poll::Pending => seen.drained.set(true),
+            Poll::Ready(Ok(())) => {
+                if seen.drained.replace(false) {
+                    seen.arrived.set(Instant::now());
+                }
+            }
+            Poll::Ready(Err(error)) => {
+                seen.flood.set(error.get_ref().and_then(|error| error.downcast_ref()).copied());
+            }
+        }
+        if !seen.began.get() {
+            seen.began.set(inner.has_begun());
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
