@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("policy", &["model", "algorithm", "shape", "subjects"]),
     ("store", &["model", "algorithm"]),
     ("engine", &["model", "clock", "telemetry", "algorithm", "shape", "subjects", "policy", "store"]),
-    ("rls", &["model", "clock", "telemetry", "policy", "store", "engine"]),
+    ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine"]),
     ("config", &["model", "algorithm", "shape", "subjects", "policy"]),
     ("trial", &["model", "clock", "subjects", "policy", "store", "engine", "config"]),
     ("admin", &["model", "clock", "telemetry", "policy", "store", "engine"]),
@@ -42,6 +42,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 const GUESTS: &[(&str, &[&str])] = &[
     ("tonic", &["rls", "app"]),
     ("prost", &["rls"]),
+    ("hyper", &["rls"]),
+    ("h2", &["rls"]),
     ("serde_yaml", &["trial"]),
     ("path_tree", &["policy/endpoints"]),
     ("sha2", &["subjects/credential"]),
