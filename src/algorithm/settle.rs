@@ -1,7 +1,7 @@
 //! How several charges of one request go together.
 
 use super::{Cell, Commit, Law};
-use crate::model::{Hits, Outcome, Timestamp};
+use crate::model::{Few, Hits, Outcome, Timestamp};
 
 /// One limit's share of a request.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +38,8 @@ pub enum Mode {
 ///
 /// There is one outcome for each charge, in order; `None` when an earlier stage refused and the charge was not reached.
 /// Every `Charge::cell` must lie within `cells`.
-pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp) -> Vec<Option<Outcome>> {
-    let mut outcomes = Vec::with_capacity(charges.len());
+pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp) -> Few<Option<Outcome>> {
+    let mut outcomes = Few::with_capacity(charges.len());
     match mode {
         Mode::Each => {
             for stage in charges.chunk_by(|a, b| a.stage == b.stage) {
@@ -66,7 +66,7 @@ fn all_or_nothing(
     stage: &[Charge],
     cells: &mut [Cell],
     now: Timestamp,
-    outcomes: &mut Vec<Option<Outcome>>,
+    outcomes: &mut Few<Option<Outcome>>,
 ) -> bool {
     if let [charge] = stage {
         let outcome = charge.take(cells, now);
@@ -96,7 +96,7 @@ fn all_or_nothing(
 }
 
 /// What each charge would say if those before it were counted. Leaves the cells as they are.
-fn rehearse(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> Vec<Outcome> {
+fn rehearse(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> Few<Outcome> {
     let shared = stage
         .iter()
         .enumerate()

@@ -12,7 +12,7 @@ use super::{WRONG_INPUT, complain, peer, print};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
 use crate::engine::{Answer, Decision, Engine, Trace, Verdict, answer, trace};
-use crate::model::{Descriptor, Entry, Hits, Request, Timestamp, lossy};
+use crate::model::{Descriptor, Entry, Few, Hits, Request, Timestamp, lossy};
 use crate::policy::{CountBy, Entries, Landing, Level, Limit, Node, Policy, Reached, Rule};
 use crate::store::MemoryStore;
 use crate::subjects::{Credential, Directory, strip_scheme};
@@ -89,7 +89,7 @@ fn parse(descriptor: &str) -> Result<Typed, String> {
     entries.collect()
 }
 
-fn borrowed(entries: &Typed) -> Vec<Entry<'_>> {
+fn borrowed(entries: &Typed) -> Few<Entry<'_>> {
     entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect()
 }
 
@@ -103,17 +103,17 @@ fn readable(time: Timestamp) -> String {
 }
 
 /// A decision with everything that led to it.
-struct Explained<'a> {
+struct Explained<'a, 'r, 'p> {
     policy: &'a Policy,
-    request: &'a Request<'a>,
-    verdict: &'a Verdict<'a>,
-    answer: Answer,
+    request: &'a Request<'r>,
+    verdict: &'a Verdict<'p>,
+    answer: Answer<'a>,
 }
 
 /// One line of an explanation: what it is about, and what there is to say.
 type Line = (&'static str, String);
 
-impl Explained<'_> {
+impl Explained<'_, '_, '_> {
     fn text(&self) -> String {
         let domain = String::from_utf8_lossy(self.request.domain);
         let mut text = format!("domain {domain}, at {}\n", readable(self.verdict.now));
@@ -124,14 +124,14 @@ impl Explained<'_> {
             }
         }
         text += &format!("\noverall  {}\n", answer_word(self.verdict.over_limit));
-        for (name, value) in &self.answer.response_headers {
+        for (name, value) in self.answer.response_headers.iter() {
             text += &format!("  {name}: {value}\n");
         }
-        for (name, value) in &self.answer.request_headers {
+        for (name, value) in self.answer.request_headers.iter() {
             text += &format!("  {name}: {value} (for the upstream)\n");
         }
         if !self.answer.body.is_empty() {
-            text += &format!("\n  {}\n", String::from_utf8_lossy(&self.answer.body));
+            text += &format!("\n  {}\n", self.answer.body);
         }
         text
     }
@@ -162,9 +162,9 @@ impl Explained<'_> {
             "at": readable(self.verdict.now),
             "descriptors": descriptors.collect::<Vec<_>>(),
             "overall": answer_word(self.verdict.over_limit),
-            "response_headers": self.answer.response_headers,
-            "request_headers": self.answer.request_headers,
-            "body": String::from_utf8_lossy(&self.answer.body),
+            "response_headers": self.answer.response_headers.iter().collect::<Vec<_>>(),
+            "request_headers": self.answer.request_headers.iter().collect::<Vec<_>>(),
+            "body": self.answer.body,
         });
         format!("{explained:#}\n")
     }

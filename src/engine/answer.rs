@@ -1,91 +1,135 @@
 //! What a verdict looks like to the client and to the upstream: headers and a body, in the policy's words.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Charged, Counted, Decision, Verdict, urgency};
-use crate::model::Request;
+use crate::model::{Few, Request};
 use crate::policy::{Entries, Limit, Policy};
-use crate::shape::{Context, HeaderSet, Told};
+use crate::shape::{Context, HeaderSet, Headers, Told};
 
 /// The mutations that Envoy is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+#[derive(Clone, Debug, Default)]
+pub struct Answer<'v> {
     /// For the client, in order; no name comes twice.
-    pub response_headers: Vec<(String, String)>,
+    pub response_headers: Headers<'v>,
     /// For the upstream, on a request that passes.
-    pub request_headers: Vec<(String, String)>,
+    pub request_headers: Headers<'v>,
     /// Of a refusal.
-    pub body: Vec<u8>,
+    pub body: String,
+}
+
+/// Room for the texts of an answer, to be used again for the next one.
+#[derive(Debug, Default)]
+pub struct Room {
+    headers: String,
+    body: String,
+}
+
+/// The most bytes of room that are kept; a rare long answer is not to be paid for ever after.
+const KEPT: usize = 64 << 10;
+
+impl Answer<'_> {
+    /// The room that its texts had.
+    pub fn into_room(self) -> Room {
+        let room = Room { headers: self.response_headers.into_room(), body: self.body };
+        if room.headers.capacity() + room.body.capacity() > KEPT { Room::default() } else { room }
+    }
 }
 
 /// A limit that was charged, wherever it stands in the request.
-struct Spoken<'v> {
+struct Spoken<'v, 'p> {
     descriptor: usize,
-    counted: &'v Counted<'v>,
+    counted: &'v Counted<'p>,
     limit: &'v Limit,
     charged: &'v Charged,
 }
 
 /// How `verdict` is told to those who asked `request` of `policy`.
-pub fn answer(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> Answer {
-    let mut answer = Answer::default();
-    let mut spoken: Vec<Spoken<'_>> = verdict.decisions.iter().enumerate().flat_map(speak).collect();
-    // The one that decides comes first, and is the one whose word stands where two would say the same header.
-    spoken.sort_by_key(|one| urgency(one.charged));
+pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v> {
+    answer_in(Room::default(), policy, request, verdict)
+}
 
-    let mut taken = HashSet::new();
-    let mut families: Vec<_> = families(&spoken, verdict)
-        .into_iter()
-        .map(|(descriptor, headers, limited, told)| {
-            let mut lines = Vec::new();
-            headers.render(&told, limited, &mut lines);
-            lines.retain(|(name, _)| taken.insert(name.to_ascii_lowercase()));
-            (descriptor, lines)
-        })
-        .collect();
-    families.sort_by_key(|(descriptor, _)| *descriptor);
-    let lines = families.into_iter().flat_map(|(_, lines)| lines);
-    answer.response_headers.extend(lines.map(|(name, value)| (name.to_owned(), value)));
+/// The same in room that was used before.
+pub fn answer_in<'v>(
+    room: Room,
+    policy: &'v Policy,
+    request: &Request<'_>,
+    verdict: &'v Verdict<'_>,
+) -> Answer<'v> {
+    let mut answer = Answer {
+        response_headers: Headers::in_room_of(room.headers),
+        request_headers: Headers::default(),
+        body: room.body,
+    };
+    answer.body.clear();
+    let mut spoken: Few<Spoken<'_, '_>> = verdict.decisions.iter().enumerate().flat_map(speak).collect();
+    // The one that decides comes first, and is the one whose word stands where two would say the same header.
+    sort(&mut spoken);
+
+    for (descriptor, headers, limited, told) in families(&spoken, verdict) {
+        let from = answer.response_headers.iter().len();
+        headers.render(&told, limited, &mut answer.response_headers);
+        answer.response_headers.rank(from, descriptor);
+    }
+    answer.response_headers.sort_by_rank();
 
     if verdict.over_limit {
         if let Some(decisive) = spoken.first()
             && let Some(denial) = &decisive.limit.shape.denial
         {
-            let body =
-                with_context(policy, request, verdict, decisive, |context| denial.body.render_body(context));
-            answer.body = body.into_bytes();
-            answer.response_headers.push(("Content-Type".to_owned(), denial.content_type.clone()));
+            let body = &mut answer.body;
+            with_context(policy, request, verdict, decisive, |context| denial.body.write_body(context, body));
+            answer.response_headers.add("Content-Type", |value| {
+                value.push_str(&denial.content_type);
+                true
+            });
         }
     } else if let Some(domain) = policy.domain(request.domain)
+        && !domain.request_headers.is_empty()
         && let Some(somebody) = spoken.iter().find(|one| one.counted.credential.is_some())
     {
-        answer.request_headers = with_context(policy, request, verdict, somebody, |context| {
-            let each = domain.request_headers.iter();
-            each.filter_map(|(name, value)| Some((name.clone(), value.render_header(context)?))).collect()
+        with_context(policy, request, verdict, somebody, |context| {
+            for (name, template) in &domain.request_headers {
+                answer.request_headers.add(name, |value| template.write_header(context, value));
+            }
         });
     }
     answer
 }
 
-fn speak<'v>((descriptor, decision): (usize, &'v Decision<'v>)) -> Vec<Spoken<'v>> {
-    let Decision::Counted(counted) = decision else { return Vec::new() };
-    let limits = counted.limits.iter().map(|charged| Spoken {
-        descriptor,
-        counted,
-        limit: &counted.rule.limits[charged.limit],
-        charged,
-    });
-    limits.collect()
+fn speak<'v, 'p>((descriptor, decision): (usize, &'v Decision<'p>)) -> impl Iterator<Item = Spoken<'v, 'p>> {
+    let counted = match decision {
+        Decision::Counted(counted) => Some(counted),
+        _ => None,
+    };
+    counted.into_iter().flat_map(move |counted| {
+        counted.limits.iter().map(move |charged| Spoken {
+            descriptor,
+            counted,
+            limit: &counted.rule.limits[charged.limit],
+            charged,
+        })
+    })
 }
+
+/// Sorts by urgency; equals stay in order. Most answers speak of one limit, and of a few this takes no allocation.
+fn sort(spoken: &mut [Spoken<'_, '_>]) {
+    if spoken.len() > 20 {
+        return spoken.sort_by_key(|one| urgency(one.charged));
+    }
+    for at in 1..spoken.len() {
+        let before = spoken[..at].iter().rposition(|one| urgency(one.charged) <= urgency(spoken[at].charged));
+        spoken[before.map_or(0, |before| before + 1)..=at].rotate_right(1);
+    }
+}
+
+/// See [`families`].
+type Family<'v> = (usize, &'v Arc<HeaderSet>, bool, Few<Told<'v>>);
 
 /// Each family of headers with the first descriptor it belongs to, whether one of its limits refuses the request, and the
 /// limits it tells about, the one to report first. The family of the limit that decides comes first.
-fn families<'v>(
-    spoken: &'v [Spoken<'v>],
-    verdict: &Verdict<'_>,
-) -> Vec<(usize, &'v Arc<HeaderSet>, bool, Vec<Told<'v>>)> {
-    let mut families: Vec<(usize, &Arc<HeaderSet>, bool, Vec<Told<'_>>)> = Vec::new();
+fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<'v>> {
+    let mut families: Few<Family<'_>> = Few::new();
     for one in spoken {
         let told = Told { name: &one.limit.name, outcome: &one.charged.outcome, now: verdict.now };
         for headers in &one.limit.shape.headers {
@@ -94,7 +138,9 @@ fn families<'v>(
                     *first = (*first).min(one.descriptor);
                     all.push(told);
                 }
-                None => families.push((one.descriptor, headers, one.charged.refuses, vec![told])),
+                None => {
+                    families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
+                }
             }
         }
     }
@@ -106,7 +152,7 @@ fn with_context<T>(
     policy: &Policy,
     request: &Request<'_>,
     verdict: &Verdict<'_>,
-    one: &Spoken<'_>,
+    one: &Spoken<'_, '_>,
     render: impl FnOnce(&Context<'_>) -> T,
 ) -> T {
     let descriptor = &request.descriptors[one.descriptor];
@@ -114,7 +160,7 @@ fn with_context<T>(
     let read = domain.map(|domain| domain.entries(&descriptor.entries));
     // As rules see them, and then as they came: `endpoint` as well as the `path` that it was made of.
     let mut entries = read.as_ref().map(Entries::as_slice).unwrap_or_default();
-    entries.extend(&descriptor.entries);
+    entries.extend(descriptor.entries.iter().copied());
     if let Some(domain) = domain {
         entries.retain(|entry| !domain.is_secret(entry.key));
     }

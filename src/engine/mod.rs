@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-pub use answer::{Answer, answer};
+pub use answer::{Answer, Room, answer, answer_in};
 pub use trace::{Trace, trace};
 
 use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
-use crate::model::{CellKey, Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Timestamp, lossy};
+use crate::model::{
+    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy,
+};
 use crate::policy::{
     CountBy, Domain, Evaluate, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule, Window,
 };
@@ -41,7 +43,7 @@ pub struct Verdict<'p> {
     /// Whether the request is to be refused.
     pub over_limit: bool,
     /// One for each descriptor, in order.
-    pub decisions: Vec<Decision<'p>>,
+    pub decisions: Few<Decision<'p>>,
 }
 
 impl Verdict<'_> {
@@ -105,7 +107,7 @@ pub struct Counted<'p> {
     /// Who was charged, if a rule asked.
     pub credential: Option<Credential<'p>>,
     /// What each limit that is meant for whoever asks says now. In shadow mode no limit says no.
-    pub limits: Vec<Charged>,
+    pub limits: Few<Charged>,
 }
 
 /// One limit of a rule, charged.
@@ -158,7 +160,7 @@ struct Candidate<'p> {
     rule: RuleRef<'p>,
     credential: Option<Credential<'p>>,
     /// Each with the number it grants.
-    limits: Vec<(usize, CellKey, u64)>,
+    limits: Few<(usize, CellKey, u64)>,
 }
 
 impl<S: Store, C: Clock> Engine<S, C> {
@@ -194,11 +196,11 @@ impl<S: Store, C: Clock> Engine<S, C> {
             let decisions = request.descriptors.iter().map(|_| Decision::Free).collect();
             return Ok(Verdict { now, over_limit: false, decisions });
         };
-        let matched: Vec<_> =
+        let matched: Few<_> =
             request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now)).collect();
         let fates = fates(&matched, domain.evaluate);
 
-        let mut charges = Vec::with_capacity(matched.len());
+        let mut charges = Few::with_capacity(matched.len());
         for (stage, ((one, fate), descriptor)) in
             (0..).zip(matched.iter().zip(&fates).zip(&request.descriptors))
         {
@@ -212,7 +214,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
             Evaluate::InOrder => Mode::InOrder,
         };
         let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
-        let mut decisions: Vec<_> =
+        let mut decisions: Few<_> =
             matched.into_iter().zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)).collect();
         let over_limit = judge(&mut decisions);
         Ok(Verdict { now, over_limit, decisions })
@@ -316,7 +318,7 @@ enum Fate {
 
 /// Under `first_match` the first descriptor that reached something settles the request; else a rule is only put aside
 /// by another one that replaces it by its name.
-fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Vec<Fate> {
+fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
     // A rule that is only watched settles nothing.
     let settles = |one: &Matched<'_>| match one {
         Matched::Nothing => false,
@@ -366,7 +368,7 @@ fn decision<'p>(
                 return Decision::Free;
             }
             let mut reached = true;
-            let mut charged = Vec::with_capacity(limits.len());
+            let mut charged = Few::with_capacity(limits.len());
             for (limit, key, _) in limits {
                 match outcomes.next().flatten() {
                     Some(outcome) => {

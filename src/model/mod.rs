@@ -13,3 +13,6 @@ pub use outcome::Outcome;
 pub use request::{Descriptor, Entry, LimitOverride, Request, lossy};
 pub use time::Timestamp;
 pub use unit::Unit;
+
+/// A list that nearly always has at most four members, and then needs no allocation.
+pub type Few<T> = smallvec::SmallVec<[T; 4]>;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::{Hits, Unit};
+use crate::model::{Few, Hits, Unit};
 
 /// One `RateLimitRequest`, borrowed from the message it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +13,14 @@ pub struct Request<'a> {
     /// The set of rules to look in; never empty.
     pub domain: &'a [u8],
     /// One or more descriptors; the answer holds one status for each, in this order.
-    pub descriptors: Vec<Descriptor<'a>>,
+    pub descriptors: Few<Descriptor<'a>>,
 }
 
 /// A list of entries, matched against the rules of its domain from the first entry to the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor<'a> {
     /// May be empty, which reaches no rule.
-    pub entries: Vec<Entry<'a>>,
+    pub entries: Few<Entry<'a>>,
     /// What this descriptor costs.
     pub hits: Hits,
     /// A limit that Envoy sends along, which replaces the rule of the file.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::iter;
 
 use path_tree::{Key, Kind, Node};
+use smallvec::SmallVec;
 
 /// The endpoints that a policy declares.
 ///
@@ -190,8 +191,8 @@ fn insert(
 }
 
 /// A path with one slash before, between and after its segments, so that `**` always follows a slash.
-fn route(path: &[u8]) -> Vec<u8> {
-    let mut route = Vec::with_capacity(path.len() + 2);
+fn route(path: &[u8]) -> SmallVec<[u8; 128]> {
+    let mut route = SmallVec::with_capacity(path.len() + 2);
     route.push(b'/');
     for segment in segments(path) {
         route.extend_from_slice(segment);

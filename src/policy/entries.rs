@@ -3,22 +3,22 @@
 use std::borrow::Cow;
 
 use super::{Endpoints, Learned};
-use crate::model::Entry;
+use crate::model::{Entry, Few};
 
 /// The key under which rules find an endpoint.
 const ENDPOINT: &[u8] = b"endpoint";
 
 /// Entries of which some may have been replaced.
 #[derive(Debug)]
-pub struct Entries<'a>(Vec<(&'a [u8], Cow<'a, [u8]>)>);
+pub struct Entries<'a>(Few<(&'a [u8], Cow<'a, [u8]>)>);
 
 impl<'a> Entries<'a> {
     /// `entries` as they came, except that where a domain names endpoints, an entry `method` and the `path` after it
     /// become one entry `endpoint`, and the value of an `endpoint` (`GET /leads?page=2`) becomes the endpoint's name.
-    pub fn read(entries: &[Entry<'a>], endpoints: Option<(&Endpoints, &Learned)>) -> Self {
+    pub fn read(entries: &[Entry<'a>], endpoints: Option<(&'a Endpoints, &'a Learned)>) -> Self {
         let as_they_came = |entry: &Entry<'a>| (entry.key, Cow::Borrowed(entry.value));
         let Some(endpoints) = endpoints else { return Self(entries.iter().map(as_they_came).collect()) };
-        let mut read = Vec::with_capacity(entries.len());
+        let mut read = Few::with_capacity(entries.len());
         let mut rest = entries;
         while let [first, after @ ..] = rest {
             rest = after;
@@ -43,15 +43,15 @@ impl<'a> Entries<'a> {
     }
 
     /// What to match.
-    pub fn as_slice(&self) -> Vec<Entry<'_>> {
+    pub fn as_slice(&self) -> Few<Entry<'_>> {
         self.0.iter().map(|(key, value)| Entry { key, value }).collect()
     }
 }
 
 /// The name that was declared for an endpoint, or else one made of its method and path.
-fn name<'a>((endpoints, learned): (&Endpoints, &Learned), method: &[u8], target: &[u8]) -> Cow<'a, [u8]> {
-    Cow::Owned(match endpoints.name(method, target) {
-        Cow::Borrowed(declared) => declared.to_owned(),
-        Cow::Owned(made_up) => learned.bound(made_up),
-    })
+fn name<'a>((endpoints, learned): (&'a Endpoints, &Learned), method: &[u8], target: &[u8]) -> Cow<'a, [u8]> {
+    match endpoints.name(method, target) {
+        Cow::Borrowed(declared) => Cow::Borrowed(declared),
+        Cow::Owned(made_up) => Cow::Owned(learned.bound(made_up)),
+    }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Pattern, Rule};
-use crate::model::{Entry, Timestamp};
+use crate::model::{Entry, Few, Timestamp};
 use crate::subjects::{Credential, Directory, Value, strip_scheme};
 
 /// Where something was written.
@@ -106,7 +106,7 @@ pub enum Reached<'p> {
     /// An entry found no node; also when there are no entries.
     Nothing {
         /// The nodes that the entries before it landed on.
-        passed: Vec<&'p Node>,
+        passed: Few<&'p Node>,
         /// The descriptors it was looked for in.
         level: &'p Level,
     },
@@ -116,7 +116,7 @@ pub enum Reached<'p> {
 #[derive(Debug)]
 pub struct Landing<'p> {
     /// The node of each entry, in order; never empty.
-    pub way: Vec<&'p Node>,
+    pub way: Few<&'p Node>,
     /// Who is behind the request, if a node asked.
     pub credential: Option<Credential<'p>>,
 }
@@ -201,7 +201,7 @@ impl Level {
         now: Timestamp,
     ) -> Reached<'p> {
         let mut level = self;
-        let mut way: Vec<&Node> = Vec::with_capacity(entries.len());
+        let mut way: Few<&Node> = Few::with_capacity(entries.len());
         let mut credential: Option<Credential<'p>> = None;
         let mut exempt = false;
         for entry in entries {

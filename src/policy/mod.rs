@@ -78,7 +78,7 @@ pub struct Domain {
 
 impl Domain {
     /// `entries` as they are matched: with endpoints by their names.
-    pub fn entries<'a>(&self, entries: &[Entry<'a>]) -> Entries<'a> {
+    pub fn entries<'a>(&'a self, entries: &[Entry<'a>]) -> Entries<'a> {
         Entries::read(entries, self.endpoints.as_ref().map(|endpoints| (endpoints, &self.learned)))
     }
 

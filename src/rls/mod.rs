@@ -3,14 +3,19 @@
 mod authority;
 mod connection;
 mod deadline;
+mod decode;
 mod deferred;
+mod encode;
 mod flood;
+#[cfg(test)]
 mod proto;
+mod protobuf;
 mod reflection;
 mod service;
-mod wire;
+mod units;
 
 pub use authority::MendedStream;
 pub use connection::Server;
+pub use decode::decode;
 pub use reflection::descriptor_set;
 pub use service::{NAME, RateLimitService};

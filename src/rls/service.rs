@@ -1,26 +1,28 @@
 //! The service's one method, from the bytes of a call to the bytes of its answer.
 //!
-//! Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
+//! One service belongs to one thread, which writes its answers with one pen. Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
 //! one small message each way, so most of what it cost was the machinery for streams around it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::poll;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame};
-use prost::Message;
-use std::pin::{Pin, pin};
-use std::task::Poll;
 use tonic::Status;
 
-use super::{proto, wire};
+use super::decode::decode;
+use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{self, Engine};
-use crate::store::Store;
+use crate::engine::{self, Engine, Room, Verdict};
+use crate::model::Request;
+use crate::policy::Policy;
+use crate::store::{Store, StoreError};
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -35,11 +37,16 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 /// Before each message: whether it is compressed, and its length
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 const PREFIX: usize = 5;
+/// Answers are cut from sheets of so many bytes, and a new one is taken when less than that is left: enough for nearly
+/// every answer, and for those that are longer a sheet grows.
+const SHEET: usize = 16 << 10;
+const SHEET_LEFT: usize = 1 << 10;
 
 /// Answers `ShouldRateLimit` from an engine.
 #[derive(Debug)]
 pub struct RateLimitService<S, C> {
     engine: Arc<Engine<S, C>>,
+    pen: RefCell<Pen>,
 }
 
 /// Why a call is not decided.
@@ -59,7 +66,7 @@ impl From<Status> for Refused {
 impl<S, C> RateLimitService<S, C> {
     /// The service that asks `engine`.
     pub fn new(engine: Arc<Engine<S, C>>) -> Self {
-        Self { engine }
+        Self { engine, pen: RefCell::default() }
     }
 }
 
@@ -79,15 +86,48 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         if is_late() {
             return Err(Refused::Late);
         }
-        // Keys and values stay where they are in `message`; decoding copies none of them.
-        let message = proto::RateLimitRequest::decode(message)
-            .map_err(|error| Status::internal(format!("the request cannot be decoded: {error}")))?;
-        let request = wire::decode(&message)?;
+        // Keys and values stay where they are in `message`.
+        let request = decode(&message)?;
         let policy = self.engine.snapshot();
-        let verdict = self.engine.decide(&policy, &request).await.map_err(wire::unavailable)?;
-        let answer = engine::answer(&policy, &request, &verdict);
-        Ok(framed(&wire::encode(&verdict, answer))?)
+        let verdict = self.engine.decide(&policy, &request).await.map_err(unavailable)?;
+        Ok(self.pen.borrow_mut().write(&policy, &request, &verdict)?)
     }
+}
+
+/// What answers are written with: room that is used again and again.
+#[derive(Debug, Default)]
+struct Pen {
+    room: Room,
+    sheet: BytesMut,
+}
+
+impl Pen {
+    /// The answer behind its prefix.
+    fn write(
+        &mut self,
+        policy: &Policy,
+        request: &Request<'_>,
+        verdict: &Verdict<'_>,
+    ) -> Result<Bytes, Status> {
+        if self.sheet.capacity() < SHEET_LEFT {
+            self.sheet = BytesMut::with_capacity(SHEET);
+        }
+        let answer = engine::answer_in(std::mem::take(&mut self.room), policy, request, verdict);
+        self.sheet.put_bytes(0, PREFIX);
+        encode(verdict, &answer, &mut self.sheet);
+        self.room = answer.into_room();
+        let mut written = self.sheet.split();
+        let length = u32::try_from(written.len() - PREFIX);
+        let length = length.map_err(|_| Status::internal("the answer is too long"))?;
+        written[1..PREFIX].copy_from_slice(&length.to_be_bytes());
+        Ok(written.freeze())
+    }
+}
+
+/// Could not decide: an error, so that Envoy's own failure mode applies, and never an OK with invented numbers.
+#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
+fn unavailable(error: StoreError) -> Status {
+    Status::unavailable(error.to_string())
 }
 
 /// How much the unfinished messages of a connection hold.
@@ -204,17 +244,6 @@ fn is_whole(bytes: &[u8]) -> Result<bool, Status> {
         return Err(Status::internal("the message is not as long as it says"));
     }
     Ok(rest.len() == length)
-}
-
-/// A message behind its prefix.
-fn framed(message: &proto::RateLimitResponse) -> Result<Bytes, Status> {
-    let length = message.encoded_len();
-    let told = u32::try_from(length).map_err(|_| Status::internal("the answer is too long"))?;
-    let mut bytes = BytesMut::with_capacity(PREFIX + length);
-    bytes.put_u8(0);
-    bytes.put_u32(told);
-    message.encode(&mut bytes).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(bytes.freeze())
 }
 
 /// The answer that is `message`.

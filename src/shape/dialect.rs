@@ -132,12 +132,13 @@ mod tests {
     use super::*;
     use crate::model::Outcome;
     use crate::shape::header::{Emit, HeaderSet};
+    use crate::shape::headers::Headers;
     use crate::shape::number::Told;
     use crate::shape::number::samples::{ADMITTED, REFUSED, told};
 
     fn tell(name: &str, told: &[Told<'_>], limited: bool) -> String {
         let set = HeaderSet::new(dialect(name).unwrap(), Emit::Always).unwrap();
-        let mut headers = Vec::new();
+        let mut headers = Headers::default();
         set.render(told, limited, &mut headers);
         headers.iter().fold(String::new(), |text, (name, value)| text + name + ": " + value + "\n")
     }

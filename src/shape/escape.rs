@@ -62,16 +62,20 @@ pub(super) fn is_visible(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }
 
-/// Makes a header value of `text`: visible, without space around it, of at most [`MAX_BYTES`].
-pub(super) fn header_value(mut text: String) -> String {
-    if !text.bytes().all(is_visible) {
-        text.retain(|c| u8::try_from(c).is_ok_and(is_visible));
+/// Makes a header value of what stands in `text` from `start` on: visible, without space around it, of at most
+/// [`MAX_BYTES`].
+pub(super) fn make_header_value(text: &mut String, start: usize) {
+    if !text.as_bytes()[start..].iter().copied().all(is_visible) {
+        let visible: String =
+            text[start..].chars().filter(|&c| u8::try_from(c).is_ok_and(is_visible)).collect();
+        text.truncate(start);
+        text.push_str(&visible);
     }
     // All of it is ASCII by now, so any place is a good place to cut.
-    text.truncate(MAX_BYTES);
-    text.truncate(text.trim_end().len());
-    text.drain(..text.len() - text.trim_start().len());
-    text
+    text.truncate(start + MAX_BYTES);
+    text.truncate(start + text[start..].trim_end().len());
+    let leading = text[start..].len() - text[start..].trim_start().len();
+    text.drain(start..start + leading);
 }
 
 /// Appends `text` as a structured-field String (RFC 9651 §3.3.3): quoted, escaped, visible ASCII only.
@@ -90,6 +94,12 @@ pub(super) fn structured_string(text: &str, out: &mut String) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn header_value(text: String) -> String {
+        let mut out = "before".to_owned() + &text;
+        make_header_value(&mut out, "before".len());
+        out.strip_prefix("before").unwrap().to_owned()
+    }
 
     fn escaped(escape: Escape, text: &[u8]) -> String {
         let mut out = String::new();

@@ -2,11 +2,9 @@
 
 use crate::shape::error::ShapeError;
 use crate::shape::escape;
+use crate::shape::headers::Headers;
 use crate::shape::number::{Number, Told};
 use crate::shape::piece::{self, Piece};
-
-/// A header ready to be sent: its name and its value.
-pub type Header<'a> = (&'a str, String);
 
 /// A header's name: a token (RFC 9110 §5.6.2), and none that a rate limit server must leave alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,36 +94,45 @@ impl HeaderLine {
         &self.name
     }
 
-    /// Its value; none when a number it shows is absent.
-    fn value(&self, told: &[Told<'_>], limited: bool) -> Option<String> {
+    /// Appends its value; says `false` and appends nothing when a number it shows is absent.
+    fn write(&self, told: &[Told<'_>], limited: bool, out: &mut String) -> bool {
         if !self.each {
-            return self.tell(told.first()?, limited);
+            return told.first().is_some_and(|told| self.tell(told, limited, out));
         }
-        let mut members = told.iter().filter_map(|told| self.tell(told, limited));
-        let mut value = members.next()?;
-        // A long list is cut between members, or it would no longer parse.
-        for member in members {
-            if value.len() + ", ".len() + member.len() > escape::MAX_BYTES {
+        let start = out.len();
+        for told in told {
+            let before = out.len();
+            if before > start {
+                out.push_str(", ");
+            }
+            let is_told = self.tell(told, limited, out);
+            // A long list is cut between members, or it would no longer parse.
+            let too_long = before > start && out.len() - start > escape::MAX_BYTES;
+            if !is_told || too_long {
+                out.truncate(before);
+            }
+            if is_told && too_long {
                 break;
             }
-            value.push_str(", ");
-            value.push_str(&member);
         }
-        Some(value)
+        out.len() > start
     }
 
-    fn tell(&self, told: &Told<'_>, limited: bool) -> Option<String> {
-        let mut out = String::new();
+    fn tell(&self, told: &Told<'_>, limited: bool, out: &mut String) -> bool {
+        let start = out.len();
         let complete = self.parts.iter().all(|part| match part {
             Part::Literal(text) => {
                 out.push_str(text);
                 true
             }
             // A request that passes has nothing to retry, even when a limit in shadow mode would have refused it.
-            Part::Number(number) => (limited || !number.is_retry_after()) && number.render(told, &mut out),
+            Part::Number(number) => (limited || !number.is_retry_after()) && number.render(told, out),
         });
-        let value = escape::header_value(out);
-        (complete && !value.is_empty()).then_some(value)
+        escape::make_header_value(out, start);
+        if !complete {
+            out.truncate(start);
+        }
+        out.len() > start
     }
 }
 
@@ -196,7 +203,7 @@ impl HeaderSet {
     /// `{{each}}` headers only. `limited`: whether the request is refused.
     ///
     /// A header that already stands in `out` is left as it is, so that one answer never says two things.
-    pub fn render<'a>(&'a self, told: &[Told<'_>], limited: bool, out: &mut Vec<Header<'a>>) {
+    pub fn render<'a>(&'a self, told: &[Told<'_>], limited: bool, out: &mut Headers<'a>) {
         let wanted = match self.emit {
             Emit::Always => true,
             Emit::OnLimited => limited,
@@ -207,11 +214,8 @@ impl HeaderSet {
         }
         for line in &self.lines {
             let name = line.name.as_str();
-            if out.iter().any(|(sent, _)| sent.eq_ignore_ascii_case(name)) {
-                continue;
-            }
-            if let Some(value) = line.value(told, limited) {
-                out.push((name, value));
+            if !out.has(name) {
+                out.add(name, |value| line.write(told, limited, value));
             }
         }
     }

@@ -61,22 +61,36 @@ impl Template {
     /// The body. An absent number is `null` in JSON; whatever else is absent leaves its place empty.
     pub fn render_body(&self, context: &Context<'_>) -> String {
         let mut out = String::new();
+        self.write_body(context, &mut out);
+        out
+    }
+
+    /// Appends the body.
+    pub fn write_body(&self, context: &Context<'_>, out: &mut String) {
         for piece in &self.pieces {
-            let present = self.write(piece, context, &mut out);
+            let present = self.write(piece, context, out);
             let is_bare = matches!(piece, Piece::Number(number) if !number.is_text());
             if !present && is_bare && self.escape == Escape::Json {
                 out.push_str("null");
             }
         }
-        out
     }
 
     /// The header value: visible ASCII, at most 4 KiB. None when something it names is absent, or nothing is left.
     pub fn render_header(&self, context: &Context<'_>) -> Option<String> {
         let mut out = String::new();
-        let complete = self.pieces.iter().all(|piece| self.write(piece, context, &mut out));
-        let value = escape::header_value(out);
-        (complete && !value.is_empty()).then_some(value)
+        self.write_header(context, &mut out).then_some(out)
+    }
+
+    /// Appends the header value; says `false` and appends nothing when there is none.
+    pub fn write_header(&self, context: &Context<'_>, out: &mut String) -> bool {
+        let start = out.len();
+        let complete = self.pieces.iter().all(|piece| self.write(piece, context, out));
+        escape::make_header_value(out, start);
+        if !complete {
+            out.truncate(start);
+        }
+        out.len() > start
     }
 
     /// Appends one piece; an absent one says `false` and appends nothing.

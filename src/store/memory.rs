@@ -6,7 +6,7 @@ use dashmap::{DashMap, SharedValue};
 
 use super::{Charge, Share, Store, StoreError};
 use crate::algorithm::{Cell, Mode, settle};
-use crate::model::{CellKey, Outcome, Timestamp};
+use crate::model::{CellKey, Few, Outcome, Timestamp};
 
 /// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (the only thing that
 /// holds a shard for longer than a request) holds few cells.
@@ -52,19 +52,19 @@ impl MemoryStore {
 
     /// Several charges that stand or fall together: every shard that holds one of their cells is locked, in the order
     /// of shards, so that two requests can never wait for each other.
-    fn settle(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Vec<Option<Outcome>> {
-        let mut keys: Vec<CellKey> = charges.iter().map(|charge| charge.key).collect();
+    fn settle(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Few<Option<Outcome>> {
+        let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let hash = |key: &CellKey| self.cells.hash_usize(key);
         let shard = |key: &CellKey| self.cells.determine_shard(hash(key));
-        let mut shards: Vec<usize> = keys.iter().map(shard).collect();
+        let mut shards: Few<usize> = keys.iter().map(shard).collect();
         shards.sort_unstable();
         shards.dedup();
-        let mut locked: Vec<_> = shards.iter().map(|&shard| self.cells.shards()[shard].write()).collect();
+        let mut locked: Few<_> = shards.iter().map(|&shard| self.cells.shards()[shard].write()).collect();
 
         let table = |key: &CellKey| shards.binary_search(&shard(key)).ok();
-        let mut cells: Vec<Cell> = keys
+        let mut cells: Few<Cell> = keys
             .iter()
             .map(|key| {
                 let found = locked[table(key)?].get_mut(hash(key) as u64, |(other, _)| other == key)?;
@@ -73,7 +73,7 @@ impl MemoryStore {
             .map(Option::unwrap_or_default)
             .collect();
         let cell = |charge: &Charge| keys.binary_search(&charge.key).unwrap_or_default();
-        let numbered: Vec<_> =
+        let numbered: Few<_> =
             charges.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
         let outcomes = settle(mode, &numbered, &mut cells, now);
 
@@ -98,9 +98,9 @@ impl Store for MemoryStore {
         mode: Mode,
         charges: &[Charge],
         now: Timestamp,
-    ) -> Result<Vec<Option<Outcome>>, StoreError> {
+    ) -> Result<Few<Option<Outcome>>, StoreError> {
         Ok(match (mode, charges) {
-            (_, [only]) => vec![Some(self.step(only, now))],
+            (_, [only]) => Few::from_iter([Some(self.step(only, now))]),
             (Mode::Each, _) if charges.windows(2).all(|pair| pair[0].share.stage != pair[1].share.stage) => {
                 charges.iter().map(|charge| Some(self.step(charge, now))).collect()
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use memory::MemoryStore;
 
 use crate::algorithm::{Charge as Share, Mode};
-use crate::model::{CellKey, Outcome, Timestamp};
+use crate::model::{CellKey, Few, Outcome, Timestamp};
 
 /// One limit's share of a request, and the counter it is charged to.
 #[derive(Clone, Copy, Debug)]
@@ -38,5 +38,5 @@ pub trait Store: Send + Sync + 'static {
         mode: Mode,
         charges: &[Charge],
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<Option<Outcome>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Few<Option<Outcome>>, StoreError>> + Send;
 }

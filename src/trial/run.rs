@@ -238,9 +238,9 @@ impl Target for EngineTarget {
         let rule = verdict.told().map(|(_, limit, _)| limit.name.clone());
         Seen {
             over_limit: verdict.over_limit,
-            headers: answer.response_headers,
-            request_headers: answer.request_headers,
-            body: String::from_utf8_lossy(&answer.body).into_owned(),
+            headers: answer.response_headers.to_vec(),
+            request_headers: answer.request_headers.to_vec(),
+            body: answer.body,
             rule,
         }
     }

@@ -54,13 +54,16 @@ fn decide(criterion: &mut Criterion) {
         ];
         let request = Request {
             domain: b"bench",
-            descriptors: vec![Descriptor {
+            descriptors: [Descriptor {
                 entries: entries
+                    .iter()
                     .map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() })
-                    .into(),
+                    .collect(),
                 hits: Hits::ONE,
                 limit: None,
-            }],
+            }]
+            .into_iter()
+            .collect(),
         };
         criterion.bench_function(&format!("decide three entries against {rules} rules"), |bencher| {
             bencher.iter(|| {

@@ -97,7 +97,8 @@ impl<'g> Turn<'g> {
         let entries =
             entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() });
         let descriptor = Descriptor { entries: entries.collect(), hits: Hits::charge(hits), limit: None };
-        let request = Request { domain: self.api.as_bytes(), descriptors: vec![descriptor] };
+        let request =
+            Request { domain: self.api.as_bytes(), descriptors: [descriptor].into_iter().collect() };
         let policy = published.engine.policy();
         let verdict = published.runtime.block_on(published.engine.decide(&policy, &request)).unwrap();
         assert!(!verdict.over_limit, "the charge was refused: {verdict:?}");

@@ -272,7 +272,7 @@ proptest! {
                 if refused { break }
             }
             expected.resize(charges.len(), None);
-            prop_assert_eq!(outs, expected);
+            prop_assert_eq!(outs.to_vec(), expected);
             prop_assert_eq!(&cells, &by_hand);
         }
     }

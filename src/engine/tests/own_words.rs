@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, START};
 use crate::clock::{Clock, ManualClock};
 use crate::config;
-use crate::engine::{Answer, Engine, answer};
+use crate::engine::{Engine, answer};
 use crate::model::{Descriptor, Entry, Hits, Request};
 use crate::store::MemoryStore;
 
@@ -19,19 +19,31 @@ fn with_subjects(policy: &str, subjects: &str) -> Bench {
     Bench { engine: Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(START)), domain: "d" }
 }
 
+/// An answer that outlives its policy.
+struct Answered {
+    response_headers: Vec<(String, String)>,
+    request_headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
 impl Bench {
     /// What is answered to these descriptors of one entry each.
-    fn answers(&self, entries: &[(&str, &[u8])]) -> Answer {
+    fn answers(&self, entries: &[(&str, &[u8])]) -> Answered {
         let policy = self.engine.policy();
         let descriptors = entries.iter().map(|(key, value)| Descriptor {
-            entries: vec![Entry { key: key.as_bytes(), value }],
+            entries: [Entry { key: key.as_bytes(), value }].into_iter().collect(),
             hits: Hits::ONE,
             limit: None,
         });
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let verdict = runtime.block_on(self.engine.decide(&policy, &request)).unwrap();
-        answer(&policy, &request, &verdict)
+        let answer = answer(&policy, &request, &verdict);
+        Answered {
+            response_headers: answer.response_headers.to_vec(),
+            request_headers: answer.request_headers.to_vec(),
+            body: answer.body.into_bytes(),
+        }
     }
 
     /// The response headers, as lines.

@@ -11,7 +11,7 @@ fn set(lines: &[(&str, &str)], emit: Emit) -> Result<HeaderSet, ShapeError> {
 
 fn tell(lines: &[(&str, &str)], told: &[Told<'_>], limited: bool) -> Vec<String> {
     let set = set(lines, Emit::Always).unwrap();
-    let mut headers = Vec::new();
+    let mut headers = Headers::default();
     set.render(told, limited, &mut headers);
     headers.iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
@@ -79,9 +79,9 @@ fn headers_are_sent_when_emit_says_so() {
         ("never", true, 0),
     ] {
         let set = set(&[("x", "limit")], Emit::parse(emit).unwrap()).unwrap();
-        let mut headers = Vec::new();
+        let mut headers = Headers::default();
         set.render(&[told("minute", &REFUSED)], limited, &mut headers);
-        assert_eq!(headers.len(), expected, "{emit}, limited: {limited}");
+        assert_eq!(headers.iter().len(), expected, "{emit}, limited: {limited}");
     }
     let error = Emit::parse("on-limited").unwrap_err();
     assert_eq!(error.candidates().unwrap().1, ["always", "on_limited", "never"]);
@@ -92,10 +92,10 @@ fn one_answer_never_says_two_things_under_one_name() {
     let gateway = set(&[("Retry-After", "retry_after_s"), ("X-Limit", "limit")], Emit::Always).unwrap();
     let quota = set(&[("retry-after", "retry_after_s"), ("X-Quota", "limit")], Emit::Always).unwrap();
     let later = Outcome { retry_after: Some(Duration::from_secs(99)), limit: 7, ..REFUSED };
-    let mut headers = Vec::new();
+    let mut headers = Headers::default();
     gateway.render(&[told("gateway", &REFUSED)], true, &mut headers);
     quota.render(&[told("quota", &later)], true, &mut headers);
-    let sent: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let sent: Vec<_> = headers.iter().collect();
     assert_eq!(sent, [("Retry-After", "30"), ("X-Limit", "60"), ("X-Quota", "7")]);
     assert_eq!(
         set(&[("X-Limit", "limit"), ("x-limit", "used")], Emit::Always).unwrap_err().to_string(),
@@ -162,12 +162,12 @@ proptest! {
         let told = Told { name: &limit_name, outcome: &outcome, now: Timestamp::from_nanos(nanos) };
         for name in [name.as_str(), "x-limit"] {
             let Ok(set) = set(&[(name, &value)], Emit::Always) else { continue };
-            let mut headers = Vec::new();
+            let mut headers = Headers::default();
             set.render(&[told, told], limited, &mut headers);
-            for (name, value) in headers {
+            for (name, value) in headers.iter() {
                 prop_assert!(is_token(name));
                 prop_assert!(!value.is_empty() && value.bytes().all(escape::is_visible), "{value:?}");
-                prop_assert_eq!(value.trim(), value.as_str());
+                prop_assert_eq!(value.trim(), value);
             }
         }
     }

@@ -1,0 +1,251 @@
+//! From a verdict and its answer to the bytes of a `RateLimitResponse`: one filled status for each descriptor, in order,
+//! and how to answer the client.
+
+use bytes::BytesMut;
+use prost::Message;
+use prost_types::{ListValue, Struct, Value, value::Kind};
+
+use super::protobuf::Write;
+use super::units;
+use crate::engine::{Answer, Counted, Decision, Verdict};
+use crate::model::Few;
+use crate::policy::Limit;
+use crate::shape::Headers;
+
+/// Appends the response.
+pub(super) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
+    out.number(1, code(verdict.over_limit));
+    for decision in &verdict.decisions {
+        out.message(2, |out| status(decision, out));
+    }
+    headers(3, &answer.response_headers, out);
+    headers(4, &answer.request_headers, out);
+    out.bytes(5, answer.body.as_bytes());
+    metadata(verdict, out);
+}
+
+/// `value` and never `raw_value`: Envoy 1.40 sends the header empty when it is given the latter.
+fn headers(field: u32, headers: &Headers<'_>, out: &mut BytesMut) {
+    for (name, value) in headers.iter() {
+        out.message(field, |out| {
+            out.bytes(1, name.as_bytes());
+            out.bytes(2, value.as_bytes());
+        });
+    }
+}
+
+/// `RateLimitResponse.Code`
+fn code(over_limit: bool) -> u64 {
+    if over_limit { 2 } else { 1 }
+}
+
+/// A `DescriptorStatus`.
+fn status(decision: &Decision<'_>, out: &mut BytesMut) {
+    match decision {
+        Decision::Free | Decision::Exempt(_) | Decision::Replaced(_) | Decision::PassedOver(_) => {
+            out.number(1, code(false));
+        }
+        Decision::Unlimited(_) => {
+            out.number(1, code(false));
+            out.number(3, u32::MAX.into());
+        }
+        Decision::Counted(counted) => counted_status(counted, out),
+    }
+}
+
+fn counted_status(counted: &Counted<'_>, out: &mut BytesMut) {
+    out.number(1, code(counted.over_limit()));
+    let Some((limit, outcome)) = counted.told() else { return };
+    out.message(2, |out| {
+        // Where Envoy has no words for the window, its unit is UNKNOWN.
+        let (unit, multiplier) =
+            limit.window.in_units().map_or((0, 1), |(unit, many)| (units::to_wire(unit), many));
+        out.number(1, saturate(outcome.limit));
+        out.number(2, unit.into());
+        out.bytes(3, limit_name(counted, limit).as_bytes());
+        if multiplier != 1 {
+            out.message(4, |out| out.number(1, multiplier.into()));
+        }
+    });
+    out.number(3, saturate(outcome.remaining));
+    // Whole seconds, rounded up: Envoy rounds down what it makes of this, and a client that comes back early is refused
+    // again.
+    let until = outcome.retry_after.unwrap_or(outcome.reset_after);
+    let seconds = until.as_secs() + u64::from(until.subsec_nanos() > 0);
+    out.message(4, |out| out.number(1, seconds.min(i64::MAX.cast_unsigned())));
+}
+
+/// Only what was named is told by name, as in envoyproxy/ratelimit.
+fn limit_name<'l>(counted: &Counted<'_>, limit: &'l Limit) -> &'l str {
+    let is_named = counted.rule.name.is_some() || limit.name != counted.rule.label;
+    if is_named { &limit.name } else { "" }
+}
+
+fn saturate(number: u64) -> u64 {
+    number.min(u32::MAX.into())
+}
+
+/// For Envoy's access log and later filters: which rule decided, its numbers, and the metadata of the rules that were
+/// reached and are not over their limit (first one wins where two say different things). Nothing a client sent is in
+/// it, and no credential.
+fn metadata(verdict: &Verdict<'_>, out: &mut BytesMut) {
+    let told = verdict.told();
+    let of_rules = of_rules(verdict);
+    if told.is_none() && of_rules.is_none() {
+        return;
+    }
+    // The keys of a `Struct` in their order, as anything that sorts them would write it.
+    out.message(6, |out| {
+        if let Some((_, _, outcome)) = told {
+            member(out, "limit", |out| number(out, outcome.limit));
+        }
+        if let Some(of_rules) = &of_rules {
+            member(out, "metadata", |out| {
+                // Rare, and as deep as somebody wrote it: left to prost.
+                out.extend_from_slice(&value(of_rules).encode_to_vec());
+            });
+        }
+        if let Some((counted, limit, outcome)) = told {
+            member(out, "remaining", |out| number(out, outcome.remaining));
+            member(out, "rule", |out| text(out, &limit.name));
+            if let Some(credential) = &counted.credential {
+                member(out, "subject", |out| text(out, credential.subject.id()));
+            }
+            member(out, "used", |out| number(out, outcome.used));
+        }
+    });
+}
+
+/// A member of a `Struct`: a key, and a `Value`.
+fn member(out: &mut BytesMut, key: &str, value: impl FnOnce(&mut BytesMut)) {
+    out.message(1, |out| {
+        out.bytes(1, key.as_bytes());
+        out.message(2, value);
+    });
+}
+
+/// `Value.number_value`. One of several, so it is written also when it is 0.
+#[expect(clippy::cast_precision_loss, reason = "protobuf's Struct has no other number than a double")]
+fn number(out: &mut BytesMut, number: u64) {
+    out.double(2, number as f64);
+}
+
+/// `Value.string_value`. One of several, so it is written also when it is empty.
+fn text(out: &mut BytesMut, text: &str) {
+    out.message(3, |out| out.extend_from_slice(text.as_bytes()));
+}
+
+/// The metadata of all rules that were reached and are not over their limit.
+fn of_rules(verdict: &Verdict<'_>) -> Option<serde_json::Value> {
+    let of_rules: Few<_> = verdict
+        .decisions
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::Counted(counted) if !counted.over_limit() => counted.rule.metadata.as_ref(),
+            _ => None,
+        })
+        .collect();
+    if of_rules.is_empty() {
+        return None;
+    }
+    let mut merged = serde_json::Map::new();
+    of_rules.into_iter().for_each(|metadata| merge(&mut merged, metadata));
+    (!merged.is_empty()).then_some(serde_json::Value::Object(merged))
+}
+
+fn merge(
+    into: &mut serde_json::Map<String, serde_json::Value>,
+    from: &serde_json::Map<String, serde_json::Value>,
+) {
+    for (name, new) in from {
+        match (into.get_mut(name), new) {
+            (None, _) => {
+                into.insert(name.clone(), new.clone());
+            }
+            (Some(serde_json::Value::Object(old)), serde_json::Value::Object(new)) => merge(old, new),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+fn value(json: &serde_json::Value) -> Value {
+    let kind = match json {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(truth) => Kind::BoolValue(*truth),
+        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => Kind::StringValue(text.clone()),
+        serde_json::Value::Array(items) => {
+            Kind::ListValue(ListValue { values: items.iter().map(value).collect() })
+        }
+        serde_json::Value::Object(fields) => Kind::StructValue(Struct {
+            fields: fields.iter().map(|(name, field)| (name.clone(), value(field))).collect(),
+        }),
+    };
+    Value { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config;
+    use crate::engine::{Engine, answer};
+    use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
+    use crate::rls::proto;
+    use crate::store::MemoryStore;
+
+    /// Every kind of status, headers both ways, a long body, metadata of rules, numbers that are 0.
+    const POLICY: &str = "
+domain: d
+headers: [{X-Limit: limit, X-Name: name}, {X-Reset: reset_s}]
+deny: {content_type: text/plain, body: '{{entry.long}}'}
+descriptors:
+  - {key: named, rate_limit: {name: it, unit: minute, requests_per_unit: 7}}
+  - {key: quarter, rate_limit: {requests_per_unit: 7, per: 15m}, metadata: {a: {b: [1, true, null, x]}, n: 1.5}}
+  - {key: odd, rate_limit: {requests_per_unit: 7, per: 1500ms}}
+  - {key: free, rate_limit: {unlimited: true}}
+  - {key: long, rate_limit: {unit: hour, requests_per_unit: 0}}
+";
+
+    /// The response as prost reads it, which must write it to the very same bytes.
+    fn told(entries: &[(&str, &str)]) -> proto::RateLimitResponse {
+        let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
+        let engine = Engine::new(policy, MemoryStore::default(), ManualClock::at(Timestamp::from_secs(90)));
+        let policy = engine.policy();
+        let descriptors = entries.iter().map(|(key, value)| Descriptor {
+            entries: [Entry { key: key.as_bytes(), value: value.as_bytes() }].into_iter().collect(),
+            hits: Hits::ONE,
+            limit: None,
+        });
+        let request = Request { domain: b"d", descriptors: descriptors.collect() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let verdict = runtime.block_on(engine.decide(&policy, &request)).unwrap();
+        let mut bytes = BytesMut::new();
+        encode(&verdict, &answer(&policy, &request, &verdict), &mut bytes);
+        let read = proto::RateLimitResponse::decode(bytes.as_ref()).unwrap();
+        assert_eq!(read.encode_to_vec(), bytes, "{entries:?}");
+        read
+    }
+
+    #[test]
+    fn a_response_is_written_as_prost_would_write_it() {
+        for entries in [
+            &[("named", "x"), ("quarter", "x"), ("odd", "x"), ("free", "x"), ("nobody", "x")][..],
+            &[("quarter", "x")],
+            &[("nobody", "x")],
+        ] {
+            let told = told(entries);
+            assert_eq!(told.overall_code, 1);
+            assert_eq!(told.statuses.len(), entries.len());
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_byte_can_say_is_written_whole() {
+        let long = "x".repeat(3_000);
+        let told = told(&[("long", &long)]);
+        assert_eq!((told.overall_code, told.raw_body), (2, long.into_bytes()));
+        let names: Vec<_> = told.response_headers_to_add.iter().map(|header| header.key.as_str()).collect();
+        assert_eq!(names, ["X-Limit", "X-Name", "X-Reset", "Content-Type"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! Headers about to be sent.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+/// Headers with names from the policy and values of this answer, which stand side by side in one text: to make them takes
+/// no allocation when the text has room.
+#[derive(Clone, Debug, Default)]
+pub struct Headers<'a> {
+    lines: SmallVec<[Line<'a>; 8]>,
+    text: String,
+}
+
+#[derive(Clone, Debug)]
+struct Line<'a> {
+    name: &'a str,
+    value: Range<usize>,
+    rank: usize,
+}
+
+impl<'a> Headers<'a> {
+    /// None yet. `text` lends its room; what stands in it is forgotten.
+    pub fn in_room_of(mut text: String) -> Self {
+        text.clear();
+        Self { lines: SmallVec::new(), text }
+    }
+
+    /// The room that was lent.
+    pub fn into_room(self) -> String {
+        self.text
+    }
+
+    /// Every name with its value, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &str)> {
+        self.lines.iter().map(|line| (line.name, &self.text[line.value.clone()]))
+    }
+
+    /// The same, to be kept.
+    pub fn to_vec(&self) -> Vec<(String, String)> {
+        self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Whether there is one of that name, in any case.
+    pub fn has(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Adds a header with what `write` appends; none when it says that there is nothing to send.
+    pub fn add(&mut self, name: &'a str, write: impl FnOnce(&mut String) -> bool) {
+        let start = self.text.len();
+        if write(&mut self.text) {
+            self.lines.push(Line { name, value: start..self.text.len(), rank: 0 });
+        } else {
+            self.text.truncate(start);
+        }
+    }
+
+    /// Puts those that were added after the first `from` in the `rank`th place.
+    pub fn rank(&mut self, from: usize, rank: usize) {
+        for line in self.lines.iter_mut().skip(from) {
+            line.rank = rank;
+        }
+    }
+
+    /// Sorts them by their ranks; those of one rank stay in the order they were added in.
+    pub fn sort_by_rank(&mut self) {
+        // Unlike `sort_by_key`, this never allocates, and with so few it is as fast.
+        for at in 1..self.lines.len() {
+            let rank = self.lines[at].rank;
+            let place =
+                self.lines[..at].iter().rposition(|line| line.rank <= rank).map_or(0, |before| before + 1);
+            self.lines[place..=at].rotate_right(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Headers;
+
+    #[test]
+    fn headers_are_sorted_by_rank_and_within_one_stay_in_order() {
+        let mut headers = Headers::in_room_of("what stood here".to_owned());
+        for (at, rank) in [3, 1, 2, 1, 0, 3].into_iter().enumerate() {
+            headers.add("x", |text| {
+                text.push_str(&format!("{rank}{at}"));
+                true
+            });
+            headers.rank(at, rank);
+        }
+        headers.add("absent", |text| {
+            text.push_str("half of it");
+            false
+        });
+        headers.sort_by_rank();
+        let values: Vec<_> = headers.iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["04", "11", "13", "22", "30", "35"]);
+        assert!(headers.has("X") && !headers.has("absent"));
+    }
+}
