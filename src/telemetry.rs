@@ -18,7 +18,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// The text of `/metrics`, with the numbers of things that are counted elsewhere.
-    pub fn render(&self, counters: usize, rules: usize) -> String {
+    pub fn render(&self, counters: usize, evicted: u64, rules: usize) -> String {
         let mut text = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
@@ -60,6 +60,12 @@ impl Metrics {
             self.configs_refused.load(Ordering::Relaxed),
         );
         metric("spillway_counters", "gauge", "Counters in memory.", counters as u64);
+        metric(
+            "spillway_counters_evicted_total",
+            "counter",
+            "Counters that were forgotten before their windows ended, to make room for others.",
+            evicted,
+        );
         metric("spillway_rules", "gauge", "Rules in force.", rules as u64);
         text
     }
@@ -80,6 +86,24 @@ impl AuthorityMended<'_> {
             authority = %lossy(self.original.as_bytes()),
             "calls on this connection carry an invalid `:authority`; answering them all the same. Set \
              `envoy_grpc.authority` in Envoy's configuration to a host name to be rid of this line",
+        );
+    }
+}
+
+/// There were more counters than may be kept, and some that still counted were forgotten.
+#[derive(Debug)]
+pub struct CountersEvicted {
+    /// How many since this was said last.
+    pub count: u64,
+}
+
+impl CountersEvicted {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!(
+            count = self.count,
+            "counters were forgotten before their windows ended, to make room for new ones: raise `--max-counters`, \
+             or look for a client that makes up keys",
         );
     }
 }

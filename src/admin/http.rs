@@ -51,6 +51,7 @@ async fn ready<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoRespons
 }
 
 async fn prometheus<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoResponse {
-    let text = parts.metrics.render(parts.engine.store.len(), parts.engine.policy().rules());
+    let store = &parts.engine.store;
+    let text = parts.metrics.render(store.len(), store.evicted(), parts.engine.policy().rules());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

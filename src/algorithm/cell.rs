@@ -40,11 +40,16 @@ pub enum Cell {
 impl Cell {
     /// Whether the cell can be forgotten: from `now` on it decides nothing any more.
     pub fn is_spent(&self, now: Timestamp) -> bool {
+        self.until() <= now
+    }
+
+    /// From when on it decides nothing any more.
+    pub fn until(&self) -> Timestamp {
         match self {
-            Self::Empty => true,
-            Self::Window { end, .. } | Self::Period { end, .. } => *end <= now,
-            Self::Bucket { tat, .. } => *tat <= now,
-            Self::Log(log) => log.until() <= now,
+            Self::Empty => Timestamp::EPOCH,
+            Self::Window { end, .. } | Self::Period { end, .. } => *end,
+            Self::Bucket { tat, .. } => *tat,
+            Self::Log(log) => log.until(),
         }
     }
 }

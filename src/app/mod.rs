@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::rls::{self, RateLimitService};
 use crate::store::MemoryStore;
-use crate::telemetry::{ConnectionLost, Drained, Draining, Listening, Metrics, Ready};
+use crate::telemetry::{ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready};
 
 pub use reload::Watched;
 
@@ -201,8 +201,13 @@ async fn stopped(mut stopping: watch::Receiver<()>) {
 
 async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>) {
     let mut ticks = tokio::time::interval(SWEEP);
+    let mut evicted = 0;
     loop {
         ticks.tick().await;
+        let before = std::mem::replace(&mut evicted, engine.store.evicted());
+        if evicted > before {
+            CountersEvicted { count: evicted - before }.emit();
+        }
         let engine = Arc::clone(&engine);
         // On a thread that serves nobody: the more counters there are, the longer this takes.
         if tokio::task::spawn_blocking(move || engine.store.sweep(engine.clock.now().minus(KEPT)))

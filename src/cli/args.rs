@@ -41,6 +41,10 @@ pub(super) struct Serve {
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR")]
     pub(super) http_addr: Option<SocketAddr>,
+    /// The most counters that are kept; when there are more, those that end soonest make room
+    #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000,
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..))]
+    pub(super) max_counters: usize,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,

@@ -38,7 +38,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen });
-    let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::default(), SystemClock));
+    let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::holding(args.max_counters), SystemClock));
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

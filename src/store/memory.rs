@@ -1,30 +1,53 @@
 //! Cells in this process's memory.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use dashmap::{DashMap, SharedValue};
+use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+use hashbrown::raw::RawTable;
 
 use super::{Charge, Share, Store, StoreError};
 use crate::algorithm::{Cell, Mode, settle};
 use crate::model::{CellKey, Few, Outcome, Timestamp};
 
-/// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (the only thing that
-/// holds a shard for longer than a request) holds few cells.
+/// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (which holds it for longer
+/// than a request does) holds few cells.
 const SHARDS: usize = 1024;
+/// Shards smaller than this fill too unevenly.
+const SMALLEST: usize = 64;
+/// Which part of a full shard makes room at once. One by one, each new counter would look through the whole shard.
+const PART: usize = 8;
 
 /// Counters in a sharded hash map. They are gone when the process ends.
 #[derive(Debug)]
 pub struct MemoryStore {
     cells: DashMap<CellKey, Cell, BuildHasherDefault<KeyIsHash>>,
+    /// The most counters of one shard.
+    most: usize,
+    evicted: AtomicU64,
 }
+
+/// The counters of one shard.
+type Shard = RawTable<(CellKey, SharedValue<Cell>)>;
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { cells: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS) }
+        Self::holding(usize::MAX)
     }
 }
 
 impl MemoryStore {
+    /// A store of at most `most` counters, and of at least 128. When it is full, those that end soonest make room.
+    pub fn holding(most: usize) -> Self {
+        let shards = (most / SMALLEST).clamp(2, SHARDS);
+        let shards = 1 << shards.ilog2();
+        Self {
+            cells: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), shards),
+            most: (most / shards).max(SMALLEST),
+            evicted: AtomicU64::new(0),
+        }
+    }
+
     /// How many counters are kept.
     pub fn len(&self) -> usize {
         self.cells.len()
@@ -33,6 +56,11 @@ impl MemoryStore {
     /// Whether no counter is kept.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
+    }
+
+    /// How many counters made room for others while they still counted.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// Forgets the counters that decide nothing any more, one shard at a time; requests on other shards go on
@@ -44,10 +72,52 @@ impl MemoryStore {
         }
     }
 
-    /// One charge: the entry's guard is the lock, held for one step.
+    /// A [`CellKey`] in the map's terms.
+    fn hash(&self, key: &CellKey) -> u64 {
+        self.cells.hash_usize(key) as u64
+    }
+
+    fn shard(&self, key: &CellKey) -> usize {
+        self.cells.determine_shard(self.cells.hash_usize(key))
+    }
+
+    /// One charge: the shard's guard is the lock, held for one step.
     fn step(&self, charge: &Charge, now: Timestamp) -> Outcome {
-        let mut cell = self.cells.entry(charge.key).or_default();
-        charge.share.step(&mut cell, now)
+        let mut shard = self.cells.shards()[self.shard(&charge.key)].write();
+        if let Some((_, cell)) = shard.get_mut(self.hash(&charge.key), |(key, _)| *key == charge.key) {
+            return charge.share.step(cell.get_mut(), now);
+        }
+        let mut cell = Cell::Empty;
+        let outcome = charge.share.step(&mut cell, now);
+        self.keep(&mut shard, charge.key, cell, now);
+        outcome
+    }
+
+    /// Keeps a counter that was not kept before.
+    fn keep(&self, shard: &mut Shard, key: CellKey, cell: Cell, now: Timestamp) {
+        if cell == Cell::Empty {
+            return;
+        }
+        if shard.len() >= self.most {
+            self.make_room(shard, now);
+        }
+        shard.insert(self.hash(&key), (key, SharedValue::new(cell)), |(key, _)| self.hash(key));
+    }
+
+    /// Forgets what counts no more, and then, if it must be, what will count no more soonest.
+    fn make_room(&self, shard: &mut Shard, now: Timestamp) {
+        let mut kept: Vec<_> = std::mem::take(shard).into_iter().collect();
+        kept.retain(|(_, cell)| !cell.get().is_spent(now));
+        let most = self.most - self.most.div_ceil(PART);
+        if let Some(too_many) = kept.len().checked_sub(most).filter(|&too_many| too_many > 0) {
+            kept.select_nth_unstable_by_key(too_many - 1, |(_, cell)| cell.get().until());
+            kept.drain(..too_many);
+            self.evicted.fetch_add(too_many as u64, Ordering::Relaxed);
+        }
+        *shard = Shard::with_capacity(self.most.min(kept.len() * 2));
+        for (key, cell) in kept {
+            shard.insert(self.hash(&key), (key, cell), |(key, _)| self.hash(key));
+        }
     }
 
     /// Several charges that stand or fall together: every shard that holds one of their cells is locked, in the order
@@ -56,18 +126,17 @@ impl MemoryStore {
         let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
-        let hash = |key: &CellKey| self.cells.hash_usize(key);
-        let shard = |key: &CellKey| self.cells.determine_shard(hash(key));
-        let mut shards: Few<usize> = keys.iter().map(shard).collect();
+        let mut shards: Few<usize> = keys.iter().map(|key| self.shard(key)).collect();
         shards.sort_unstable();
         shards.dedup();
-        let mut locked: Few<_> = shards.iter().map(|&shard| self.cells.shards()[shard].write()).collect();
+        let mut locked: Few<RwLockWriteGuard<'_, Shard>> =
+            shards.iter().map(|&shard| self.cells.shards()[shard].write()).collect();
 
-        let table = |key: &CellKey| shards.binary_search(&shard(key)).ok();
+        let place = |key: &CellKey| shards.binary_search(&self.shard(key)).ok();
         let mut cells: Few<Cell> = keys
             .iter()
             .map(|key| {
-                let found = locked[table(key)?].get_mut(hash(key) as u64, |(other, _)| other == key)?;
+                let found = locked[place(key)?].get_mut(self.hash(key), |(other, _)| other == key)?;
                 Some(std::mem::take(found.1.get_mut()))
             })
             .map(Option::unwrap_or_default)
@@ -78,14 +147,10 @@ impl MemoryStore {
         let outcomes = settle(mode, &numbered, &mut cells, now);
 
         for (key, cell) in keys.iter().zip(cells) {
-            let Some(table) = table(key).map(|at| &mut locked[at]) else { continue };
-            match table.get_mut(hash(key) as u64, |(other, _)| other == key) {
+            let Some(shard) = place(key).map(|at| &mut locked[at]) else { continue };
+            match shard.get_mut(self.hash(key), |(other, _)| other == key) {
                 Some(found) => *found.1.get_mut() = cell,
-                None if cell == Cell::Empty => {}
-                None => {
-                    let entry = (*key, SharedValue::new(cell));
-                    table.insert(hash(key) as u64, entry, |(key, _)| hash(key) as u64);
-                }
+                None => self.keep(shard, *key, cell, now),
             }
         }
         outcomes
@@ -188,6 +253,49 @@ mod tests {
         let refused = store.apply(Mode::AllOrNothing, &[free(1), free(2)], Timestamp::EPOCH).await.unwrap();
         assert_eq!(refused.iter().flatten().map(|out| out.admitted).collect::<Vec<_>>(), [false, true]);
         assert_eq!(store.len(), 1, "the counter that would have admitted was not even made");
+    }
+
+    #[tokio::test]
+    async fn a_full_store_makes_room_of_what_ends_soonest() {
+        let store = MemoryStore::holding(1_000);
+        let now = Timestamp::EPOCH;
+        let at = |n: u64| Charge {
+            key: CellKey { high: 0, low: n.wrapping_mul(0x9e37_79b9_7f4a_7c15) },
+            ..charge(0, 10)
+        };
+        // A hundred counters of an hour, some of them on each shard, and a flood of short ones.
+        let long = |n: u64| {
+            let law = Law::Aligned { window: Duration::from_secs(3_600) };
+            Charge { share: Share { law, ..at(n).share }, ..at(n) }
+        };
+        for n in 0..100 {
+            store.apply(Mode::Each, &[long(n)], now).await.unwrap();
+        }
+        for n in 100..100_000 {
+            store.apply(Mode::Each, &[at(n)], now).await.unwrap();
+            assert!(store.len() <= 1_000, "{}", store.len());
+        }
+        assert!(store.len() > 800, "{}", store.len());
+        assert_eq!(store.evicted(), 100_000 - store.len() as u64);
+        for n in 0..100 {
+            let again = store.apply(Mode::Each, &[long(n)], now).await.unwrap();
+            assert_eq!(again[0].unwrap().used, 2, "{n} is still known");
+        }
+        // When they are spent, nothing that counts has to go.
+        let later = Timestamp::from_secs(10);
+        let before = store.evicted();
+        for n in 200_000..200_500 {
+            store.apply(Mode::Each, &[at(n)], later).await.unwrap();
+        }
+        assert_eq!(store.evicted(), before);
+    }
+
+    #[tokio::test]
+    async fn to_look_at_a_counter_does_not_make_one() {
+        let store = MemoryStore::default();
+        let look = Charge { share: Share { hits: Hits::Look, ..charge(1, 10).share }, ..charge(1, 10) };
+        store.apply(Mode::Each, &[look], Timestamp::EPOCH).await.unwrap();
+        assert!(store.is_empty());
     }
 
     #[test]

@@ -50,6 +50,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config/yaml", "subjects/events"]),
     ("annotate_snippets", &["config"]),
     ("dashmap", &["store/memory"]),
+    ("hashbrown", &["store/memory"]),
     ("axum", &["admin", "app"]),
     ("clap", &["cli"]),
     ("tracing", &["telemetry", "cli"]),
