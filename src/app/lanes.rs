@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -20,6 +21,9 @@ use crate::telemetry::{AcceptFailed, Metrics};
 const WAITING: usize = 1024;
 /// How long to wait when there are no more file descriptors, or no memory: until a connection ends, trying is of no use.
 const BREATHER: Duration = Duration::from_millis(200);
+
+/// How long a silent client is thought to be there before its machine is asked.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Where connections are served.
 #[derive(Debug)]
@@ -98,5 +102,8 @@ impl Lanes {
 pub(super) fn arrived(connection: std::net::TcpStream) -> io::Result<TcpStream> {
     // Answers are smaller than a packet: without this each would wait for the acknowledgement of the last.
     connection.set_nodelay(true)?;
+    // A client that vanished without a word is found out within two minutes.
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
+    SockRef::from(&connection).set_tcp_keepalive(&keep_alive)?;
     TcpStream::from_std(connection)
 }

@@ -20,7 +20,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
@@ -48,12 +48,10 @@ const SEND_BUFFER: usize = 64 << 10;
 const TAKEN_BACK: usize = 8_192;
 /// How long a client may take to say that it speaks HTTP/2.
 const PREFACE_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection without calls is kept, at least; at most twice as long.
+/// How often a connection is looked at, whether its client does anything.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long a connection without calls is kept.
 const IDLE: Duration = Duration::from_secs(30 * 60);
-/// How often a client is asked whether it is still there, and how long it may take to say so. Who does not read what it
-/// is sent does not answer either.
-const ASK_EVERY: Duration = Duration::from_secs(60);
-const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What serves the connections of one thread.
 #[derive(Debug)]
@@ -84,25 +82,22 @@ impl<S: Store, C: Clock> Server<S, C> {
         let calls = Rc::new(Calls { server: self, seen: Rc::clone(&seen), held: Held::default() });
         let each = service_fn(move |call| {
             let calls = Rc::clone(&calls);
-            calls.seen.calls.set(calls.seen.calls.get() + 1);
-            let arrived = calls.seen.arrived.get();
-            async move { calls.answer(call, arrived).await }
+            let (arrived, underway) = (calls.seen.arrived.get(), Underway::new(&calls.seen));
+            async move { calls.answer(call, arrived, underway).await }
         });
         let mut connection = pin!(
             http2::Builder::new(streams.executor())
-                .timer(TokioTimer::new())
                 .auto_date_header(false)
                 .max_concurrent_streams(CONCURRENT_CALLS)
                 .max_header_list_size(HEADER_LIST)
                 .max_send_buf_size(SEND_BUFFER)
                 .max_pending_accept_reset_streams(TAKEN_BACK)
-                .keep_alive_interval(ASK_EVERY)
-                .keep_alive_timeout(ANSWERED_WITHIN)
                 .serve_connection(TokioIo::new(Watched { inner: mended, seen: Rc::clone(&seen) }), each)
         );
         let mut stopping = pin!(stopping.fuse());
         let mut timer = pin!(sleep(PREFACE_WITHIN));
-        let mut calls_before = 0;
+        let mut before = seen.progress();
+        let mut idle_since = Instant::now();
 
         let ended = poll_fn(|context| {
             if stopping.as_mut().poll(context).is_ready() {
@@ -115,11 +110,19 @@ impl<S: Store, C: Clock> Server<S, C> {
                 if !seen.began.get() {
                     return Poll::Ready(Err("it has not begun to speak HTTP/2".into()));
                 }
-                if calls_before == seen.calls.get() && streams.is_empty() {
+                let progress = seen.progress();
+                let goes_on = progress != std::mem::replace(&mut before, progress);
+                if !goes_on && seen.waits_for_its_client() {
+                    seen.stalled.set(true);
+                    return Poll::Ready(Err("its client does not read the answers".into()));
+                }
+                let now = Instant::now();
+                if goes_on || !streams.is_empty() {
+                    idle_since = now;
+                } else if now.duration_since(idle_since) >= IDLE {
                     connection.as_mut().graceful_shutdown();
                 }
-                calls_before = seen.calls.get();
-                timer.as_mut().reset(Instant::now() + IDLE);
+                timer.as_mut().reset(now + LOOK_EVERY);
             }
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
@@ -135,8 +138,8 @@ impl<S: Store, C: Clock> Server<S, C> {
         });
         let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = ended.await;
         if let Err(reason) = ended {
-            ConnectionEnded { reason: &*reason, by_us: seen.flood.get().is_some() || !seen.began.get() }
-                .emit(&metrics);
+            let by_us = seen.flood.get().is_some() || seen.stalled.get() || !seen.began.get();
+            ConnectionEnded { reason: &*reason, by_us }.emit(&metrics);
         }
     }
 }
@@ -151,8 +154,13 @@ struct Seen {
     arrived: Cell<Instant>,
     /// Whether everything that had come was read.
     drained: Cell<bool>,
-    /// Calls so far.
-    calls: Cell<u64>,
+    /// Calls that were begun, and those of them that are done with.
+    begun: Cell<u64>,
+    done: Cell<u64>,
+    /// Whether the last write found no room.
+    blocked: Cell<bool>,
+    /// Whether nothing goes on because the client does not read.
+    stalled: Cell<bool>,
     /// Why the connection has to end.
     flood: Cell<Option<Flood>>,
 }
@@ -163,9 +171,41 @@ impl Default for Seen {
             began: Cell::new(false),
             arrived: Cell::new(Instant::now()),
             drained: Cell::new(true),
-            calls: Cell::new(0),
+            begun: Cell::new(0),
+            done: Cell::new(0),
+            blocked: Cell::new(false),
+            stalled: Cell::new(false),
             flood: Cell::new(None),
         }
+    }
+}
+
+impl Seen {
+    /// What changes as long as the client does anything.
+    fn progress(&self) -> (u64, u64) {
+        (self.begun.get(), self.done.get())
+    }
+
+    /// Whether there is something that only its client can let go on.
+    fn waits_for_its_client(&self) -> bool {
+        self.blocked.get() || self.begun.get() > self.done.get()
+    }
+}
+
+/// A call that was begun, until it is done with.
+#[derive(Debug)]
+struct Underway(Rc<Seen>);
+
+impl Underway {
+    fn new(seen: &Rc<Seen>) -> Self {
+        seen.begun.set(seen.begun.get() + 1);
+        Self(Rc::clone(seen))
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.done.set(self.0.done.get() + 1);
     }
 }
 
@@ -178,9 +218,16 @@ struct Calls<S, C> {
 }
 
 impl<S: Store, C: Clock> Calls<S, C> {
-    async fn answer(&self, call: Request<Incoming>, arrived: Instant) -> Result<Response<Reply>, h2::Error> {
+    async fn answer(
+        &self,
+        call: Request<Incoming>,
+        arrived: Instant,
+        underway: Underway,
+    ) -> Result<Response<Reply>, h2::Error> {
         let Server { service, routes, metrics } = &*self.server;
         if call.uri().path() != SHOULD_RATE_LIMIT {
+            // Health can be watched for as long as anybody likes.
+            drop(underway);
             // A router's error is `Infallible`.
             let Ok(answer) = routes.clone().call(call).await;
             return Ok(answer.map(Reply::Routed));
@@ -189,7 +236,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let answer = AssertUnwindSafe(service.answer(call.into_body(), &self.held, is_late));
         match answer.catch_unwind().await {
-            Ok(Ok(message)) => Ok(service::response(message).map(Reply::Answer)),
+            Ok(Ok(message)) => Ok(service::response(message).map(|answer| Reply::Answer(answer, underway))),
             Ok(Err(Refused::Late)) => Err(h2::Reason::CANCEL.into()),
             Ok(Err(Refused::With(status))) => Ok(told(status)),
             Err(panic) => {
@@ -206,7 +253,7 @@ fn told(status: Status) -> Response<Reply> {
 
 /// The body of an answer, whoever made it.
 enum Reply {
-    Answer(Answer),
+    Answer(Answer, #[expect(dead_code, reason = "it ends with the answer")] Underway),
     Routed(tonic::body::Body),
 }
 
@@ -219,14 +266,14 @@ impl http_body::Body for Reply {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match self.get_mut() {
-            Self::Answer(answer) => Poll::Ready(answer.next_frame().map(Ok)),
+            Self::Answer(answer, _) => Poll::Ready(answer.next_frame().map(Ok)),
             Self::Routed(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Answer(answer) => answer.is_told(),
+            Self::Answer(answer, _) => answer.is_told(),
             Self::Routed(body) => body.is_end_stream(),
         }
     }
@@ -234,7 +281,7 @@ impl http_body::Body for Reply {
     fn size_hint(&self) -> SizeHint {
         match self {
             // A length would become a header.
-            Self::Answer(_) => SizeHint::default(),
+            Self::Answer(..) => SizeHint::default(),
             Self::Routed(body) => body.size_hint(),
         }
     }
@@ -272,28 +319,44 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
     }
 }
 
+impl<IO: AsyncWrite + Unpin> Watched<IO> {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.seen.blocked.set(written.is_pending());
+        written
+    }
+}
+
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.wrote(written)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests;
