@@ -6,6 +6,8 @@ mod apis;
 mod cli;
 mod concurrency;
 mod drain;
+#[cfg(target_os = "linux")] // What a process costs is read from /proc.
+mod hostile;
 mod house;
 mod readme;
 mod reload;

@@ -79,10 +79,14 @@ impl Spillway {
         panic!("no log line with `{text}`; there were:\n{}", self.seen.join("\n"));
     }
 
+    /// The process, as the system knows it.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Sends a signal by name, as `kill` does.
     pub(crate) fn signal(&self, name: &str) {
-        let killed =
-            Command::new("kill").args(["-s", name, &self.process.0.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(killed.success());
     }
 

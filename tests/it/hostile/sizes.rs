@@ -1,0 +1,186 @@
+//! Messages, lists of headers and numbers of calls that are too large.
+
+use super::raw::{
+    DATA, END_STREAM, MAX_CONCURRENT_STREAMS, Outcome, REFUSED_STREAM, RST_STREAM, Raw, begun, frame,
+    headers, whole,
+};
+use super::{Others, POLICY, framed, free, hpack};
+use crate::rls::{descriptor, request};
+use crate::support::Spillway;
+
+const LARGEST: usize = 16 << 20;
+const INTERNAL: Outcome = Outcome::Status(13);
+const RESOURCE_EXHAUSTED: Outcome = Outcome::Status(8);
+
+fn prefix(length: usize) -> Vec<u8> {
+    [&[0][..], &u32::try_from(length).unwrap().to_be_bytes()].concat()
+}
+
+/// A message of `length` bytes that is answered, with its prefix.
+fn of_length(length: usize) -> Vec<u8> {
+    let of = |value: usize| framed(&request(vec![descriptor(&[("free", &"v".repeat(value))])]));
+    let around = of(length).len() - length;
+    // Shorter lengths within the message are told in fewer bytes only far below.
+    let message = of(length + 5 - around);
+    assert_eq!(message.len(), 5 + length);
+    message
+}
+
+/// A stream of which the server has only the beginning.
+fn begin(raw: &mut Raw) -> u32 {
+    let stream = raw.stream();
+    raw.send(&begun(stream));
+    stream
+}
+
+fn finish(raw: &mut Raw, stream: u32, rest: &[u8]) -> Outcome {
+    raw.send_data(stream, rest);
+    raw.send(&frame(DATA, END_STREAM, stream, &[]));
+    raw.outcome(stream)
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused_as_soon_as_it_says_so() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let open = begin(&mut raw);
+    for length in [LARGEST + 1, 1 << 31, 0xffff_ffff] {
+        let stream = begin(&mut raw);
+        raw.send_data(stream, &prefix(length));
+        assert_eq!(raw.outcome(stream), RESOURCE_EXHAUSTED, "{length}");
+        // What was under way already, or comes from a client that does not listen.
+        raw.send(&frame(DATA, 0, stream, &[0; 1000]));
+        raw.call(&free());
+    }
+    assert!(finish(&mut raw, open, &free()).is_decision());
+    Others::of(&spillway).are_answered(&spillway);
+}
+
+#[test]
+fn the_prefix_of_a_message_may_come_in_pieces() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let (long, good) = (begin(&mut raw), begin(&mut raw));
+    for byte in prefix(LARGEST + 1) {
+        raw.send_data(long, &[byte]);
+        raw.call(&free());
+    }
+    assert_eq!(raw.outcome(long), RESOURCE_EXHAUSTED);
+    for byte in free() {
+        raw.send_data(good, &[byte]);
+    }
+    assert!(finish(&mut raw, good, &[]).is_decision());
+}
+
+#[test]
+fn a_message_of_the_greatest_length_is_answered() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let stream = begin(&mut raw);
+    assert!(finish(&mut raw, stream, &of_length(LARGEST)).is_decision());
+}
+
+#[test]
+fn a_message_that_is_not_as_long_as_it_says_is_refused() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let open = begin(&mut raw);
+    let message = free();
+    let (told, bytes) = message.split_first_chunk::<5>().unwrap();
+    let [.., length] = *told;
+    for told in [0, length - 1, length + 1, 255] {
+        let stream = raw.stream();
+        raw.send(&whole(stream, &[&[0, 0, 0, 0, told], bytes].concat()));
+        assert_eq!(raw.outcome(stream), INTERNAL, "{told} for {length}");
+    }
+    for piece in [&[][..], &[0], &message[..4], &message[..5], &message.repeat(2)] {
+        let stream = raw.stream();
+        raw.send(&whole(stream, piece));
+        assert_eq!(raw.outcome(stream), INTERNAL, "{piece:?}");
+    }
+    assert!(finish(&mut raw, open, &message).is_decision());
+}
+
+#[test]
+fn a_message_that_goes_on_and_on_is_refused_before_its_end() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let open = begin(&mut raw);
+    let stream = begin(&mut raw);
+    raw.send_data(stream, &free());
+    raw.send_data(stream, &vec![0; 1 << 16]);
+    assert_eq!(raw.outcome(stream), INTERNAL);
+    assert!(finish(&mut raw, open, &free()).is_decision());
+}
+
+#[test]
+fn unfinished_messages_hold_so_much_of_a_connection_and_no_more() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    // Two of them leave 128 KiB of the 32 MiB, however their prefixes are counted.
+    let long = of_length(LARGEST - (1 << 16));
+    let (most, last) = long.split_at(long.len() - 1);
+    let further = of_length(1 << 20);
+    for taken_back in [true, false] {
+        let held = [begin(&mut raw), begin(&mut raw)];
+        for stream in held {
+            raw.send_data(stream, most);
+        }
+        let stream = begin(&mut raw);
+        raw.send_data(stream, &further[..1 << 19]);
+        assert_eq!(raw.outcome(stream), RESOURCE_EXHAUSTED);
+        // For what is small there is room.
+        raw.call(&free());
+        for stream in held {
+            if taken_back {
+                raw.send(&frame(RST_STREAM, 0, stream, &super::raw::CANCEL.to_be_bytes()));
+            } else {
+                assert!(finish(&mut raw, stream, last).is_decision());
+            }
+        }
+        let stream = begin(&mut raw);
+        assert!(finish(&mut raw, stream, &further).is_decision(), "what was held is free again");
+    }
+    Others::of(&spillway).are_answered(&spillway);
+}
+
+#[test]
+fn a_call_with_too_many_headers_is_refused_and_no_other() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let open = begin(&mut raw);
+    let large = "v".repeat(20_000);
+    let many = ["v"; 1000].map(|value| ("x", value));
+    for more in [&[("x", large.as_str())][..], &many] {
+        let stream = raw.stream();
+        raw.send(&headers(stream, &hpack::call(more)));
+        match raw.outcome(stream) {
+            Outcome::Http(status) => assert_eq!(status, "431"),
+            outcome => assert!(matches!(outcome, Outcome::Reset(_)), "{outcome:?}"),
+        }
+        raw.call(&free());
+    }
+    assert!(finish(&mut raw, open, &free()).is_decision());
+    Others::of(&spillway).are_answered(&spillway);
+}
+
+#[test]
+fn a_client_may_have_1024_calls_open() {
+    const MOST: usize = 1024;
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    let open: Vec<_> = (0..MOST).map(|_| begin(&mut raw)).collect();
+    let beyond: Vec<_> = (0..50).map(|_| begin(&mut raw)).collect();
+    assert!(raw.is_alive(), "{:?}", raw.end);
+    assert_eq!(raw.settings.get(&MAX_CONCURRENT_STREAMS), Some(&1024));
+    for stream in beyond {
+        assert_eq!(raw.outcome(stream), Outcome::Reset(REFUSED_STREAM));
+    }
+    raw.send(&open.iter().flat_map(|stream| frame(DATA, END_STREAM, *stream, &free())).collect::<Vec<_>>());
+    for stream in open {
+        let outcome = raw.outcome(stream);
+        assert!(outcome.is_decision(), "{outcome:?}");
+    }
+    raw.call(&free());
+    Others::of(&spillway).are_answered(&spillway);
+}
