@@ -6,6 +6,7 @@ mod apis;
 mod cli;
 mod concurrency;
 mod drain;
+mod fuzz;
 mod house;
 mod readme;
 mod reload;
