@@ -34,7 +34,10 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(file: &str, text: String) -> Self {
-        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let bytes = text.as_bytes();
+        // To YAML a carriage return ends a line as well, be it alone or before a line feed.
+        let ends = |at: usize| bytes[at] == b'\n' || bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+        let starts = (0..bytes.len()).filter(|at| ends(*at)).map(|at| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
         Self { file: file.into(), text, secret: false, lines }
     }

@@ -147,6 +147,16 @@ fn a_place_is_shown_under_its_line_even_behind_wide_characters() {
     assert_eq!(render(&errors, false), expected);
 }
 
+#[test]
+fn a_place_is_shown_on_its_line_whatever_ends_the_lines() {
+    for end in ["\n", "\r\n", "\r"] {
+        let mistakes =
+            load_text("a.yaml", &["domain: d", "", "dscriptors: []", ""].join(end), Options::default());
+        let excerpt = mistakes.unwrap_err()[0].excerpt.clone().unwrap();
+        assert_eq!((excerpt.place.line, excerpt.line.as_deref()), (3, Some("dscriptors: []")), "{end:?}");
+    }
+}
+
 /// One descriptor `x` whose limit has these fields.
 fn limit(fields: &str) -> String {
     with(&format!("rate_limit: {{{fields}}}"))
