@@ -15,7 +15,7 @@ pub(crate) fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for word in ["descriptors", "steps"] {
         let lines = config::item_lines(&text, word);
-        assert!(lines.iter().all(|line| (1..=text.lines().count().max(1)).contains(line)), "{lines:?}");
+        assert!(lines.iter().all(|line| (1..=text.split(['\r', '\n']).count()).contains(line)), "{lines:?}");
     }
     if let Ok(length) = config::duration(&text) {
         assert!(!length.is_zero());
@@ -24,6 +24,7 @@ pub(crate) fn run(data: &[u8]) {
     let name = file();
     match config::load_text(name, &text, options.clone()) {
         Ok(loaded) => {
+            assert!(!text.contains('\0'), "YAML ends at a zero byte, and what follows would be lost");
             assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
             told(name, &text, &loaded.warnings);
             let again = config::load_text(name, &text, options).expect("it was loaded before");
@@ -52,7 +53,9 @@ fn file() -> &'static str {
 
 /// Every mistake has a place in the text, and can be shown.
 fn told(name: &str, text: &str, diagnostics: &[Diagnostic]) {
-    let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
+    // All that ends a line to YAML.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines: Vec<&str> = text.split('\n').collect();
     for diagnostic in diagnostics {
         assert!(!diagnostic.message.is_empty());
         let excerpt = diagnostic.excerpt.as_ref().expect("a mistake in a text has a place");
@@ -63,6 +66,7 @@ fn told(name: &str, text: &str, diagnostics: &[Diagnostic]) {
             assert!(place.line <= lines.len() + 1, "{diagnostic:?}");
             let line = lines.get(place.line - 1).copied().unwrap_or_default();
             assert_eq!(excerpt.line.as_deref(), Some(line), "{diagnostic:?}");
+            assert!(place.column <= line.chars().count() + 1, "{diagnostic:?}");
         }
     }
     // Showing ten thousand of the same kind shows nothing new.
