@@ -58,14 +58,17 @@ fn told(name: &str, text: &str, diagnostics: &[Diagnostic]) {
     let lines: Vec<&str> = text.split('\n').collect();
     for diagnostic in diagnostics {
         assert!(!diagnostic.message.is_empty());
-        let excerpt = diagnostic.excerpt.as_ref().expect("a mistake in a text has a place");
+        let Some(excerpt) = &diagnostic.excerpt else {
+            assert!(diagnostics.len() > 1000, "a mistake in a text has a place: {diagnostic:?}");
+            continue;
+        };
         let place = &excerpt.place;
         assert!(place.line > 0 && place.column > 0 && excerpt.length > 0, "{diagnostic:?}");
         if *place.file == *name {
             // What is missing may be missed after the last line.
             assert!(place.line <= lines.len() + 1, "{diagnostic:?}");
             let line = lines.get(place.line - 1).copied().unwrap_or_default();
-            assert_eq!(excerpt.line.as_deref(), Some(line), "{diagnostic:?}");
+            assert_eq!(excerpt.line.as_deref(), (line.len() <= 4096).then_some(line), "{diagnostic:?}");
             // The parser counts bytes, not characters, in a directive (`%YAML`).
             let exact = !diagnostic.message.starts_with("not YAML");
             assert!(!exact || place.column <= line.chars().count() + 1, "{diagnostic:?}");

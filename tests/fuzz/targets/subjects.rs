@@ -115,7 +115,7 @@ fn told(directory: &Directory, text: &str, now: Timestamp) -> String {
 /// Some of the words that a text is made of.
 fn words(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_alphanumeric() || "_-".contains(c)));
-    words.filter(|word| !word.is_empty()).take(60).collect()
+    words.filter(|word| !word.is_empty()).take(24).collect()
 }
 
 const SECRET: &str = "sk-live-4f9a2c71d0e84b6f";
