@@ -31,7 +31,8 @@ pub struct Diagnostic {
 pub struct Excerpt {
     /// Where it begins.
     pub place: Place,
-    /// The whole line it is on; none in a file whose lines must not be shown, because credentials are among them.
+    /// The whole line it is on; none when nobody could read it for its length, nor in a file whose lines must not be
+    /// shown, because credentials are among them.
     pub line: Option<String>,
     /// How many characters of the line it covers, at least 1.
     pub length: usize,

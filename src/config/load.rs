@@ -76,7 +76,8 @@ fn compile(
     found.sort_by_key(|diagnostic| {
         let place = diagnostic.excerpt.as_ref().map(|excerpt| &excerpt.place);
         let file = sources.iter().position(|source| place.is_some_and(|place| place.file == source.file));
-        (file, place.map(|place| (place.line, place.column)))
+        // What is said of all the others comes after them.
+        (place.is_none(), file, place.map(|place| (place.line, place.column)))
     });
     diagnostics.extend(found);
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

@@ -21,6 +21,10 @@ impl Span {
     pub(super) const START: Self = Self { line: 1, column: 1, length: 1 };
 }
 
+/// The most bytes of a line that is shown. To show one takes as long as it is, and a program may have written a whole
+/// policy on one line, with the same mistake in it a thousand times.
+const LONGEST_SHOWN: usize = 4096;
+
 /// A file that was read.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -34,7 +38,10 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(file: &str, text: String) -> Self {
-        let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let bytes = text.as_bytes();
+        // To YAML a carriage return ends a line as well, be it alone or before a line feed.
+        let ends = |at: usize| bytes[at] == b'\n' || bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+        let starts = (0..bytes.len()).filter(|at| ends(*at)).map(|at| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
         Self { file: file.into(), text, secret: false, lines }
     }
@@ -61,9 +68,10 @@ impl Source {
         message: String,
         hint: Option<String>,
     ) -> Diagnostic {
+        let line = self.line(span.line);
         let excerpt = Excerpt {
             place: self.place(span),
-            line: (!self.secret).then(|| self.line(span.line).to_owned()),
+            line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.to_owned()),
             length: span.length.max(1),
         };
         Diagnostic { severity, message, hint, excerpt: Some(excerpt) }

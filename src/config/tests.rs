@@ -147,6 +147,42 @@ fn a_place_is_shown_under_its_line_even_behind_wide_characters() {
     assert_eq!(render(&errors, false), expected);
 }
 
+#[test]
+fn a_place_is_shown_on_its_line_whatever_ends_the_lines() {
+    for end in ["\n", "\r\n", "\r"] {
+        let mistakes =
+            load_text("a.yaml", &["domain: d", "", "dscriptors: []", ""].join(end), Options::default());
+        let excerpt = mistakes.unwrap_err()[0].excerpt.clone().unwrap();
+        assert_eq!((excerpt.place.line, excerpt.line.as_deref()), (3, Some("dscriptors: []")), "{end:?}");
+    }
+}
+
+#[test]
+fn a_thousand_mistakes_are_told_and_no_endless_line() {
+    let told = |mistakes: usize| {
+        let descriptors = "{key: x, valeu: y}, ".repeat(mistakes);
+        load_text("a.yaml", &format!("domain: d\ndescriptors: [{descriptors}]"), Options::default())
+            .unwrap_err()
+    };
+    assert!(told(10).iter().all(|mistake| mistake.excerpt.as_ref().unwrap().line.is_some()));
+    let many = told(5000);
+    assert_eq!(many.len(), 1001);
+    assert!(many[..1000].iter().all(|mistake| mistake.excerpt.as_ref().unwrap().line.is_none()));
+    assert!(many[1000].message.starts_with("1000 of "), "{}", many[1000].message);
+    let shown = render(&many[..1], false);
+    assert!(shown.starts_with("error: unknown word `valeu` in a descriptor\n--> a.yaml:2:24\n"), "{shown}");
+}
+
+#[test]
+fn no_number_of_warnings_hides_the_error_after_them() {
+    let warned = "value: a, ".repeat(2000);
+    let yaml = with(&format!("{warned}}}\n- {{"));
+    let mistakes = load_text("a.yaml", &yaml, Options::default()).unwrap_err();
+    assert_eq!(mistakes.len(), 1002);
+    let messages: Vec<_> = mistakes[1000..].iter().map(|mistake| mistake.message.as_str()).collect();
+    assert_eq!(messages, ["the descriptor has no key", "1000 of 1999 warnings are listed"]);
+}
+
 /// One descriptor `x` whose limit has these fields.
 fn limit(fields: &str) -> String {
     with(&format!("rate_limit: {{{fields}}}"))

@@ -8,6 +8,7 @@ mod concurrency;
 mod drain;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
+mod fuzz;
 mod house;
 mod readme;
 mod reload;

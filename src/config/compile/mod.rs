@@ -17,11 +17,16 @@ use super::words::{self, Scope, did_you_mean};
 use super::yaml::{Kind, Node, SyntaxError};
 use crate::policy::{Place, Policy};
 
+/// The most errors, and the most warnings, that are told: more nobody reads, and aliases can repeat one a million times.
+const MOST: usize = 1000;
+
 /// Puts files together into one policy.
 pub(super) struct Compiler {
     options: Options,
     policy: Policy,
     diagnostics: Vec<Diagnostic>,
+    /// How many errors and how many warnings there were.
+    found: [usize; 2],
     /// What limits that share a counter by its name are: domain and name, how they count, and where the first one is.
     counters: HashMap<(String, String), (String, Place)>,
     /// Subjects files that were read.
@@ -40,6 +45,7 @@ impl Compiler {
             options,
             policy: Policy::default(),
             diagnostics: Vec::new(),
+            found: [0; 2],
             subjects: Vec::new(),
             counters: HashMap::new(),
             domains: HashMap::new(),
@@ -50,7 +56,16 @@ impl Compiler {
 
     pub(super) fn syntax_error(&mut self, source: &Source, error: &SyntaxError) {
         let message = format!("not YAML: {}", error.message);
-        self.diagnostics.push(source.diagnose(Severity::Error, error.span, message, None));
+        self.add(source.diagnose(Severity::Error, error.span, message, None));
+    }
+
+    /// Notes what was found, unless enough of its kind was.
+    fn add(&mut self, diagnostic: Diagnostic) {
+        let found = &mut self.found[diagnostic.severity as usize];
+        *found += 1;
+        if *found <= MOST {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     /// Takes in every document of one file.
@@ -58,7 +73,7 @@ impl Compiler {
         if documents.is_empty() {
             // Most likely it is just being written.
             let message = "the file holds no policy".to_owned();
-            self.diagnostics.push(source.diagnose(Severity::Error, Span::START, message, None));
+            self.add(source.diagnose(Severity::Error, Span::START, message, None));
         }
         for document in documents {
             let peer_only = !has_own_word(document);
@@ -76,11 +91,18 @@ impl Compiler {
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
     pub(super) fn finish(mut self) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
-        for (domain, name, diagnostic) in self.replaced {
+        for (domain, name, diagnostic) in std::mem::take(&mut self.replaced) {
             let names = self.named.get(&domain);
             if !names.is_some_and(|names| names.contains(&name)) {
                 let hint = did_you_mean(&name, names.into_iter().flatten().map(String::as_str));
-                self.diagnostics.push(diagnostic.hint(hint));
+                self.add(diagnostic.hint(hint));
+            }
+        }
+        for (severity, kind) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
+            let found = self.found[severity as usize];
+            if found > MOST {
+                let message = format!("{MOST} of {found} {kind} are listed");
+                self.diagnostics.push(Diagnostic { severity, ..Diagnostic::error(message) });
             }
         }
         (self.policy, self.subjects, self.diagnostics)
@@ -223,6 +245,6 @@ impl Document<'_, '_> {
 
     fn report(&mut self, severity: Severity, span: Span, message: &str, hint: Option<&str>) {
         let hint = hint.map(str::to_owned);
-        self.compiler.diagnostics.push(self.source.diagnose(severity, span, message.to_owned(), hint));
+        self.compiler.add(self.source.diagnose(severity, span, message.to_owned(), hint));
     }
 }

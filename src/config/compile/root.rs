@@ -130,10 +130,10 @@ impl Document<'_, '_> {
             Err(problems) => problems,
         };
         let source = Source::secret(&path.display().to_string(), text);
-        self.compiler.diagnostics.extend(problems.into_iter().map(|problem| {
+        for problem in problems {
             let span = Span { line: problem.line, column: problem.column, length: problem.length };
-            source.diagnose(Severity::Error, span, problem.message, problem.hint)
-        }));
+            self.compiler.add(source.diagnose(Severity::Error, span, problem.message, problem.hint));
+        }
         None
     }
 }
