@@ -98,7 +98,7 @@ impl Calls {
     }
 }
 
-/// The next number of a sequence that is the same in every run (SplitMix64).
+/// The next number of a sequence that is the same in every run (`SplitMix64`).
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mixed = (*state ^ *state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

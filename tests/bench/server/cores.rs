@@ -49,6 +49,8 @@ fn pin(_: &[usize]) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    cores.iter().for_each(|&core| set.set(core));
+    for &core in cores {
+        set.set(core);
+    }
     Ok(sched_setaffinity(None, &set)?)
 }

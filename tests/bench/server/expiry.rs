@@ -14,11 +14,11 @@ use crate::sample::{BATCHED, Subject, Times, sample};
 use crate::servers::{Kind, Servers};
 
 const EXPIRING: u64 = 200_000;
-/// Spillway keeps a counter for 60 seconds after its window's end, here 3 seconds after its start, and looks every 10.
-const FIRST_SWEEP: Duration = Duration::from_secs(63);
-const LAST_SWEEP: Duration = Duration::from_secs(74);
-/// The time that the capacity's sample takes, and some more.
-const PREPARATION: Duration = Duration::from_secs(3);
+/// Spillway keeps a counter for 60 seconds after its window's end, here 3 seconds after its start, and looks every 10:
+/// the sweep that takes them is between 63 and 73 seconds from when they were made. Some time before is for preparation.
+const DUE: Duration = Duration::from_secs(60);
+const LATEST: Duration = Duration::from_secs(62);
+const END: Duration = Duration::from_secs(74);
 
 /// Makes the counters that will expire.
 pub(crate) fn fill(servers: &mut Servers) -> Result<Instant, Box<dyn Error>> {
@@ -28,17 +28,21 @@ pub(crate) fn fill(servers: &mut Servers) -> Result<Instant, Box<dyn Error>> {
 
 /// When to measure counters that were made by `filled`.
 pub(crate) fn due(filled: Instant) -> Instant {
-    filled + FIRST_SWEEP - PREPARATION
+    filled + DUE
 }
 
-/// Asks for other keys at half of the capacity until the sweep is over.
+/// Asks for other keys at half of the capacity until the sweep is over. When it is too late for that, because the
+/// machine has other things to do, the counters are made anew, and it returns when.
 pub(crate) fn measure(
     filled: Instant,
     servers: &mut Servers,
     cores: &Cores,
     times: Times,
     results: &mut Results,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Option<Instant>, Box<dyn Error>> {
+    if Instant::now() > filled + LATEST {
+        return fill(servers).map(Some);
+    }
     let keys = Keys::Uniform { first: EXPIRING, count: 1000 };
     let subject = Subject { keys, ..Subject::new("capacity, one limit, 4 × 32", Kind::Expiring) };
     let server = servers.get(subject.kind)?;
@@ -46,7 +50,7 @@ pub(crate) fn measure(
     let before = server.counters()?;
     let schedule = Schedule {
         per_second: capacity / 2.0,
-        time: (filled + LAST_SWEEP).saturating_duration_since(Instant::now()),
+        time: (filled + END).saturating_duration_since(Instant::now()),
         connections: BATCHED.connections,
         overload: None,
     };
@@ -72,5 +76,5 @@ pub(crate) fn measure(
         row.values.push(f64::NAN);
         row.note += "; NOT VALID: they did not expire meanwhile";
     }
-    Ok(())
+    Ok(None)
 }

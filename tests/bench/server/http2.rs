@@ -257,9 +257,10 @@ impl Http2 {
 }
 
 fn push_frame(out: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-    let [_, a, b, c] = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
-    let [d, e, f, g] = id.to_be_bytes();
-    out.extend_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
+    let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+    let mut header = [0, length[1], length[2], length[3], kind, flags, 0, 0, 0, 0];
+    header[6..].copy_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(&header[1..]);
     out.extend_from_slice(payload);
 }
 

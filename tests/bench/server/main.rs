@@ -51,56 +51,51 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("This is a benchmark, which `cargo bench` runs.");
         return Ok(());
     };
-    run(options)
+    run(&options)
 }
 
-fn run(options: Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let cores = Cores::of_this_process()?;
     let mut servers = Servers::new(cores.clone(), options.plain.clone());
     let (mut results, mut plot) = (Results::default(), Plot::default());
     let (times, wanted) = (options.times, |row: &str| options.wants(row));
 
-    let mut expiring = if wanted("8") { Some(expiry::fill(&mut servers)?) } else { None };
-    // Counters expire when they do, so whatever else is measured makes way for it.
-    let expire = |servers: &mut Servers, results: &mut Results, expiring: &mut Option<Instant>| match expiring
-        .filter(|filled| Instant::now() >= expiry::due(*filled))
-    {
-        Some(filled) => {
-            *expiring = None;
-            expiry::measure(filled, servers, &cores, times, results)
-        }
-        None => Ok(()),
-    };
     if wanted("7") {
         let kinds = [(Kind::FixedWindow, "fixed-window"), (Kind::TokenBucket, "token-bucket")];
         for (kind, name) in kinds {
             let what = format!("bytes for each {name} counter, of 1,000,000");
             memory::per_counter(kind, &what, &mut servers, &mut results)?;
         }
-    }
-    if wanted("4") && !wanted("7") {
+    } else if wanted("4") {
         let server = servers.get(Kind::FixedWindow)?;
         server.fill(&policies::LEADS, servers::VERY_MANY_KEYS, http2::Answer::Ok)?;
     }
+    rows::prepare(&wanted, &mut servers, &cores)?;
+
+    let mut expiring = if wanted("8") { Some(expiry::fill(&mut servers)?) } else { None };
+    // Counters expire when they do, so whatever else is measured makes way for it.
+    let mut expire = |servers: &mut Servers, results: &mut Results| {
+        if let Some(filled) = expiring.filter(|filled| Instant::now() >= expiry::due(*filled)) {
+            expiring = expiry::measure(filled, servers, &cores, times, results)?;
+        }
+        Ok(())
+    };
     for round in 0..options.rounds {
         eprintln!("round {} of {}, {:.0?} so far", round + 1, options.rounds, started.elapsed());
-        rows::round(round, &wanted, &mut servers, &cores, times, &mut results, &mut |servers, results| {
-            expire(servers, results, &mut expiring)
-        })?;
+        rows::round(round, &wanted, &mut servers, &cores, times, &mut results, &mut expire)?;
         // Half as often: it is for the eye.
-        if wanted("plot") && round % 2 == 0 {
-            plot.round(round / 2, &mut servers, &cores, options.plot_times, &mut |servers| {
-                expire(servers, &mut results, &mut expiring)
-            })?;
+        if wanted("plot") && round.is_multiple_of(2) {
+            let plot_times = options.plot_times;
+            plot.round(round / 2, &mut servers, &cores, plot_times, &mut expire, &mut results)?;
         }
     }
-    if let Some(filled) = expiring {
+    while let Some(filled) = expiring {
         std::thread::sleep(expiry::due(filled).saturating_duration_since(Instant::now()));
-        expire(&mut servers, &mut results, &mut expiring)?;
+        expiring = expiry::measure(filled, &mut servers, &cores, times, &mut results)?;
     }
 
-    let about = about(&options, &cores, started);
+    let about = about(options, &cores, started);
     let text = report::markdown(&results, &about);
     println!("\n{text}");
     // Cargo's name for the directory of such things, beside which the report goes.

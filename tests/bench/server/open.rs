@@ -42,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) dropped: u64,
     pub(crate) reset: u64,
     pub(crate) failed: u64,
+    /// Why connections had to be made anew.
+    pub(crate) lost: Vec<String>,
     pub(crate) latencies: Histogram,
     /// The longest that this loop itself was held up: no latency below it is the server's alone.
     pub(crate) stall: Duration,
@@ -95,8 +97,7 @@ pub(crate) fn run(server: SocketAddr, schedule: &Schedule, shape: &Shape, keys: 
             outcome.due += 1;
         }
         for connection in &mut connections {
-            connection.write()?;
-            connection.read(&mut buffer, &mut |due, answer| {
+            let mut done = |due, answer| {
                 let took = nanos(started.elapsed()) - due;
                 match answer {
                     Answer::Failed => outcome.failed += 1,
@@ -104,7 +105,17 @@ pub(crate) fn run(server: SocketAddr, schedule: &Schedule, shape: &Shape, keys: 
                     _ => outcome.answered += 1,
                 }
                 outcome.latencies.record(took);
-            })?;
+            };
+            let exchanged = connection.write().and_then(|()| connection.read(&mut buffer, &mut done));
+            if let Err(error) = exchanged {
+                if schedule.overload.is_none() {
+                    return Err(error);
+                }
+                // Envoy connects anew; the calls that were in flight have failed.
+                outcome.failed += connection.http2.open() as u64;
+                outcome.lost.push(error.to_string());
+                *connection = Connection::open(server, timeout)?;
+            }
             outcome.reset += connection.http2.cancel_below(now.saturating_sub(patience));
         }
         let waiting = connections.iter().any(|connection| connection.http2.open() > 0);

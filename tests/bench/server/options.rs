@@ -26,7 +26,8 @@ impl Options {
         };
         let mut options =
             Self { rounds: 7, times: times(750), plot_times: times(400), plain: None, rows: Vec::new() };
-        options.plain = std::env::var_os("SPILLWAY_BARE_PLAIN").map(PathBuf::from);
+        options.plain =
+            std::env::var_os("SPILLWAY_BARE_PLAIN").filter(|path| !path.is_empty()).map(PathBuf::from);
         let mut called_by_cargo = false;
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use crate::closed::Load;
 use crate::cores::Cores;
 use crate::report::median;
+use crate::rows::{Between, Results};
 use crate::sample::{Sample, Subject, Times, sample};
 use crate::servers::{Kind, Servers};
 
@@ -27,10 +28,11 @@ impl Plot {
         servers: &mut Servers,
         cores: &Cores,
         times: Times,
-        between: &mut dyn FnMut(&mut Servers) -> Result<(), Box<dyn Error>>,
+        between: Between<'_>,
+        results: &mut Results,
     ) -> Result<(), Box<dyn Error>> {
         for (point, in_flight) in IN_FLIGHT.into_iter().enumerate() {
-            between(servers)?;
+            between(servers, results)?;
             for turn in 0..LINES.len() {
                 let line = (turn + round) % LINES.len();
                 let (name, kind, _) = LINES[line];
@@ -53,10 +55,10 @@ impl Plot {
         self.panel(&mut svg, 555.0, "thousand requests per second", |sample| sample.per_second / 1000.0);
         for (at, (name, _, colour)) in LINES.iter().enumerate() {
             let x = if at == 0 { 250 } else { 530 };
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<path d='M{x} 412h30' stroke='{colour}' stroke-width='2.5'/><circle cx='{}' cy='412' r='4' fill='{colour}'/>\
-                 <text x='{}' y='416'>{name}</text>\n",
+                 <text x='{}' y='416'>{name}</text>",
                 x + 15,
                 x + 38
             );
@@ -80,10 +82,10 @@ impl Plot {
         let mut mark = 0.0;
         while mark <= top + step / 2.0 {
             let at = y(mark);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<path d='M{left} {at:.1}h{WIDTH}' stroke='#e5e7eb'/>\
-                 <text x='{}' y='{:.1}' text-anchor='end'>{mark}</text>\n",
+                 <text x='{}' y='{:.1}' text-anchor='end'>{mark}</text>",
                 left - 8.0,
                 at + 4.5
             );
@@ -92,19 +94,19 @@ impl Plot {
         let bottom = TOP + HEIGHT;
         for in_flight in IN_FLIGHT {
             let at = x(in_flight);
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<path d='M{at:.1} {bottom}v5' stroke='#6b7280'/>\
-                 <text x='{at:.1}' y='{}' text-anchor='middle'>{in_flight}</text>\n",
+                 <text x='{at:.1}' y='{}' text-anchor='middle'>{in_flight}</text>",
                 bottom + 20.0
             );
         }
         let middle = TOP + HEIGHT / 2.0;
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<path d='M{left} {TOP}v{HEIGHT}h{WIDTH}' fill='none' stroke='#6b7280'/>\
              <text x='{}' y='{}' text-anchor='middle'>requests in flight (log scale)</text>\
-             <text transform='translate({} {middle}) rotate(-90)' text-anchor='middle'>{title}</text>\n",
+             <text transform='translate({} {middle}) rotate(-90)' text-anchor='middle'>{title}</text>",
             left + WIDTH / 2.0,
             bottom + 40.0,
             left - 48.0
@@ -115,14 +117,14 @@ impl Plot {
                 .zip(line)
                 .map(|(&at, &value)| format!("{:.1},{:.1}", x(at), y(value)))
                 .collect();
-            let _ = write!(
+            let _ = writeln!(
                 svg,
-                "<polyline points='{}' fill='none' stroke='{colour}' stroke-width='2.5'/>\n",
+                "<polyline points='{}' fill='none' stroke='{colour}' stroke-width='2.5'/>",
                 points.join(" ")
             );
             for point in &points {
                 let (cx, cy) = point.split_once(',').expect("two numbers");
-                let _ = write!(svg, "<circle cx='{cx}' cy='{cy}' r='4' fill='{colour}'/>\n");
+                let _ = writeln!(svg, "<circle cx='{cx}' cy='{cy}' r='4' fill='{colour}'/>");
             }
         }
     }

@@ -152,6 +152,24 @@ impl Results {
     }
 }
 
+/// What may have to be done before the next sample.
+pub(crate) type Between<'a> = &'a mut dyn FnMut(&mut Servers, &mut Results) -> Result<(), Box<dyn Error>>;
+
+/// Starts the servers of every row in `wanted`, so that no round has to wait for them.
+pub(crate) fn prepare(
+    wanted: &dyn Fn(&str) -> bool,
+    servers: &mut Servers,
+    cores: &Cores,
+) -> Result<(), Box<dyn Error>> {
+    let groups = groups(cores.count(), servers.has_plain());
+    for subject in
+        groups.iter().filter(|group| wanted(group.ratios[0].number)).flat_map(|group| &group.subjects)
+    {
+        servers.get(subject.kind)?;
+    }
+    Ok(())
+}
+
 /// One round of every row in `wanted`; odd rounds go backwards, so that what drifts harms no side.
 pub(crate) fn round(
     round: usize,
@@ -160,7 +178,7 @@ pub(crate) fn round(
     cores: &Cores,
     times: Times,
     results: &mut Results,
-    between: &mut dyn FnMut(&mut Servers, &mut Results) -> Result<(), Box<dyn Error>>,
+    between: Between<'_>,
 ) -> Result<(), Box<dyn Error>> {
     for group in groups(cores.count(), servers.has_plain()) {
         if !wanted(group.ratios[0].number) {
@@ -170,7 +188,7 @@ pub(crate) fn round(
         let mut samples = BTreeMap::new();
         let count = group.subjects.len();
         for turn in 0..count {
-            let at = if round % 2 == 0 { turn } else { count - 1 - turn };
+            let at = if round.is_multiple_of(2) { turn } else { count - 1 - turn };
             let subject = &group.subjects[at];
             let taken = sample(servers.get(subject.kind)?, subject, times, cores)?;
             results.keep(subject.name, taken);
@@ -217,7 +235,8 @@ fn overloaded(
     let what = "answered within 20 ms at twice the capacity / capacity";
     let row = results.add("9", what, Bound::AtLeast(0.9), in_time / before.per_second);
     row.note = format!(
-        "round {}: due {}, in time {}, late {}, reset {}, dropped {}, failed {}; longest stall of the load {:?}",
+        "round {}: due {}, in time {}, late {}, reset {}, dropped {}, failed {}; connections lost {}{}; longest \
+         stall of the load {:?}",
         round + 1,
         outcome.due,
         outcome.answered,
@@ -225,6 +244,8 @@ fn overloaded(
         outcome.reset,
         outcome.dropped,
         outcome.failed,
+        outcome.lost.len(),
+        outcome.lost.first().map(|why| format!(" (\"{why}\")")).unwrap_or_default(),
         outcome.stall
     );
     Ok(())
