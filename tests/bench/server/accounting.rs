@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use std::{fs, io};
 
-/// The time that each thread of a process has run.
+/// The nanoseconds that each thread of a process has run, and those that it waited for a core.
 #[derive(Debug)]
-pub(crate) struct Cpu(BTreeMap<u32, u64>);
+pub(crate) struct Cpu(BTreeMap<u32, (u64, u64)>);
+
+/// Time of all threads.
+#[derive(Debug)]
+pub(crate) struct Used {
+    pub(crate) ran: Duration,
+    pub(crate) waited: Duration,
+}
 
 impl Cpu {
     pub(crate) fn of(process: u32) -> io::Result<Self> {
@@ -16,16 +23,21 @@ impl Cpu {
             // A thread may end meanwhile.
             let Ok(text) = fs::read_to_string(path.join("schedstat")) else { continue };
             let id = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
-            let nanos = text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok());
-            threads.extend(id.zip(nanos));
+            let mut numbers = text.split_whitespace().map_while(|number| number.parse::<u64>().ok());
+            threads.extend(id.zip(numbers.next().zip(numbers.next())));
         }
         Ok(Self(threads))
     }
 
     /// What was used since `earlier`, without threads that have ended.
-    pub(crate) fn since(&self, earlier: &Self) -> Duration {
-        let before = |thread| earlier.0.get(thread).copied().unwrap_or(0);
-        Duration::from_nanos(self.0.iter().map(|(thread, nanos)| nanos.saturating_sub(before(thread))).sum())
+    pub(crate) fn since(&self, earlier: &Self) -> Used {
+        let (mut ran, mut waited) = (0, 0);
+        for (thread, now) in &self.0 {
+            let before = earlier.0.get(thread).copied().unwrap_or_default();
+            ran += now.0.saturating_sub(before.0);
+            waited += now.1.saturating_sub(before.1);
+        }
+        Used { ran: Duration::from_nanos(ran), waited: Duration::from_nanos(waited) }
     }
 }
 

@@ -20,27 +20,36 @@ const DUE: Duration = Duration::from_secs(60);
 const LATEST: Duration = Duration::from_secs(62);
 const END: Duration = Duration::from_secs(74);
 
-/// Makes the counters that will expire.
-pub(crate) fn fill(servers: &mut Servers) -> Result<Instant, Box<dyn Error>> {
-    servers.get(Kind::Expiring)?.fill(&LEADS, EXPIRING, Answer::Ok)?;
-    Ok(Instant::now())
+/// When the first and the last of the counters were made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    first: Instant,
+    last: Instant,
 }
 
-/// When to measure counters that were made by `filled`.
-pub(crate) fn due(filled: Instant) -> Instant {
-    filled + DUE
+/// Makes the counters that will expire.
+pub(crate) fn fill(servers: &mut Servers) -> Result<Filled, Box<dyn Error>> {
+    let server = servers.get(Kind::Expiring)?;
+    let first = Instant::now();
+    server.fill(&LEADS, EXPIRING, Answer::Ok)?;
+    Ok(Filled { first, last: Instant::now() })
+}
+
+/// When to measure.
+pub(crate) fn due(filled: Filled) -> Instant {
+    filled.first + DUE
 }
 
 /// Asks for other keys at half of the capacity until the sweep is over. When it is too late for that, because the
 /// machine has other things to do, the counters are made anew, and it returns when.
 pub(crate) fn measure(
-    filled: Instant,
+    filled: Filled,
     servers: &mut Servers,
     cores: &Cores,
     times: Times,
     results: &mut Results,
-) -> Result<Option<Instant>, Box<dyn Error>> {
-    if Instant::now() > filled + LATEST {
+) -> Result<Option<Filled>, Box<dyn Error>> {
+    if Instant::now() > filled.first + LATEST {
         return fill(servers).map(Some);
     }
     let keys = Keys::Uniform { first: EXPIRING, count: 1000 };
@@ -50,7 +59,7 @@ pub(crate) fn measure(
     let before = server.counters()?;
     let schedule = Schedule {
         per_second: capacity / 2.0,
-        time: (filled + END).saturating_duration_since(Instant::now()),
+        time: (filled.last + END).saturating_duration_since(Instant::now()),
         connections: BATCHED.connections,
         overload: None,
     };

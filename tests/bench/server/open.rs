@@ -106,7 +106,9 @@ pub(crate) fn run(server: SocketAddr, schedule: &Schedule, shape: &Shape, keys: 
                 }
                 outcome.latencies.record(took);
             };
-            let exchanged = connection.write().and_then(|()| connection.read(&mut buffer, &mut done));
+            let written = connection.write();
+            // Read even so: what the server said last tells why it hung up.
+            let exchanged = connection.read(&mut buffer, &mut done).and(written);
             if let Err(error) = exchanged {
                 if schedule.overload.is_none() {
                     return Err(error);

@@ -38,6 +38,7 @@ impl Row {
         };
         let spread = match &*self.values {
             [_] => String::new(),
+            _ if median.is_nan() => String::new(),
             values => {
                 let (least, most) = extremes(values);
                 format!("{}–{}", number(least), number(most))
@@ -45,6 +46,7 @@ impl Row {
         };
         let verdict = match (self.bound, holds) {
             (Bound::None, _) => "",
+            _ if median.is_nan() => "not valid",
             (_, true) => "yes",
             (_, false) => "**NO**",
         };
@@ -53,6 +55,9 @@ impl Row {
 }
 
 fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "—".to_owned();
+    }
     if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 
@@ -84,8 +89,18 @@ pub(crate) fn markdown(results: &Results, about: &str) -> String {
     for row in rows.iter().filter(|row| !row.note.is_empty()) {
         let _ = writeln!(text, "- Row {}: {}.", row.number, row.note);
     }
-    text.push_str("\nMedians of the samples behind the ratios; \"busy\" is the share of one core.\n\n");
-    let heads = ["sample", "server's CPU µs per request", "requests per second", "server busy", "load busy"];
+    text.push_str(
+        "\nMedians of the samples behind the ratios. «Busy» is the share of one core; «held up» is for how much of the \
+         time the server\nwas ready to run while its core was taken: where that is much, the machine was not quiet.\n\n",
+    );
+    let heads = [
+        "sample",
+        "server's CPU µs per request",
+        "requests per second",
+        "server busy",
+        "held up",
+        "load busy",
+    ];
     let cells: Vec<_> = results.samples.iter().map(|(name, samples)| sampled(name, samples)).collect();
     table(&mut text, &heads, &cells);
     text
@@ -98,6 +113,7 @@ fn sampled(name: &str, samples: &[Sample]) -> Vec<String> {
         format!("{:.2}", of(|sample| sample.cpu)),
         format!("{:.0}", of(|sample| sample.per_second)),
         format!("{:.2}", of(|sample| sample.server_busy)),
+        format!("{:.2}", of(|sample| sample.held_up)),
         format!("{:.2}", of(|sample| sample.load_busy)),
     ]
 }

@@ -52,6 +52,8 @@ pub(crate) struct Sample {
     pub(crate) per_second: f64,
     /// How much of one core the server and the load had.
     pub(crate) server_busy: f64,
+    /// How much of the time the server could have run and was not let.
+    pub(crate) held_up: f64,
     pub(crate) load_busy: f64,
 }
 
@@ -87,10 +89,11 @@ pub(crate) fn sample(
         let answers = ran.answers as f64;
         let elapsed = ran.elapsed.as_secs_f64();
         Ok::<_, std::io::Error>(Sample {
-            cpu: server.as_secs_f64() * 1e6 / answers,
+            cpu: server.ran.as_secs_f64() * 1e6 / answers,
             per_second: answers / elapsed,
-            server_busy: server.as_secs_f64() / elapsed,
-            load_busy: load.as_secs_f64() / elapsed,
+            server_busy: server.ran.as_secs_f64() / elapsed,
+            held_up: server.waited.as_secs_f64() / elapsed,
+            load_busy: load.ran.as_secs_f64() / elapsed,
         })
     };
     let sample = run().map_err(|error| format!("{}: {error}", subject.name));
