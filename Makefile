@@ -20,8 +20,11 @@ check: ## what must hold before a commit: format, lints, documentation, tests
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	$(CARGO) test
 
-bench: ## how long a decision takes
-	$(CARGO) bench
+# The second baseline is this very benchmark's executable, built with the release settings that Cargo gives everyone.
+bench: ## how long a decision takes, and what a request costs the whole server beside bare tonic
+	plain=$$($(CARGO) bench --no-run --profile plain --bench server --message-format json-render-diagnostics \
+		| sed -n 's/.*"name":"server".*"executable":"\([^"]*\)".*/\1/p') \
+		&& SPILLWAY_BARE_PLAIN="$$plain" $(CARGO) bench
 
 demo: ## Spillway behind a real Envoy, in a minute; HOLD=1 keeps it up for requests of your own
 	@CARGO='$(CARGO)' HOLD='$(HOLD)' $(PYTHON) envoy/demo.py
