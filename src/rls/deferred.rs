@@ -47,19 +47,30 @@ impl Streams {
         self.waiting.is_empty()
     }
 
-    /// Takes every stream as far as it goes; says whether any went on, so that the connection has something to write.
+    /// Takes every stream as far as it goes; says whether any ended, so that the connection has something to write.
     pub(super) fn run(&mut self, context: &mut Context<'_>) -> bool {
+        // Those that were begun before come first: what they held is free for those that come now.
+        let mut ended = self.run_waiting(context);
         std::mem::swap(&mut *self.begun.0.borrow_mut(), &mut self.batch);
-        let mut went_on = !self.batch.is_empty();
+        ended |= !self.batch.is_empty();
+        let before = self.waiting.len();
         for mut stream in self.batch.drain(..) {
             // Nearly all are done at once.
             if stream.as_mut().poll(context).is_pending() {
                 self.waiting.push(stream);
             }
         }
-        while let Poll::Ready(Some(())) = Pin::new(&mut self.waiting).poll_next(context) {
-            went_on = true;
+        if self.waiting.len() > before {
+            ended |= self.run_waiting(context);
         }
-        went_on
+        ended
+    }
+
+    fn run_waiting(&mut self, context: &mut Context<'_>) -> bool {
+        let mut ended = false;
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.waiting).poll_next(context) {
+            ended = true;
+        }
+        ended
     }
 }

@@ -130,38 +130,35 @@ fn unavailable(error: StoreError) -> Status {
     Status::unavailable(error.to_string())
 }
 
-/// How much the unfinished messages of a connection hold.
+/// How much the unfinished messages of a connection may come to hold.
 #[derive(Debug, Default)]
 pub(super) struct Held(Cell<usize>);
 
-/// An unfinished message.
-struct Unfinished<'h> {
-    held: &'h Held,
-    bytes: Vec<u8>,
-}
-
-impl<'h> Unfinished<'h> {
-    fn new(held: &'h Held) -> Self {
-        Self { held, bytes: Vec::new() }
-    }
-
-    fn push(&mut self, data: &[u8]) -> Result<(), Status> {
-        let held = self.held.0.get() + data.len();
+impl Held {
+    /// Sets so much aside for one message. What is said counts, not what has come: what had come first would depend on
+    /// the order in which streams are looked at.
+    fn reserve(&self, length: usize) -> Result<Reserved<'_>, Status> {
+        let held = self.0.get() + length;
         if held > MOST_HELD {
             let most = MOST_HELD >> 20;
             return Err(Status::resource_exhausted(format!(
                 "the unfinished requests of a connection have at most {most} MiB together"
             )));
         }
-        self.held.0.set(held);
-        self.bytes.extend_from_slice(data);
-        Ok(())
+        self.0.set(held);
+        Ok(Reserved { held: self, length })
     }
 }
 
-impl Drop for Unfinished<'_> {
+/// Room for one message.
+struct Reserved<'h> {
+    held: &'h Held,
+    length: usize,
+}
+
+impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        self.held.0.set(self.held.0.get() - self.bytes.len());
+        self.held.0.set(self.held.0.get() - self.length);
     }
 }
 
@@ -188,28 +185,29 @@ where
     B::Error: fmt::Display,
 {
     let mut body = pin!(body);
-    let mut first = Bytes::new();
-    while first.is_empty() {
-        match next_data(body.as_mut()).await? {
-            Some(data) => first = data,
-            None => return Err(Status::internal("the call has no message")),
-        }
-    }
-    // Nearly always the first piece is all there is.
-    if is_whole(&first)? && (body.is_end_stream() || next_data(body.as_mut()).await?.is_none()) {
+    let mut next = async || next_data(body.as_mut()).await;
+    let Some(first) = next().await? else { return Err(Status::internal("the call has no message")) };
+    let mut length = length_of(&first)?;
+    let mut more = next().await?;
+    if more.is_none() && length == Some(first.len()) {
+        // Nearly always the first piece is all there is.
         return Ok(first.slice(PREFIX..));
     }
-    let mut whole = Unfinished::new(held);
-    whole.push(&first)?;
+    let mut whole = first.to_vec();
     drop(first);
-    while let Some(data) = next_data(body.as_mut()).await? {
-        whole.push(&data)?;
-        is_whole(&whole.bytes)?;
+    let mut reserved = None;
+    while let Some(data) = more {
+        whole.extend_from_slice(&data);
+        length = length_of(&whole)?;
+        if let (Some(length), None) = (length, &reserved) {
+            reserved = Some(held.reserve(length)?);
+        }
+        more = next().await?;
     }
-    if !is_whole(&whole.bytes)? {
+    if length != Some(whole.len()) {
         return Err(Status::internal("the message is not as long as it says"));
     }
-    Ok(Bytes::copy_from_slice(&whole.bytes[PREFIX..]))
+    Ok(Bytes::from(whole).slice(PREFIX..))
 }
 
 /// The next piece of a body; what is not data is trailers, of which a call has none worth knowing.
@@ -218,19 +216,23 @@ where
     B: Body<Data = Bytes>,
     B::Error: fmt::Display,
 {
-    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+    while !body.is_end_stream()
+        && let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
+    {
         let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
-        if let Ok(data) = frame.into_data() {
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
             return Ok(Some(data));
         }
     }
     Ok(None)
 }
 
-/// Whether `bytes` are a whole message behind its prefix; an error as soon as they can become none.
-fn is_whole(bytes: &[u8]) -> Result<bool, Status> {
+/// How many bytes there will be, prefix and all, once `bytes` say so; an error as soon as they can become no message.
+fn length_of(bytes: &[u8]) -> Result<Option<usize>, Status> {
     let Some((&[compressed, a, b, c, d], rest)) = bytes.split_first_chunk::<PREFIX>() else {
-        return Ok(false);
+        return Ok(None);
     };
     if compressed != 0 {
         return Err(Status::unimplemented("compressed requests are not taken"));
@@ -243,7 +245,7 @@ fn is_whole(bytes: &[u8]) -> Result<bool, Status> {
     if rest.len() > length {
         return Err(Status::internal("the message is not as long as it says"));
     }
-    Ok(rest.len() == length)
+    Ok(Some(PREFIX + length))
 }
 
 /// The answer that is `message`.

@@ -6,9 +6,9 @@ mod apis;
 mod cli;
 mod concurrency;
 mod drain;
+mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
-mod fuzz;
 mod house;
 mod readme;
 mod reload;

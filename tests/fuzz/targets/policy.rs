@@ -115,21 +115,23 @@ async fn ask(
     hits: Hits,
     limit: Option<LimitOverride>,
 ) {
-    let entries: Vec<Entry<'_>> =
+    let entries =
         way.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect();
     let descriptor = Descriptor { entries, hits, limit };
-    let request =
-        Request { domain: domain.name.as_bytes(), descriptors: vec![descriptor.clone(), descriptor] };
+    let request = Request {
+        domain: domain.name.as_bytes(),
+        descriptors: [descriptor.clone(), descriptor].into_iter().collect(),
+    };
     let policy = engine.policy();
     let verdict = engine.decide(&policy, &request).await.expect("the store is memory");
     assert_eq!(verdict.decisions.len(), 2);
     let answer = engine::answer(&policy, &request, &verdict);
-    for (name, value) in answer.response_headers.iter().chain(&answer.request_headers) {
+    for (name, value) in answer.response_headers.iter().chain(answer.request_headers.iter()) {
         assert!(!name.is_empty() && !value.is_empty(), "{name}: {value}");
         assert!(value.len() <= 4096 || name == "Content-Type", "{name} has {} bytes", value.len());
         assert!(value.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{name}: {value:?}");
         if name == "Content-Type" && value == "application/json" {
-            serde_json::from_slice::<serde_json::Value>(&answer.body).expect("JSON is JSON");
+            serde_json::from_str::<serde_json::Value>(&answer.body).expect("JSON is JSON");
         }
     }
 }
