@@ -16,7 +16,7 @@ pub use trace::{Trace, trace};
 use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
 use crate::model::{
-    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy,
+    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy, recycled,
 };
 use crate::policy::{
     CountBy, Domain, Evaluate, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule, Window,
@@ -43,10 +43,24 @@ pub struct Verdict<'p> {
     /// Whether the request is to be refused.
     pub over_limit: bool,
     /// One for each descriptor, in order.
-    pub decisions: Few<Decision<'p>>,
+    pub decisions: Vec<Decision<'p>>,
+    /// Goes back to where it came from.
+    matched: Vec<Matched<'static>>,
+}
+
+/// Room to decide in, to be used again for the next request: a decision takes no allocation then.
+#[derive(Debug, Default)]
+pub struct Desk {
+    matched: Vec<Matched<'static>>,
+    decisions: Vec<Decision<'static>>,
 }
 
 impl Verdict<'_> {
+    /// The room that was decided in.
+    pub fn into_desk(self) -> Desk {
+        Desk { matched: self.matched, decisions: recycled(self.decisions) }
+    }
+
     /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
     pub fn told(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
         let counted = self.decisions.iter().filter_map(|decision| match decision {
@@ -149,6 +163,7 @@ pub(crate) fn urgency(charged: &Charged) -> impl Ord + use<> {
 }
 
 /// A descriptor matched, before anything is charged.
+#[derive(Debug)]
 enum Matched<'p> {
     Nothing,
     Exempt(Credential<'p>),
@@ -156,6 +171,7 @@ enum Matched<'p> {
 }
 
 /// A rule that was reached, with the counters of those of its limits that are meant for whoever asks.
+#[derive(Debug)]
 struct Candidate<'p> {
     rule: RuleRef<'p>,
     credential: Option<Credential<'p>>,
@@ -191,13 +207,24 @@ impl<S: Store, C: Clock> Engine<S, C> {
         policy: &'p Policy,
         request: &Request<'_>,
     ) -> Result<Verdict<'p>, StoreError> {
+        self.decide_at(Desk::default(), policy, request).await
+    }
+
+    /// The same in room that was used before.
+    pub async fn decide_at<'p>(
+        &self,
+        desk: Desk,
+        policy: &'p Policy,
+        request: &Request<'_>,
+    ) -> Result<Verdict<'p>, StoreError> {
         let now = self.clock.now();
+        let (mut matched, mut decisions): (Vec<Matched<'p>>, _) =
+            (recycled(desk.matched), recycled(desk.decisions));
         let Some(domain) = policy.domain(request.domain) else {
-            let decisions = request.descriptors.iter().map(|_| Decision::Free).collect();
-            return Ok(Verdict { now, over_limit: false, decisions });
+            decisions.extend(request.descriptors.iter().map(|_| Decision::Free));
+            return Ok(Verdict { now, over_limit: false, decisions, matched: recycled(matched) });
         };
-        let matched: Few<_> =
-            request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now)).collect();
+        matched.extend(request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now)));
         let fates = fates(&matched, domain.evaluate);
 
         let mut charges = Few::with_capacity(matched.len());
@@ -214,10 +241,9 @@ impl<S: Store, C: Clock> Engine<S, C> {
             Evaluate::InOrder => Mode::InOrder,
         };
         let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
-        let mut decisions: Few<_> =
-            matched.into_iter().zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)).collect();
+        decisions.extend(matched.drain(..).zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)));
         let over_limit = judge(&mut decisions);
-        Ok(Verdict { now, over_limit, decisions })
+        Ok(Verdict { now, over_limit, decisions, matched: recycled(matched) })
     }
 
     fn reach<'p>(&self, domain: &'p Domain, descriptor: &Descriptor<'_>, now: Timestamp) -> Matched<'p> {

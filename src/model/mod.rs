@@ -16,3 +16,12 @@ pub use unit::Unit;
 
 /// A list that nearly always has at most four members, and then needs no allocation.
 pub type Few<T> = smallvec::SmallVec<[T; 4]>;
+
+/// An empty list in the room of another one, whose members may have borrowed from something that is gone.
+///
+/// It takes no allocation when both kinds of members are of the same size, as they are when only lifetimes differ: the
+/// standard library collects in place then.
+pub fn recycled<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("the list is empty")).collect()
+}

@@ -13,7 +13,7 @@ pub struct Request<'a> {
     /// The set of rules to look in; never empty.
     pub domain: &'a [u8],
     /// One or more descriptors; the answer holds one status for each, in this order.
-    pub descriptors: Few<Descriptor<'a>>,
+    pub descriptors: Vec<Descriptor<'a>>,
 }
 
 /// A list of entries, matched against the rules of its domain from the first entry to the last.

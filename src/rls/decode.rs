@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::protobuf::{Fields, Malformed, Value};
 use super::units;
-use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request};
+use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request, recycled};
 
 /// The most descriptors of a request, and the most entries of a descriptor: far more than any Envoy sends, and few enough
 /// that a request cannot hold its counters for long.
@@ -22,12 +22,21 @@ const DEEPEST: u32 = 100;
 
 /// The request in `message`, or why there is none in it.
 pub fn decode(message: &[u8]) -> Result<Request<'_>, Status> {
+    decode_in(Vec::new(), message)
+}
+
+/// The same, with its descriptors in room that was used before.
+pub(super) fn decode_in<'m>(
+    room: Vec<Descriptor<'static>>,
+    message: &'m [u8],
+) -> Result<Request<'m>, Status> {
     // The hits of the request may stand behind the descriptors they are for, so it is gone through twice.
     let outline = Outline::of(message).map_err(malformed)?;
     if outline.descriptors > MOST {
         return Err(too_many("descriptors"));
     }
-    let mut descriptors = Few::with_capacity(outline.descriptors);
+    let mut descriptors: Vec<Descriptor<'m>> = recycled(room);
+    descriptors.reserve(outline.descriptors);
     for field in Fields::of(message, DEEPEST) {
         if let (2, Value::Bytes(bytes)) = field.map_err(malformed)? {
             descriptors.push(descriptor(bytes, descriptors.len(), outline.hits_addend)?);

@@ -16,11 +16,11 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame};
 use tonic::Status;
 
-use super::decode::decode;
+use super::decode::decode_in;
 use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{self, Engine, Room, Verdict};
-use crate::model::Request;
+use crate::engine::{self, Desk, Engine, Room, Verdict};
+use crate::model::{Descriptor, Request, recycled};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 
@@ -86,17 +86,31 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         if is_late() {
             return Err(Refused::Late);
         }
-        // Keys and values stay where they are in `message`.
-        let request = decode(&message)?;
+        // While the store is waited for, another call may want the pen: it takes a new one then.
+        let mut pen = self.pen.take();
+        let answer = self.decide(&message, &mut pen).await;
+        self.pen.replace(pen);
+        Ok(answer?)
+    }
+
+    /// Keys and values stay where they are in `message`.
+    async fn decide(&self, message: &[u8], pen: &mut Pen) -> Result<Bytes, Status> {
+        let request = decode_in(std::mem::take(&mut pen.descriptors), message)?;
         let policy = self.engine.snapshot();
-        let verdict = self.engine.decide(&policy, &request).await.map_err(unavailable)?;
-        Ok(self.pen.borrow_mut().write(&policy, &request, &verdict)?)
+        let desk = std::mem::take(&mut pen.desk);
+        let verdict = self.engine.decide_at(desk, &policy, &request).await.map_err(unavailable)?;
+        let answer = pen.write(&policy, &request, &verdict);
+        pen.desk = verdict.into_desk();
+        pen.descriptors = recycled(request.descriptors);
+        answer
     }
 }
 
 /// What answers are written with: room that is used again and again.
 #[derive(Debug, Default)]
 struct Pen {
+    descriptors: Vec<Descriptor<'static>>,
+    desk: Desk,
     room: Room,
     sheet: BytesMut,
 }
