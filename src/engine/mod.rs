@@ -19,7 +19,8 @@ use crate::model::{
     CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy, recycled,
 };
 use crate::policy::{
-    CountBy, Domain, Evaluate, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule, Window,
+    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule,
+    Window,
 };
 use crate::store::{Charge, Store, StoreError};
 use crate::subjects::Credential;
@@ -274,9 +275,15 @@ impl<S: Store, C: Clock> Engine<S, C> {
             Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
                 None => Matched::Nothing,
                 Some(rule) => {
+                    // Limits of one rule nearly always count by the same: what they share is hashed once.
+                    let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
                     let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
                         let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
-                        Some((at, self.key(limit, &entries, &landing), granted))
+                        let key = match &shared {
+                            Some((by, key)) if **by == *limit.count_by => key,
+                            _ => &shared.insert((&limit.count_by, self.key(limit, &entries, &landing))).1,
+                        };
+                        Some((at, key.finish(limit.id), granted))
                     });
                     let limits = granted.collect();
                     Matched::Rule(Candidate {
@@ -289,8 +296,8 @@ impl<S: Store, C: Clock> Engine<S, C> {
         }
     }
 
-    /// The counter of `limit` for whoever and whatever the entries on the way are.
-    fn key(&self, limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> CellKey {
+    /// What `limit` counts by, of whoever and whatever the entries on the way are.
+    fn key(&self, limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> KeyBuilder {
         let mut key = self.keyer.start();
         let on_the_way = || entries.iter().zip(&landing.way);
         for part in limit.count_by.iter() {
@@ -312,7 +319,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
                 (CountBy::Subject | CountBy::Credential, None) => {}
             }
         }
-        key.finish(limit.id)
+        key
     }
 }
 

@@ -6,15 +6,16 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -31,7 +32,7 @@ use super::MendedStream;
 use super::deadline;
 use super::deferred::Streams;
 use super::flood::Flood;
-use super::service::{self, Answer, Held, RateLimitService, Refused, SHOULD_RATE_LIMIT};
+use super::service::{self, Answer, Arrival, Held, RateLimitService, SHOULD_RATE_LIMIT};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics};
@@ -80,11 +81,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         let seen = Rc::new(Seen::default());
         let mut streams = Streams::default();
         let calls = Rc::new(Calls { server: self, seen: Rc::clone(&seen), held: Held::default() });
-        let each = service_fn(move |call| {
-            let calls = Rc::clone(&calls);
-            let (arrived, underway) = (calls.seen.arrived.get(), Underway::new(&calls.seen));
-            async move { calls.answer(call, arrived, underway).await }
-        });
+        let each = service_fn(move |call| Rc::clone(&calls).take(call));
         let mut connection = pin!(
             http2::Builder::new(streams.executor())
                 .auto_date_header(false)
@@ -218,32 +215,91 @@ struct Calls<S, C> {
 }
 
 impl<S: Store, C: Clock> Calls<S, C> {
-    async fn answer(
-        &self,
-        call: Request<Incoming>,
-        arrived: Instant,
-        underway: Underway,
-    ) -> Result<Response<Reply>, h2::Error> {
-        let Server { service, routes, metrics } = &*self.server;
+    /// Answers a call: as a rule at once, for its message has come with it.
+    ///
+    /// What is not answered at once lives in a box, or each call would be as large as the largest and cost as much to
+    /// move around.
+    fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
         if call.uri().path() != SHOULD_RATE_LIMIT {
-            // Health can be watched for as long as anybody likes.
-            drop(underway);
-            // A router's error is `Infallible`.
-            let Ok(answer) = routes.clone().call(call).await;
-            return Ok(answer.map(Reply::Routed));
+            let mut routes = self.server.routes.clone();
+            return Answering::Later(Box::pin(async move {
+                // A router's error is `Infallible`.
+                let Ok(answer) = routes.call(call).await;
+                Ok(answer.map(Reply::Routed))
+            }));
         }
+        let underway = Underway::new(&self.seen);
+        let arrived = self.seen.arrived.get();
         let deadline = deadline::of(call.headers()).and_then(|patience| arrived.checked_add(patience));
-        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        let answer = AssertUnwindSafe(service.answer(call.into_body(), &self.held, is_late));
-        match answer.catch_unwind().await {
-            Ok(Ok(message)) => Ok(service::response(message).map(|answer| Reply::Answer(answer, underway))),
-            Ok(Err(Refused::Late)) => Err(h2::Reason::CANCEL.into()),
-            Ok(Err(Refused::With(status))) => Ok(told(status)),
-            Err(panic) => {
-                CallPanicked { panic: &*panic }.emit(metrics);
-                Ok(told(Status::internal("the call failed; the log of the server says why")))
+        let mut arrival = Arrival::of(call.into_body(), &self.held);
+        let message = match arrival.poll_message(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(message)) => Some(message),
+            Poll::Ready(Err(status)) => return Answering::Now(Some(Ok(told(status)))),
+            Poll::Pending => None,
+        };
+        if let Some(message) = &message {
+            if is_over(deadline) {
+                return Answering::Now(Some(Err(LATE.into())));
+            }
+            let service = AssertUnwindSafe(&self.server.service);
+            match catch_unwind(|| service.answer_now(message)) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return Answering::Now(Some(Ok(reply(answer, underway)))),
+                Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic)))),
             }
         }
+        Answering::Later(Box::pin(async move {
+            let message = match message {
+                Some(message) => message,
+                None => match arrival.message().await {
+                    Ok(message) => message,
+                    Err(status) => return Ok(told(status)),
+                },
+            };
+            if is_over(deadline) {
+                return Err(LATE.into());
+            }
+            match AssertUnwindSafe(self.server.service.answer(&message)).catch_unwind().await {
+                Ok(answer) => Ok(reply(answer, underway)),
+                Err(panic) => Ok(self.panicked(&*panic)),
+            }
+        }))
+    }
+
+    fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {
+        CallPanicked { panic }.emit(&self.server.metrics);
+        told(Status::internal("the call failed; the log of the server says why"))
+    }
+}
+
+/// What a call is told for which nobody waits any more: that it is reset.
+const LATE: h2::Reason = h2::Reason::CANCEL;
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// An answer, or the way to it.
+enum Answering {
+    Now(Option<Result<Response<Reply>, h2::Error>>),
+    Later(LocalBoxFuture<'static, Result<Response<Reply>, h2::Error>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Reply>, h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Later(answer) => answer.as_mut().poll(context),
+        }
+    }
+}
+
+fn reply(answer: Result<Bytes, Status>, underway: Underway) -> Response<Reply> {
+    match answer {
+        Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, underway)),
+        Err(status) => told(status),
     }
 }
 

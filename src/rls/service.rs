@@ -5,13 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::poll;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame};
 use tonic::Status;
@@ -49,20 +50,6 @@ pub struct RateLimitService<S, C> {
     pen: RefCell<Pen>,
 }
 
-/// Why a call is not decided.
-pub(super) enum Refused {
-    /// Nobody waits for it any more.
-    Late,
-    /// It is told why.
-    With(Status),
-}
-
-impl From<Status> for Refused {
-    fn from(status: Status) -> Self {
-        Self::With(status)
-    }
-}
-
 impl<S, C> RateLimitService<S, C> {
     /// The service that asks `engine`.
     pub fn new(engine: Arc<Engine<S, C>>) -> Self {
@@ -71,30 +58,23 @@ impl<S, C> RateLimitService<S, C> {
 }
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
-    /// Decides on the message in `body`, unless `is_late` says that its time is over when it has arrived.
-    pub(super) async fn answer<B>(
-        &self,
-        body: B,
-        held: &Held,
-        is_late: impl Fn() -> bool,
-    ) -> Result<Bytes, Refused>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: fmt::Display,
-    {
-        let message = message(body, held).await?;
-        if is_late() {
-            return Err(Refused::Late);
+    /// Decides on `message` at once, if the store needs no waiting; else `None`, and nothing has happened.
+    pub(super) fn answer_now(&self, message: &[u8]) -> Option<Result<Bytes, Status>> {
+        if !S::AT_ONCE {
+            return None;
         }
-        // While the store is waited for, another call may want the pen: it takes a new one then.
-        let mut pen = self.pen.take();
-        let answer = self.decide(&message, &mut pen).await;
-        self.pen.replace(pen);
-        Ok(answer?)
+        match pin!(self.answer(message)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => {
+                Some(Err(Status::internal("the counter store waits, though it said it would not")))
+            }
+        }
     }
 
-    /// Keys and values stay where they are in `message`.
-    async fn decide(&self, message: &[u8], pen: &mut Pen) -> Result<Bytes, Status> {
+    /// Decides on `message`. Keys and values stay where they are in it.
+    pub(super) async fn answer(&self, message: &[u8]) -> Result<Bytes, Status> {
+        // While the store is waited for, another call may want the pen: it takes a new one then.
+        let mut pen = self.pen.take();
         let request = decode_in(std::mem::take(&mut pen.descriptors), message)?;
         let policy = self.engine.snapshot();
         let desk = std::mem::take(&mut pen.desk);
@@ -102,6 +82,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let answer = pen.write(&policy, &request, &verdict);
         pen.desk = verdict.into_desk();
         pen.descriptors = recycled(request.descriptors);
+        self.pen.replace(pen);
         answer
     }
 }
@@ -145,13 +126,13 @@ fn unavailable(error: StoreError) -> Status {
 }
 
 /// How much the unfinished messages of a connection may come to hold.
-#[derive(Debug, Default)]
-pub(super) struct Held(Cell<usize>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Rc<Cell<usize>>);
 
 impl Held {
     /// Sets so much aside for one message. What is said counts, not what has come: what had come first would depend on
     /// the order in which streams are looked at.
-    fn reserve(&self, length: usize) -> Result<Reserved<'_>, Status> {
+    fn reserve(&self, length: usize) -> Result<Reserved, Status> {
         let held = self.0.get() + length;
         if held > MOST_HELD {
             let most = MOST_HELD >> 20;
@@ -160,87 +141,91 @@ impl Held {
             )));
         }
         self.0.set(held);
-        Ok(Reserved { held: self, length })
+        Ok(Reserved { held: self.clone(), length })
     }
 }
 
 /// Room for one message.
-struct Reserved<'h> {
-    held: &'h Held,
+struct Reserved {
+    held: Held,
     length: usize,
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for Reserved {
     fn drop(&mut self) {
         self.held.0.set(self.held.0.get() - self.length);
     }
 }
 
-/// The one message of a call, without its prefix.
-async fn message<B>(body: B, held: &Held) -> Result<Bytes, Status>
-where
-    B: Body<Data = Bytes>,
-    B::Error: fmt::Display,
-{
-    let mut arrival = pin!(collect(body, held));
-    // Nearly always all of it is there, and no timer is needed.
-    if let Poll::Ready(message) = poll!(arrival.as_mut()) {
-        return message;
-    }
-    tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {
-        let seconds = ARRIVES_WITHIN.as_secs();
-        Err(Status::deadline_exceeded(format!("the request did not arrive within {seconds} s")))
-    })
+/// The one message of a call, on its way.
+pub(super) struct Arrival<B> {
+    body: B,
+    held: Held,
+    /// Nearly always the first piece is all there is, and then it is not copied.
+    first: Bytes,
+    pieces: Vec<u8>,
+    reserved: Option<Reserved>,
 }
 
-async fn collect<B>(body: B, held: &Held) -> Result<Bytes, Status>
+impl<B> Arrival<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
 {
-    let mut body = pin!(body);
-    let mut next = async || next_data(body.as_mut()).await;
-    let Some(first) = next().await? else { return Err(Status::internal("the call has no message")) };
-    let mut length = length_of(&first)?;
-    let mut more = next().await?;
-    if more.is_none() && length == Some(first.len()) {
-        // Nearly always the first piece is all there is.
-        return Ok(first.slice(PREFIX..));
+    /// The message that `body` brings.
+    pub(super) fn of(body: B, held: &Held) -> Self {
+        Self { body, held: held.clone(), first: Bytes::new(), pieces: Vec::new(), reserved: None }
     }
-    let mut whole = first.to_vec();
-    drop(first);
-    let mut reserved = None;
-    while let Some(data) = more {
-        whole.extend_from_slice(&data);
-        length = length_of(&whole)?;
-        if let (Some(length), None) = (length, &reserved) {
-            reserved = Some(held.reserve(length)?);
-        }
-        more = next().await?;
-    }
-    if length != Some(whole.len()) {
-        return Err(Status::internal("the message is not as long as it says"));
-    }
-    Ok(Bytes::from(whole).slice(PREFIX..))
-}
 
-/// The next piece of a body; what is not data is trailers, of which a call has none worth knowing.
-async fn next_data<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, Status>
-where
-    B: Body<Data = Bytes>,
-    B::Error: fmt::Display,
-{
-    while !body.is_end_stream()
-        && let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
-    {
-        let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
-        if let Ok(data) = frame.into_data()
-            && !data.is_empty()
-        {
-            return Ok(Some(data));
+    /// The message without its prefix, once it is there.
+    pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
+        while !self.body.is_end_stream() {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { break };
+            let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
+            // What is not data is trailers, of which a call has none worth knowing.
+            if let Ok(data) = frame.into_data() {
+                self.push(data)?;
+            }
+        }
+        Poll::Ready(self.whole())
+    }
+
+    /// The same, but no longer than messages may take.
+    pub(super) async fn message(mut self) -> Result<Bytes, Status> {
+        let arrival = poll_fn(|context| self.poll_message(context));
+        tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {
+            let seconds = ARRIVES_WITHIN.as_secs();
+            Err(Status::deadline_exceeded(format!("the request did not arrive within {seconds} s")))
+        })
+    }
+
+    fn push(&mut self, data: Bytes) -> Result<(), Status> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if self.first.is_empty() && self.pieces.is_empty() {
+            self.first = data;
+            return length_of(&self.first).map(drop);
+        }
+        self.pieces.extend_from_slice(&std::mem::take(&mut self.first));
+        self.pieces.extend_from_slice(&data);
+        if let (Some(length), None) = (length_of(&self.pieces)?, &self.reserved) {
+            self.reserved = Some(self.held.reserve(length)?);
+        }
+        Ok(())
+    }
+
+    fn whole(&mut self) -> Result<Bytes, Status> {
+        let whole = match self.pieces.is_empty() {
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.pieces).into(),
+        };
+        match length_of(&whole)? {
+            Some(length) if length == whole.len() => Ok(whole.slice(PREFIX..)),
+            None if whole.is_empty() => Err(Status::internal("the call has no message")),
+            _ => Err(Status::internal("the message is not as long as it says")),
         }
     }
-    Ok(None)
 }
 
 /// How many bytes there will be, prefix and all, once `bytes` say so; an error as soon as they can become no message.

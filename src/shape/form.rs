@@ -68,7 +68,7 @@ pub(super) fn seconds(wait: Duration) -> u64 {
 
 /// Appends `number`.
 pub(super) fn digits(number: u64, out: &mut String) {
-    let _ = write!(out, "{number}");
+    out.push_str(itoa::Buffer::new().format(number));
 }
 
 fn seconds_and_millis(nanos: u128) -> (u64, u64) {

@@ -158,6 +158,8 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    const AT_ONCE: bool = true;
+
     async fn apply(
         &self,
         mode: Mode,

@@ -29,6 +29,9 @@ pub enum StoreError {
 
 /// Keeps cells between requests.
 pub trait Store: Send + Sync + 'static {
+    /// Whether [`apply`](Self::apply) answers without ever waiting.
+    const AT_ONCE: bool;
+
     /// Makes the charges of one request as `mode` has them go together, and tells an outcome for each, in order; none
     /// for a charge that was not reached.
     ///

@@ -28,6 +28,8 @@ descriptors:
 struct Cursed(MemoryStore);
 
 impl Store for Cursed {
+    const AT_ONCE: bool = true;
+
     async fn apply(
         &self,
         mode: Mode,
