@@ -1,6 +1,8 @@
 //! The fuzz targets of `tests/fuzz` without a fuzzer: what they promise holds for their corpus and for a few hundred
 //! texts that are almost like it, the same ones every time.
 
+// #[path = "../fuzz/targets/decode.rs"]
+// mod decode;
 #[path = "../fuzz/targets/endpoints.rs"]
 mod endpoints;
 #[path = "../fuzz/targets/policy.rs"]
@@ -135,3 +137,8 @@ fn any_request_has_the_endpoint_that_fits_best() {
 fn any_subjects_file_is_read_or_refused() {
     smoke("subjects", subjects::run, 500);
 }
+
+// #[test]
+// fn any_bytes_are_the_request_that_prost_reads_or_none() {
+//     smoke("decode", decode::run, 5000);
+// }
