@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check bench demo clean-tools
+.PHONY: help build test check deny fuzz bench demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -14,11 +14,37 @@ build: ## the binary, target/release/spillway
 test: ## every test, those against a real Envoy too
 	$(CARGO) test
 
-check: ## what must hold before a commit: format, lints, documentation, tests
+check: deny ## what must hold before a commit: format, lints, documentation, dependencies, tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	$(CARGO) test
+
+# Found in .tools first, where it is put when there is none.
+DENY_VERSION = 0.20.2
+DENY = PATH="$(CURDIR)/.tools/bin:$$PATH" $(CARGO) deny
+
+deny: ## licences, duplicates and sources of what we depend on, and what is known to be wrong with it
+	@$(DENY) --version >/dev/null 2>&1 || $(CARGO) install --root .tools --locked cargo-deny@$(DENY_VERSION) \
+		|| { echo 'cargo-deny is missing: $(CARGO) install --locked cargo-deny@$(DENY_VERSION)' >&2; exit 1; }
+	$(DENY) check bans licenses sources
+	@if $(DENY) fetch db; then set -x; $(DENY) check advisories; \
+		else echo 'NOT CHECKED: advisories, for their database cannot be fetched from here' >&2; fi
+
+TIME ?= 60
+FUZZ_TARGETS = decode policy template endpoints subjects
+
+fuzz: ## try to break whatever reads texts and requests, each target for TIME seconds (60)
+	@$(CARGO) fuzz --version || { echo 'cargo-fuzz is missing: $(CARGO) install --locked cargo-fuzz' >&2; exit 1; }
+	@# With the versions that the program is built with.
+	cp Cargo.lock tests/fuzz/Cargo.lock
+	@# No sanitizer: those need a nightly compiler, and there is no unsafe code of ours for them to look at.
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p tests/fuzz/grown/$$target; \
+		$(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target tests/fuzz/grown/$$target \
+			tests/fuzz/corpus/$$target -- -dict=tests/fuzz/$$target.dict -max_len=4096 -timeout=10 \
+			-rss_limit_mb=4096 -max_total_time=$(TIME) || exit 1; \
+	done
 
 # The second baseline is this very benchmark's executable, built with the release settings that Cargo gives everyone.
 bench: ## how long a decision takes, and what a request costs the whole server beside bare tonic
@@ -29,5 +55,5 @@ bench: ## how long a decision takes, and what a request costs the whole server b
 demo: ## Spillway behind a real Envoy, in a minute; HOLD=1 keeps it up for requests of your own
 	@CARGO='$(CARGO)' HOLD='$(HOLD)' $(PYTHON) envoy/demo.py
 
-clean-tools: ## remove the Envoy that was installed into .tools
+clean-tools: ## remove what was installed into .tools
 	rm -rf .tools

@@ -1,6 +1,8 @@
-//! The fuzz targets of `tests/fuzz` without a fuzzer: what they promise holds for their corpus and for a few hundred
+//! The fuzz targets of `tests/fuzz` without a fuzzer: what they promise holds for their corpus and for a few thousand
 //! texts that are almost like it, the same ones every time.
 
+#[path = "../fuzz/targets/decode.rs"]
+mod decode;
 #[path = "../fuzz/targets/endpoints.rs"]
 mod endpoints;
 #[path = "../fuzz/targets/policy.rs"]
@@ -118,20 +120,25 @@ fn smoke(name: &str, run: fn(&[u8]), mutations: usize) {
 
 #[test]
 fn any_policy_is_loaded_or_refused() {
-    smoke("policy", policy::run, 500);
+    smoke("policy", policy::run, 1500);
 }
 
 #[test]
 fn any_template_is_safe_whatever_fills_it() {
-    smoke("template", template::run, 500);
+    smoke("template", template::run, 1500);
 }
 
 #[test]
 fn any_request_has_the_endpoint_that_fits_best() {
-    smoke("endpoints", endpoints::run, 2000);
+    smoke("endpoints", endpoints::run, 6000);
 }
 
 #[test]
 fn any_subjects_file_is_read_or_refused() {
-    smoke("subjects", subjects::run, 500);
+    smoke("subjects", subjects::run, 1000);
+}
+
+#[test]
+fn any_bytes_are_the_request_that_prost_reads_or_none() {
+    smoke("decode", decode::run, 5000);
 }
