@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -232,10 +232,9 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let arrived = self.seen.arrived.get();
         let deadline = deadline::of(call.headers()).and_then(|patience| arrived.checked_add(patience));
         let mut arrival = Arrival::of(call.into_body(), &self.held);
-        let message = match arrival.poll_message(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(message)) => Some(message),
-            Poll::Ready(Err(status)) => return Answering::Now(Some(Ok(told(status)))),
-            Poll::Pending => None,
+        let message = match arrival.message_now().transpose() {
+            Ok(message) => message,
+            Err(status) => return Answering::Now(Some(Ok(told(status)))),
         };
         if let Some(message) = &message {
             if is_over(deadline) {

@@ -177,20 +177,46 @@ where
         Self { body, held: held.clone(), first: Bytes::new(), pieces: Vec::new(), reserved: None }
     }
 
-    /// The message without its prefix, once it is there.
-    pub(super) fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
-        while !self.body.is_end_stream() {
-            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else { break };
-            let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
-            // What is not data is trailers, of which a call has none worth knowing.
-            if let Ok(data) = frame.into_data() {
-                self.push(data)?;
+    /// The message without its prefix, if all of it came with the call.
+    ///
+    /// Nothing is set aside for one of which more has to come: who is done with may not have been looked at yet.
+    pub(super) fn message_now(&mut self) -> Option<Result<Bytes, Status>> {
+        let context = &mut Context::from_waker(Waker::noop());
+        while self.first.is_empty()
+            || length_of(&self.first).is_ok_and(|length| length == Some(self.first.len()))
+        {
+            match self.poll_piece(context) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Some(self.whole()),
+                Poll::Ready(Err(status)) => return Some(Err(status)),
+                Poll::Pending => return None,
             }
         }
+        None
+    }
+
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
+        while ready!(self.poll_piece(context))? {}
         Poll::Ready(self.whole())
     }
 
-    /// The same, but no longer than messages may take.
+    /// Takes the next piece, and says whether there was one.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Status>> {
+        if self.body.is_end_stream() {
+            return Poll::Ready(Ok(false));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+            return Poll::Ready(Ok(false));
+        };
+        let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
+        // What is not data is trailers, of which a call has none worth knowing.
+        if let Ok(data) = frame.into_data() {
+            self.push(data)?;
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// The message without its prefix, once it is there, and no later than messages may come.
     pub(super) async fn message(mut self) -> Result<Bytes, Status> {
         let arrival = poll_fn(|context| self.poll_message(context));
         tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {
