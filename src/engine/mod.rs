@@ -79,6 +79,7 @@ impl Verdict<'_> {
 
 /// What became of one descriptor.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each decision")]
 pub enum Decision<'p> {
     /// It reached no rule, or a node without one (an exemption), or none of the rule's limits is meant for whoever asks.
     Free,

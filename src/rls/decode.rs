@@ -173,7 +173,6 @@ impl Sent {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
 fn malformed(error: Malformed) -> Status {
     Status::internal(format!("the request cannot be decoded: {error}"))
 }

@@ -242,9 +242,10 @@ where
     }
 
     fn whole(&mut self) -> Result<Bytes, Status> {
-        let whole = match self.pieces.is_empty() {
-            true => std::mem::take(&mut self.first),
-            false => std::mem::take(&mut self.pieces).into(),
+        let whole = if self.pieces.is_empty() {
+            std::mem::take(&mut self.first)
+        } else {
+            std::mem::take(&mut self.pieces).into()
         };
         match length_of(&whole)? {
             Some(length) if length == whole.len() => Ok(whole.slice(PREFIX..)),

@@ -24,6 +24,10 @@ descriptors:
   - {key: cursed, rate_limit: {unit: hour, requests_per_unit: 13}}
 ";
 
+/// Codes of gRPC.
+const DEADLINE_EXCEEDED: &str = "4";
+const INTERNAL: &str = "13";
+
 /// A store that meets a mistake of ours where the limit is thirteen.
 struct Cursed(MemoryStore);
 
@@ -47,7 +51,7 @@ struct Served {
     ended: tokio::task::JoinHandle<Duration>,
     metrics: Arc<Metrics>,
     /// Ends it when it is dropped.
-    _stop: tokio::sync::oneshot::Sender<()>,
+    stop: tokio::sync::oneshot::Sender<()>,
 }
 
 /// Serves the first connection that comes; tells how long it lasted. To be called within a `LocalSet`.
@@ -60,14 +64,14 @@ async fn served() -> Served {
     let server = Rc::new(Server::new(service, Routes::default(), Arc::clone(&metrics)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (_stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let ended = tokio::task::spawn_local(async move {
         let (socket, _) = listener.accept().await.unwrap();
         let start = Instant::now();
         server.serve(socket, async { stopping.await.unwrap_or_default() }).await;
         start.elapsed()
     });
-    Served { address, ended, metrics, _stop }
+    Served { address, ended, metrics, stop }
 }
 
 async fn connect(served: &Served) -> SendRequest<Bytes> {
@@ -222,7 +226,6 @@ fn a_message_that_does_not_arrive_is_given_up_and_others_are_answered() {
             let _ = slow_body.send_data(Bytes::copy_from_slice(&[*byte]), false);
             pass(Duration::from_secs(1)).await;
         }
-        const DEADLINE_EXCEEDED: &str = "4";
         assert_eq!(status(silent).await.0, DEADLINE_EXCEEDED);
         assert_eq!(status(slow).await.0, DEADLINE_EXCEEDED);
         assert_eq!(start.elapsed(), Duration::from_secs(11));
@@ -236,7 +239,6 @@ fn a_panic_ends_its_own_call_and_no_other() {
         let served = served().await;
         let mut sender = connect(&served).await;
         let (other, mut other_body) = begin(&mut sender);
-        const INTERNAL: &str = "13";
         assert_eq!(call(&mut sender, "cursed").await, INTERNAL);
         other_body.send_data(message("key"), true).unwrap();
         assert_eq!(status(other).await.0, "0", "a call that was begun before");
@@ -251,8 +253,8 @@ fn a_connection_that_has_not_begun_holds_up_no_drain() {
         let served = served().await;
         let _socket = busy(TcpStream::connect(served.address)).await.unwrap();
         pass(Duration::from_secs(1)).await;
-        let Served { ended, _stop, .. } = served;
-        drop(_stop);
+        let Served { ended, stop, .. } = served;
+        drop(stop);
         assert!(busy(ended).await.unwrap() <= Duration::from_secs(1));
     });
 }

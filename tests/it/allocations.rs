@@ -1,0 +1,61 @@
+//! What a decision allocates: nothing, once its room is there.
+
+use std::hint::black_box;
+
+use spillway::clock::ManualClock;
+use spillway::config::{self, Options};
+use spillway::engine::{Desk, Engine, Room, answer_in};
+use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
+use spillway::store::MemoryStore;
+
+/// Three limits, six headers, an endpoint by its name, and a refusal with a body.
+const POLICY: &str = "
+domain: d
+endpoints: [GET /leads/:id]
+headers: {emit: always, X-Limit: limit, X-Remaining: remaining, X-Used: used, X-Reset: reset_unix_s, Reset: reset_s,
+  Full: full_s}
+deny: {content_type: application/json, body: '{\"retry\":{{retry_after_s}}}'}
+descriptors:
+- key: api_key
+  descriptors:
+  - key: endpoint
+    rate_limits:
+      - {name: hour, requests_per_unit: 100000, per: 1h}
+      - {name: long, requests_per_unit: 100000, per: 90m, algorithm: token_bucket, burst: 10}
+      - {name: day, requests_per_unit: 50, per: 1d}
+";
+
+#[tokio::test]
+async fn a_decision_and_its_answer_take_no_allocation() {
+    let policy = config::load_text("d.yaml", POLICY, Options::default()).unwrap().policy;
+    let engine = Engine::new(policy, MemoryStore::default(), ManualClock::at(Timestamp::from_secs(1)));
+    let entries = [("api_key", "key_1"), ("endpoint", "GET /leads/7?page=2")];
+    let request = Request {
+        domain: b"d",
+        descriptors: vec![Descriptor {
+            entries: entries
+                .iter()
+                .map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() })
+                .collect(),
+            hits: Hits::ONE,
+            limit: None,
+        }],
+    };
+    let (mut desk, mut room) = (Desk::default(), Room::default());
+    let mut refused = 0;
+    let mut decide = || {
+        let policy = engine.snapshot();
+        let deciding = engine.decide_at(std::mem::take(&mut desk), &policy, &request);
+        let verdict = futures_util::FutureExt::now_or_never(deciding).unwrap().unwrap();
+        let answer = answer_in(std::mem::take(&mut room), &policy, &request, &verdict);
+        assert!(answer.response_headers.iter().len() >= 6);
+        refused += usize::from(verdict.over_limit);
+        room = black_box(answer).into_room();
+        desk = verdict.into_desk();
+    };
+    // The first ones make room, and counters.
+    (0..60).for_each(|_| decide());
+    let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| decide()));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert!(refused > 900, "refusals and their bodies are among them");
+}
