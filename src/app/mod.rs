@@ -33,6 +33,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 const KEPT: Duration = Duration::from_secs(60);
 /// How often counters that decide nothing any more are freed.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long the lanes have their cores to themselves after each part of that.
+const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -208,13 +210,9 @@ async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>) {
         if evicted > before {
             CountersEvicted { count: evicted - before }.emit();
         }
-        let engine = Arc::clone(&engine);
-        // On a thread that serves nobody: the more counters there are, the longer this takes.
-        if tokio::task::spawn_blocking(move || engine.store.sweep(engine.clock.now().minus(KEPT)))
-            .await
-            .is_err()
-        {
-            return;
+        // A little at a time, for where there are no more cores than lanes this takes the time of one.
+        for () in engine.store.sweeps(engine.clock.now().minus(KEPT)) {
+            tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
     }
 }

@@ -18,14 +18,19 @@ const SMALLEST: usize = 64;
 /// Which part of a full shard makes room at once. One by one, each new counter would look through the whole shard.
 const PART: usize = 8;
 
-/// Counters in a sharded hash map. They are gone when the process ends.
+/// Shards of one map. A map is swept at one go, so there are many.
+const SHARDS_OF_A_MAP: usize = 16;
+
+/// Counters in sharded hash maps. They are gone when the process ends.
 #[derive(Debug)]
 pub struct MemoryStore {
-    cells: DashMap<CellKey, Cell, BuildHasherDefault<KeyIsHash>>,
+    maps: Box<[Map]>,
     /// The most counters of one shard.
     most: usize,
     evicted: AtomicU64,
 }
+
+type Map = DashMap<CellKey, Cell, BuildHasherDefault<KeyIsHash>>;
 
 /// The counters of one shard.
 type Shard = RawTable<(CellKey, SharedValue<Cell>)>;
@@ -41,8 +46,10 @@ impl MemoryStore {
     pub fn holding(most: usize) -> Self {
         let shards = (most / SMALLEST).clamp(2, SHARDS);
         let shards = 1 << shards.ilog2();
+        let of_a_map = shards.min(SHARDS_OF_A_MAP);
+        let map = || DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), of_a_map);
         Self {
-            cells: DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), shards),
+            maps: (0..shards / of_a_map).map(|_| map()).collect(),
             most: (most / shards).max(SMALLEST),
             evicted: AtomicU64::new(0),
         }
@@ -50,12 +57,12 @@ impl MemoryStore {
 
     /// How many counters are kept.
     pub fn len(&self) -> usize {
-        self.cells.len()
+        self.maps.iter().map(DashMap::len).sum()
     }
 
     /// Whether no counter is kept.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.maps.iter().all(DashMap::is_empty)
     }
 
     /// How many counters made room for others while they still counted.
@@ -63,27 +70,44 @@ impl MemoryStore {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Forgets the counters that decide nothing any more, one shard at a time; requests on other shards go on
-    /// meanwhile. Returns memory, too, once the map has become mostly empty.
+    /// Forgets the counters that decide nothing any more.
     pub fn sweep(&self, now: Timestamp) {
-        self.cells.retain(|_, cell| !cell.is_spent(now));
-        if self.cells.len() < self.cells.capacity() / 4 {
-            self.cells.shrink_to_fit();
-        }
+        self.sweeps(now).for_each(drop);
     }
 
-    /// A [`CellKey`] in the map's terms.
+    /// The same in steps: each item that is taken sweeps a part, one shard of it at a time, and requests on other shards
+    /// go on meanwhile. Returns memory, too, once a part has become mostly empty.
+    pub fn sweeps(&self, now: Timestamp) -> impl Iterator<Item = ()> + '_ {
+        self.maps.iter().map(move |map| {
+            map.retain(|_, cell| !cell.is_spent(now));
+            if map.len() < map.capacity() / 4 {
+                map.shrink_to_fit();
+            }
+        })
+    }
+
+    fn map(&self, key: &CellKey) -> usize {
+        // The other half of the key says where in the map.
+        usize::try_from(key.high % self.maps.len() as u64).unwrap_or_default()
+    }
+
+    /// A [`CellKey`] in a map's terms.
     fn hash(&self, key: &CellKey) -> u64 {
-        self.cells.hash_usize(key) as u64
+        self.maps[0].hash_usize(key) as u64
     }
 
-    fn shard(&self, key: &CellKey) -> usize {
-        self.cells.determine_shard(self.cells.hash_usize(key))
+    /// Which shard of which map a counter is in.
+    fn place(&self, key: &CellKey) -> (usize, usize) {
+        (self.map(key), self.maps[0].determine_shard(self.maps[0].hash_usize(key)))
+    }
+
+    fn lock(&self, (map, shard): (usize, usize)) -> RwLockWriteGuard<'_, Shard> {
+        self.maps[map].shards()[shard].write()
     }
 
     /// One charge: the shard's guard is the lock, held for one step.
     fn step(&self, charge: &Charge, now: Timestamp) -> Outcome {
-        let mut shard = self.cells.shards()[self.shard(&charge.key)].write();
+        let mut shard = self.lock(self.place(&charge.key));
         if let Some((_, cell)) = shard.get_mut(self.hash(&charge.key), |(key, _)| *key == charge.key) {
             return charge.share.step(cell.get_mut(), now);
         }
@@ -126,13 +150,13 @@ impl MemoryStore {
         let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
-        let mut shards: Few<usize> = keys.iter().map(|key| self.shard(key)).collect();
-        shards.sort_unstable();
-        shards.dedup();
+        let mut places: Few<(usize, usize)> = keys.iter().map(|key| self.place(key)).collect();
+        places.sort_unstable();
+        places.dedup();
         let mut locked: Few<RwLockWriteGuard<'_, Shard>> =
-            shards.iter().map(|&shard| self.cells.shards()[shard].write()).collect();
+            places.iter().map(|&place| self.lock(place)).collect();
 
-        let place = |key: &CellKey| shards.binary_search(&self.shard(key)).ok();
+        let place = |key: &CellKey| places.binary_search(&self.place(key)).ok();
         let mut cells: Few<Cell> = keys
             .iter()
             .map(|key| {
