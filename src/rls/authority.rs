@@ -29,7 +29,7 @@ use std::ops::Range;
 
 use characters::{acceptable, legalise};
 
-pub use stream::MendedStream;
+pub(super) use stream::MendedStream;
 
 /// What a client sends first on an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

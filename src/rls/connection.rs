@@ -3,9 +3,7 @@
 //! The one method that is called goes the short way; tonic's router serves health, reflection and the refusal of
 //! everything else. What a client may hold, and for how long, is bounded here and in [`service`](super::service).
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,17 +20,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::MendedStream;
+use super::arrival::{Arrival, Held};
 use super::deadline;
 use super::deferred::Streams;
-use super::flood::Flood;
-use super::service::{self, Answer, Arrival, Held, RateLimitService, SHOULD_RATE_LIMIT};
+use super::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
+use super::watched::{Seen, Underway, Watched};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics};
@@ -89,7 +88,7 @@ impl<S: Store, C: Clock> Server<S, C> {
                 .max_header_list_size(HEADER_LIST)
                 .max_send_buf_size(SEND_BUFFER)
                 .max_pending_accept_reset_streams(TAKEN_BACK)
-                .serve_connection(TokioIo::new(Watched { inner: mended, seen: Rc::clone(&seen) }), each)
+                .serve_connection(TokioIo::new(Watched::new(mended, &seen)), each)
         );
         let mut stopping = pin!(stopping.fuse());
         let mut timer = pin!(sleep(PREFACE_WITHIN));
@@ -138,71 +137,6 @@ impl<S: Store, C: Clock> Server<S, C> {
             let by_us = seen.flood.get().is_some() || seen.stalled.get() || !seen.began.get();
             ConnectionEnded { reason: &*reason, by_us }.emit(&metrics);
         }
-    }
-}
-
-/// What is known of a connection from the bytes that were read.
-#[derive(Debug)]
-struct Seen {
-    /// Whether the client has said that it speaks HTTP/2.
-    began: Cell<bool>,
-    /// When the reading began that brought what is being looked at now. Whatever came with it is at least that old,
-    /// or will be thought a little older than it is.
-    arrived: Cell<Instant>,
-    /// Whether everything that had come was read.
-    drained: Cell<bool>,
-    /// Calls that were begun, and those of them that are done with.
-    begun: Cell<u64>,
-    done: Cell<u64>,
-    /// Whether the last write found no room.
-    blocked: Cell<bool>,
-    /// Whether nothing goes on because the client does not read.
-    stalled: Cell<bool>,
-    /// Why the connection has to end.
-    flood: Cell<Option<Flood>>,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self {
-            began: Cell::new(false),
-            arrived: Cell::new(Instant::now()),
-            drained: Cell::new(true),
-            begun: Cell::new(0),
-            done: Cell::new(0),
-            blocked: Cell::new(false),
-            stalled: Cell::new(false),
-            flood: Cell::new(None),
-        }
-    }
-}
-
-impl Seen {
-    /// What changes as long as the client does anything.
-    fn progress(&self) -> (u64, u64) {
-        (self.begun.get(), self.done.get())
-    }
-
-    /// Whether there is something that only its client can let go on.
-    fn waits_for_its_client(&self) -> bool {
-        self.blocked.get() || self.begun.get() > self.done.get()
-    }
-}
-
-/// A call that was begun, until it is done with.
-#[derive(Debug)]
-struct Underway(Rc<Seen>);
-
-impl Underway {
-    fn new(seen: &Rc<Seen>) -> Self {
-        seen.begun.set(seen.begun.get() + 1);
-        Self(Rc::clone(seen))
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.0.done.set(self.0.done.get() + 1);
     }
 }
 
@@ -340,67 +274,6 @@ impl http_body::Body for Reply {
             Self::Routed(body) => body.size_hint(),
         }
     }
-}
-
-/// The socket, with an eye on what comes.
-struct Watched<IO> {
-    inner: MendedStream<IO>,
-    seen: Rc<Seen>,
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self { inner, seen } = self.get_mut();
-        let read = Pin::new(&mut *inner).poll_read(context, buffer);
-        match &read {
-            Poll::Pending => seen.drained.set(true),
-            Poll::Ready(Ok(())) => {
-                if seen.drained.replace(false) {
-                    seen.arrived.set(Instant::now());
-                }
-            }
-            Poll::Ready(Err(error)) => {
-                seen.flood.set(error.get_ref().and_then(|error| error.downcast_ref()).copied());
-            }
-        }
-        if !seen.began.get() {
-            seen.began.set(inner.has_begun());
-        }
-        read
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> Watched<IO> {
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.seen.blocked.set(written.is_pending());
-        written
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.wrote(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
-
-    // Not vectored, though the socket could: h2 would then send each answer of 256 bytes or more by itself, instead of
-    // copying it (as it does up to 1,024) into the buffer where the answers of a batch are collected.
 }
 
 #[cfg(test)]

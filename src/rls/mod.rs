@@ -1,5 +1,6 @@
 //! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
 
+mod arrival;
 mod authority;
 mod connection;
 mod deadline;
@@ -13,8 +14,9 @@ mod protobuf;
 mod reflection;
 mod service;
 mod units;
+mod watched;
 
-pub use authority::MendedStream;
+use authority::MendedStream;
 pub use connection::Server;
 pub use decode::decode;
 pub use reflection::descriptor_set;

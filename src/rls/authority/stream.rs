@@ -15,11 +15,11 @@ use crate::rls::flood::Meter;
 type OnMended = Box<dyn FnOnce(&str) + Send>;
 
 /// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`, and its frames have been
-/// counted by a [`Meter`], which ends it as a read that fails.
+/// counted by a `Meter`, which ends it as a read that fails.
 ///
 /// Bytes are mended where the reader wants them. Only an unfinished HEADERS frame at the end
 /// of a read is put aside, and given out with the rest of it.
-pub struct MendedStream<S> {
+pub(in crate::rls) struct MendedStream<S> {
     inner: S,
     filter: AuthorityFilter,
     meter: Meter,
@@ -33,7 +33,7 @@ pub struct MendedStream<S> {
 impl<S> MendedStream<S> {
     /// Mends what is read from `inner`, a connection in the clear (so: within TLS), and says so
     /// once, with the authority the client meant.
-    pub fn new<F>(inner: S, on_mended: F) -> Self
+    pub(in crate::rls) fn new<F>(inner: S, on_mended: F) -> Self
     where
         F: FnOnce(&str) + Send + 'static,
     {

@@ -1,0 +1,147 @@
+//! What is known of a connection from the bytes that come and go.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::MendedStream;
+use super::flood::Flood;
+
+/// What is known of a connection from the bytes that were read.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Whether the client has said that it speaks HTTP/2.
+    pub(super) began: Cell<bool>,
+    /// When the reading began that brought what is being looked at now. Whatever came with it is at least that old,
+    /// or will be thought a little older than it is.
+    pub(super) arrived: Cell<Instant>,
+    /// Whether everything that had come was read.
+    drained: Cell<bool>,
+    /// Calls that were begun, and those of them that are done with.
+    begun: Cell<u64>,
+    done: Cell<u64>,
+    /// Whether the last write found no room.
+    blocked: Cell<bool>,
+    /// Whether nothing goes on because the client does not read.
+    pub(super) stalled: Cell<bool>,
+    /// Why the connection has to end.
+    pub(super) flood: Cell<Option<Flood>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            began: Cell::new(false),
+            arrived: Cell::new(Instant::now()),
+            drained: Cell::new(true),
+            begun: Cell::new(0),
+            done: Cell::new(0),
+            blocked: Cell::new(false),
+            stalled: Cell::new(false),
+            flood: Cell::new(None),
+        }
+    }
+}
+
+impl Seen {
+    /// What changes as long as the client does anything.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.begun.get(), self.done.get())
+    }
+
+    /// Whether there is something that only its client can let go on.
+    pub(super) fn waits_for_its_client(&self) -> bool {
+        self.blocked.get() || self.begun.get() > self.done.get()
+    }
+}
+
+/// A call that was begun, until it is done with.
+#[derive(Debug)]
+pub(super) struct Underway(Rc<Seen>);
+
+impl Underway {
+    /// One more call.
+    pub(super) fn new(seen: &Rc<Seen>) -> Self {
+        seen.begun.set(seen.begun.get() + 1);
+        Self(Rc::clone(seen))
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.done.set(self.0.done.get() + 1);
+    }
+}
+
+/// The socket, with an eye on what comes.
+pub(super) struct Watched<IO> {
+    inner: MendedStream<IO>,
+    seen: Rc<Seen>,
+}
+
+impl<IO> Watched<IO> {
+    /// Tells `seen` what comes and goes on `inner`.
+    pub(super) fn new(inner: MendedStream<IO>, seen: &Rc<Seen>) -> Self {
+        Self { inner, seen: Rc::clone(seen) }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { inner, seen } = self.get_mut();
+        let read = Pin::new(&mut *inner).poll_read(context, buffer);
+        match &read {
+            Poll::Pending => seen.drained.set(true),
+            Poll::Ready(Ok(())) => {
+                if seen.drained.replace(false) {
+                    seen.arrived.set(Instant::now());
+                }
+            }
+            Poll::Ready(Err(error)) => {
+                seen.flood.set(error.get_ref().and_then(|error| error.downcast_ref()).copied());
+            }
+        }
+        if !seen.began.get() {
+            seen.began.set(inner.has_begun());
+        }
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Watched<IO> {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.seen.blocked.set(written.is_pending());
+        written
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+
+    // Not vectored, though the socket could: h2 would then send each answer of 256 bytes or more by itself, instead of
+    // copying it (as it does up to 1,024) into the buffer where the answers of a batch are collected.
+}
