@@ -9,6 +9,7 @@ use std::collections::hash_map;
 use std::fmt;
 use std::sync::Arc;
 
+use super::wildcards::{Wildcard, Wildcards};
 use super::{Pattern, Rule};
 use crate::model::{Entry, Few, Timestamp};
 use crate::subjects::{Credential, Directory, Value, strip_scheme};
@@ -76,7 +77,7 @@ impl Node {
 pub struct Level {
     keys: HashMap<Box<[u8]>, Key>,
     /// Keys that end in `*` and have no value; they stand for every key that starts so.
-    key_patterns: Vec<Wildcard>,
+    key_patterns: Wildcards,
     /// How many wildcards were listed so far: the rank of the next one.
     listed: usize,
 }
@@ -84,16 +85,9 @@ pub struct Level {
 #[derive(Debug, Default)]
 struct Key {
     values: HashMap<Box<[u8]>, Node>,
-    wildcards: Vec<Wildcard>,
+    wildcards: Wildcards,
     subjects: Vec<(SubjectNode, Node)>,
     alone: Option<Box<Node>>,
-}
-
-#[derive(Debug)]
-struct Wildcard {
-    rank: usize,
-    pattern: Pattern,
-    node: Node,
 }
 
 /// Where a request's entries lead.
@@ -177,9 +171,8 @@ impl Level {
         if let Some(exact) = key.and_then(|key| key.values.get(entry.value)) {
             return Some((exact, None));
         }
-        let by_value =
-            key.and_then(|key| key.wildcards.iter().find(|wild| wild.pattern.matches(entry.value)));
-        let by_key = self.key_patterns.iter().find(|wild| wild.pattern.matches(entry.key));
+        let by_value = key.and_then(|key| key.wildcards.find(entry.value));
+        let by_key = self.key_patterns.find(entry.key);
         if let Some(first_listed) = by_value.into_iter().chain(by_key).min_by_key(|wild| wild.rank) {
             return Some((&first_listed.node, None));
         }
@@ -228,11 +221,11 @@ impl Level {
     /// Every node listed here, in no particular order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         let of_keys = self.keys.values().flat_map(|key| {
-            let wild = key.wildcards.iter().map(|wild| &wild.node);
+            let wild = key.wildcards.nodes();
             let subjects = key.subjects.iter().map(|(_, node)| node);
             key.values.values().chain(wild).chain(subjects).chain(key.alone.as_deref())
         });
-        of_keys.chain(self.key_patterns.iter().map(|wild| &wild.node))
+        of_keys.chain(self.key_patterns.nodes())
     }
 
     /// How many nodes from here on carry a rule.
@@ -242,16 +235,13 @@ impl Level {
 }
 
 fn push<'l>(
-    list: &'l mut Vec<Wildcard>,
+    list: &'l mut Wildcards,
     listed: &mut usize,
     pattern: Option<Pattern>,
     node: Node,
 ) -> Result<(), &'l Node> {
     let Some(pattern) = pattern else { return Ok(()) };
-    if let Some(at) = list.iter().position(|other| other.pattern == pattern) {
-        return Err(&list[at].node);
-    }
-    list.push(Wildcard { rank: *listed, pattern, node });
+    let rank = *listed;
     *listed += 1;
-    Ok(())
+    list.push(Wildcard { rank, pattern, node })
 }

@@ -7,6 +7,7 @@ mod learned;
 mod matcher;
 mod pattern;
 mod rule;
+mod wildcards;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

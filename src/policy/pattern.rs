@@ -20,9 +20,14 @@ impl Pattern {
         &self.text
     }
 
+    /// What stands before the first `*`.
+    pub(super) fn stem(&self) -> &[u8] {
+        &self.text[..self.first_star]
+    }
+
     /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst.
     pub fn matches(&self, value: &[u8]) -> bool {
-        let Some(mut rest) = value.strip_prefix(&self.text[..self.first_star]) else { return false };
+        let Some(mut rest) = value.strip_prefix(self.stem()) else { return false };
         // Every part between two stars is taken at its first occurrence, which leaves the most for the parts after it.
         let mut parts = self.text[self.first_star + 1..].split(|&byte| byte == b'*').peekable();
         while let Some(part) = parts.next() {
