@@ -1,7 +1,7 @@
 //! One connection, from the first byte of its client to the last of ours.
 //!
 //! The one method that is called goes the short way; tonic's router serves health, reflection and the refusal of
-//! everything else. What a client may hold, and for how long, is bounded here and in [`service`](super::service).
+//! everything else. What a client may hold, and for how long, is bounded here and in [`arrival`](super::arrival).
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,8 @@
 //! The service's one method, from the bytes of a call to the bytes of its answer.
 //!
-//! One service belongs to one thread, which writes its answers with one pen. Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
-//! one small message each way, so most of what it cost was the machinery for streams around it.
+//! Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
+//! one small message each way, so most of what it cost was the machinery for streams around it. A service belongs to one
+//! thread, which writes its answers with one pen.
 
 use std::cell::RefCell;
 use std::future::Future;
