@@ -1,12 +1,13 @@
 //! Fixed windows: a count that is forgotten all at once.
 //!
 //! Three laws differ in where the window lies: between multiples of its length, from its first hit, or where a calendar
-//! puts it. When the clock steps back into an earlier window, the later one goes on being charged until it ends, so a
-//! step back never grants anything.
+//! puts it. When the clock steps back a little, into an earlier window, the later one goes on being charged until it ends,
+//! so that threads that read the clock in another order than they get here are never granted anything. An end that lies
+//! further ahead than that comes from a clock that was wrong: the count stays, and ends with the window of now.
 
 use std::time::Duration;
 
-use super::{Cell, Commit, judge};
+use super::{Cell, Commit, judge, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
 /// At most `limit` hits between two multiples of `window` since the Unix epoch.
@@ -20,7 +21,8 @@ pub(super) fn aligned(
     commit: Commit,
     now: Timestamp,
 ) -> Outcome {
-    let (end, used) = open(cell, now).unwrap_or_else(|| (window_end(window, now), 0));
+    let of_now = window_end(window, now);
+    let (end, used) = open(cell, window, of_now, now).unwrap_or((of_now, 0));
     let count = Count::new(limit, used, hits, commit);
     if count.applies {
         *cell = Cell::Window { end, used: count.used };
@@ -39,7 +41,7 @@ pub(super) fn anchored(
     commit: Commit,
     now: Timestamp,
 ) -> Outcome {
-    let opened = open(cell, now);
+    let opened = open(cell, window, now.plus(window), now);
     let count = Count::new(limit, opened.map_or(0, |(_, used)| used), hits, commit);
     let starts = count.applies && count.used > 0;
     let end = opened.map(|(end, _)| end).or_else(|| starts.then(|| now.plus(window)));
@@ -52,8 +54,8 @@ pub(super) fn anchored(
 /// At most `limit` hits between `start` and `end`, the period that `now` lies in.
 ///
 /// When the bounds are other than they were, the period is not over for all that: somebody edited the anchor. The count
-/// stays and the new end holds. Only bounds that lie before the counted period come from a clock that stepped back, and
-/// then the counted period goes on.
+/// stays and the new end holds. Only bounds that lie just before the counted period come from a clock that stepped back,
+/// and then the counted period goes on.
 pub(super) fn period(
     (start, end): (Timestamp, Timestamp),
     limit: u64,
@@ -66,7 +68,10 @@ pub(super) fn period(
     let of_now = (end, u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
     let (bounds, used) = match *cell {
         Cell::Period { end: counted, used, length_s } if now < counted => {
-            let stepped_back = end < counted && counted.since(end) >= Duration::from_secs(length_s.into());
+            let counted_length = Duration::from_secs(length_s.into());
+            let ahead = counted.minus(counted_length).since(now);
+            let stepped_back =
+                end < counted && counted.since(end) >= counted_length && ahead <= tolerance(length);
             (if stepped_back { (counted, length_s) } else { of_now }, used)
         }
         _ => (of_now, 0),
@@ -80,10 +85,16 @@ pub(super) fn period(
     count.tell(length, end.since(now))
 }
 
-/// The window that is being counted, as its end and its hits.
-fn open(cell: &Cell, now: Timestamp) -> Option<(Timestamp, u64)> {
-    match *cell {
-        Cell::Window { end, used } if now < end => Some((end, used)),
+/// The window that is being counted, as its end and its hits. An end that `window` cannot have been given is cut to
+/// `of_now`.
+fn open(cell: &mut Cell, window: Duration, of_now: Timestamp, now: Timestamp) -> Option<(Timestamp, u64)> {
+    match cell {
+        Cell::Window { end, used } if now < *end => {
+            if end.since(now) > window.saturating_add(tolerance(window)) {
+                *end = of_now;
+            }
+            Some((*end, *used))
+        }
         _ => None,
     }
 }

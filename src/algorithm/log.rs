@@ -68,6 +68,11 @@ impl Log {
         if live.used == 0 { None } else { self.stamps.back().copied() }
     }
 
+    /// The stamp of the newest hit, be it live or not.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.stamps.back().copied()
+    }
+
     /// Forgets what no longer counts.
     pub(super) fn forget_dead(&mut self, live: Live) {
         self.stamps.drain(..live.dead);
@@ -97,6 +102,14 @@ impl Log {
         }
         self.total += hits;
         self.until = newest.map_or(stamp, |newest| newest.max(stamp)).plus(window);
+    }
+
+    /// Moves the hits that are stamped later than `latest` there.
+    pub(super) fn cut(&mut self, latest: Timestamp, window: Duration) {
+        let later = self.stamps.partition_point(|stamp| *stamp <= latest);
+        let hits = (later..self.stamps.len()).map(|at| self.count(at)).sum();
+        self.take_newest(hits, window);
+        self.push(latest, hits, window);
     }
 
     /// Removes the newest hits, as far as there are any.

@@ -110,6 +110,14 @@ impl Law {
     }
 }
 
+/// How far behind the time in a cell a reading of the clock may be and still belong to the same clock: a thread reads the
+/// clock before it reaches the cell, and clocks are set back by a little. At most one window.
+///
+/// What lies further ahead was written while the clock was wrong: the count stays, its end is cut.
+fn tolerance(window: Duration) -> Duration {
+    window.min(Duration::from_secs(1))
+}
+
 /// What a request may do to a count.
 #[derive(Clone, Copy, Debug)]
 struct Verdict {

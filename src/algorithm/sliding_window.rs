@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Cell, Commit, Log, judge, sub_buckets};
+use super::{Cell, Commit, Log, judge, sub_buckets, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
 /// At most `limit` hits in any interval as long as `window`.
@@ -21,6 +21,7 @@ pub(super) fn step(
     commit: Commit,
     now: Timestamp,
 ) -> Outcome {
+    cut(window, limit, cell, now);
     let used = written(cell).map_or(0, |log| log.live(window, now).used);
     let verdict = judge(limit, used, hits, commit);
     if verdict.applies {
@@ -44,6 +45,16 @@ pub(super) fn step(
         reset_after: log.nth(live, 0).map(wait).unwrap_or_default(),
         full_after: log.newest(live).map(wait).unwrap_or_default(),
         retry_after: if verdict.admitted || hits.cost() > limit { None } else { fits_after() },
+    }
+}
+
+/// Moves hits that were stamped by a clock that was wrong to the latest stamp that a hit at `now` can have. They count
+/// for one window from here on, and not until the clock gets to where it was.
+fn cut(window: Duration, limit: u64, cell: &mut Cell, now: Timestamp) {
+    let Cell::Log(log) = cell else { return };
+    let latest = sub_buckets::stamp(limit, window, now);
+    if log.last().is_some_and(|last| last > latest.plus(tolerance(window))) {
+        log.cut(latest, window);
     }
 }
 

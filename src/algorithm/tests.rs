@@ -8,6 +8,7 @@ use super::{Cell, Commit, Law};
 use crate::model::{Hits, Outcome, Timestamp};
 
 mod contracts;
+mod jumps;
 mod model;
 
 use model::Model;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Cell, Commit, judge};
+use super::{Cell, Commit, judge, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
 /// A bucket's numbers.
@@ -54,11 +54,13 @@ impl Rate {
 pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
     // Threads read the clock before they get here, and one may come after another that read it later. To it, too, the
     // bucket is as it was left: were an emptied bucket cut to what can be missing at an earlier time, it would grant the
-    // difference again. What lies further back than a window is a clock that stepped back.
-    let now = match cell {
-        Cell::Bucket { seen, .. } if seen.since(now) <= rate.window => now.max(*seen),
-        _ => now,
+    // difference again. What lies further back is a clock that was wrong.
+    let behind = match cell {
+        Cell::Bucket { seen, .. } => seen.since(now),
+        _ => Duration::ZERO,
     };
+    let behind = if behind <= tolerance(rate.window) { behind } else { Duration::ZERO };
+    let now = now.plus(behind);
     let deepest = rate.deepest(now);
     let mut depth = 0;
     if let Cell::Bucket { tat, .. } = cell {
@@ -88,6 +90,8 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
     let fits_after =
         depth.saturating_add(rate.depth_of(hits.cost())).saturating_sub(rate.depth_of(rate.burst));
     let can_pass = hits.cost() <= rate.burst && fits_after > 0;
+    // To who asks, it is as long again until the bucket was left.
+    let wait = |time: u128| if time == 0 { Duration::ZERO } else { nanos(time).saturating_add(behind) };
     Outcome {
         admitted: verdict.admitted,
         limit: rate.burst,
@@ -95,9 +99,9 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
         remaining: rate.burst.saturating_sub(used),
         window: rate.window,
         // One hit is partly refilled: what is left of it comes first.
-        reset_after: nanos(if depth == 0 { 0 } else { (depth - 1) % u128::from(rate.per_hit) + 1 }),
-        full_after: nanos(depth),
-        retry_after: (!verdict.admitted && can_pass).then(|| nanos(fits_after)),
+        reset_after: wait(if depth == 0 { 0 } else { (depth - 1) % u128::from(rate.per_hit) + 1 }),
+        full_after: wait(depth),
+        retry_after: (!verdict.admitted && can_pass).then(|| wait(fits_after)),
     }
 }
 
