@@ -37,21 +37,23 @@ pub enum Mode {
 /// Decides on all charges of one request at once.
 ///
 /// There is one outcome for each charge, in order; `None` when an earlier stage refused and the charge was not reached.
-/// Every `Charge::cell` must lie within `cells`.
+/// Every `Charge::cell` must lie within `cells`. The work grows with the number of charges, and not with its square: who
+/// sends a message of a thousand descriptors pays for a thousand.
 pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp) -> Few<Option<Outcome>> {
     let mut outcomes = Few::with_capacity(charges.len());
+    let mut asked = Asked::default();
     match mode {
         Mode::Each => {
             for stage in charges.chunk_by(|a, b| a.stage == b.stage) {
-                all_or_nothing(stage, cells, now, &mut outcomes);
+                all_or_nothing(stage, cells, now, &mut asked, &mut outcomes);
             }
         }
         Mode::AllOrNothing => {
-            all_or_nothing(charges, cells, now, &mut outcomes);
+            all_or_nothing(charges, cells, now, &mut asked, &mut outcomes);
         }
         Mode::InOrder => {
             for stage in charges.chunk_by(|a, b| a.stage == b.stage) {
-                if !all_or_nothing(stage, cells, now, &mut outcomes) {
+                if !all_or_nothing(stage, cells, now, &mut asked, &mut outcomes) {
                     break;
                 }
             }
@@ -61,11 +63,79 @@ pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp
     outcomes
 }
 
+/// What the charges of one stage ask of each cell, so that none of them has to look through the others.
+#[derive(Debug, Default)]
+struct Asked {
+    /// For each cell of the request.
+    of: Few<OfCell>,
+    /// The stage that is being looked at.
+    stage: usize,
+    /// Whether two of its charges share a cell.
+    shared: bool,
+    /// What shared cells would be if the charges so far were counted.
+    copies: Few<Cell>,
+}
+
+/// What one stage asks of one cell.
+#[derive(Clone, Debug, Default)]
+struct OfCell {
+    /// The stage all of this was asked in; what was asked in another is void.
+    stage: usize,
+    /// How many of its charges share the cell.
+    charges: usize,
+    /// Hits that they ask for together.
+    cost: u64,
+    /// Where its copy is.
+    copy: Option<usize>,
+}
+
+impl Asked {
+    /// Adds up what a stage asks of `cells` cells.
+    fn count(&mut self, stage: &[Charge], cells: usize) {
+        self.of.resize_with(cells, OfCell::default);
+        self.stage += 1;
+        self.shared = false;
+        self.copies.clear();
+        for charge in stage {
+            let of = &mut self.of[charge.cell];
+            if of.stage != self.stage {
+                *of = OfCell { stage: self.stage, ..OfCell::default() };
+            }
+            of.charges += 1;
+            self.shared |= of.charges > 1;
+            of.cost = of.cost.saturating_add(charge.hits.cost());
+        }
+    }
+
+    /// What the charge would say if those before it were counted. Leaves the cells as they are.
+    fn rehearse(&mut self, charge: &Charge, cells: &mut [Cell], now: Timestamp) -> Outcome {
+        let of = &mut self.of[charge.cell];
+        // What a refund would leave behind is told only where cells are shared.
+        let copied = of.charges > 1 || (self.shared && matches!(charge.hits, Hits::Refund(_)));
+        if !copied {
+            // Charges of different cells cannot know of each other, and a log is dear to copy.
+            return charge.step_as(cells, Commit::Never, now);
+        }
+        let copies = &mut self.copies;
+        let copy = *of.copy.get_or_insert_with(|| {
+            copies.push(cells[charge.cell].clone());
+            copies.len() - 1
+        });
+        charge.step(&mut copies[copy], now)
+    }
+
+    /// Whether its limit could ever grant all that the stage asks of its cell.
+    fn fits(&self, charge: &Charge) -> bool {
+        self.of[charge.cell].cost <= charge.law.capacity(charge.limit)
+    }
+}
+
 /// Counts every charge of a stage, or none but what is counted when refused. Tells whether the stage admits.
 fn all_or_nothing(
     stage: &[Charge],
     cells: &mut [Cell],
     now: Timestamp,
+    asked: &mut Asked,
     outcomes: &mut Few<Option<Outcome>>,
 ) -> bool {
     if let [charge] = stage {
@@ -74,7 +144,8 @@ fn all_or_nothing(
         return !charge.refuses(&outcome);
     }
 
-    let tried = rehearse(stage, cells, now);
+    asked.count(stage, cells.len());
+    let tried: Few<Outcome> = stage.iter().map(|charge| asked.rehearse(charge, cells, now)).collect();
     let admits = !stage.iter().zip(&tried).any(|(charge, outcome)| charge.refuses(outcome));
     for (charge, tried) in stage.iter().zip(tried) {
         let commit = match (admits, tried.admitted) {
@@ -88,26 +159,11 @@ fn all_or_nothing(
         outcome.retry_after = if tried.admitted {
             None
         } else {
-            outcome.retry_after.max(tried.retry_after).filter(|_| charge.fits_with_others(stage))
+            outcome.retry_after.max(tried.retry_after).filter(|_| asked.fits(charge))
         };
         outcomes.push(Some(outcome));
     }
     admits
-}
-
-/// What each charge would say if those before it were counted. Leaves the cells as they are.
-fn rehearse(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> Few<Outcome> {
-    let shared = stage
-        .iter()
-        .enumerate()
-        .any(|(at, charge)| stage[..at].iter().any(|other| other.cell == charge.cell));
-    if shared {
-        let mut copies = cells.to_vec();
-        stage.iter().map(|charge| charge.take(&mut copies, now)).collect()
-    } else {
-        // Charges of different cells cannot know of each other, and a log is dear to copy.
-        stage.iter().map(|charge| charge.step_as(cells, Commit::Never, now)).collect()
-    }
 }
 
 impl Charge {
@@ -131,14 +187,8 @@ impl Charge {
 
     /// Whether that outcome refuses the stage. A refund asks for nothing, so it may find its limit exceeded and still
     /// stands in nobody's way.
-    fn refuses(&self, outcome: &Outcome) -> bool {
+    pub fn refuses(&self, outcome: &Outcome) -> bool {
         self.enforced && !outcome.admitted && !matches!(self.hits, Hits::Refund(_))
-    }
-
-    /// Whether the limit could ever grant all that the stage asks of its cell.
-    fn fits_with_others(&self, stage: &[Charge]) -> bool {
-        let asked = stage.iter().filter(|other| other.cell == self.cell).map(|other| other.hits.cost());
-        asked.fold(0, u64::saturating_add) <= self.law.capacity(self.limit)
     }
 }
 

@@ -1,16 +1,19 @@
-//! The engine alone: what one decision costs, and what loading a large policy costs.
+//! The engine alone: what one decision costs, what one charge costs, and what loading a large policy costs.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use spillway::algorithm::{Charge as Share, Law, Mode};
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
 use spillway::engine::Engine;
-use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
-use spillway::store::MemoryStore;
+use spillway::model::{CellKey, Descriptor, Entry, Hits, Request, Timestamp};
+use spillway::store::{Charge, MemoryStore, Store};
 
 /// `rules` rules at the end of ways of three entries: a hundred tenants, any API key, so many endpoints.
 fn policy(rules: usize) -> String {
@@ -74,6 +77,48 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
+/// The `number`th sliding limit of 600 a minute.
+fn sliding(number: u32, stage: u32, limit: u64) -> Charge {
+    let law = Law::Sliding { window: Duration::from_secs(60) };
+    let share = Share { law, limit, hits: Hits::ONE, count_denied: false, enforced: true, stage, cell: 0 };
+    let hash = |salt: u64| (u64::from(number) ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
+    Charge { key: CellKey { high: hash(1).wrapping_mul(3), low: hash(2).wrapping_mul(5) }, share }
+}
+
+/// Charges `all` again and again, each time 100 ms later: a log of 600 hits loses one and gains one.
+fn apply(bencher: &mut criterion::Bencher<'_>, mode: Mode, all: &[Charge]) {
+    let store = MemoryStore::default();
+    let mut now = Timestamp::from_secs(1_800_000_000);
+    let mut again = || {
+        now = now.plus(Duration::from_millis(100));
+        store.apply(mode, black_box(all), now).now_or_never().expect("at once").expect("decided").len()
+    };
+    (0..700).for_each(|_| {
+        black_box(again());
+    });
+    bencher.iter(again);
+}
+
+/// One sliding limit, and a message of 1,024 descriptors with four each.
+fn charging(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("charge");
+    for (what, limit) in [("admitted", 600), ("refused", 100)] {
+        group.bench_function(format!("one sliding limit, {what}"), |bencher| {
+            apply(bencher, Mode::Each, &[sliding(7, 0, limit)]);
+        });
+    }
+    group.throughput(Throughput::Elements(4096)).sample_size(10);
+    for (what, cells) in [("different", 4096), ("the same four", 4)] {
+        let charges: Vec<_> = (0..4096).map(|n| sliding(n % cells, n / 4, 600)).collect();
+        for mode in [Mode::Each, Mode::InOrder, Mode::AllOrNothing] {
+            group.bench_function(format!("4096 of {what}, {mode:?}"), |bencher| {
+                apply(bencher, mode, &charges)
+            });
+        }
+    }
+    group.finish();
+}
+
 fn loading(criterion: &mut Criterion) {
     let yaml = policy(100_000);
     let mut group = criterion.benchmark_group("load");
@@ -82,5 +127,5 @@ fn loading(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide, loading);
+criterion_group!(benches, decide, charging, loading);
 criterion_main!(benches);

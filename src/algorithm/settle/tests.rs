@@ -8,6 +8,8 @@ use super::{Charge, Mode, settle};
 use crate::algorithm::{Cell, Commit, Law};
 use crate::model::{Hits, Outcome, Timestamp};
 
+mod plain;
+
 fn charge(limit: u64, cell: usize) -> Charge {
     Charge {
         law: Law::Anchored { window: Duration::from_secs(60) },
@@ -159,7 +161,7 @@ type Ask = (usize, u64, bool, bool, u32);
 /// `(cell, cost, count_denied, enforced, stage)` of each charge.
 fn any_asks() -> impl Strategy<Value = Vec<Ask>> {
     let ask = (0_usize..4, 0_u64..4, any::<bool>(), prop::bool::weighted(0.8), 0_u32..3);
-    prop::collection::vec(ask, 1..5).prop_map(|mut asks| {
+    prop::collection::vec(ask, 1..9).prop_map(|mut asks| {
         asks.sort_by_key(|ask| ask.4);
         asks
     })
@@ -274,6 +276,28 @@ proptest! {
             expected.resize(charges.len(), None);
             prop_assert_eq!(outs.to_vec(), expected);
             prop_assert_eq!(&cells, &by_hand);
+        }
+    }
+
+    #[test]
+    fn it_says_what_the_plain_form_says(
+        limits in any_limits(),
+        mode in prop::sample::select(&[Mode::Each, Mode::AllOrNothing, Mode::InOrder][..]),
+        requests in prop::collection::vec((0_u64..8, any_asks(), any::<u32>()), 1..30),
+    ) {
+        let mut cells = vec![Cell::Empty; limits.len()];
+        let mut plainly = cells.clone();
+        let mut now = 0;
+        for (later, asks, refunds) in requests {
+            now += later;
+            let at = Timestamp::from_nanos(now);
+            let mut charges = charges(&limits, &asks);
+            for (n, charge) in charges.iter_mut().enumerate().filter(|(n, _)| refunds >> n & 7 == 0) {
+                charge.hits = Hits::refund(n as u64 + 1);
+            }
+            let told = settle(mode, &charges, &mut cells, at);
+            prop_assert_eq!(told.to_vec(), plain::settle(mode, &charges, &mut plainly, at));
+            prop_assert_eq!(&cells, &plainly);
         }
     }
 
