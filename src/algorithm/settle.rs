@@ -111,8 +111,8 @@ impl Asked {
     fn rehearse(&mut self, charge: &Charge, cells: &mut [Cell], now: Timestamp) -> Outcome {
         let of = &mut self.of[charge.cell];
         // What a refund would leave behind is told only where cells are shared.
-        let copied = of.charges > 1 || (self.shared && matches!(charge.hits, Hits::Refund(_)));
-        if !copied {
+        let needs_copy = of.charges > 1 || (self.shared && matches!(charge.hits, Hits::Refund(_)));
+        if !needs_copy {
             // Charges of different cells cannot know of each other, and a log is dear to copy.
             return charge.step_as(cells, Commit::Never, now);
         }

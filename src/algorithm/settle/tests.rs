@@ -292,7 +292,7 @@ proptest! {
             now += later;
             let at = Timestamp::from_nanos(now);
             let mut charges = charges(&limits, &asks);
-            for (n, charge) in charges.iter_mut().enumerate().filter(|(n, _)| refunds >> n & 7 == 0) {
+            for (n, charge) in charges.iter_mut().enumerate().filter(|(n, _)| (refunds >> n).trailing_zeros() >= 3) {
                 charge.hits = Hits::refund(n as u64 + 1);
             }
             let told = settle(mode, &charges, &mut cells, at);
