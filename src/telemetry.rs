@@ -1,8 +1,15 @@
 //! Every event, with its log line and its metric. One event is one struct, named nowhere else.
 
+pub mod log;
+mod throttle;
+
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::log::Dropped;
+use self::throttle::Throttle;
 use crate::model::lossy;
 
 /// Counts of what happened since the start, as Prometheus reads them.
@@ -14,9 +21,21 @@ pub struct Metrics {
     connections_ended: AtomicU64,
     configs_loaded: AtomicU64,
     configs_refused: AtomicU64,
+    tasks_ended: AtomicU64,
+    log_lines_dropped: OnceLock<Dropped>,
+    authority_lines: Throttle,
+    ended_lines: Throttle,
+    lost_lines: Throttle,
+    panic_lines: Throttle,
 }
 
 impl Metrics {
+    /// Has `/metrics` tell how many log lines were dropped.
+    pub fn watch_log(&self, dropped: Dropped) {
+        // There is one log; a second is not told of.
+        let _ = self.log_lines_dropped.set(dropped);
+    }
+
     /// The text of `/metrics`, with the numbers of things that are counted elsewhere.
     pub fn render(&self, counters: usize, evicted: u64, rules: usize) -> String {
         let mut text = String::new();
@@ -59,6 +78,18 @@ impl Metrics {
             "Configurations that were refused for their mistakes; the one before stayed in force.",
             self.configs_refused.load(Ordering::Relaxed),
         );
+        metric(
+            "spillway_log_lines_dropped_total",
+            "counter",
+            "Log lines that could not be written, or were dropped because nobody read them.",
+            self.log_lines_dropped.get().map_or(0, Dropped::lines),
+        );
+        metric(
+            "spillway_tasks_ended_total",
+            "counter",
+            "Background tasks that ended by an internal error and were started again.",
+            self.tasks_ended.load(Ordering::Relaxed),
+        );
         metric("spillway_counters", "gauge", "Counters in memory.", counters as u64);
         metric(
             "spillway_counters_evicted_total",
@@ -71,19 +102,29 @@ impl Metrics {
     }
 }
 
+/// The most bytes of a client's text that a line shows.
+const LONGEST_SHOWN: usize = 256;
+
 /// A client names itself by an `:authority` that is none, as Envoy does in front of a cluster with an Istio name.
 #[derive(Debug)]
 pub struct AuthorityMended<'a> {
     /// What it sent.
     pub original: &'a str,
+    /// Who sent it.
+    pub peer: SocketAddr,
 }
 
 impl AuthorityMended<'_> {
     /// Logs and counts it, once for each connection.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.authorities_mended.fetch_add(1, Ordering::Relaxed);
+        let Some(held_back) = metrics.authority_lines.admit() else { return };
+        // A header may have kilobytes, and the beginning says which cluster it is.
+        let shown = self.original.as_bytes().get(..LONGEST_SHOWN).unwrap_or(self.original.as_bytes());
         tracing::info!(
-            authority = %lossy(self.original.as_bytes()),
+            authority = %lossy(shown),
+            peer = %self.peer,
+            held_back,
             "calls on this connection carry an invalid `:authority`; answering them all the same. Set \
              `envoy_grpc.authority` in Envoy's configuration to a host name to be rid of this line",
         );
@@ -115,17 +156,22 @@ pub struct ConnectionEnded<'a> {
     pub reason: &'a (dyn std::error::Error + Send + Sync + 'static),
     /// Whether it was us who ended it, for what the client did or did not do.
     pub by_us: bool,
+    /// Whose it was.
+    pub peer: SocketAddr,
 }
 
 impl ConnectionEnded<'_> {
-    /// Logs it, and counts what we ended. Clients that go without a word are nothing to wake an operator for.
+    /// Counts what we ended, and logs it at most once a second. Clients that go without a word, as the probes of load
+    /// balancers do, are nothing to wake an operator for.
     pub fn emit(&self, metrics: &Metrics) {
-        let reason = self.reason;
-        if self.by_us {
-            metrics.connections_ended.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!("connection ended: {reason}");
-        } else {
-            tracing::debug!("connection ended: {reason}");
+        let Self { reason, peer, .. } = self;
+        if !self.by_us {
+            tracing::debug!(%peer, "connection ended: {reason}");
+            return;
+        }
+        metrics.connections_ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = metrics.ended_lines.admit() {
+            tracing::warn!(%peer, held_back, "connection ended: {reason}");
         }
     }
 }
@@ -138,9 +184,15 @@ pub struct ConnectionLost<'a> {
 }
 
 impl ConnectionLost<'_> {
-    /// Logs it.
-    pub fn emit(&self) {
-        tracing::error!("a connection was lost, which is a mistake in Spillway: {}", self.error);
+    /// Logs it, at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        if let Some(held_back) = metrics.lost_lines.admit() {
+            tracing::error!(
+                held_back,
+                "a connection was lost, which is a mistake in Spillway: {}",
+                self.error
+            );
+        }
     }
 }
 
@@ -167,12 +219,17 @@ pub struct CallPanicked<'a> {
 }
 
 impl CallPanicked<'_> {
-    /// Logs and counts it. Where it happened was printed by the panic itself.
+    /// Counts it, and logs it at most once a second. Where it happened was logged by the panic itself.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.calls_panicked.fetch_add(1, Ordering::Relaxed);
+        let Some(held_back) = metrics.panic_lines.admit() else { return };
         let said = self.panic.downcast_ref::<&str>().copied();
         let said = said.or_else(|| self.panic.downcast_ref::<String>().map(String::as_str));
-        tracing::error!("a call failed, which is a mistake in Spillway: {}", said.unwrap_or("it panicked"));
+        tracing::error!(
+            held_back,
+            "a call failed, which is a mistake in Spillway: {}",
+            said.unwrap_or("it panicked")
+        );
     }
 }
 
@@ -288,5 +345,20 @@ impl Drained {
         } else {
             tracing::warn!("some connections did not close in time and were cut off");
         }
+    }
+}
+
+/// A task that should run as long as the server ended, which is an internal error. It is started again.
+#[derive(Debug)]
+pub struct TaskEnded {
+    /// What it did.
+    pub what: &'static str,
+}
+
+impl TaskEnded {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.tasks_ended.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("internal error (bug): the task for {} ended; it is started again", self.what);
     }
 }

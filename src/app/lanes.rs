@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -67,9 +68,9 @@ impl Lanes {
         listener: TcpListener,
         metrics: Arc<Metrics>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connections.clone()).collect();
+        let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connections.clone()).collect();
         async move {
-            let mut next = 0;
+            let mut next = 0_usize;
             loop {
                 let connection = match listener.accept().await {
                     Ok((connection, _)) => connection,
@@ -81,10 +82,19 @@ impl Lanes {
                         continue;
                     }
                 };
-                if let Ok(connection) = connection.into_std() {
-                    let _ = lanes[next % lanes.len()].send(connection).await;
-                    next += 1;
+                let Ok(mut connection) = connection.into_std() else { continue };
+                // A thread that is gone takes none, which is an internal error: the others do. Without any, the server ends.
+                while let Some(at) = next.checked_rem(lanes.len()) {
+                    match lanes[at].send(connection).await {
+                        Ok(()) => break,
+                        Err(mpsc::error::SendError(back)) => connection = back,
+                    }
+                    lanes.swap_remove(at);
                 }
+                if lanes.is_empty() {
+                    return;
+                }
+                next = next.wrapping_add(1);
             }
         }
     }
@@ -98,12 +108,13 @@ impl Lanes {
     }
 }
 
-/// A connection on the runtime that it was dealt to.
-pub(super) fn arrived(connection: std::net::TcpStream) -> io::Result<TcpStream> {
+/// A connection on the runtime that it was dealt to, and whose it is.
+pub(super) fn arrived(connection: std::net::TcpStream) -> io::Result<(TcpStream, SocketAddr)> {
+    let peer = connection.peer_addr()?;
     // Answers are smaller than a packet: without this each would wait for the acknowledgement of the last.
     connection.set_nodelay(true)?;
     // A client that vanished without a word is found out within two minutes.
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
     SockRef::from(&connection).set_tcp_keepalive(&keep_alive)?;
-    TcpStream::from_std(connection)
+    Ok((TcpStream::from_std(connection)?, peer))
 }

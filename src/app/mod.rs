@@ -6,10 +6,12 @@ mod reload;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -22,7 +24,9 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::rls::{self, RateLimitService};
 use crate::store::MemoryStore;
-use crate::telemetry::{ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready};
+use crate::telemetry::{
+    ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready, TaskEnded,
+};
 
 pub use reload::Watched;
 
@@ -35,6 +39,9 @@ const KEPT: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(10);
 /// How long the lanes have their cores to themselves after each part of that.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
+
+/// How long to wait before a task that ended is started again: it may end again.
+const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -114,11 +121,13 @@ pub async fn serve<C: Clock>(
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
+    let unfinished = rls::Unfinished::default();
     let lanes = Lanes::start(cores(), || {
         let service = RateLimitService::new(Arc::clone(&engine));
-        let server = rls::Server::new(service, routes.clone(), Arc::clone(&metrics));
+        let metrics = Arc::clone(&metrics);
+        let server = rls::Server::new(service, routes.clone(), Arc::clone(&metrics), unfinished.clone());
         let stopping = stopping.clone();
-        async move |dealt| serve_dealt(server, dealt, stopping).await
+        async move |dealt| serve_dealt(server, dealt, stopping, metrics).await
     });
     drop(stopping);
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
@@ -126,11 +135,14 @@ pub async fn serve<C: Clock>(
     let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
-        Guarded(tokio::spawn(reload::follow(watched, Arc::clone(&engine), Arc::clone(&metrics))))
+        let (engine, of_task) = (Arc::clone(&engine), Arc::clone(&metrics));
+        let follow = move || reload::follow(watched.clone(), Arc::clone(&engine), Arc::clone(&of_task));
+        Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
     });
-    let admin = admin::router(Arc::clone(&health), metrics, Arc::clone(&engine));
+    let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&engine));
     let mut http = Guarded(tokio::spawn(axum::serve(listeners.http, admin).into_future()));
-    let _sweeper = Guarded(tokio::spawn(sweep(engine)));
+    let _sweeper =
+        Guarded(tokio::spawn(supervised("freeing counters", metrics, move || sweep(Arc::clone(&engine)))));
 
     reporter.set_service_status(rls::NAME, ServingStatus::Serving).await;
     health.set_ready(true);
@@ -139,6 +151,7 @@ pub async fn serve<C: Clock>(
     tokio::select! {
         () = shutdown => {}
         () = &mut grpc => return Err(failed("gRPC", "it ended by itself")),
+        _ = &mut dealer.0 => return Err(failed("gRPC", "connections are taken no more")),
         ended = &mut http.0 => return Err(failed("HTTP", cause(ended))),
     }
     health.set_ready(false);
@@ -160,6 +173,7 @@ async fn serve_dealt<C: Clock>(
     server: rls::Server<MemoryStore, C>,
     mut dealt: Dealt,
     stopping: watch::Receiver<()>,
+    metrics: Arc<Metrics>,
 ) {
     let server = Rc::new(server);
     let mut open = JoinSet::new();
@@ -169,25 +183,25 @@ async fn serve_dealt<C: Clock>(
     loop {
         tokio::select! {
             () = &mut stopping => break,
-            Some(ended) = open.join_next() => lost(ended),
+            Some(ended) = open.join_next() => lost(ended, &metrics),
             Some(connection) = dealt.recv() => {
                 // One that is gone already is no loss.
-                let Ok(connection) = arrived(connection) else { continue };
+                let Ok((connection, peer)) = arrived(connection) else { continue };
                 let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
-                open.spawn_local(async move { server.serve(connection, stopping).await });
+                open.spawn_local(async move { server.serve(connection, peer, stopping).await });
             }
         }
     }
     drop((stop, stopping_here));
     while let Some(ended) = open.join_next().await {
-        lost(ended);
+        lost(ended, &metrics);
     }
 }
 
 /// A connection that did not end by itself met a mistake of ours; those beside it go on.
-fn lost(ended: Result<(), JoinError>) {
+fn lost(ended: Result<(), JoinError>, metrics: &Metrics) {
     if let Err(error) = ended {
-        ConnectionLost { error: &error }.emit();
+        ConnectionLost { error: &error }.emit(metrics);
     }
 }
 
@@ -199,6 +213,16 @@ fn cores() -> usize {
 async fn stopped(mut stopping: watch::Receiver<()>) {
     // Resolves when the sender is dropped; nothing is ever sent.
     while stopping.changed().await.is_ok() {}
+}
+
+/// Runs a task as long as the server: when it ends, which is an internal error, it is started again.
+async fn supervised<F: Future<Output = ()>>(what: &'static str, metrics: Arc<Metrics>, task: impl Fn() -> F) {
+    loop {
+        // The panic itself was logged by the hook.
+        let _ = AssertUnwindSafe(async { task().await }).catch_unwind().await;
+        TaskEnded { what }.emit(&metrics);
+        tokio::time::sleep(STARTED_AGAIN).await;
+    }
 }
 
 async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>) {

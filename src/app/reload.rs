@@ -49,7 +49,8 @@ pub(super) async fn follow<S: Store, C: Clock>(
         });
         match looked.await {
             Ok(next) => (loaded, before) = next,
-            Err(_) => return,
+            // Loading met an internal error, which its panic told: what is in force stays, and the next change is read.
+            Err(_) => loaded = before,
         }
     }
 }

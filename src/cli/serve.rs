@@ -16,10 +16,12 @@ use crate::clock::SystemClock;
 use crate::config::{self, Fingerprint};
 use crate::engine::Engine;
 use crate::store::MemoryStore;
-use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching};
+use crate::telemetry::log::Log;
+use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 
 pub(super) fn run(args: Serve) -> ExitCode {
-    start_logging(&args);
+    let log = Log::to(io::stderr());
+    start_logging(&args, &log);
     let path = args.config.unwrap_or_else(peer::config);
     let options = peer::options(args.merging);
     // Before they are read: what changes in between is seen as a change.
@@ -31,8 +33,11 @@ pub(super) fn run(args: Serve) -> ExitCode {
             return ExitCode::from(WRONG_INPUT);
         }
     };
-    complain(&config::render(&loaded.warnings, colour(&io::stderr())));
     let metrics = Arc::new(Metrics::default());
+    metrics.watch_log(log.dropped());
+    if !loaded.warnings.is_empty() {
+        ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
+    }
     if options.shadow_mode {
         OnlyWatching.emit();
     }
@@ -42,7 +47,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("cannot start: {error}"), FAILED),
+        Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
     let grpc = args.grpc_addr.unwrap_or_else(peer::grpc_addr);
     let http = args.http_addr.unwrap_or_else(peer::http_addr);
@@ -58,10 +63,13 @@ pub(super) fn run(args: Serve) -> ExitCode {
     // What is still running is not waited for: it was drained, or is to end at once.
     runtime.shutdown_background();
     match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => fail("ended by a second signal, before calls in flight were answered", FAILED),
-        Err(error @ ServeError::Bind { .. }) => fail(&error.to_string(), WRONG_INPUT),
-        Err(error) => fail(&chain(&error), FAILED),
+        Ok(true) => {
+            log.finish(String::new());
+            ExitCode::SUCCESS
+        }
+        Ok(false) => fail(log, "ended by a second signal, before calls in flight were answered", FAILED),
+        Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
+        Err(error) => fail(log, &chain(&error), FAILED),
     }
 }
 
@@ -85,11 +93,15 @@ async fn reached(mut asked: watch::Receiver<u32>, enough: u32) {
     let _ = asked.wait_for(|&times| times >= enough).await;
 }
 
-fn start_logging(args: &Serve) {
+fn start_logging(args: &Serve, log: &Log) {
     let level = args.log_level.or_else(peer::log_level).unwrap_or(tracing::Level::INFO);
-    // The libraries below are only interesting when they complain.
-    let filter = EnvFilter::new(format!("warn,spillway={level}"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(io::stderr);
+    // The libraries below are only interesting when they fail; what clients can make them warn of is not rate-limited.
+    let filter = EnvFilter::new(format!("error,spillway={level}"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(log.writer())
+        .log_internal_errors(false);
     let json = match args.log_format {
         Some(format) => matches!(format, LogFormat::Json),
         None => peer::logs_json(),
@@ -99,10 +111,12 @@ fn start_logging(args: &Serve) {
     } else {
         logs.with_ansi(colour(&io::stderr()) && io::stderr().is_terminal()).init();
     }
+    log.take_panics();
 }
 
-fn fail(message: &str, code: u8) -> ExitCode {
-    complain(&format!("error: {message}\n"));
+/// Ends the log with `message`.
+fn fail(log: Log, message: &str, code: u8) -> ExitCode {
+    log.finish(format!("error: {message}\n"));
     ExitCode::from(code)
 }
 

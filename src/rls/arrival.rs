@@ -5,6 +5,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -21,22 +23,45 @@ const MOST_HELD: usize = 32 << 20;
 /// How long a message may take to arrive after its call. Envoy sends both in one packet.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
+/// What the unfinished messages of all connections may hold together.
+const MOST_HELD_BY_ALL: usize = 256 << 20;
+
+/// How many bytes the unfinished messages of all connections may come to hold.
+#[derive(Clone, Debug, Default)]
+pub struct Unfinished(Arc<AtomicUsize>);
+
 /// How much the unfinished messages of a connection may come to hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held(Rc<Cell<usize>>);
+pub(super) struct Held {
+    here: Rc<Cell<usize>>,
+    by_all: Unfinished,
+}
 
 impl Held {
+    /// For one connection more.
+    pub(super) fn new(by_all: &Unfinished) -> Self {
+        Self { here: Rc::default(), by_all: by_all.clone() }
+    }
+
     /// Sets so much aside for one message. What is said counts, not what has come: what had come first would depend on
     /// the order in which streams are looked at.
     fn reserve(&self, length: usize) -> Result<Reserved, Status> {
-        let held = self.0.get() + length;
+        let held = self.here.get() + length;
         if held > MOST_HELD {
             let most = MOST_HELD >> 20;
             return Err(Status::resource_exhausted(format!(
                 "the unfinished requests of a connection have at most {most} MiB together"
             )));
         }
-        self.0.set(held);
+        let by_all = &self.by_all.0;
+        if by_all.fetch_add(length, Ordering::Relaxed).saturating_add(length) > MOST_HELD_BY_ALL {
+            by_all.fetch_sub(length, Ordering::Relaxed);
+            let most = MOST_HELD_BY_ALL >> 20;
+            return Err(Status::resource_exhausted(format!(
+                "the unfinished requests of all connections have at most {most} MiB together"
+            )));
+        }
+        self.here.set(held);
         Ok(Reserved { held: self.clone(), length })
     }
 }
@@ -49,7 +74,8 @@ struct Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.held.0.set(self.held.0.get() - self.length);
+        self.held.here.set(self.held.here.get() - self.length);
+        self.held.by_all.0.fetch_sub(self.length, Ordering::Relaxed);
     }
 }
 

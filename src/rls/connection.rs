@@ -4,6 +4,7 @@
 //! everything else. What a client may hold, and for how long, is bounded here and in [`arrival`](super::arrival).
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -21,15 +22,16 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tonic::Status;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::MendedStream;
-use super::arrival::{Arrival, Held};
+use super::arrival::{Arrival, Held, Unfinished};
 use super::deadline;
 use super::deferred::Streams;
+use super::routed::RoutedRequest;
 use super::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
 use super::watched::{Seen, Underway, Watched};
 use crate::clock::Clock;
@@ -48,6 +50,9 @@ const SEND_BUFFER: usize = 64 << 10;
 const TAKEN_BACK: usize = 8_192;
 /// How long a client may take to say that it speaks HTTP/2.
 const PREFACE_WITHIN: Duration = Duration::from_secs(10);
+/// Calls of one connection that tonic's router answers at a time: probes and watches of health, and a person's questions
+/// to reflection.
+const ROUTED_CALLS: usize = 16;
 /// How often a connection is looked at, whether its client does anything.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long a connection without calls is kept.
@@ -59,27 +64,35 @@ pub struct Server<S, C> {
     service: RateLimitService<S, C>,
     routes: Routes,
     metrics: Arc<Metrics>,
+    unfinished: Unfinished,
 }
 
 impl<S: Store, C: Clock> Server<S, C> {
-    /// Answers `ShouldRateLimit` from `service`, and everything else from `routes`.
-    pub fn new(service: RateLimitService<S, C>, routes: Routes, metrics: Arc<Metrics>) -> Self {
-        Self { service, routes: routes.prepare(), metrics }
+    /// Answers `ShouldRateLimit` from `service`, and everything else from `routes`. What is `unfinished` is shared with
+    /// the servers of other threads.
+    pub fn new(
+        service: RateLimitService<S, C>,
+        routes: Routes,
+        metrics: Arc<Metrics>,
+        unfinished: Unfinished,
+    ) -> Self {
+        Self { service, routes: routes.prepare(), metrics, unfinished }
     }
 
-    /// Serves one connection to its end. Once `stopping` resolves no new calls are taken, and those in flight finish.
-    pub async fn serve<IO>(self: Rc<Self>, io: IO, stopping: impl Future<Output = ()>)
+    /// Serves one connection, of `peer`, to its end. Once `stopping` resolves no new calls are taken, and those in flight finish.
+    pub async fn serve<IO>(self: Rc<Self>, io: IO, peer: SocketAddr, stopping: impl Future<Output = ()>)
     where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let metrics = Arc::clone(&self.metrics);
         let mended = {
             let metrics = Arc::clone(&metrics);
-            MendedStream::new(io, move |original: &str| AuthorityMended { original }.emit(&metrics))
+            MendedStream::new(io, move |original: &str| AuthorityMended { original, peer }.emit(&metrics))
         };
         let seen = Rc::new(Seen::default());
         let mut streams = Streams::default();
-        let calls = Rc::new(Calls { server: self, seen: Rc::clone(&seen), held: Held::default() });
+        let held = Held::new(&self.unfinished);
+        let calls = Rc::new(Calls { server: self, seen: Rc::clone(&seen), held, routed: Rc::default() });
         let each = service_fn(move |call| Rc::clone(&calls).take(call));
         let mut connection = pin!(
             http2::Builder::new(streams.executor())
@@ -94,6 +107,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         let mut timer = pin!(sleep(PREFACE_WITHIN));
         let mut before = seen.progress();
         let mut idle_since = Instant::now();
+        let mut silent = false;
 
         let ended = poll_fn(|context| {
             if stopping.as_mut().poll(context).is_ready() {
@@ -104,6 +118,7 @@ impl<S: Store, C: Clock> Server<S, C> {
             }
             while timer.as_mut().poll(context).is_ready() {
                 if !seen.began.get() {
+                    silent = true;
                     return Poll::Ready(Err("it has not begun to speak HTTP/2".into()));
                 }
                 let progress = seen.progress();
@@ -134,8 +149,10 @@ impl<S: Store, C: Clock> Server<S, C> {
         });
         let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = ended.await;
         if let Err(reason) = ended {
-            let by_us = seen.flood.get().is_some() || seen.stalled.get() || !seen.began.get();
-            ConnectionEnded { reason: &*reason, by_us }.emit(&metrics);
+            // One that came and went without a byte was a probe.
+            let unfit = !seen.began.get() && (seen.spoke.get() || silent);
+            let by_us = seen.flood.get().is_some() || seen.stalled.get() || unfit;
+            ConnectionEnded { reason: &*reason, by_us, peer }.emit(&metrics);
         }
     }
 }
@@ -146,6 +163,8 @@ struct Calls<S, C> {
     server: Rc<Server<S, C>>,
     seen: Rc<Seen>,
     held: Held,
+    /// Counts the calls that the router answers, as those who hold it beside this.
+    routed: Rc<()>,
 }
 
 impl<S: Store, C: Clock> Calls<S, C> {
@@ -155,12 +174,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
     /// move around.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
         if call.uri().path() != SHOULD_RATE_LIMIT {
-            let mut routes = self.server.routes.clone();
-            return Answering::Later(Box::pin(async move {
-                // A router's error is `Infallible`.
-                let Ok(answer) = routes.call(call).await;
-                Ok(answer.map(Reply::Routed))
-            }));
+            return self.route(call);
         }
         let underway = Underway::new(&self.seen);
         let arrived = self.seen.arrived.get();
@@ -184,9 +198,10 @@ impl<S: Store, C: Clock> Calls<S, C> {
         Answering::Later(Box::pin(async move {
             let message = match message {
                 Some(message) => message,
-                None => match arrival.message().await {
-                    Ok(message) => message,
-                    Err(status) => return Ok(told(status)),
+                None => match before(deadline, arrival.message()).await {
+                    Some(Ok(message)) => message,
+                    Some(Err(status)) => return Ok(told(status)),
+                    None => return Err(LATE.into()),
                 },
             };
             if is_over(deadline) {
@@ -199,6 +214,40 @@ impl<S: Store, C: Clock> Calls<S, C> {
         }))
     }
 
+    /// Has the router answer a call, within the bounds that hold for our own method.
+    fn route(self: Rc<Self>, call: Request<Incoming>) -> Answering {
+        let turn = Rc::clone(&self.routed);
+        if Rc::strong_count(&turn) > ROUTED_CALLS + 1 {
+            let message =
+                format!("a connection has at most {ROUTED_CALLS} calls of other services at a time");
+            return Answering::Now(Some(Ok(told(Status::resource_exhausted(message)))));
+        }
+        let arrived = self.seen.arrived.get();
+        let deadline = deadline::of(call.headers()).and_then(|patience| arrived.checked_add(patience));
+        let (head, body) = call.into_parts();
+        Answering::Later(Box::pin(async move {
+            let path = head.uri.path();
+            let request = if path.starts_with("/grpc.health.v1.Health/") {
+                match before(deadline, Arrival::of(body, &self.held).message()).await {
+                    Some(Ok(message)) => RoutedRequest::whole(&message),
+                    Some(Err(status)) => return Ok(told(status)),
+                    None => return Err(LATE.into()),
+                }
+            } else if path.starts_with("/grpc.reflection.") {
+                RoutedRequest::stream(body)
+            } else {
+                RoutedRequest::Whole(None)
+            };
+            let mut routes = self.server.routes.clone();
+            let call = Request::from_parts(head, request);
+            match before(deadline, routes.call(call)).await {
+                // A router's error is `Infallible`.
+                Some(Ok(answer)) => Ok(answer.map(|body| Reply::Streamed(body, until(deadline), turn))),
+                None => Err(LATE.into()),
+            }
+        }))
+    }
+
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {
         CallPanicked { panic }.emit(&self.server.metrics);
         told(Status::internal("the call failed; the log of the server says why"))
@@ -207,6 +256,18 @@ impl<S: Store, C: Clock> Calls<S, C> {
 
 /// What a call is told for which nobody waits any more: that it is reset.
 const LATE: h2::Reason = h2::Reason::CANCEL;
+
+/// What `work` gives, unless `deadline` passes first.
+async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+fn until(deadline: Option<Instant>) -> Option<Pin<Box<Sleep>>> {
+    deadline.map(|deadline| Box::pin(sleep_until(deadline)))
+}
 
 fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -244,6 +305,12 @@ fn told(status: Status) -> Response<Reply> {
 enum Reply {
     Answer(Answer, #[expect(dead_code, reason = "it ends with the answer")] Underway),
     Routed(tonic::body::Body),
+    /// One that may go on for long, until its call's deadline; it counts among the router's calls as long as it lives.
+    Streamed(
+        tonic::body::Body,
+        Option<Pin<Box<Sleep>>>,
+        #[expect(dead_code, reason = "it ends with the answer")] Rc<()>,
+    ),
 }
 
 impl http_body::Body for Reply {
@@ -257,13 +324,19 @@ impl http_body::Body for Reply {
         match self.get_mut() {
             Self::Answer(answer, _) => Poll::Ready(answer.next_frame().map(Ok)),
             Self::Routed(body) => Pin::new(body).poll_frame(context),
+            Self::Streamed(body, until, _) => {
+                if until.as_mut().is_some_and(|until| until.as_mut().poll(context).is_ready()) {
+                    return Poll::Ready(Some(Err(Status::deadline_exceeded("the call's time is over"))));
+                }
+                Pin::new(body).poll_frame(context)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Answer(answer, _) => answer.is_told(),
-            Self::Routed(body) => body.is_end_stream(),
+            Self::Routed(body) | Self::Streamed(body, ..) => body.is_end_stream(),
         }
     }
 
@@ -271,7 +344,7 @@ impl http_body::Body for Reply {
         match self {
             // A length would become a header.
             Self::Answer(..) => SizeHint::default(),
-            Self::Routed(body) => body.size_hint(),
+            Self::Routed(body) | Self::Streamed(body, ..) => body.size_hint(),
         }
     }
 }

@@ -12,10 +12,12 @@ mod flood;
 mod proto;
 mod protobuf;
 mod reflection;
+mod routed;
 mod service;
 mod units;
 mod watched;
 
+pub use arrival::Unfinished;
 use authority::MendedStream;
 pub use connection::Server;
 pub use decode::decode;

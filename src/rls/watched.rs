@@ -17,6 +17,8 @@ use super::flood::Flood;
 pub(super) struct Seen {
     /// Whether the client has said that it speaks HTTP/2.
     pub(super) began: Cell<bool>,
+    /// Whether the client has said anything at all.
+    pub(super) spoke: Cell<bool>,
     /// When the reading began that brought what is being looked at now. Whatever came with it is at least that old,
     /// or will be thought a little older than it is.
     pub(super) arrived: Cell<Instant>,
@@ -37,6 +39,7 @@ impl Default for Seen {
     fn default() -> Self {
         Self {
             began: Cell::new(false),
+            spoke: Cell::new(false),
             arrived: Cell::new(Instant::now()),
             drained: Cell::new(true),
             begun: Cell::new(0),
@@ -98,7 +101,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { inner, seen } = self.get_mut();
+        let before = buffer.filled().len();
         let read = Pin::new(&mut *inner).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            seen.spoke.set(true);
+        }
         match &read {
             Poll::Pending => seen.drained.set(true),
             Poll::Ready(Ok(())) => {

@@ -54,6 +54,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("axum", &["admin", "app"]),
     ("clap", &["cli"]),
     ("tracing", &["telemetry", "cli"]),
+    ("tracing_appender", &["telemetry/log"]),
 ];
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.

@@ -61,14 +61,15 @@ async fn served() -> Served {
     let engine = Engine::new(policy, Cursed(MemoryStore::default()), clock);
     let metrics = Arc::new(Metrics::default());
     let service = RateLimitService::new(Arc::new(engine));
-    let server = Rc::new(Server::new(service, Routes::default(), Arc::clone(&metrics)));
+    let server =
+        Rc::new(Server::new(service, Routes::default(), Arc::clone(&metrics), Unfinished::default()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let ended = tokio::task::spawn_local(async move {
-        let (socket, _) = listener.accept().await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
         let start = Instant::now();
-        server.serve(socket, async { stopping.await.unwrap_or_default() }).await;
+        server.serve(socket, peer, async { stopping.await.unwrap_or_default() }).await;
         start.elapsed()
     });
     Served { address, ended, metrics, stop }

@@ -1,0 +1,91 @@
+//! Requests for tonic's router, under the same bounds as our own method's.
+//!
+//! The router reads what a call sends for as long as it sends it, and keeps up to 4 MiB of each call. So it is given
+//! requests that are whole already, and those that come in a stream only within a time and a size.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+use tonic::Status;
+
+use super::service::PREFIX;
+
+/// How long a stream of requests may last: a person's tool asks a handful of questions.
+const STREAM_WITHIN: Duration = Duration::from_secs(60);
+/// What a stream of requests may hold in all.
+const STREAM_SIZE: usize = 256 << 10;
+
+/// What a call has to say to the router.
+pub(super) enum RoutedRequest {
+    /// All of it; none for a method that nobody knows, for what it says is not read.
+    Whole(Option<Bytes>),
+    /// It comes bit by bit.
+    Stream { body: Incoming, until: Pin<Box<Sleep>>, left: usize },
+}
+
+impl RoutedRequest {
+    /// `message`, behind a prefix of its own.
+    pub(super) fn whole(message: &Bytes) -> Self {
+        let mut framed = BytesMut::with_capacity(PREFIX + message.len());
+        framed.put_u8(0);
+        // No message is longer than 16 MiB.
+        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        framed.put_slice(message);
+        Self::Whole(Some(framed.freeze()))
+    }
+
+    /// What `body` brings in time.
+    pub(super) fn stream(body: Incoming) -> Self {
+        Self::Stream { body, until: Box::pin(sleep(STREAM_WITHIN)), left: STREAM_SIZE }
+    }
+}
+
+impl Body for RoutedRequest {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Whole(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
+            Self::Stream { body, until, left } => {
+                if until.as_mut().poll(context).is_ready() {
+                    let seconds = STREAM_WITHIN.as_secs();
+                    let message = format!("a stream of requests ends within {seconds} s");
+                    return Poll::Ready(Some(Err(Status::deadline_exceeded(message))));
+                }
+                let Some(frame) = ready!(Pin::new(body).poll_frame(context)) else {
+                    return Poll::Ready(None);
+                };
+                let frame = frame.map_err(|error| Status::cancelled(error.to_string()));
+                let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+                Poll::Ready(Some(match left.checked_sub(length) {
+                    Some(rest) => {
+                        *left = rest;
+                        frame
+                    }
+                    None => {
+                        let most = STREAM_SIZE >> 10;
+                        Err(Status::resource_exhausted(format!(
+                            "a stream of requests has at most {most} KiB"
+                        )))
+                    }
+                }))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(message) => message.is_none(),
+            Self::Stream { body, .. } => body.is_end_stream(),
+        }
+    }
+}
