@@ -66,17 +66,12 @@ impl Body for RoutedRequest {
                 };
                 let frame = frame.map_err(|error| Status::cancelled(error.to_string()));
                 let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
-                Poll::Ready(Some(match left.checked_sub(length) {
-                    Some(rest) => {
-                        *left = rest;
-                        frame
-                    }
-                    None => {
-                        let most = STREAM_SIZE >> 10;
-                        Err(Status::resource_exhausted(format!(
-                            "a stream of requests has at most {most} KiB"
-                        )))
-                    }
+                Poll::Ready(Some(if let Some(rest) = left.checked_sub(length) {
+                    *left = rest;
+                    frame
+                } else {
+                    let most = STREAM_SIZE >> 10;
+                    Err(Status::resource_exhausted(format!("a stream of requests has at most {most} KiB")))
                 }))
             }
         }

@@ -112,7 +112,7 @@ fn charging(criterion: &mut Criterion) {
         let charges: Vec<_> = (0..4096).map(|n| sliding(n % cells, n / 4, 600)).collect();
         for mode in [Mode::Each, Mode::InOrder, Mode::AllOrNothing] {
             group.bench_function(format!("4096 of {what}, {mode:?}"), |bencher| {
-                apply(bencher, mode, &charges)
+                apply(bencher, mode, &charges);
             });
         }
     }

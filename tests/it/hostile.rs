@@ -6,6 +6,8 @@
 mod floods;
 mod hpack;
 mod late;
+mod log;
+mod other_services;
 mod process;
 mod raw;
 mod sizes;

@@ -4,10 +4,15 @@ const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLim
 
 /// The headers of a call, and `more`; nothing is indexed, so no list depends on another.
 pub(super) fn call(more: &[(&str, &str)]) -> Vec<u8> {
+    call_of(METHOD, more)
+}
+
+/// The same for any method.
+pub(super) fn call_of(method: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let ordinary = [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", METHOD),
+        (":path", method),
         (":authority", "rls"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
