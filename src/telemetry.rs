@@ -21,11 +21,14 @@ pub struct Metrics {
     connections_ended: AtomicU64,
     configs_loaded: AtomicU64,
     configs_refused: AtomicU64,
+    connections_refused: AtomicU64,
     tasks_ended: AtomicU64,
     log_lines_dropped: OnceLock<Dropped>,
     authority_lines: Throttle,
     ended_lines: Throttle,
     lost_lines: Throttle,
+    refused_lines: Throttle,
+    accept_lines: Throttle,
     panic_lines: Throttle,
 }
 
@@ -65,6 +68,12 @@ impl Metrics {
             "counter",
             "Connections that were ended for what their clients did.",
             self.connections_ended.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_connections_refused_total",
+            "counter",
+            "Connections that were refused because all others were in use.",
+            self.connections_refused.load(Ordering::Relaxed),
         );
         metric(
             "spillway_config_loads_total",
@@ -207,7 +216,9 @@ impl AcceptFailed<'_> {
     /// Logs and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.accepts_failed.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!("a connection could not be taken: {}", self.error);
+        if let Some(held_back) = metrics.accept_lines.admit() {
+            tracing::warn!(held_back, "a connection could not be taken: {}", self.error);
+        }
     }
 }
 
@@ -360,5 +371,30 @@ impl TaskEnded {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.tasks_ended.fetch_add(1, Ordering::Relaxed);
         tracing::error!("internal error (bug): the task for {} ended; it is started again", self.what);
+    }
+}
+
+/// A connection was refused, for there are as many as there may be and all of them are in use.
+#[derive(Debug)]
+pub struct ConnectionRefused {
+    /// On which port.
+    pub what: &'static str,
+    /// Whose it was.
+    pub peer: SocketAddr,
+}
+
+impl ConnectionRefused {
+    /// Counts it, and logs it at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = metrics.refused_lines.admit() {
+            tracing::warn!(
+                peer = %self.peer,
+                held_back,
+                "a connection for {} was refused: there are as many as there may be, all in use; raise \
+                 `--max-connections` or the limit of file descriptors",
+                self.what
+            );
+        }
     }
 }

@@ -16,12 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::telemetry::{AcceptFailed, Metrics};
+use super::accept::accept;
+use super::slots::{Slot, Slots};
+use crate::telemetry::{ConnectionRefused, Metrics};
 
 /// How many connections may wait for a lane that is busy.
 const WAITING: usize = 1024;
-/// How long to wait when there are no more file descriptors, or no memory: until a connection ends, trying is of no use.
-const BREATHER: Duration = Duration::from_millis(200);
 
 /// How long a silent client is thought to be there before its machine is asked.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -34,12 +34,12 @@ pub(super) struct Lanes {
 
 #[derive(Debug)]
 struct Lane {
-    connections: mpsc::Sender<std::net::TcpStream>,
+    connections: mpsc::Sender<Accepted>,
     ended: oneshot::Receiver<()>,
 }
 
 /// The connections that a lane is dealt.
-pub(super) type Dealt = mpsc::Receiver<std::net::TcpStream>;
+pub(super) type Dealt = mpsc::Receiver<Accepted>;
 
 impl Lanes {
     /// Starts `count` lanes, on each of which `serve` serves what it is dealt until it is told to stop.
@@ -62,28 +62,25 @@ impl Lanes {
         Ok(Self { lanes: (0..count).map(lane).collect::<io::Result<_>>()? })
     }
 
-    /// Deals out what `listener` accepts, for as long as it is polled.
+    /// Deals out what `listener` accepts, for as long as it is polled; ends only when no lane is left.
     pub(super) fn deal(
         &self,
         listener: TcpListener,
+        slots: Arc<Slots>,
         metrics: Arc<Metrics>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connections.clone()).collect();
         async move {
             let mut next = 0_usize;
             loop {
-                let connection = match listener.accept().await {
-                    Ok((connection, _)) => connection,
-                    // It went before it was taken.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                    Err(error) => {
-                        AcceptFailed { error: &error }.emit(&metrics);
-                        tokio::time::sleep(BREATHER).await;
-                        continue;
-                    }
+                let (connection, peer) = accept(&listener, &metrics).await;
+                let Some(slot) = slots.admit().await else {
+                    ConnectionRefused { what: "gRPC", peer }.emit(&metrics);
+                    continue;
                 };
-                let Ok(mut connection) = connection.into_std() else { continue };
-                // A thread that is gone takes none, which is an internal error: the others do. Without any, the server ends.
+                let Ok(socket) = connection.into_std() else { continue };
+                let mut connection = Accepted { socket, peer, slot };
+                // A thread that is gone takes none, which is an internal error: the others do.
                 while let Some(at) = next.checked_rem(lanes.len()) {
                     match lanes[at].send(connection).await {
                         Ok(()) => break,
@@ -108,13 +105,24 @@ impl Lanes {
     }
 }
 
-/// A connection on the runtime that it was dealt to, and whose it is.
-pub(super) fn arrived(connection: std::net::TcpStream) -> io::Result<(TcpStream, SocketAddr)> {
-    let peer = connection.peer_addr()?;
-    // Answers are smaller than a packet: without this each would wait for the acknowledgement of the last.
-    connection.set_nodelay(true)?;
-    // A client that vanished without a word is found out within two minutes.
-    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
-    SockRef::from(&connection).set_tcp_keepalive(&keep_alive)?;
-    Ok((TcpStream::from_std(connection)?, peer))
+/// A connection on its way to the lane that serves it.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    /// Its place among the connections of the port.
+    slot: Slot,
+}
+
+impl Accepted {
+    /// Its socket on the runtime that it was dealt to, whose it is, and its place.
+    pub(super) fn arrived(self) -> io::Result<(TcpStream, SocketAddr, Slot)> {
+        // Answers are smaller than a packet: without this each would wait for the acknowledgement of the last.
+        self.socket.set_nodelay(true)?;
+        // A client that vanished without a word is found out within two minutes.
+        let keep_alive =
+            TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
+        SockRef::from(&self.socket).set_tcp_keepalive(&keep_alive)?;
+        Ok((TcpStream::from_std(self.socket)?, self.peer, self.slot))
+    }
 }

@@ -1,7 +1,11 @@
 //! Builds the parts, runs the servers, drains.
 
+mod accept;
+mod http;
 mod lanes;
+mod limits;
 mod reload;
+mod slots;
 
 use std::future::Future;
 use std::io;
@@ -18,7 +22,8 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
-use self::lanes::{Dealt, Lanes, arrived};
+use self::lanes::{Dealt, Lanes};
+use self::slots::Slots;
 use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -28,6 +33,7 @@ use crate::telemetry::{
     ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready, TaskEnded,
 };
 
+pub use limits::{Limits, TooFewDescriptors};
 pub use reload::Watched;
 
 /// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
@@ -107,6 +113,7 @@ pub async fn serve<C: Clock>(
     metrics: Arc<Metrics>,
     watched: Option<Watched>,
     listeners: Listeners,
+    limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let health = Arc::new(Health::default());
@@ -131,7 +138,8 @@ pub async fn serve<C: Clock>(
     });
     drop(stopping);
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
-    let mut dealer = Guarded(tokio::spawn(lanes.deal(listeners.grpc, Arc::clone(&metrics))));
+    let mut dealer =
+        Guarded(tokio::spawn(lanes.deal(listeners.grpc, Slots::new(limits.grpc), Arc::clone(&metrics))));
     let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
@@ -140,7 +148,11 @@ pub async fn serve<C: Clock>(
         Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
     });
     let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&engine));
-    let mut http = Guarded(tokio::spawn(axum::serve(listeners.http, admin).into_future()));
+    let (listener, slots, of_task) =
+        (Arc::new(listeners.http), Slots::new(limits.http), Arc::clone(&metrics));
+    let answer =
+        move || http::serve(Arc::clone(&listener), admin.clone(), Arc::clone(&slots), Arc::clone(&of_task));
+    let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
     let _sweeper =
         Guarded(tokio::spawn(supervised("freeing counters", metrics, move || sweep(Arc::clone(&engine)))));
 
@@ -152,7 +164,6 @@ pub async fn serve<C: Clock>(
         () = shutdown => {}
         () = &mut grpc => return Err(failed("gRPC", "it ended by itself")),
         _ = &mut dealer.0 => return Err(failed("gRPC", "connections are taken no more")),
-        ended = &mut http.0 => return Err(failed("HTTP", cause(ended))),
     }
     health.set_ready(false);
     for service in ["", rls::NAME] {
@@ -186,9 +197,15 @@ async fn serve_dealt<C: Clock>(
             Some(ended) = open.join_next() => lost(ended, &metrics),
             Some(connection) = dealt.recv() => {
                 // One that is gone already is no loss.
-                let Ok((connection, peer)) = arrived(connection) else { continue };
+                let Ok((connection, peer, slot)) = connection.arrived() else { continue };
                 let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
-                open.spawn_local(async move { server.serve(connection, peer, stopping).await });
+                open.spawn_local(async move {
+                    let activity = Arc::clone(&slot.activity);
+                    tokio::select! {
+                        () = server.serve(connection, peer, activity, stopping) => {}
+                        () = slot.wanted() => {}
+                    }
+                });
             }
         }
     }
@@ -253,15 +270,4 @@ impl<T> Drop for Guarded<T> {
 
 fn failed(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ServeError {
     ServeError::Failed { what, source: source.into() }
-}
-
-/// Why a task that should run for ever did not.
-fn cause<E: std::error::Error + Send + Sync + 'static>(
-    ended: Result<Result<(), E>, JoinError>,
-) -> Box<dyn std::error::Error + Send + Sync> {
-    match ended {
-        Ok(Ok(())) => "it ended by itself".into(),
-        Ok(Err(error)) => error.into(),
-        Err(error) => error.into(),
-    }
 }

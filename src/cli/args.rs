@@ -45,6 +45,11 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..))]
     pub(super) max_counters: usize,
+    /// The most connections for gRPC; when there are more, idle ones make room [default: what the limit of file
+    /// descriptors allows]
+    #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS",
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(super) max_connections: Option<usize>,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,

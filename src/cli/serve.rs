@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rlimit::Resource;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -11,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::{LogFormat, Serve};
 use super::check::report;
 use super::{FAILED, WRONG_INPUT, colour, complain, peer};
-use crate::app::{self, Listeners, ServeError, Watched};
+use crate::app::{self, Limits, Listeners, ServeError, Watched};
 use crate::clock::SystemClock;
 use crate::config::{self, Fingerprint};
 use crate::engine::Engine;
@@ -22,6 +23,10 @@ use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 pub(super) fn run(args: Serve) -> ExitCode {
     let log = Log::to(io::stderr());
     start_logging(&args, &log);
+    let limits = match Limits::within(descriptors(), args.max_connections) {
+        Ok(limits) => limits,
+        Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
+    };
     let path = args.config.unwrap_or_else(peer::config);
     let options = peer::options(args.merging);
     // Before they are read: what changes in between is seen as a change.
@@ -56,7 +61,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
         tokio::select! {
-            ended = app::serve(engine, metrics, watched, listeners, shutdown) => ended.map(|()| true),
+            ended = app::serve(engine, metrics, watched, listeners, limits, shutdown) => ended.map(|()| true),
             () = reached(asked, 2) => Ok(false),
         }
     });
@@ -71,6 +76,16 @@ pub(super) fn run(args: Serve) -> ExitCode {
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
     }
+}
+
+/// How many file descriptors the process may have. Raises the limit to the most that the system allows without asking:
+/// what is lower is meant for programs that use `select`.
+fn descriptors() -> usize {
+    let mut limit = rlimit::getrlimit(Resource::NOFILE).unwrap_or((1_024, 1_024));
+    if limit.0 < limit.1 && rlimit::setrlimit(Resource::NOFILE, limit.1, limit.1).is_ok() {
+        limit.0 = limit.1;
+    }
+    usize::try_from(limit.0).unwrap_or(usize::MAX)
 }
 
 /// How often the end was asked for, by SIGTERM or SIGINT; both are caught from here on.

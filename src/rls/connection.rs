@@ -28,6 +28,7 @@ use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::MendedStream;
+use super::activity::Activity;
 use super::arrival::{Arrival, Held, Unfinished};
 use super::deadline;
 use super::deferred::Streams;
@@ -54,9 +55,13 @@ const PREFACE_WITHIN: Duration = Duration::from_secs(10);
 /// to reflection.
 const ROUTED_CALLS: usize = 16;
 /// How often a connection is looked at, whether its client does anything.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(50);
 /// How long a connection without calls is kept.
 const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long one is kept that never made a call.
+const NEVER_CALLED: Duration = Duration::from_secs(60);
+/// How long a client may take to go when it is asked to.
+const GOES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What serves the connections of one thread.
 #[derive(Debug)]
@@ -80,8 +85,14 @@ impl<S: Store, C: Clock> Server<S, C> {
     }
 
     /// Serves one connection, of `peer`, to its end. Once `stopping` resolves no new calls are taken, and those in flight finish.
-    pub async fn serve<IO>(self: Rc<Self>, io: IO, peer: SocketAddr, stopping: impl Future<Output = ()>)
-    where
+    /// Its calls are told to `activity`.
+    pub async fn serve<IO>(
+        self: Rc<Self>,
+        io: IO,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+        stopping: impl Future<Output = ()>,
+    ) where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let metrics = Arc::clone(&self.metrics);
@@ -92,7 +103,13 @@ impl<S: Store, C: Clock> Server<S, C> {
         let seen = Rc::new(Seen::default());
         let mut streams = Streams::default();
         let held = Held::new(&self.unfinished);
-        let calls = Rc::new(Calls { server: self, seen: Rc::clone(&seen), held, routed: Rc::default() });
+        let calls = Rc::new(Calls {
+            server: self,
+            seen: Rc::clone(&seen),
+            activity: Arc::clone(&activity),
+            held,
+            routed: Rc::default(),
+        });
         let each = service_fn(move |call| Rc::clone(&calls).take(call));
         let mut connection = pin!(
             http2::Builder::new(streams.executor())
@@ -108,6 +125,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         let mut before = seen.progress();
         let mut idle_since = Instant::now();
         let mut silent = false;
+        let mut asked_to_go = false;
 
         let ended = poll_fn(|context| {
             if stopping.as_mut().poll(context).is_ready() {
@@ -128,12 +146,17 @@ impl<S: Store, C: Clock> Server<S, C> {
                     return Poll::Ready(Err("its client does not read the answers".into()));
                 }
                 let now = Instant::now();
+                let kept = if activity.last_call().is_some() { IDLE } else { NEVER_CALLED };
                 if goes_on || !streams.is_empty() {
                     idle_since = now;
-                } else if now.duration_since(idle_since) >= IDLE {
+                } else if now.duration_since(idle_since) >= kept {
+                    // Its client need not agree.
+                    if std::mem::replace(&mut asked_to_go, true) {
+                        return Poll::Ready(Ok(()));
+                    }
                     connection.as_mut().graceful_shutdown();
                 }
-                timer.as_mut().reset(now + LOOK_EVERY);
+                timer.as_mut().reset(now + if asked_to_go { GOES_WITHIN } else { LOOK_EVERY });
             }
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
@@ -162,6 +185,7 @@ impl<S: Store, C: Clock> Server<S, C> {
 struct Calls<S, C> {
     server: Rc<Server<S, C>>,
     seen: Rc<Seen>,
+    activity: Arc<Activity>,
     held: Held,
     /// Counts the calls that the router answers, as those who hold it beside this.
     routed: Rc<()>,
@@ -173,6 +197,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
     /// What is not answered at once lives in a box, or each call would be as large as the largest and cost as much to
     /// move around.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
+        self.activity.call(self.seen.arrived.get());
         if call.uri().path() != SHOULD_RATE_LIMIT {
             return self.route(call);
         }

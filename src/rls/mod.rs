@@ -1,5 +1,6 @@
 //! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
 
+mod activity;
 mod arrival;
 mod authority;
 mod connection;
@@ -17,6 +18,7 @@ mod service;
 mod units;
 mod watched;
 
+pub use activity::Activity;
 pub use arrival::Unfinished;
 use authority::MendedStream;
 pub use connection::Server;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spillway::app::{self, Listeners};
+use spillway::app::{self, Limits, Listeners};
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
 use spillway::engine::Engine;
@@ -41,8 +41,14 @@ impl Published {
         let grpc = listeners.grpc.local_addr().unwrap();
         let served = Arc::clone(&engine);
         runtime.spawn(async {
-            let ended =
-                app::serve(served, Arc::new(Metrics::default()), None, listeners, std::future::pending());
+            let ended = app::serve(
+                served,
+                Arc::new(Metrics::default()),
+                None,
+                listeners,
+                Limits::default(),
+                std::future::pending(),
+            );
             panic!("the server ended: {:?}", ended.await);
         });
         Self { engine, clock, grpc, turn: Mutex::new(()), runtime }

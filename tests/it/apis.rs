@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, UInt64Value};
-use spillway::app::{self, Listeners};
+use spillway::app::{self, Limits, Listeners};
 use spillway::config::{self, Options};
 use spillway::model::Timestamp;
 use spillway::policy::Policy;
@@ -85,7 +85,14 @@ impl<'r> Grpc<'r> {
             let listeners = Listeners::bind(any_port, any_port).await.unwrap();
             let address = listeners.grpc.local_addr().unwrap();
             let shutdown = async { stopped.await.unwrap_or_default() };
-            tokio::spawn(app::serve(engine, Arc::new(Metrics::default()), None, listeners, shutdown));
+            tokio::spawn(app::serve(
+                engine,
+                Arc::new(Metrics::default()),
+                None,
+                listeners,
+                Limits::default(),
+                shutdown,
+            ));
             RateLimitServiceClient::connect(format!("http://{address}")).await.unwrap()
         });
         Self { behind, client, runtime, _stop: stop }

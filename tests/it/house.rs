@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const GUESTS: &[(&str, &[&str])] = &[
     ("tonic", &["rls", "app"]),
     ("prost", &["rls"]),
-    ("hyper", &["rls"]),
+    ("hyper", &["rls", "app/http"]),
     ("h2", &["rls"]),
     ("serde_yaml", &["trial"]),
     ("path_tree", &["policy/endpoints"]),

@@ -69,7 +69,8 @@ async fn served() -> Served {
     let ended = tokio::task::spawn_local(async move {
         let (socket, peer) = listener.accept().await.unwrap();
         let start = Instant::now();
-        server.serve(socket, peer, async { stopping.await.unwrap_or_default() }).await;
+        let activity = Arc::new(Activity::since(start));
+        server.serve(socket, peer, activity, async { stopping.await.unwrap_or_default() }).await;
         start.elapsed()
     });
     Served { address, ended, metrics, stop }

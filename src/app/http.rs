@@ -1,0 +1,63 @@
+//! The operator's port: bounded in connections and time, for whoever reaches it may be no operator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::FutureExt as _;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tower_service::Service as _;
+
+use super::accept::accept;
+use super::slots::{Slot, Slots};
+use crate::telemetry::{ConnectionRefused, Metrics};
+
+/// How long a client may take to send the headers of a request, or to send another one.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// What a client may send before its request is too long.
+const BUFFER: usize = 16 << 10;
+
+/// Answers with `router` whoever connects, for as long as it is polled.
+pub(super) async fn serve(
+    listener: Arc<TcpListener>,
+    router: Router,
+    slots: Arc<Slots>,
+    metrics: Arc<Metrics>,
+) {
+    let mut open = JoinSet::new();
+    loop {
+        let (connection, peer) = accept(&listener, &metrics).await;
+        let Some(slot) = slots.admit().await else {
+            ConnectionRefused { what: "HTTP", peer }.emit(&metrics);
+            continue;
+        };
+        open.spawn(answer(connection, router.clone(), slot));
+        // Those that ended; a panic was logged, and ended one connection.
+        while open.join_next().now_or_never().flatten().is_some() {}
+    }
+}
+
+async fn answer(connection: TcpStream, router: Router, slot: Slot) {
+    let activity = Arc::clone(&slot.activity);
+    let service = service_fn(move |request| {
+        activity.call(Instant::now());
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(BUFFER)
+        // hyper cannot write the date of a clock that stands before 1970, and panics.
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(connection), service);
+    tokio::select! {
+        // What went wrong is the client's own affair.
+        _ = connection => {}
+        () = slot.wanted() => {}
+    }
+}

@@ -1,0 +1,70 @@
+//! How many connections fit into the file descriptors that the process may have.
+
+/// The least of all: with fewer descriptors there is nothing to divide.
+const FEWEST: usize = 64;
+/// What files, listeners and the runtimes may need.
+const FILES: usize = 32;
+/// What operators' connections may take at most.
+const HTTP: usize = 256;
+
+/// The most connections of each port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For Envoy.
+    pub grpc: usize,
+    /// For operators.
+    pub http: usize,
+}
+
+/// More connections are asked for than there are file descriptors.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{wanted} connections need {needed} file descriptors, and the limit is {limit}: raise it (`ulimit -n`, \
+     `LimitNOFILE=`), or ask for fewer connections"
+)]
+pub struct TooFewDescriptors {
+    wanted: usize,
+    needed: usize,
+    limit: usize,
+}
+
+impl Limits {
+    /// What `descriptors` allow, less an eighth for operators and some for files; or as many for Envoy as are `wanted`.
+    pub fn within(descriptors: usize, wanted: Option<usize>) -> Result<Self, TooFewDescriptors> {
+        let http = (descriptors / 8).clamp(8, HTTP);
+        let rest = descriptors.max(FEWEST).saturating_sub(FILES + http);
+        match wanted {
+            Some(wanted) if wanted > rest => {
+                Err(TooFewDescriptors { wanted, needed: wanted + FILES + http, limit: descriptors })
+            }
+            _ => Ok(Self { grpc: wanted.unwrap_or(rest), http }),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// What the 1,024 descriptors allow that systems give by default.
+    fn default() -> Self {
+        Self { grpc: 1_024 - FILES - 128, http: 128 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_has_its_part_of_the_descriptors() {
+        let within = |descriptors, wanted| Limits::within(descriptors, wanted);
+        assert_eq!(within(1_024, None), Ok(Limits::default()));
+        assert_eq!(within(256, None), Ok(Limits { grpc: 192, http: 32 }));
+        assert_eq!(within(1_048_576, None), Ok(Limits { grpc: 1_048_288, http: 256 }));
+        assert_eq!(within(0, None), Ok(Limits { grpc: 24, http: 8 }));
+        assert_eq!(within(256, Some(100)), Ok(Limits { grpc: 100, http: 32 }));
+        let error = within(256, Some(1_000)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("1000 connections need 1064 file descriptors, and the limit is 256:"),
+            "{error}"
+        );
+    }
+}
