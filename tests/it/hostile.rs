@@ -11,6 +11,7 @@ mod other_services;
 mod process;
 mod raw;
 mod sizes;
+mod sockets;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;

@@ -51,11 +51,26 @@ impl Spillway {
 
     /// Serves `config`, with gRPC on `grpc`.
     pub(crate) fn start(config: &Path, grpc: &str) -> Self {
-        let mut process = Process::of(
-            command(&["serve", "--grpc-addr", grpc, "--http-addr", "127.0.0.1:0", "--config"])
-                .arg(config)
-                .stderr(Stdio::piped()),
-        );
+        Self::running(
+            command(&["serve", "--grpc-addr", grpc, "--http-addr", "127.0.0.1:0", "--config"]).arg(config),
+        )
+    }
+
+    /// Serves `config` with so many file descriptors, on ports of the system's choice.
+    pub(crate) fn start_with_descriptors(config: &Path, descriptors: &str) -> Self {
+        let any = "127.0.0.1:0";
+        let serve = command(&["serve", "--grpc-addr", any, "--http-addr", any, "--config"]);
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={descriptors}:{descriptors}")).arg(serve.get_program());
+        limited.args(serve.get_args()).arg(config);
+        for (name, _) in serve.get_envs() {
+            limited.env_remove(name);
+        }
+        Self::running(&mut limited)
+    }
+
+    fn running(command: &mut Command) -> Self {
+        let mut process = Process::of(command.stderr(Stdio::piped()));
         let (send, log) = channel();
         let stderr = BufReader::new(process.0.stderr.take().unwrap());
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));

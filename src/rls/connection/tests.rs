@@ -236,6 +236,18 @@ fn a_message_that_does_not_arrive_is_given_up_and_others_are_answered() {
 }
 
 #[test]
+fn a_connection_that_never_makes_a_call_ends_after_a_minute_though_its_client_does_not_agree() {
+    run(async {
+        let served = served().await;
+        let mut socket = busy(TcpStream::connect(served.address)).await.unwrap();
+        busy(socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")).await.unwrap();
+        let lasted = end_within(NEVER_CALLED * 2, served).await;
+        let most = NEVER_CALLED + GOES_WITHIN + Duration::from_secs(2);
+        assert!((NEVER_CALLED..=most).contains(&lasted), "{lasted:?}");
+    });
+}
+
+#[test]
 fn a_panic_ends_its_own_call_and_no_other() {
     run(async {
         let served = served().await;

@@ -1,0 +1,61 @@
+//! Connections that are opened and never used, by the hundred, on either port.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::raw::{PREFACE, settings};
+use super::{Others, POLICY};
+use crate::support::{PATIENCE, Spillway, directory};
+
+const DESCRIPTORS: &str = "256";
+
+fn get(http: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Three hundred connections that have said `greeting` and no more.
+fn idle(address: SocketAddr, greeting: &[u8]) -> Vec<TcpStream> {
+    (0..300)
+        .map(|_| {
+            let mut socket = TcpStream::connect(address).unwrap();
+            // Whoever had to make room already is gone.
+            let _ = socket.write_all(greeting);
+            socket
+        })
+        .collect()
+}
+
+#[test]
+fn idle_connections_on_either_port_keep_nobody_out() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let spillway = Spillway::start_with_descriptors(config.path(), DESCRIPTORS);
+    // Those who call keep their connections.
+    let others = Others::of(&spillway);
+    others.are_answered(&spillway);
+    let greeting = [PREFACE, &settings(&[])].concat();
+    let held = [
+        idle(spillway.grpc, &greeting),
+        idle(spillway.http, b""),
+        idle(spillway.grpc, b""),
+        idle(spillway.http, b"GET /ready HTTP/1.1\r\n"),
+    ];
+    others.are_answered(&spillway);
+    assert!(get(spillway.http, "/ready").starts_with("HTTP/1.1 200"));
+    let metrics = get(spillway.http, "/metrics");
+    assert!(metrics.contains("spillway_accept_failures_total 0\n"), "{metrics}");
+    assert!(metrics.contains("spillway_connections_refused_total 0\n"), "{metrics}");
+    drop(held);
+}
+
+#[test]
+fn more_connections_than_descriptors_are_refused_at_the_start() {
+    let output = crate::support::command(&["serve", "--max-connections", "100000000000"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.starts_with("error: 100000000000 connections need "), "{told}");
+}
