@@ -22,12 +22,14 @@ pub struct Metrics {
     configs_loaded: AtomicU64,
     configs_refused: AtomicU64,
     connections_refused: AtomicU64,
+    requests_beyond_bounds: AtomicU64,
     tasks_ended: AtomicU64,
     log_lines_dropped: OnceLock<Dropped>,
     authority_lines: Throttle,
     ended_lines: Throttle,
     lost_lines: Throttle,
     refused_lines: Throttle,
+    beyond_lines: Throttle,
     accept_lines: Throttle,
     panic_lines: Throttle,
 }
@@ -74,6 +76,12 @@ impl Metrics {
             "counter",
             "Connections that were refused because all others were in use.",
             self.connections_refused.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_requests_beyond_bounds_total",
+            "counter",
+            "Requests that are beyond a bound, and were refused or answered by an error as --beyond-bounds says.",
+            self.requests_beyond_bounds.load(Ordering::Relaxed),
         );
         metric(
             "spillway_config_loads_total",
@@ -395,6 +403,25 @@ impl ConnectionRefused {
                  `--max-connections` or the limit of file descriptors",
                 self.what
             );
+        }
+    }
+}
+
+/// A request is beyond a bound of what is decided.
+#[derive(Debug)]
+pub struct RequestBeyondBounds<'a> {
+    /// Which bound.
+    pub bound: std::fmt::Arguments<'a>,
+    /// Whose it was.
+    pub peer: SocketAddr,
+}
+
+impl RequestBeyondBounds<'_> {
+    /// Counts it, and logs it at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.requests_beyond_bounds.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = metrics.beyond_lines.admit() {
+            tracing::warn!(peer = %self.peer, held_back, "a request was not decided: {}", self.bound);
         }
     }
 }

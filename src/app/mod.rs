@@ -27,7 +27,7 @@ use self::slots::Slots;
 use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::rls::{self, RateLimitService};
+use crate::rls::{self, BeyondBounds, RateLimitService};
 use crate::store::MemoryStore;
 use crate::telemetry::{
     ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready, TaskEnded,
@@ -106,6 +106,15 @@ impl Listeners {
     }
 }
 
+/// What clients may ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// The most connections of each port.
+    pub connections: Limits,
+    /// What answers a request that is beyond a bound.
+    pub requests: BeyondBounds,
+}
+
 /// Answers from `engine` until `shutdown` resolves, then drains: not ready, GOAWAY, calls in flight finish. Files that
 /// are `watched` are followed meanwhile.
 pub async fn serve<C: Clock>(
@@ -113,7 +122,7 @@ pub async fn serve<C: Clock>(
     metrics: Arc<Metrics>,
     watched: Option<Watched>,
     listeners: Listeners,
-    limits: Limits,
+    bounds: Bounds,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let health = Arc::new(Health::default());
@@ -128,18 +137,27 @@ pub async fn serve<C: Clock>(
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
-    let unfinished = rls::Unfinished::default();
+    let heavy = rls::Heavy::start(RateLimitService::new(Arc::clone(&engine)));
+    let shared = rls::Shared {
+        metrics: Arc::clone(&metrics),
+        unfinished: rls::Unfinished::default(),
+        heavy: heavy.map_err(|error| failed("gRPC", error))?,
+        beyond_bounds: bounds.requests,
+    };
     let lanes = Lanes::start(cores(), || {
         let service = RateLimitService::new(Arc::clone(&engine));
         let metrics = Arc::clone(&metrics);
-        let server = rls::Server::new(service, routes.clone(), Arc::clone(&metrics), unfinished.clone());
+        let server = rls::Server::new(service, routes.clone(), shared.clone());
         let stopping = stopping.clone();
         async move |dealt| serve_dealt(server, dealt, stopping, metrics).await
     });
     drop(stopping);
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
-    let mut dealer =
-        Guarded(tokio::spawn(lanes.deal(listeners.grpc, Slots::new(limits.grpc), Arc::clone(&metrics))));
+    let mut dealer = Guarded(tokio::spawn(lanes.deal(
+        listeners.grpc,
+        Slots::new(bounds.connections.grpc),
+        Arc::clone(&metrics),
+    )));
     let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
@@ -149,7 +167,7 @@ pub async fn serve<C: Clock>(
     });
     let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&engine));
     let (listener, slots, of_task) =
-        (Arc::new(listeners.http), Slots::new(limits.http), Arc::clone(&metrics));
+        (Arc::new(listeners.http), Slots::new(bounds.connections.http), Arc::clone(&metrics));
     let answer =
         move || http::serve(Arc::clone(&listener), admin.clone(), Arc::clone(&slots), Arc::clone(&of_task));
     let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));

@@ -50,6 +50,16 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(super) max_connections: Option<usize>,
+    /// What becomes of a request that is beyond a bound (16 MiB, 1,024 descriptors): it is refused as one over its limit,
+    /// or answered by an error, which lets it pass in Envoy's default failure mode
+    #[arg(
+        long,
+        value_name = "ANSWER",
+        env = "SPILLWAY_BEYOND_BOUNDS",
+        ignore_case = true,
+        default_value = "refuse"
+    )]
+    pub(super) beyond_bounds: Beyond,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,
@@ -58,6 +68,14 @@ pub(super) struct Serve {
     pub(super) log_level: Option<tracing::Level>,
     #[command(flatten)]
     pub(super) merging: Merging,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Beyond {
+    /// As one over its limit
+    Refuse,
+    /// By a gRPC error
+    Error,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -9,13 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::args::{LogFormat, Serve};
+use super::args::{Beyond, LogFormat, Serve};
 use super::check::report;
 use super::{FAILED, WRONG_INPUT, colour, complain, peer};
-use crate::app::{self, Limits, Listeners, ServeError, Watched};
+use crate::app::{self, Bounds, Limits, Listeners, ServeError, Watched};
 use crate::clock::SystemClock;
 use crate::config::{self, Fingerprint};
 use crate::engine::Engine;
+use crate::rls::BeyondBounds;
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
@@ -23,10 +24,15 @@ use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 pub(super) fn run(args: Serve) -> ExitCode {
     let log = Log::to(io::stderr());
     start_logging(&args, &log);
-    let limits = match Limits::within(descriptors(), args.max_connections) {
+    let connections = match Limits::within(descriptors(), args.max_connections) {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
+    let requests = match args.beyond_bounds {
+        Beyond::Refuse => BeyondBounds::Refuse,
+        Beyond::Error => BeyondBounds::Error,
+    };
+    let bounds = Bounds { connections, requests };
     let path = args.config.unwrap_or_else(peer::config);
     let options = peer::options(args.merging);
     // Before they are read: what changes in between is seen as a change.
@@ -61,7 +67,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
         tokio::select! {
-            ended = app::serve(engine, metrics, watched, listeners, limits, shutdown) => ended.map(|()| true),
+            ended = app::serve(engine, metrics, watched, listeners, bounds, shutdown) => ended.map(|()| true),
             () = reached(asked, 2) => Ok(false),
         }
     });

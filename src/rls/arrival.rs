@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tonic::Status;
 
+use super::beyond::{Bound, Undecided};
 use super::service::PREFIX;
 
 /// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
@@ -45,21 +46,15 @@ impl Held {
 
     /// Sets so much aside for one message. What is said counts, not what has come: what had come first would depend on
     /// the order in which streams are looked at.
-    fn reserve(&self, length: usize) -> Result<Reserved, Status> {
+    fn reserve(&self, length: usize) -> Result<Reserved, Bound> {
         let held = self.here.get() + length;
         if held > MOST_HELD {
-            let most = MOST_HELD >> 20;
-            return Err(Status::resource_exhausted(format!(
-                "the unfinished requests of a connection have at most {most} MiB together"
-            )));
+            return Err(Bound::UnfinishedHere);
         }
         let by_all = &self.by_all.0;
         if by_all.fetch_add(length, Ordering::Relaxed).saturating_add(length) > MOST_HELD_BY_ALL {
             by_all.fetch_sub(length, Ordering::Relaxed);
-            let most = MOST_HELD_BY_ALL >> 20;
-            return Err(Status::resource_exhausted(format!(
-                "the unfinished requests of all connections have at most {most} MiB together"
-            )));
+            return Err(Bound::UnfinishedByAll);
         }
         self.here.set(held);
         Ok(Reserved { held: self.clone(), length })
@@ -102,7 +97,7 @@ where
     /// The message without its prefix, if all of it came with the call.
     ///
     /// Nothing is set aside for one of which more has to come: who is done with may not have been looked at yet.
-    pub(super) fn message_now(&mut self) -> Option<Result<Bytes, Status>> {
+    pub(super) fn message_now(&mut self) -> Option<Result<Bytes, Undecided>> {
         let context = &mut Context::from_waker(Waker::noop());
         while self.first.is_empty()
             || length_of(&self.first).is_ok_and(|length| length == Some(self.first.len()))
@@ -117,13 +112,13 @@ where
         None
     }
 
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
+    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Undecided>> {
         while ready!(self.poll_piece(context))? {}
         Poll::Ready(self.whole())
     }
 
     /// Takes the next piece, and says whether there was one.
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Status>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Undecided>> {
         if self.body.is_end_stream() {
             return Poll::Ready(Ok(false));
         }
@@ -139,15 +134,15 @@ where
     }
 
     /// The message without its prefix, once it is there, and no later than messages may come.
-    pub(super) async fn message(mut self) -> Result<Bytes, Status> {
+    pub(super) async fn message(mut self) -> Result<Bytes, Undecided> {
         let arrival = poll_fn(|context| self.poll_message(context));
         tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {
             let seconds = ARRIVES_WITHIN.as_secs();
-            Err(Status::deadline_exceeded(format!("the request did not arrive within {seconds} s")))
+            Err(Status::deadline_exceeded(format!("the request did not arrive within {seconds} s")).into())
         })
     }
 
-    fn push(&mut self, data: Bytes) -> Result<(), Status> {
+    fn push(&mut self, data: Bytes) -> Result<(), Undecided> {
         if data.is_empty() {
             return Ok(());
         }
@@ -163,7 +158,7 @@ where
         Ok(())
     }
 
-    fn whole(&mut self) -> Result<Bytes, Status> {
+    fn whole(&mut self) -> Result<Bytes, Undecided> {
         let whole = if self.pieces.is_empty() {
             std::mem::take(&mut self.first)
         } else {
@@ -171,27 +166,26 @@ where
         };
         match length_of(&whole)? {
             Some(length) if length == whole.len() => Ok(whole.slice(PREFIX..)),
-            None if whole.is_empty() => Err(Status::internal("the call has no message")),
-            _ => Err(Status::internal("the message is not as long as it says")),
+            None if whole.is_empty() => Err(Status::internal("the call has no message").into()),
+            _ => Err(Status::internal("the message is not as long as it says").into()),
         }
     }
 }
 
 /// How many bytes there will be, prefix and all, once `bytes` say so; an error as soon as they can become no message.
-fn length_of(bytes: &[u8]) -> Result<Option<usize>, Status> {
+fn length_of(bytes: &[u8]) -> Result<Option<usize>, Undecided> {
     let Some((&[compressed, a, b, c, d], rest)) = bytes.split_first_chunk::<PREFIX>() else {
         return Ok(None);
     };
     if compressed != 0 {
-        return Err(Status::unimplemented("compressed requests are not taken"));
+        return Err(Status::unimplemented("compressed requests are not taken").into());
     }
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if length > LARGEST_MESSAGE {
-        let most = LARGEST_MESSAGE >> 20;
-        return Err(Status::resource_exhausted(format!("a request has at most {most} MiB")));
+        return Err(Bound::Message.into());
     }
     if rest.len() > length {
-        return Err(Status::internal("the message is not as long as it says"));
+        return Err(Status::internal("the message is not as long as it says").into());
     }
     Ok(Some(PREFIX + length))
 }

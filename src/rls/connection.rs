@@ -30,25 +30,30 @@ use tower_service::Service as _;
 use super::MendedStream;
 use super::activity::Activity;
 use super::arrival::{Arrival, Held, Unfinished};
+use super::beyond::{BeyondBounds, Undecided, over_limit};
 use super::deadline;
 use super::deferred::Streams;
+use super::heavy::{Heavy, LONG};
 use super::routed::RoutedRequest;
 use super::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
 use super::watched::{Seen, Underway, Watched};
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics};
+use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
 /// Calls of one connection at a time; Envoy opens another connection for more. At a few microseconds each they are
 /// answered well within Envoy's default patience of 20 ms, so this also keeps a queue from growing older than that.
 const CONCURRENT_CALLS: u32 = 1_024;
-/// All headers of one call together, as hpack counts them.
-const HEADER_LIST: u32 = 16 << 10;
+/// All headers of one call together, as hpack counts them. Envoy sends along what tracing headers a client sent, for which
+/// it takes 60 KiB by default.
+const HEADER_LIST: u32 = 128 << 10;
 /// Answers that wait to be read, of one call.
 const SEND_BUFFER: usize = 64 << 10;
 /// Calls that were taken back before they were looked at, of one connection. What is too many in the long run is up to
 /// [`Meter`](super::flood::Meter); these may come at once, when an Envoy gives up on all it has asked.
 const TAKEN_BACK: usize = 8_192;
+/// After so many bytes of requests the other connections of the thread have their turn.
+const TURN: usize = 128 << 10;
 /// How long a client may take to say that it speaks HTTP/2.
 const PREFACE_WITHIN: Duration = Duration::from_secs(10);
 /// Calls of one connection that tonic's router answers at a time: probes and watches of health, and a person's questions
@@ -63,25 +68,31 @@ const NEVER_CALLED: Duration = Duration::from_secs(60);
 /// How long a client may take to go when it is asked to.
 const GOES_WITHIN: Duration = Duration::from_secs(10);
 
+/// What the servers of all threads share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What is told of.
+    pub metrics: Arc<Metrics>,
+    /// What unfinished requests hold.
+    pub unfinished: Unfinished,
+    /// Where long requests are decided.
+    pub heavy: Heavy,
+    /// What answers a request that is beyond a bound.
+    pub beyond_bounds: BeyondBounds,
+}
+
 /// What serves the connections of one thread.
 #[derive(Debug)]
 pub struct Server<S, C> {
     service: RateLimitService<S, C>,
     routes: Routes,
-    metrics: Arc<Metrics>,
-    unfinished: Unfinished,
+    shared: Shared,
 }
 
 impl<S: Store, C: Clock> Server<S, C> {
-    /// Answers `ShouldRateLimit` from `service`, and everything else from `routes`. What is `unfinished` is shared with
-    /// the servers of other threads.
-    pub fn new(
-        service: RateLimitService<S, C>,
-        routes: Routes,
-        metrics: Arc<Metrics>,
-        unfinished: Unfinished,
-    ) -> Self {
-        Self { service, routes: routes.prepare(), metrics, unfinished }
+    /// Answers `ShouldRateLimit` from `service`, and everything else from `routes`.
+    pub fn new(service: RateLimitService<S, C>, routes: Routes, shared: Shared) -> Self {
+        Self { service, routes: routes.prepare(), shared }
     }
 
     /// Serves one connection, of `peer`, to its end. Once `stopping` resolves no new calls are taken, and those in flight finish.
@@ -95,18 +106,19 @@ impl<S: Store, C: Clock> Server<S, C> {
     ) where
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let metrics = Arc::clone(&self.metrics);
+        let metrics = Arc::clone(&self.shared.metrics);
         let mended = {
             let metrics = Arc::clone(&metrics);
             MendedStream::new(io, move |original: &str| AuthorityMended { original, peer }.emit(&metrics))
         };
         let seen = Rc::new(Seen::default());
         let mut streams = Streams::default();
-        let held = Held::new(&self.unfinished);
+        let held = Held::new(&self.shared.unfinished);
         let calls = Rc::new(Calls {
             server: self,
             seen: Rc::clone(&seen),
             activity: Arc::clone(&activity),
+            peer,
             held,
             routed: Rc::default(),
         });
@@ -128,6 +140,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         let mut asked_to_go = false;
 
         let ended = poll_fn(|context| {
+            seen.decided.set(0);
             if stopping.as_mut().poll(context).is_ready() {
                 if !seen.began.get() {
                     return Poll::Ready(Ok(()));
@@ -186,6 +199,7 @@ struct Calls<S, C> {
     server: Rc<Server<S, C>>,
     seen: Rc<Seen>,
     activity: Arc<Activity>,
+    peer: SocketAddr,
     held: Held,
     /// Counts the calls that the router answers, as those who hold it beside this.
     routed: Rc<()>,
@@ -207,16 +221,18 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let mut arrival = Arrival::of(call.into_body(), &self.held);
         let message = match arrival.message_now().transpose() {
             Ok(message) => message,
-            Err(status) => return Answering::Now(Some(Ok(told(status)))),
+            Err(undecided) => return Answering::Now(Some(Ok(self.undecided(undecided)))),
         };
-        if let Some(message) = &message {
+        let at_once = |message: &&Bytes| message.len() < LONG && self.seen.decided.get() < TURN;
+        if let Some(message) = message.as_ref().filter(at_once) {
             if is_over(deadline) {
                 return Answering::Now(Some(Err(LATE.into())));
             }
             let service = AssertUnwindSafe(&self.server.service);
+            self.seen.decided.set(self.seen.decided.get() + message.len());
             match catch_unwind(|| service.answer_now(message)) {
                 Ok(None) => {}
-                Ok(Some(answer)) => return Answering::Now(Some(Ok(reply(answer, underway)))),
+                Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, underway)))),
                 Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic)))),
             }
         }
@@ -225,15 +241,24 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 Some(message) => message,
                 None => match before(deadline, arrival.message()).await {
                     Some(Ok(message)) => message,
-                    Some(Err(status)) => return Ok(told(status)),
+                    Some(Err(undecided)) => return Ok(self.undecided(undecided)),
                     None => return Err(LATE.into()),
                 },
             };
+            if message.len() >= LONG {
+                return match self.server.shared.heavy.answer(message, deadline).await {
+                    Some(answer) => Ok(self.reply(answer, underway)),
+                    None if is_over(deadline) => Err(LATE.into()),
+                    None => Ok(self.panicked(&"deciding a long request panicked")),
+                };
+            }
+            self.turn().await;
             if is_over(deadline) {
                 return Err(LATE.into());
             }
+            self.seen.decided.set(self.seen.decided.get() + message.len());
             match AssertUnwindSafe(self.server.service.answer(&message)).catch_unwind().await {
-                Ok(answer) => Ok(reply(answer, underway)),
+                Ok(answer) => Ok(self.reply(answer, underway)),
                 Err(panic) => Ok(self.panicked(&*panic)),
             }
         }))
@@ -255,7 +280,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             let request = if path.starts_with("/grpc.health.v1.Health/") {
                 match before(deadline, Arrival::of(body, &self.held).message()).await {
                     Some(Ok(message)) => RoutedRequest::whole(&message),
-                    Some(Err(status)) => return Ok(told(status)),
+                    Some(Err(undecided)) => return Ok(told(undecided.status())),
                     None => return Err(LATE.into()),
                 }
             } else if path.starts_with("/grpc.reflection.") {
@@ -273,8 +298,40 @@ impl<S: Store, C: Clock> Calls<S, C> {
         }))
     }
 
+    /// Resolves when the other connections of the thread have had their turn, if this one has taken its own.
+    fn turn(&self) -> impl Future<Output = ()> + use<S, C> {
+        let seen = Rc::clone(&self.seen);
+        poll_fn(move |context| {
+            if seen.decided.get() < TURN {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    fn reply(&self, answer: Result<Bytes, Undecided>, underway: Underway) -> Response<Reply> {
+        match answer {
+            Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, underway)),
+            Err(undecided) => self.undecided(undecided),
+        }
+    }
+
+    /// What is told of a request that is not decided.
+    fn undecided(&self, undecided: Undecided) -> Response<Reply> {
+        let Undecided::Beyond(bound) = undecided else { return told(undecided.status()) };
+        let shared = &self.server.shared;
+        RequestBeyondBounds { bound: format_args!("{bound}"), peer: self.peer }.emit(&shared.metrics);
+        match shared.beyond_bounds {
+            BeyondBounds::Error => told(undecided.status()),
+            BeyondBounds::Refuse => {
+                service::response(over_limit()).map(|answer| Reply::Answer(answer, Underway::new(&self.seen)))
+            }
+        }
+    }
+
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {
-        CallPanicked { panic }.emit(&self.server.metrics);
+        CallPanicked { panic }.emit(&self.server.shared.metrics);
         told(Status::internal("the call failed; the log of the server says why"))
     }
 }
@@ -312,13 +369,6 @@ impl Future for Answering {
             Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
             Self::Later(answer) => answer.as_mut().poll(context),
         }
-    }
-}
-
-fn reply(answer: Result<Bytes, Status>, underway: Underway) -> Response<Reply> {
-    match answer {
-        Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, underway)),
-        Err(status) => told(status),
     }
 }
 

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 
 use tonic::Status;
 
+use super::beyond::{Bound, Undecided};
 use super::protobuf::{Fields, Malformed, Value};
 use super::units;
 use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request, recycled};
@@ -21,7 +22,7 @@ const MOST: usize = 1024;
 const DEEPEST: u32 = 100;
 
 /// The request in `message`, or why there is none in it.
-pub fn decode(message: &[u8]) -> Result<Request<'_>, Status> {
+pub fn decode(message: &[u8]) -> Result<Request<'_>, Undecided> {
     decode_in(Vec::new(), message)
 }
 
@@ -29,11 +30,11 @@ pub fn decode(message: &[u8]) -> Result<Request<'_>, Status> {
 pub(super) fn decode_in<'m>(
     room: Vec<Descriptor<'static>>,
     message: &'m [u8],
-) -> Result<Request<'m>, Status> {
+) -> Result<Request<'m>, Undecided> {
     // The hits of the request may stand behind the descriptors they are for, so it is gone through twice.
     let outline = Outline::of(message).map_err(malformed)?;
     if outline.descriptors > MOST {
-        return Err(too_many("descriptors"));
+        return Err(Bound::Descriptors.into());
     }
     let mut descriptors: Vec<Descriptor<'m>> = recycled(room);
     descriptors.reserve(outline.descriptors);
@@ -43,10 +44,10 @@ pub(super) fn decode_in<'m>(
         }
     }
     if outline.domain.is_empty() {
-        return Err(Status::invalid_argument("rate limit domain must not be empty"));
+        return Err(Status::invalid_argument("rate limit domain must not be empty").into());
     }
     if descriptors.is_empty() {
-        return Err(Status::invalid_argument("rate limit descriptor list must not be empty"));
+        return Err(Status::invalid_argument("rate limit descriptor list must not be empty").into());
     }
     Ok(Request { domain: outline.domain, descriptors })
 }
@@ -78,14 +79,14 @@ impl<'a> Outline<'a> {
 }
 
 /// A `RateLimitDescriptor`, the `at`th of its request. Its own hits beat the request's, whose 0 means 1.
-fn descriptor(message: &[u8], at: usize, of_request: u32) -> Result<Descriptor<'_>, Status> {
+fn descriptor(message: &[u8], at: usize, of_request: u32) -> Result<Descriptor<'_>, Undecided> {
     let mut entries = Few::new();
     let (mut limit, mut hits_addend, mut is_negative_hits) = (None, None, false);
     for field in Fields::of(message, DEEPEST - 1) {
         match field.map_err(malformed)? {
             (1, value) => {
                 if entries.len() == MOST {
-                    return Err(too_many("entries in a descriptor"));
+                    return Err(Bound::Entries.into());
                 }
                 entries.push(value.bytes().and_then(entry).map_err(malformed)?);
             }
@@ -177,10 +178,6 @@ fn malformed(error: Malformed) -> Status {
     Status::internal(format!("the request cannot be decoded: {error}"))
 }
 
-fn too_many(what: &str) -> Status {
-    Status::invalid_argument(format!("a request has at most {MOST} {what}"))
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -235,7 +232,7 @@ mod tests {
         };
         assert_eq!(limit(None).unwrap(), minutes(1));
         assert_eq!(limit(Some(15)).unwrap(), minutes(15));
-        let refused = limit(Some(0)).unwrap_err();
+        let refused = limit(Some(0)).unwrap_err().status();
         assert_eq!(refused.message(), "descriptor 0: the limit sent along has a unit_multiplier of 0");
     }
 
@@ -249,12 +246,12 @@ mod tests {
 
     #[test]
     fn a_million_empty_descriptors_are_refused_before_room_is_made_for_them() {
-        let refused = decode(&[0x12, 0].repeat(1 << 20)).unwrap_err();
+        let refused = decode(&[0x12, 0].repeat(1 << 20)).unwrap_err().status();
         assert_eq!(refused.message(), "a request has at most 1024 descriptors");
         let entries = [0x0a, 0].repeat(1 << 20);
         let mut message = vec![0x0a, 1, b'd', 0x12];
         prost::encoding::encode_varint(entries.len() as u64, &mut message);
-        let refused = decode(&[message, entries].concat()).unwrap_err();
+        let refused = decode(&[message, entries].concat()).unwrap_err().status();
         assert_eq!(refused.message(), "a request has at most 1024 entries in a descriptor");
     }
 
@@ -315,8 +312,11 @@ mod tests {
         fn bytes_are_taken_and_refused_as_prost_does(bytes in anything_like_a_message()) {
             match decode(&bytes) {
                 Ok(request) => prop_assert_eq!(Some(format!("{request:?}")), by_prost(&bytes)),
-                Err(refused) if refused.code() == Code::Internal => prop_assert_eq!(None, by_prost(&bytes)),
-                Err(_) => {}
+                Err(refused) => {
+                    if refused.status().code() == Code::Internal {
+                        prop_assert_eq!(None, by_prost(&bytes));
+                    }
+                }
             }
         }
     }

@@ -3,12 +3,14 @@
 mod activity;
 mod arrival;
 mod authority;
+mod beyond;
 mod connection;
 mod deadline;
 mod decode;
 mod deferred;
 mod encode;
 mod flood;
+mod heavy;
 #[cfg(test)]
 mod proto;
 mod protobuf;
@@ -21,7 +23,9 @@ mod watched;
 pub use activity::Activity;
 pub use arrival::Unfinished;
 use authority::MendedStream;
-pub use connection::Server;
+pub use beyond::{BeyondBounds, Bound, Undecided};
+pub use connection::{Server, Shared};
 pub use decode::decode;
+pub use heavy::Heavy;
 pub use reflection::descriptor_set;
 pub use service::{NAME, RateLimitService};

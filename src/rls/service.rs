@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::Frame;
 use tonic::Status;
 
+use super::beyond::Undecided;
 use super::decode::decode_in;
 use super::encode::encode;
 use crate::clock::Clock;
@@ -51,20 +52,20 @@ impl<S, C> RateLimitService<S, C> {
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
     /// Decides on `message` at once, if the store needs no waiting; else `None`, and nothing has happened.
-    pub(super) fn answer_now(&self, message: &[u8]) -> Option<Result<Bytes, Status>> {
+    pub(super) fn answer_now(&self, message: &[u8]) -> Option<Result<Bytes, Undecided>> {
         if !S::AT_ONCE {
             return None;
         }
         match pin!(self.answer(message)).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Some(answer),
             Poll::Pending => {
-                Some(Err(Status::internal("the counter store waits, though it said it would not")))
+                Some(Err(Status::internal("the counter store waits, though it said it would not").into()))
             }
         }
     }
 
     /// Decides on `message`. Keys and values stay where they are in it.
-    pub(super) async fn answer(&self, message: &[u8]) -> Result<Bytes, Status> {
+    pub(super) async fn answer(&self, message: &[u8]) -> Result<Bytes, Undecided> {
         // While the store is waited for, another call may want the pen: it takes a new one then.
         let mut pen = self.pen.take();
         let request = decode_in(std::mem::take(&mut pen.descriptors), message)?;
@@ -75,7 +76,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         pen.desk = verdict.into_desk();
         pen.descriptors = recycled(request.descriptors);
         self.pen.replace(pen);
-        answer
+        answer.map_err(Undecided::Failed)
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Seen {
     /// When the reading began that brought what is being looked at now. Whatever came with it is at least that old,
     /// or will be thought a little older than it is.
     pub(super) arrived: Cell<Instant>,
+    /// Bytes of requests that were decided since other connections had their turn.
+    pub(super) decided: Cell<usize>,
     /// Whether everything that had come was read.
     drained: Cell<bool>,
     /// Calls that were begun, and those of them that are done with.
@@ -41,6 +43,7 @@ impl Default for Seen {
             began: Cell::new(false),
             spoke: Cell::new(false),
             arrived: Cell::new(Instant::now()),
+            decided: Cell::new(0),
             drained: Cell::new(true),
             begun: Cell::new(0),
             done: Cell::new(0),

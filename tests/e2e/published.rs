@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spillway::app::{self, Limits, Listeners};
+use spillway::app::{self, Bounds, Listeners};
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
 use spillway::engine::Engine;
@@ -46,7 +46,7 @@ impl Published {
                 Arc::new(Metrics::default()),
                 None,
                 listeners,
-                Limits::default(),
+                Bounds::default(),
                 std::future::pending(),
             );
             panic!("the server ended: {:?}", ended.await);

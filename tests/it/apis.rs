@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, UInt64Value};
-use spillway::app::{self, Limits, Listeners};
+use spillway::app::{self, Bounds, Listeners};
 use spillway::config::{self, Options};
 use spillway::model::Timestamp;
 use spillway::policy::Policy;
@@ -90,7 +90,7 @@ impl<'r> Grpc<'r> {
                 Arc::new(Metrics::default()),
                 None,
                 listeners,
-                Limits::default(),
+                Bounds::default(),
                 shutdown,
             ));
             RateLimitServiceClient::connect(format!("http://{address}")).await.unwrap()

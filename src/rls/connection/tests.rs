@@ -60,9 +60,14 @@ async fn served() -> Served {
     let clock = ManualClock::at(Timestamp::from_secs(1_000_000));
     let engine = Engine::new(policy, Cursed(MemoryStore::default()), clock);
     let metrics = Arc::new(Metrics::default());
-    let service = RateLimitService::new(Arc::new(engine));
-    let server =
-        Rc::new(Server::new(service, Routes::default(), Arc::clone(&metrics), Unfinished::default()));
+    let engine = Arc::new(engine);
+    let shared = Shared {
+        metrics: Arc::clone(&metrics),
+        unfinished: Unfinished::default(),
+        heavy: Heavy::start(RateLimitService::new(Arc::clone(&engine))).unwrap(),
+        beyond_bounds: BeyondBounds::Refuse,
+    };
+    let server = Rc::new(Server::new(RateLimitService::new(engine), Routes::default(), shared));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
