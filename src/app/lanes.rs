@@ -1,8 +1,8 @@
-//! One thread and one runtime for each core, and connections dealt out to them in turn.
+//! One thread and one runtime for each core, and connections dealt out to them.
 //!
 //! On a runtime of its own a connection's answers are collected and written together, and nothing it touches for a call is
-//! written by another core. Envoy opens few connections and keeps them, so they are dealt out one by one: left to the
-//! kernel, half of all pairs would meet on one core.
+//! written by another core. Envoy opens few connections and keeps them, so each goes to the thread with the least to do:
+//! left to the kernel, half of all pairs would meet on one core.
 
 use std::future::Future;
 use std::io;
@@ -15,8 +15,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
 use super::accept::accept;
+use super::dispatch::Dispatch;
 use super::slots::{Slot, Slots};
 use crate::telemetry::{ConnectionRefused, Metrics};
 
@@ -71,7 +73,7 @@ impl Lanes {
     ) -> impl Future<Output = ()> + Send + use<> {
         let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connections.clone()).collect();
         async move {
-            let mut next = 0_usize;
+            let mut dispatch = Dispatch::among(lanes.len(), Instant::now());
             loop {
                 let (connection, peer) = accept(&listener, &metrics).await;
                 let Some(slot) = slots.admit().await else {
@@ -79,19 +81,18 @@ impl Lanes {
                     continue;
                 };
                 let Ok(socket) = connection.into_std() else { continue };
+                let activity = Arc::clone(&slot.activity);
                 let mut connection = Accepted { socket, peer, slot };
-                // A thread that is gone takes none, which is an internal error: the others do.
-                while let Some(at) = next.checked_rem(lanes.len()) {
+                loop {
+                    let Some(at) = dispatch.choose(Instant::now()) else { return };
                     match lanes[at].send(connection).await {
-                        Ok(()) => break,
+                        Ok(()) => break dispatch.chose(at, &activity),
+                        // A thread that is gone takes none, which is an internal error: the others do.
                         Err(mpsc::error::SendError(back)) => connection = back,
                     }
+                    dispatch.forget(at);
                     lanes.swap_remove(at);
                 }
-                if lanes.is_empty() {
-                    return;
-                }
-                next = next.wrapping_add(1);
             }
         }
     }

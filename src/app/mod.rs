@@ -1,6 +1,7 @@
 //! Builds the parts, runs the servers, drains.
 
 mod accept;
+mod dispatch;
 mod http;
 mod lanes;
 mod limits;

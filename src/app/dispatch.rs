@@ -1,0 +1,146 @@
+//! Which thread serves a new connection: the one with the least to do.
+//!
+//! Envoy keeps its connections, and some make many more calls than others. Dealt out in turn, the busy ones may meet on
+//! one thread. What a connection will ask for is not known when it comes, so it counts as an average one until it has
+//! been seen for a while.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::rls::Activity;
+
+/// How often calls are counted, at most.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+/// What each thread has to do.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    workers: Vec<Worker>,
+    sampled: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Worker {
+    connections: Vec<Connection>,
+    /// Calls between the last two samples.
+    calls: u64,
+    /// Connections since the last sample.
+    new: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    activity: Weak<Activity>,
+    /// Its calls up to the last sample.
+    calls: u64,
+}
+
+impl Dispatch {
+    /// Among so many threads, none of which has anything to do.
+    pub(super) fn among(workers: usize, now: Instant) -> Self {
+        Self { workers: (0..workers).map(|_| Worker::default()).collect(), sampled: now }
+    }
+
+    /// The thread for a connection that comes at `now`: the one with the fewest calls, and of equals the one with the
+    /// fewest connections. None without threads.
+    pub(super) fn choose(&mut self, now: Instant) -> Option<usize> {
+        if now.duration_since(self.sampled) >= SAMPLE {
+            self.workers.iter_mut().for_each(Worker::sample);
+            self.sampled = now;
+        }
+        let calls: u64 = self.workers.iter().map(|worker| worker.calls).sum();
+        let known: u64 = self.workers.iter().map(|worker| worker.open() - worker.new).sum();
+        let mean = calls / known.max(1);
+        let load = |worker: &Worker| (worker.calls + worker.new * mean, worker.open());
+        (0..self.workers.len()).min_by_key(|&at| load(&self.workers[at]))
+    }
+
+    /// A connection went to that thread.
+    pub(super) fn chose(&mut self, at: usize, activity: &Arc<Activity>) {
+        let worker = &mut self.workers[at];
+        worker.connections.push(Connection { activity: Arc::downgrade(activity), calls: 0 });
+        worker.new += 1;
+    }
+
+    /// That thread is gone; the last one takes its place.
+    pub(super) fn forget(&mut self, at: usize) {
+        self.workers.swap_remove(at);
+    }
+}
+
+impl Worker {
+    fn sample(&mut self) {
+        self.calls = 0;
+        self.connections.retain_mut(|connection| {
+            let Some(activity) = connection.activity.upgrade() else { return false };
+            let before = std::mem::replace(&mut connection.calls, activity.calls());
+            self.calls += connection.calls.saturating_sub(before);
+            true
+        });
+        self.new = 0;
+    }
+
+    /// Connections, those included that ended since the last sample.
+    fn open(&self) -> u64 {
+        self.connections.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections that come a second apart and make so many calls a second each: the calls of each of two threads.
+    fn dealt(rates: &[u64], apart: Duration) -> [u64; 2] {
+        let start = Instant::now();
+        let (mut dispatch, mut open) = (Dispatch::among(2, start), Vec::new());
+        let mut calls = [0; 2];
+        for (n, &rate) in (0..).zip(rates) {
+            let now = start + apart * n;
+            let at = dispatch.choose(now).unwrap();
+            let activity = Arc::new(Activity::since(now));
+            dispatch.chose(at, &activity);
+            calls[at] += rate;
+            open.push((activity, rate));
+            for (activity, rate) in &open {
+                (0..*rate).for_each(|_| activity.call(now));
+            }
+        }
+        calls
+    }
+
+    #[test]
+    fn connections_that_come_at_once_are_dealt_out_evenly() {
+        assert_eq!(dealt(&[1; 8], Duration::ZERO), [4, 4]);
+        assert_eq!(dealt(&[1; 3], Duration::ZERO), [2, 1]);
+    }
+
+    #[test]
+    fn a_busy_connection_has_a_thread_to_itself() {
+        // In turn, the first, third, fifth and seventh would meet.
+        assert_eq!(dealt(&[100, 1, 10, 1, 10, 1, 10, 1], SAMPLE), [100, 34]);
+        assert_eq!(dealt(&[100, 1, 100], SAMPLE), [100, 101]);
+    }
+
+    #[test]
+    fn those_that_end_count_no_more() {
+        let start = Instant::now();
+        let mut dispatch = Dispatch::among(2, start);
+        let mut one = || {
+            let activity = Arc::new(Activity::since(start));
+            let at = dispatch.choose(start).unwrap();
+            dispatch.chose(at, &activity);
+            (at, activity)
+        };
+        let (first, second, third) = (one(), one(), one());
+        assert_eq!([first.0, second.0, third.0], [0, 1, 0]);
+        drop((first, third));
+        assert_eq!(dispatch.choose(start + SAMPLE), Some(0));
+        dispatch.forget(0);
+        assert_eq!(dispatch.choose(start + SAMPLE), Some(0));
+        dispatch.forget(0);
+        assert_eq!(dispatch.choose(start + SAMPLE), None);
+    }
+}
