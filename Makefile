@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check deny fuzz bench demo clean-tools
+.PHONY: help build test check deny fuzz bench soak demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -51,6 +51,11 @@ bench: ## how long a decision takes, and what a request costs the whole server b
 	plain=$$($(CARGO) bench --no-run --profile plain --bench server --message-format json-render-diagnostics \
 		| sed -n 's/.*"name":"server".*"executable":"\([^"]*\)".*/\1/p') \
 		&& SPILLWAY_BARE_PLAIN="$$plain" $(CARGO) bench
+
+MINUTES ?= 20
+
+soak: ## every attacker at once beside a well-behaved Envoy, for MINUTES minutes (20)
+	$(CARGO) bench --bench soak -- --minutes $(MINUTES)
 
 demo: ## Spillway behind a real Envoy, in a minute; HOLD=1 keeps it up for requests of your own
 	@CARGO='$(CARGO)' HOLD='$(HOLD)' $(PYTHON) envoy/demo.py

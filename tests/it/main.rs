@@ -14,5 +14,6 @@ mod house;
 mod readme;
 mod reload;
 mod rls;
+#[allow(dead_code, reason = "the soak uses more of it")]
 #[path = "../support/mod.rs"]
 mod support;

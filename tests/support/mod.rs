@@ -94,6 +94,12 @@ impl Spillway {
         panic!("no log line with `{text}`; there were:\n{}", self.seen.join("\n"));
     }
 
+    /// How many lines the log has so far.
+    pub(crate) fn lines_so_far(&mut self) -> usize {
+        self.seen.extend(self.log.try_iter());
+        self.seen.len()
+    }
+
     /// The process, as the system knows it.
     pub(crate) fn id(&self) -> u32 {
         self.process.0.id()
