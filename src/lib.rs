@@ -15,3 +15,4 @@ pub mod store;
 pub mod subjects;
 pub mod telemetry;
 pub mod trial;
+mod yaml;

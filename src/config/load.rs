@@ -8,9 +8,9 @@ use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::{cannot_read, policy_files};
 use super::source::Source;
-use super::yaml;
 use crate::policy::Policy;
 use crate::shape::HeaderSet;
+use crate::yaml::Tree;
 
 /// How files are put together.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +67,8 @@ fn compile(
 ) -> Result<Loaded, Vec<Diagnostic>> {
     let mut compiler = Compiler::new(options);
     for source in sources {
-        match yaml::parse(&source.text) {
-            Ok(documents) => compiler.file(source, &documents),
+        match Tree::parse(&source.text) {
+            Ok(tree) => compiler.file(source, &tree),
             Err(error) => compiler.syntax_error(source, &error),
         }
     }

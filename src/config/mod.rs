@@ -8,7 +8,6 @@ mod scalar;
 mod source;
 mod watch;
 mod words;
-mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use files::test_files;
@@ -17,6 +16,8 @@ pub use watch::Fingerprint;
 pub use words::did_you_mean;
 
 use std::time::Duration;
+
+use crate::yaml::{Kind, Node, Tree};
 
 /// A length of time as policies and their tests write it: `15m`, `500ms`, `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -28,13 +29,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// The line of each item of the list under `key` at the top of a YAML text; empty when there is no such list.
 pub fn item_lines(text: &str, key: &str) -> Vec<usize> {
-    let documents = yaml::parse(text).unwrap_or_default();
-    let Some(yaml::Kind::Mapping(pairs)) = documents.first().map(|document| &document.kind) else {
-        return Vec::new();
-    };
-    let list = pairs.iter().find(|(name, _)| scalar::text(name) == Ok(key)).map(|(_, value)| &value.kind);
-    match list {
-        Some(yaml::Kind::Sequence(items)) => items.iter().map(|item| item.span.line).collect(),
+    let Ok(tree) = Tree::parse(text) else { return Vec::new() };
+    let Some(Kind::Mapping(mut pairs)) = tree.documents().next().map(Node::kind) else { return Vec::new() };
+    match pairs.find(|(name, _)| scalar::text(*name) == Ok(key)).map(|(_, value)| value.kind()) {
+        Some(Kind::Sequence(items)) => items.map(|item| item.span().line).collect(),
         _ => Vec::new(),
     }
 }

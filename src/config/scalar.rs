@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::yaml::{Kind, Node};
 use crate::subjects::Value;
+use crate::yaml::{Kind, Node};
 
 /// Why a value is not what was wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ fn not_that<T>(message: String, hint: Option<&str>) -> Result<T, NotThat> {
 }
 
 /// Any single value as text: `42`, `true` and `"x"` alike. Nothing at all is the empty text.
-pub(super) fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotThat> {
-    match &node.kind {
+pub(super) fn text(node: Node<'_>) -> Result<&str, NotThat> {
+    match node.kind() {
         Kind::Scalar { .. } if node.is_null() => Ok(""),
         Kind::Scalar { text, .. } => Ok(text),
         _ => not_that(format!("expected text, found {}", node.kind_name()), None),
@@ -27,11 +27,11 @@ pub(super) fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotThat> {
 }
 
 /// `true` or `false`, in the words of YAML 1.1 as well: `yes`, `no`, `on`, `off`.
-pub(super) fn boolean(node: &Node<'_>) -> Result<bool, NotThat> {
-    let Kind::Scalar { text, plain } = &node.kind else {
+pub(super) fn boolean(node: Node<'_>) -> Result<bool, NotThat> {
+    let Kind::Scalar { text, plain } = node.kind() else {
         return not_that(format!("expected true or false, found {}", node.kind_name()), None);
     };
-    let meant = match &**text {
+    let meant = match text {
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Some(true),
         "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Some(false),
         _ if node.is_null() => Some(false),
@@ -47,12 +47,12 @@ pub(super) fn boolean(node: &Node<'_>) -> Result<bool, NotThat> {
 }
 
 /// A whole number from 0 to `u32::MAX`.
-pub(super) fn whole_number(node: &Node<'_>) -> Result<u32, NotThat> {
-    let Kind::Scalar { text, plain } = &node.kind else {
+pub(super) fn whole_number(node: Node<'_>) -> Result<u32, NotThat> {
+    let Kind::Scalar { text, plain } = node.kind() else {
         return not_that(format!("expected a whole number, found {}", node.kind_name()), None);
     };
     let hint = (!plain && number(text).is_some()).then_some("remove the quotes");
-    let number = if *plain { number(text) } else { None };
+    let number = if plain { number(text) } else { None };
     match number {
         Some(number) if number < 0.0 => {
             not_that(format!("expected a whole number, found `{text}`"), Some("a limit cannot be negative"))
@@ -123,9 +123,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, NotThat> {
 }
 
 /// A single value as an attribute of a subject: a boolean, a whole number, or text.
-pub(super) fn attribute(node: &Node<'_>) -> Result<Value, NotThat> {
+pub(super) fn attribute(node: Node<'_>) -> Result<Value, NotThat> {
     let text = text(node)?;
-    let Kind::Scalar { plain: true, .. } = node.kind else { return Ok(text.into()) };
+    let Kind::Scalar { plain: true, .. } = node.kind() else { return Ok(text.into()) };
     Ok(match (text, text.parse::<i64>()) {
         ("true", _) => true.into(),
         ("false", _) => false.into(),
@@ -135,20 +135,19 @@ pub(super) fn attribute(node: &Node<'_>) -> Result<Value, NotThat> {
 }
 
 /// Any value at all, as JSON.
-pub(super) fn json(node: &Node<'_>) -> serde_json::Value {
-    match &node.kind {
+pub(super) fn json(node: Node<'_>) -> serde_json::Value {
+    match node.kind() {
         Kind::Scalar { .. } if node.is_null() => serde_json::Value::Null,
-        Kind::Scalar { text, plain: false } => text.as_ref().into(),
-        Kind::Scalar { text, plain: true } => match (&**text, number(text)) {
+        Kind::Scalar { text, plain: false } => text.into(),
+        Kind::Scalar { text, plain: true } => match (text, number(text)) {
             ("true" | "True" | "TRUE", _) => true.into(),
             ("false" | "False" | "FALSE", _) => false.into(),
             (_, Some(number)) => number.into(),
             (text, None) => text.into(),
         },
-        Kind::Sequence(items) => items.iter().map(json).collect(),
+        Kind::Sequence(items) => items.map(json).collect(),
         Kind::Mapping(pairs) => {
-            let fields =
-                pairs.iter().map(|(key, value)| (text(key).unwrap_or_default().to_owned(), json(value)));
+            let fields = pairs.map(|(key, value)| (text(key).unwrap_or_default().to_owned(), json(value)));
             serde_json::Value::Object(fields.collect())
         }
     }
@@ -156,14 +155,17 @@ pub(super) fn json(node: &Node<'_>) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::yaml::parse;
     use super::*;
+    use crate::yaml::Tree;
 
-    fn read<T>(text: &str, read: impl Fn(&Node<'_>) -> Result<T, NotThat>) -> Result<T, String> {
+    fn read<T>(text: &str, read: impl Fn(Node<'_>) -> Result<T, NotThat>) -> Result<T, String> {
         let document = format!("[{text}]");
-        let documents = parse(&document).unwrap();
-        let Kind::Sequence(items) = &documents[0].kind else { panic!("not a list") };
-        read(&items[0]).map_err(|wrong| format!("{}; {}", wrong.message, wrong.hint.unwrap_or_default()))
+        let tree = Tree::parse(&document).unwrap();
+        let Some(Kind::Sequence(mut items)) = tree.documents().next().map(Node::kind) else {
+            panic!("a list")
+        };
+        read(items.next().unwrap())
+            .map_err(|wrong| format!("{}; {}", wrong.message, wrong.hint.unwrap_or_default()))
     }
 
     #[test]

@@ -4,22 +4,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::policy::Place;
-
-/// A stretch of one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    /// Counted from 1.
-    pub(super) line: usize,
-    /// Counted from 1, in characters.
-    pub(super) column: usize,
-    /// In characters; at least 1 when shown.
-    pub(super) length: usize,
-}
-
-impl Span {
-    /// Where a file begins, for what is missing from it.
-    pub(super) const START: Self = Self { line: 1, column: 1, length: 1 };
-}
+use crate::yaml::Span;
 
 /// The most bytes of a line that is shown. To show one takes as long as it is, and a program may have written a whole
 /// policy on one line, with the same mistake in it a thousand times.

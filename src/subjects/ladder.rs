@@ -1,12 +1,12 @@
 //! Reading the rules of tiers.
 
-use super::events::Token;
 use super::problem::Place;
 use super::read::{Read, Reader};
 use super::scalar;
 use super::tiers::{Rule, Tiers};
 use super::value::Value;
 use super::words::{RULE, TIERS, Word};
+use crate::yaml::Token;
 
 impl<'t> Reader<'t> {
     /// What stands under `tiers`.

@@ -8,7 +8,6 @@ mod attributes;
 mod credential;
 mod directory;
 mod draft;
-mod events;
 mod ladder;
 mod people;
 mod plain;

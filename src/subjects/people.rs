@@ -3,7 +3,6 @@
 use super::attributes::Run;
 use super::credential::{CredentialId, from_hex, sha256};
 use super::draft::Suspect;
-use super::events::Token;
 use super::problem::Place;
 use super::read::{Read, Reader, is_nothing};
 use super::roster::Row;
@@ -11,6 +10,7 @@ use super::scalar;
 use super::table::{Entry, index};
 use super::tiers::Facts;
 use super::words::{CREDENTIAL, FACTS, SUBJECT, Word};
+use crate::yaml::Token;
 
 /// Whose attributes they are.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,9 +13,9 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use super::events::Token;
 use super::problem::Place;
 use super::table::index;
+use crate::yaml::Token;
 
 /// Deeper nesting is left to the real parser, and so are longer keys: to it, 1,024 is the most.
 const DEEPEST: usize = 32;

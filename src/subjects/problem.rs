@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::table::index;
 use crate::model::lossy;
+use crate::yaml::Span;
 
 /// More than that nobody reads.
 const MOST: usize = 1000;
@@ -35,6 +37,12 @@ pub(super) struct Place {
 impl Place {
     /// Where a text begins.
     pub(super) const START: Self = Self { line: 1, column: 1, length: 1 };
+}
+
+impl From<Span> for Place {
+    fn from(span: Span) -> Self {
+        Self { line: index(span.line), column: index(span.column), length: index(span.length) }
+    }
 }
 
 impl fmt::Display for Place {

@@ -6,12 +6,12 @@ use std::borrow::Cow;
 
 use super::directory::Directory;
 use super::draft::Draft;
-use super::events::{Events, SyntaxError, Token};
 use super::plain::Plain;
 use super::problem::{Place, Problem, Problems};
 use super::scalar::{self, NotThat};
 use super::table::index;
 use super::words::{ROOT, Scope, Word};
+use crate::yaml::{BYTE_ORDER_MARK, Expanded, Token};
 
 /// Nothing more can be read, and why was noted.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ const LONGEST: usize = 1 << 31;
 
 /// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
 pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut problems = Problems::default();
     if text.len() > LONGEST {
         let message = format!("a subjects file of {} bytes; the most is {LONGEST}", text.len());
@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
     let mut reader = Reader::new(Tokens::Plain(Plain::new(text)));
     let mut document = reader.document();
     if reader.gave_up {
-        reader = Reader::new(Tokens::Yaml(Box::new(Events::new(text))));
+        reader = Reader::new(Tokens::Yaml(Box::new(Expanded::new(text))));
         document = reader.document();
     }
     reader.directory(document)
@@ -68,7 +68,7 @@ pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
 /// Where tokens come from.
 enum Tokens<'t> {
     Plain(Plain<'t>),
-    Yaml(Box<Events<'t>>),
+    Yaml(Box<Expanded<'t>>),
 }
 
 pub(super) struct Reader<'t> {
@@ -134,10 +134,13 @@ impl<'t> Reader<'t> {
                 self.gave_up = true;
                 Stop
             }),
-            Tokens::Yaml(events) => events.next().map_err(|SyntaxError { at, message }| {
-                self.problems.add(at, message, None);
-                Stop
-            }),
+            Tokens::Yaml(tokens) => match tokens.next() {
+                Ok((token, span)) => Ok((token, span.into())),
+                Err(error) => {
+                    self.problems.add(error.span.into(), error.message, None);
+                    Err(Stop)
+                }
+            },
         }
     }
 

@@ -1,10 +1,10 @@
 //! Whether the subjects of a domain have what its limits ask of them. Whoever has not, has no limit.
 
 use super::{Document, Severity};
-use crate::config::source::Span;
 use crate::model::Timestamp;
 use crate::policy::{Level, Limit, Node, Source};
 use crate::subjects::{Directory, Value};
+use crate::yaml::Span;
 
 /// How many subjects are named in one warning.
 const NAMED: usize = 3;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Document, Fields, Kind, Node, Scope, scalar};
 use crate::policy::{self, CountBy, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::Value;
+use crate::yaml::Items;
 
 /// What a descriptor takes over from those around it.
 #[derive(Default)]
@@ -60,7 +61,7 @@ fn label(key: &str, value: &str) -> String {
 impl Document<'_, '_> {
     pub(super) fn descriptors(
         &mut self,
-        list: Option<&Node<'_>>,
+        list: Option<Node<'_>>,
         level: &mut Level,
         inherited: &Inherited<'_>,
     ) {
@@ -70,12 +71,12 @@ impl Document<'_, '_> {
         }
     }
 
-    fn descriptor(&mut self, node: &Node<'_>, level: &mut Level, around: &Inherited<'_>) {
+    fn descriptor(&mut self, node: Node<'_>, level: &mut Level, around: &Inherited<'_>) {
         let Some(fields) = self.fields(node, Scope::Descriptor) else { return };
         let key = fields.get("key").and_then(|key| self.read(key, scalar::text));
         let value = fields.get("value").and_then(|value| self.read(value, scalar::text)).unwrap_or_default();
         if key.is_none_or(str::is_empty) && !fields.misspelt {
-            let span = fields.get("key").map_or(node.span, |key| key.span);
+            let span = fields.get("key").map_or(node.span(), Node::span);
             self.error(span, "the descriptor has no key", Some("begin it with `- key: NAME`"));
         }
         // Without a key the rest is still looked through for mistakes.
@@ -105,7 +106,7 @@ impl Document<'_, '_> {
         if key.is_empty() {
             return;
         }
-        let place = self.source.place(node.span);
+        let place = self.source.place(node.span());
         let label = label(key, value);
         let compiled = policy::Node {
             place,
@@ -119,12 +120,12 @@ impl Document<'_, '_> {
         };
         if let Err(first) = level.add(key, value, compiled) {
             let message = format!("descriptor `{}` was listed before, at {}", inherited.label(), first.place);
-            self.error(node.span, &message, Some("give each combination of key and value one descriptor"));
+            self.error(node.span(), &message, Some("give each combination of key and value one descriptor"));
         }
     }
 
     /// The rule of a descriptor, with everything that stands beside its limits.
-    fn rule(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited<'_>) -> Option<Rule> {
+    fn rule(&mut self, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Rule> {
         let shadow =
             self.flag(fields, "shadow_mode").unwrap_or_default() || self.compiler.options.shadow_mode;
         let quota = self.flag(fields, "quota_mode").unwrap_or_default();
@@ -140,7 +141,7 @@ impl Document<'_, '_> {
             (None, None) => None,
             (Some(_), Some(list)) => {
                 self.error(
-                    list.span,
+                    list.span(),
                     "`rate_limit` and `rate_limits` are two ways to say one thing",
                     Some("remove one of the two"),
                 );
@@ -151,17 +152,17 @@ impl Document<'_, '_> {
     }
 
     /// The kind of credential that the value must be.
-    fn subject(&mut self, fields: &Fields<'_, '_>, value: &str) -> Option<SubjectNode> {
+    fn subject(&mut self, fields: &Fields<'_>, value: &str) -> Option<SubjectNode> {
         let strip_scheme = self.flag(fields, "strip_scheme").unwrap_or_default();
         let Some(kind) = self.text(fields, "subject") else {
             if let (true, Some(flag)) = (strip_scheme, fields.get("strip_scheme")) {
-                self.error(flag.span, "`strip_scheme` needs a `subject` beside it", None);
+                self.error(flag.span(), "`strip_scheme` needs a `subject` beside it", None);
             }
             return None;
         };
         if let (false, Some(node)) = (value.is_empty(), fields.get("value")) {
             self.error(
-                node.span,
+                node.span(),
                 "a descriptor with a `subject` has no value",
                 Some("its value is the credential"),
             );
@@ -179,7 +180,7 @@ impl Document<'_, '_> {
     }
 
     /// Attributes of those who pass uncounted.
-    fn exempt(&mut self, fields: &Fields<'_, '_>, inherited: &Inherited<'_>) -> Vec<(String, Value)> {
+    fn exempt(&mut self, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Vec<(String, Value)> {
         let Some(node) = fields.get("exempt") else { return Vec::new() };
         if !inherited.has_subject {
             self.needs_subject(node, "exempt");
@@ -196,23 +197,23 @@ impl Document<'_, '_> {
         exempt
     }
 
-    pub(super) fn needs_subject(&mut self, node: &Node<'_>, word: &str) {
+    pub(super) fn needs_subject(&mut self, node: Node<'_>, word: &str) {
         let message = format!("`{word}` needs a descriptor with a `subject`, here or around it");
-        self.error(node.span, &message, Some("without one nobody is known"));
+        self.error(node.span(), &message, Some("without one nobody is known"));
     }
 
     /// The pattern that values are counted under together.
-    fn shares(&mut self, fields: &Fields<'_, '_>, key: &str, value: &str) -> Option<Box<[u8]>> {
+    fn shares(&mut self, fields: &Fields<'_>, key: &str, value: &str) -> Option<Box<[u8]>> {
         let share = self.flag(fields, "share_threshold").unwrap_or_default();
         let has_star = value.contains('*') || (value.is_empty() && key.ends_with('*'));
         if let (true, false, Some(flag)) = (share, has_star, fields.get("share_threshold")) {
             let hint = Some("without one there is nothing to share");
-            self.error(flag.span, "`share_threshold` needs a value with a `*`", hint);
+            self.error(flag.span(), "`share_threshold` needs a value with a `*`", hint);
         }
         share.then(|| value.as_bytes().into())
     }
 
-    fn metadata(&mut self, node: &Node<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
+    fn metadata(&mut self, node: Node<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
         self.pairs(node, "a mapping")?;
         match scalar::json(node) {
             serde_json::Value::Object(fields) => Some(fields),
@@ -221,11 +222,11 @@ impl Document<'_, '_> {
     }
 
     /// What counters belong to, if anything is said about it. Whether that can be is seen where it is used.
-    pub(super) fn count_by(&mut self, fields: &Fields<'_, '_>) -> Option<Arc<[CountBy]>> {
+    pub(super) fn count_by(&mut self, fields: &Fields<'_>) -> Option<Arc<[CountBy]>> {
         let node = fields.get("count_by")?;
-        let one = matches!(node.kind, Kind::Scalar { .. });
-        let items = if one { std::slice::from_ref(node) } else { self.items(node) };
-        let parts = items.iter().filter_map(|item| {
+        let one = matches!(node.kind(), Kind::Scalar { .. });
+        let items = if one { Items::one(node) } else { self.items(node) };
+        let parts = items.filter_map(|item| {
             Some(match self.read(item, scalar::text)? {
                 "entries" => CountBy::Entries,
                 "subject" => CountBy::Subject,

@@ -42,7 +42,7 @@ enum Written {
 
 impl Document<'_, '_> {
     /// One limit, or none by name.
-    pub(super) fn rate_limit(&mut self, node: &Node<'_>, inherited: &Inherited<'_>) -> Option<Rule> {
+    pub(super) fn rate_limit(&mut self, node: Node<'_>, inherited: &Inherited<'_>) -> Option<Rule> {
         let fields = self.fields(node, Scope::RateLimit)?;
         let unlimited = self.flag(&fields, "unlimited").unwrap_or_default();
         let limits = if unlimited {
@@ -57,17 +57,17 @@ impl Document<'_, '_> {
     }
 
     /// Several limits on the same hits.
-    pub(super) fn rate_limits(&mut self, list: &Node<'_>, inherited: &Inherited<'_>) -> Rule {
+    pub(super) fn rate_limits(&mut self, list: Node<'_>, inherited: &Inherited<'_>) -> Rule {
         let items = self.items(list);
-        if items.is_empty() && matches!(list.kind, Kind::Sequence(_)) {
-            self.error(list.span, "there are no limits in the list", None);
+        if items.is_empty() && matches!(list.kind(), Kind::Sequence(_)) {
+            self.error(list.span(), "there are no limits in the list", None);
         }
         let (mut limits, mut replaces): (Vec<Limit>, Vec<_>) = (Vec::new(), Vec::new());
         for item in items {
             let Some(fields) = self.fields(item, Scope::RateLimit) else { continue };
             if self.flag(&fields, "unlimited") == Some(true) {
                 self.error(
-                    item.span,
+                    item.span(),
                     "`unlimited` cannot be one of several",
                     Some("use `rate_limit` for it"),
                 );
@@ -78,25 +78,20 @@ impl Document<'_, '_> {
             replaces.extend(self.replaces(fields.get("replaces"), name.as_deref()));
             let Some(limit) = self.limit(item, &fields, inherited) else { continue };
             if limits.iter().any(|other| other.id == limit.id) {
-                self.error(item.span, "two limits in this list are the same but for the number", None);
+                self.error(item.span(), "two limits in this list are the same but for the number", None);
             }
             limits.push(limit);
         }
         rule(None, limits, replaces, inherited)
     }
 
-    fn name(&mut self, fields: &Fields<'_, '_>) -> Option<String> {
+    fn name(&mut self, fields: &Fields<'_>) -> Option<String> {
         let name = self.text(fields, "name")?.to_owned();
         self.compiler.named.entry(self.domain.clone()).or_default().insert(name.clone());
         Some(name)
     }
 
-    fn limit(
-        &mut self,
-        node: &Node<'_>,
-        fields: &Fields<'_, '_>,
-        inherited: &Inherited<'_>,
-    ) -> Option<Limit> {
+    fn limit(&mut self, node: Node<'_>, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Limit> {
         let requests = self.requests(node, fields, inherited);
         let written = self.written(node, fields);
         let shape = self.shape(fields, &inherited.shape);
@@ -139,7 +134,7 @@ impl Document<'_, '_> {
     /// Limits that share a counter must count alike, and by something that is the same for all of them.
     fn shared_counter(
         &mut self,
-        fields: &Fields<'_, '_>,
+        fields: &Fields<'_>,
         counter: Option<&str>,
         window: &Window,
         count_by: &[CountBy],
@@ -147,17 +142,17 @@ impl Document<'_, '_> {
         let (Some(counter), Some(node)) = (counter, fields.get("counter")) else { return };
         if count_by.contains(&CountBy::Entries) {
             let hint = "say `count_by:` the entries that they have in common, or a subject";
-            self.error(node.span, "limits that count by all their entries share no counter", Some(hint));
+            self.error(node.span(), "limits that count by all their entries share no counter", Some(hint));
         }
         let counts = format!("{} {}", window.tag(), tag(count_by));
-        let place = self.source.place(node.span);
+        let place = self.source.place(node.span());
         let key = (self.domain.clone(), counter.to_owned());
         let (first_counts, first) =
             self.compiler.counters.entry(key).or_insert_with(|| (counts.clone(), place));
         if *first_counts != counts {
             let message = format!("the counter `{counter}` counts otherwise at {first}");
             self.error(
-                node.span,
+                node.span(),
                 &message,
                 Some("limits that share a counter have one window and one `count_by`"),
             );
@@ -166,8 +161,8 @@ impl Document<'_, '_> {
 
     fn known_keys(
         &mut self,
-        node: &Node<'_>,
-        fields: &Fields<'_, '_>,
+        node: Node<'_>,
+        fields: &Fields<'_>,
         count_by: &[CountBy],
         inherited: &Inherited<'_>,
     ) {
@@ -186,7 +181,7 @@ impl Document<'_, '_> {
                     self.error_at(fields, "count_by", "`count_by` cannot name a key with a `*`", Some(hint));
                 }
                 CountBy::Entry(key) if !inherited.keys().any(|known| known == key) => {
-                    let span = fields.get("count_by").map_or(node.span, |node| node.span);
+                    let span = fields.get("count_by").map_or(node.span(), Node::span);
                     let hint = did_you_mean(key, inherited.keys()).unwrap_or_else(|| {
                         "`subject`, `credential`, `entries`, or the key of an entry".to_owned()
                     });
@@ -206,12 +201,12 @@ impl Document<'_, '_> {
 
     fn requests(
         &mut self,
-        node: &Node<'_>,
-        fields: &Fields<'_, '_>,
+        node: Node<'_>,
+        fields: &Fields<'_>,
         inherited: &Inherited<'_>,
     ) -> Option<Requests> {
         let source = match fields.get("requests_per_unit") {
-            Some(table) if matches!(table.kind, Kind::Mapping(_)) => {
+            Some(table) if matches!(table.kind(), Kind::Mapping(_)) => {
                 if !inherited.has_subject {
                     self.needs_subject(table, "requests_per_unit");
                 }
@@ -223,7 +218,7 @@ impl Document<'_, '_> {
             None if fields.misspelt => None,
             None => {
                 let message = "the limit has no `requests_per_unit`, so it lets nothing pass";
-                self.tolerate(node.span, message, Some("write `requests_per_unit: 0` if that is meant"));
+                self.tolerate(node.span(), message, Some("write `requests_per_unit: 0` if that is meant"));
                 Some(Source::Fixed(0))
             }
         };
@@ -239,7 +234,7 @@ impl Document<'_, '_> {
     }
 
     /// `{by: plan, values: {free: 5, pro: 50}}`, or `{attribute: rpm}`.
-    fn source(&mut self, node: &Node<'_>) -> Option<Source> {
+    fn source(&mut self, node: Node<'_>) -> Option<Source> {
         let fields = self.fields(node, Scope::Requests)?;
         if let Some(name) = self.text(&fields, "attribute") {
             return Some(Source::Attribute(name.to_owned()));
@@ -247,7 +242,7 @@ impl Document<'_, '_> {
         let (Some(by), Some(values)) = (self.text(&fields, "by"), fields.get("values")) else {
             if !fields.misspelt {
                 let hint = "write `{by: ATTRIBUTE, values: {VALUE: NUMBER}}`, or `{attribute: NAME}`";
-                self.error(node.span, "it is not said where the number comes from", Some(hint));
+                self.error(node.span(), "it is not said where the number comes from", Some(hint));
             }
             return None;
         };
@@ -263,13 +258,13 @@ impl Document<'_, '_> {
     }
 
     /// `unit: minute`, or `per: 15m`.
-    fn written(&mut self, node: &Node<'_>, fields: &Fields<'_, '_>) -> Option<Written> {
+    fn written(&mut self, node: Node<'_>, fields: &Fields<'_>) -> Option<Written> {
         match (fields.get("unit"), fields.get("per")) {
             (Some(unit), None) => self.unit(unit).map(Written::Unit),
             (None, Some(per)) => self.per(per),
             (Some(_), Some(per)) => {
                 self.error(
-                    per.span,
+                    per.span(),
                     "`unit` and `per` are two ways to say one thing",
                     Some("remove one of the two"),
                 );
@@ -278,24 +273,24 @@ impl Document<'_, '_> {
             (None, None) => {
                 if !fields.misspelt {
                     let hint = "add `unit: minute` or `per: 15m`, or `unlimited: true`";
-                    self.error(node.span, "the limit has no window", Some(hint));
+                    self.error(node.span(), "the limit has no window", Some(hint));
                 }
                 None
             }
         }
     }
 
-    fn unit(&mut self, node: &Node<'_>) -> Option<Unit> {
+    fn unit(&mut self, node: Node<'_>) -> Option<Unit> {
         let name = self.read(node, scalar::text)?;
         let unit = Unit::from_name(name);
         if unit.is_none() {
             let hint = choices(name, "units", &Unit::ALL.map(Unit::name));
-            self.error(node.span, &format!("unknown unit `{name}`"), Some(&hint));
+            self.error(node.span(), &format!("unknown unit `{name}`"), Some(&hint));
         }
         unit
     }
 
-    fn per(&mut self, node: &Node<'_>) -> Option<Written> {
+    fn per(&mut self, node: Node<'_>) -> Option<Written> {
         let text = self.read(node, scalar::text)?;
         if text == "billing_period" {
             return Some(Written::BillingPeriod);
@@ -308,18 +303,13 @@ impl Document<'_, '_> {
             Err(wrong) => {
                 let names = CALENDARS.iter().map(|(name, _)| *name).chain(["billing_period"]);
                 let hint = did_you_mean(text, names).or(wrong.hint);
-                self.error(node.span, &wrong.message, hint.as_deref());
+                self.error(node.span(), &wrong.message, hint.as_deref());
                 None
             }
         }
     }
 
-    fn window(
-        &mut self,
-        written: Written,
-        fields: &Fields<'_, '_>,
-        inherited: &Inherited<'_>,
-    ) -> Option<Window> {
+    fn window(&mut self, written: Written, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Window> {
         let algorithm = self.algorithm(fields)?;
         let anchor = self.anchor(fields);
         let zone = self.zone(fields, &written);
@@ -334,7 +324,7 @@ impl Document<'_, '_> {
         if let (Some(node), true) =
             (fields.get("anchor"), algorithm != Algorithm::FixedWindow || !fixed_length)
         {
-            self.error(node.span, "`anchor` is for fixed windows of a given length", None);
+            self.error(node.span(), "`anchor` is for fixed windows of a given length", None);
         }
         if let (Written::BillingPeriod, false, Some(per)) =
             (&written, inherited.has_subject, fields.get("per"))
@@ -361,17 +351,17 @@ impl Document<'_, '_> {
         })
     }
 
-    fn algorithm(&mut self, fields: &Fields<'_, '_>) -> Option<Algorithm> {
+    fn algorithm(&mut self, fields: &Fields<'_>) -> Option<Algorithm> {
         let Some(name) = self.text(fields, "algorithm") else { return Some(Algorithm::FixedWindow) };
         let known = ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm);
         if let (None, Some(node)) = (known, fields.get("algorithm")) {
             let hint = choices(name, "algorithms", &ALGORITHMS.map(|(name, _)| name));
-            self.error(node.span, &format!("unknown algorithm `{name}`"), Some(&hint));
+            self.error(node.span(), &format!("unknown algorithm `{name}`"), Some(&hint));
         }
         known
     }
 
-    fn anchor(&mut self, fields: &Fields<'_, '_>) -> Option<Anchor> {
+    fn anchor(&mut self, fields: &Fields<'_>) -> Option<Anchor> {
         match self.text(fields, "anchor")? {
             "clock" => Some(Anchor::Clock),
             "first_hit" => Some(Anchor::FirstHit),
@@ -383,52 +373,52 @@ impl Document<'_, '_> {
         }
     }
 
-    fn zone(&mut self, fields: &Fields<'_, '_>, written: &Written) -> jiff::tz::TimeZone {
+    fn zone(&mut self, fields: &Fields<'_>, written: &Written) -> jiff::tz::TimeZone {
         let utc = jiff::tz::TimeZone::UTC;
         let (Some(name), Some(node)) = (self.text(fields, "time_zone"), fields.get("time_zone")) else {
             return utc;
         };
         if !matches!(written, Written::Calendar(_)) {
             let hint = "billing periods take the subject's";
-            self.error(node.span, "`time_zone` is for periods of the calendar", Some(hint));
+            self.error(node.span(), "`time_zone` is for periods of the calendar", Some(hint));
         }
         jiff::tz::TimeZone::get(name).unwrap_or_else(|_| {
             let hint = "write its name in the IANA database, as in `Europe/Berlin`";
-            self.error(node.span, &format!("unknown time zone `{name}`"), Some(hint));
+            self.error(node.span(), &format!("unknown time zone `{name}`"), Some(hint));
             utc
         })
     }
 
-    fn burst(&mut self, fields: &Fields<'_, '_>, algorithm: Algorithm) -> Option<u64> {
+    fn burst(&mut self, fields: &Fields<'_>, algorithm: Algorithm) -> Option<u64> {
         let node = fields.get("burst")?;
         if algorithm != Algorithm::TokenBucket {
-            self.error(node.span, "`burst` needs `algorithm: token_bucket`", None);
+            self.error(node.span(), "`burst` needs `algorithm: token_bucket`", None);
         }
         let burst = self.read(node, scalar::whole_number).map(u64::from)?;
         if burst == 0 {
-            self.error(node.span, "a bucket with a burst of 0 lets nothing pass", None);
+            self.error(node.span(), "a bucket with a burst of 0 lets nothing pass", None);
         }
         Some(burst)
     }
 
-    fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_, '_>) {
+    fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_>) {
         for word in ["unit", "per"] {
             if let Some(node) = fields.get(word) {
-                self.error(node.span, "`unlimited: true` has no window", Some("remove one of the two"));
+                self.error(node.span(), "`unlimited: true` has no window", Some("remove one of the two"));
             }
         }
         if let Some(number) = fields.get("requests_per_unit") {
-            self.tolerate(number.span, "`unlimited: true` makes this number mean nothing", None);
+            self.tolerate(number.span(), "`unlimited: true` makes this number mean nothing", None);
         }
     }
 
-    fn replaces(&mut self, list: Option<&Node<'_>>, own_name: Option<&str>) -> Vec<String> {
+    fn replaces(&mut self, list: Option<Node<'_>>, own_name: Option<&str>) -> Vec<String> {
         let Some(list) = list else { return Vec::new() };
         let mut names = Vec::new();
         for node in self.items(list) {
             let Some(fields) = self.fields(node, Scope::Replaces) else { continue };
             let name = fields.get("name").and_then(|name| self.read(name, scalar::text)).unwrap_or_default();
-            let span = fields.get("name").map_or(node.span, |name| name.span);
+            let span = fields.get("name").map_or(node.span(), Node::span);
             if name.is_empty() {
                 self.error(span, "nothing is named to be replaced", Some("write `- name: NAME`"));
             } else if own_name == Some(name) {

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use super::Options;
 use super::diagnostic::{Diagnostic, Severity};
 use super::scalar::{self, NotThat};
-use super::source::{Source, Span};
+use super::source::Source;
 use super::words::{self, Scope, did_you_mean};
-use super::yaml::{Kind, Node, SyntaxError};
 use crate::policy::{Place, Policy};
+use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
 
 /// The most errors, and the most warnings, that are told: more nobody reads, and aliases can repeat one a million times.
 const MOST: usize = 1000;
@@ -69,13 +69,13 @@ impl Compiler {
     }
 
     /// Takes in every document of one file.
-    pub(super) fn file(&mut self, source: &Source, documents: &[Node<'_>]) {
-        if documents.is_empty() {
+    pub(super) fn file(&mut self, source: &Source, tree: &Tree) {
+        if tree.documents().next().is_none() {
             // Most likely it is just being written.
             let message = "the file holds no policy".to_owned();
             self.add(source.diagnose(Severity::Error, Span::START, message, None));
         }
-        for document in documents {
+        for document in tree.documents() {
             let peer_only = !has_own_word(document);
             Document {
                 compiler: self,
@@ -110,11 +110,11 @@ impl Compiler {
 }
 
 /// Whether Spillway's own language is used anywhere in a document.
-fn has_own_word(node: &Node<'_>) -> bool {
-    match &node.kind {
+fn has_own_word(node: Node<'_>) -> bool {
+    match node.kind() {
         Kind::Scalar { .. } => false,
-        Kind::Sequence(items) => items.iter().any(has_own_word),
-        Kind::Mapping(pairs) => pairs.iter().any(|(key, value)| {
+        Kind::Sequence(items) => items.into_iter().any(has_own_word),
+        Kind::Mapping(pairs) => pairs.into_iter().any(|(key, value)| {
             let word = scalar::text(key).unwrap_or_default();
             words::is_own(word) || (word != "metadata" && has_own_word(value))
         }),
@@ -135,15 +135,15 @@ struct Document<'c, 's> {
 }
 
 /// The fields of one mapping, each known to be allowed where it stands.
-struct Fields<'n, 't> {
-    fields: Vec<(&'n str, &'n Node<'t>)>,
+struct Fields<'n> {
+    fields: Vec<(&'n str, Node<'n>)>,
     /// Whether there were words that nobody knows; one of them may be what seems to be missing.
     misspelt: bool,
 }
 
-impl<'n, 't> Fields<'n, 't> {
+impl<'n> Fields<'n> {
     /// The value of `name`, unless it is absent or says nothing.
-    fn get(&self, name: &str) -> Option<&'n Node<'t>> {
+    fn get(&self, name: &str) -> Option<Node<'n>> {
         let (_, node) = self.fields.iter().find(|(found, _)| *found == name)?;
         (!node.is_null()).then_some(*node)
     }
@@ -152,9 +152,9 @@ impl<'n, 't> Fields<'n, 't> {
 /// Reading values and reporting what is wrong with them.
 impl Document<'_, '_> {
     /// The fields of a mapping, after refusing every word that does not belong there.
-    fn fields<'n, 't>(&mut self, node: &'n Node<'t>, scope: Scope) -> Option<Fields<'n, 't>> {
+    fn fields<'n>(&mut self, node: Node<'n>, scope: Scope) -> Option<Fields<'n>> {
         let pairs = self.pairs(node, &format!("{scope}, which is a mapping"))?;
-        let mut fields: Vec<(&str, &Node<'_>)> = Vec::with_capacity(pairs.len());
+        let mut fields: Vec<(&str, Node<'_>)> = Vec::new();
         let mut misspelt = false;
         for (key, value) in pairs {
             let Some(word) = self.read(key, scalar::text) else { continue };
@@ -164,16 +164,16 @@ impl Document<'_, '_> {
                     let hint = did_you_mean(word, words::of(scope)).unwrap_or_else(|| {
                         format!("{scope} may have {}", words::of(scope).collect::<Vec<_>>().join(", "))
                     });
-                    self.error(key.span, &format!("unknown word `{word}` in {scope}"), Some(&hint));
+                    self.error(key.span(), &format!("unknown word `{word}` in {scope}"), Some(&hint));
                 }
                 Some(scopes) if !scopes.contains(&scope) => {
                     let message = format!("`{word}` means nothing in {scope}");
-                    self.tolerate(key.span, &message, Some(&format!("it belongs in {}", scopes[0])));
+                    self.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
                 }
                 Some(_) => match fields.iter_mut().find(|(taken, _)| *taken == word) {
                     Some(taken) => {
                         self.tolerate(
-                            key.span,
+                            key.span(),
                             &format!("`{word}` is given twice"),
                             Some("the last one counts"),
                         );
@@ -186,44 +186,44 @@ impl Document<'_, '_> {
         Some(Fields { fields, misspelt })
     }
 
-    fn pairs<'n, 't>(&mut self, node: &'n Node<'t>, what: &str) -> Option<&'n [(Node<'t>, Node<'t>)]> {
-        if let Kind::Mapping(pairs) = &node.kind {
+    fn pairs<'n>(&mut self, node: Node<'n>, what: &str) -> Option<Pairs<'n>> {
+        if let Kind::Mapping(pairs) = node.kind() {
             return Some(pairs);
         }
-        self.error(node.span, &format!("expected {what}, found {}", node.kind_name()), None);
+        self.error(node.span(), &format!("expected {what}, found {}", node.kind_name()), None);
         None
     }
 
-    fn items<'n, 't>(&mut self, node: &'n Node<'t>) -> &'n [Node<'t>] {
-        if let Kind::Sequence(items) = &node.kind {
+    fn items<'n>(&mut self, node: Node<'n>) -> Items<'n> {
+        if let Kind::Sequence(items) = node.kind() {
             return items;
         }
         let message = format!("expected a list, found {}", node.kind_name());
-        self.error(node.span, &message, Some("begin each item with `- `"));
-        &[]
+        self.error(node.span(), &message, Some("begin each item with `- `"));
+        Items::none(node)
     }
 
     fn read<'n, T>(
         &mut self,
-        node: &'n Node<'_>,
-        read: impl Fn(&'n Node<'_>) -> Result<T, NotThat>,
+        node: Node<'n>,
+        read: impl FnOnce(Node<'n>) -> Result<T, NotThat>,
     ) -> Option<T> {
         match read(node) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.error(node.span, &wrong.message, wrong.hint.as_deref());
+                self.error(node.span(), &wrong.message, wrong.hint.as_deref());
                 None
             }
         }
     }
 
     /// The text of a field that is there and not empty.
-    fn text<'n>(&mut self, fields: &Fields<'n, '_>, name: &str) -> Option<&'n str> {
+    fn text<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n str> {
         let node = fields.get(name)?;
         self.read(node, scalar::text).filter(|text| !text.is_empty())
     }
 
-    fn flag(&mut self, fields: &Fields<'_, '_>, name: &str) -> Option<bool> {
+    fn flag(&mut self, fields: &Fields<'_>, name: &str) -> Option<bool> {
         fields.get(name).and_then(|node| self.read(node, scalar::boolean))
     }
 
@@ -232,8 +232,8 @@ impl Document<'_, '_> {
     }
 
     /// At the value of a field that is known to be there.
-    fn error_at(&mut self, fields: &Fields<'_, '_>, name: &str, message: &str, hint: Option<&str>) {
-        let span = fields.get(name).map_or(Span::START, |node| node.span);
+    fn error_at(&mut self, fields: &Fields<'_>, name: &str, message: &str, hint: Option<&str>) {
+        let span = fields.get(name).map_or(Span::START, Node::span);
         self.error(span, message, hint);
     }
 

@@ -7,23 +7,24 @@ use std::sync::Arc;
 use super::descriptor::Inherited;
 use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::files::cannot_read;
-use crate::config::source::{Source, Span};
+use crate::config::source::Source;
 use crate::config::words::choices;
 use crate::policy::{Endpoints, Evaluate, Shape};
 use crate::subjects::Directory;
+use crate::yaml::Span;
 
 impl Document<'_, '_> {
-    pub(super) fn root(mut self, root: &Node<'_>) {
+    pub(super) fn root(mut self, root: Node<'_>) {
         let Some(fields) = self.fields(root, Scope::Root) else { return };
         let Some(domain) = fields.get("domain") else {
             if !fields.misspelt {
-                self.error(root.span, "the policy has no domain", Some("begin with `domain: NAME`"));
+                self.error(root.span(), "the policy has no domain", Some("begin with `domain: NAME`"));
             }
             return;
         };
         self.domain = self.read(domain, scalar::text).unwrap_or_default().to_owned();
         if self.domain.is_empty() {
-            return self.error(domain.span, "the domain has no name", None);
+            return self.error(domain.span(), "the domain has no name", None);
         }
         self.first_of_its_name(domain, &fields);
 
@@ -53,32 +54,32 @@ impl Document<'_, '_> {
     }
 
     /// A domain is described once, unless merging is allowed; what holds for all of it is said only once in any case.
-    fn first_of_its_name(&mut self, domain: &Node<'_>, fields: &Fields<'_, '_>) {
+    fn first_of_its_name(&mut self, domain: Node<'_>, fields: &Fields<'_>) {
         let Some(first) = self.compiler.domains.get(&self.domain).cloned() else {
-            let place = self.source.place(domain.span);
+            let place = self.source.place(domain.span());
             self.compiler.domains.insert(self.domain.clone(), place);
             return;
         };
         if !self.compiler.options.merge_domains {
             let message = format!("domain `{}` was described before, at {first}", self.domain);
             let hint = "put them together, or allow it with --merge-domains";
-            return self.error(domain.span, &message, Some(hint));
+            return self.error(domain.span(), &message, Some(hint));
         }
         for word in ["evaluate", "endpoints", "subjects"] {
             if let Some(node) = fields.get(word) {
                 let message = format!("`{word}` holds for the whole domain, which begins at {first}");
-                self.error(node.span, &message, Some("say it there"));
+                self.error(node.span(), &message, Some("say it there"));
             }
         }
     }
 
-    fn evaluate(&mut self, fields: &Fields<'_, '_>) -> Evaluate {
+    fn evaluate(&mut self, fields: &Fields<'_>) -> Evaluate {
         let Some(name) = self.text(fields, "evaluate") else { return Evaluate::default() };
         let known = Evaluate::NAMES.iter().find(|(known, _)| *known == name);
         known.map_or_else(
             || {
                 let names = Evaluate::NAMES.map(|(name, _)| name);
-                let span = fields.get("evaluate").map_or(Span::START, |node| node.span);
+                let span = fields.get("evaluate").map_or(Span::START, Node::span);
                 let hint = choices(name, "ways to evaluate", &names);
                 self.error(span, &format!("unknown way to evaluate `{name}`"), Some(&hint));
                 Evaluate::default()
@@ -88,10 +89,10 @@ impl Document<'_, '_> {
     }
 
     /// A list of templates, or of names with a list of templates each.
-    fn endpoints(&mut self, list: &Node<'_>) -> Endpoints {
+    fn endpoints(&mut self, list: Node<'_>) -> Endpoints {
         let mut endpoints = Endpoints::default();
         for item in self.items(list) {
-            if let Kind::Mapping(pairs) = &item.kind {
+            if let Kind::Mapping(pairs) = item.kind() {
                 for (name, templates) in pairs {
                     let Some(name) = self.read(name, scalar::text) else { continue };
                     for template in self.items(templates) {
@@ -105,22 +106,22 @@ impl Document<'_, '_> {
         endpoints
     }
 
-    fn endpoint(&mut self, endpoints: &mut Endpoints, name: Option<&str>, template: &Node<'_>) {
+    fn endpoint(&mut self, endpoints: &mut Endpoints, name: Option<&str>, template: Node<'_>) {
         let Some(text) = self.read(template, scalar::text) else { return };
         if let Err(error) = endpoints.add(name, text) {
-            self.error(template.span, &error.to_string(), error.hint());
+            self.error(template.span(), &error.to_string(), error.hint());
         }
     }
 
     /// The directory in the file of that name, beside the policy.
-    fn subjects(&mut self, file: &Node<'_>) -> Option<Directory> {
+    fn subjects(&mut self, file: Node<'_>) -> Option<Directory> {
         let name = self.read(file, scalar::text)?;
         let path = Path::new(&*self.source.file).parent().unwrap_or(Path::new("")).join(name);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
                 let wrong = cannot_read(&path, &error);
-                self.error(file.span, &wrong.message, wrong.hint.as_deref());
+                self.error(file.span(), &wrong.message, wrong.hint.as_deref());
                 return None;
             }
         };

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{Document, Fields, Kind, Node, Scope, did_you_mean, scalar};
-use crate::config::source::Span;
 use crate::policy::Shape;
 use crate::shape::{Denial, Emit, HeaderLine, HeaderName, HeaderSet, ShapeError, Template, dialect};
+use crate::yaml::{Items, Span};
 
 impl Document<'_, '_> {
     /// What is said here about headers and bodies, and for the rest what was said around it.
-    pub(super) fn shape(&mut self, fields: &Fields<'_, '_>, around: &Arc<Shape>) -> Arc<Shape> {
+    pub(super) fn shape(&mut self, fields: &Fields<'_>, around: &Arc<Shape>) -> Arc<Shape> {
         let headers = fields.get("headers").map(|headers| self.headers(headers));
         let denial = fields.get("deny").and_then(|deny| self.denial(deny));
         if headers.is_none() && denial.is_none() {
@@ -22,16 +22,16 @@ impl Document<'_, '_> {
     }
 
     /// One family of headers, or a list of families.
-    fn headers(&mut self, node: &Node<'_>) -> Vec<Arc<HeaderSet>> {
-        let families = match &node.kind {
-            Kind::Sequence(items) => items.as_slice(),
-            _ => std::slice::from_ref(node),
+    fn headers(&mut self, node: Node<'_>) -> Vec<Arc<HeaderSet>> {
+        let families = match node.kind() {
+            Kind::Sequence(items) => items,
+            _ => Items::one(node),
         };
-        families.iter().filter_map(|family| self.family(family)).map(Arc::new).collect()
+        families.filter_map(|family| self.family(family)).map(Arc::new).collect()
     }
 
     /// `emit` and `dialect`; every other word is a header's name.
-    fn family(&mut self, node: &Node<'_>) -> Option<HeaderSet> {
+    fn family(&mut self, node: Node<'_>) -> Option<HeaderSet> {
         let mut emit = Emit::default();
         let mut lines = Vec::new();
         for (key, value) in self.pairs(node, "`emit`, `dialect` and headers with what they show")? {
@@ -39,17 +39,17 @@ impl Document<'_, '_> {
             match word {
                 "emit" => {
                     let said = self.read(value, scalar::text).map(Emit::parse);
-                    emit = said.and_then(|said| self.accept(value.span, said)).unwrap_or_default();
+                    emit = said.and_then(|said| self.accept(value.span(), said)).unwrap_or_default();
                 }
                 "dialect" => {
-                    let names = match &value.kind {
-                        Kind::Sequence(items) => items.as_slice(),
-                        _ => std::slice::from_ref(value),
+                    let names = match value.kind() {
+                        Kind::Sequence(items) => items,
+                        _ => Items::one(value),
                     };
                     for name in names {
                         let found = self.read(name, scalar::text).map(dialect);
                         lines.extend(
-                            found.and_then(|found| self.accept(name.span, found)).into_iter().flatten(),
+                            found.and_then(|found| self.accept(name.span(), found)).into_iter().flatten(),
                         );
                     }
                 }
@@ -57,41 +57,42 @@ impl Document<'_, '_> {
                     let Some(shown) = self.read(value, scalar::text) else { continue };
                     let line = HeaderLine::parse(name, shown);
                     let is_name = HeaderName::parse(name).is_ok();
-                    lines.extend(self.accept(if is_name { value.span } else { key.span }, line));
+                    lines.extend(self.accept(if is_name { value.span() } else { key.span() }, line));
                 }
             }
         }
         let set = HeaderSet::new(lines, emit);
-        self.accept(node.span, set)
+        self.accept(node.span(), set)
     }
 
-    fn denial(&mut self, node: &Node<'_>) -> Option<Denial> {
+    fn denial(&mut self, node: Node<'_>) -> Option<Denial> {
         let fields = self.fields(node, Scope::Deny)?;
         let content_type = self.text(&fields, "content_type");
         let Some(body) = fields.get("body") else {
             if !fields.misspelt {
-                self.error(node.span, "the refusal has no body", Some("add `body: TEXT`"));
+                self.error(node.span(), "the refusal has no body", Some("add `body: TEXT`"));
             }
             return None;
         };
         let text = self.read(body, scalar::text)?;
         let denial = Denial::parse(content_type, text);
         let about_type = matches!(denial, Err(ShapeError::NotAContentType { .. }));
-        let span = fields.get("content_type").filter(|_| about_type).map_or(body.span, |node| node.span);
+        let span = fields.get("content_type").filter(|_| about_type).map_or(body.span(), Node::span);
         self.accept(span, denial)
     }
 
     /// Headers for the upstream: names, each with a template.
-    pub(super) fn request_headers(&mut self, fields: &Fields<'_, '_>) -> Vec<(String, Template)> {
+    pub(super) fn request_headers(&mut self, fields: &Fields<'_>) -> Vec<(String, Template)> {
         let Some(node) = fields.get("request_headers") else { return Vec::new() };
         let mut headers = Vec::new();
-        for (key, value) in self.pairs(node, "headers with what they say").unwrap_or_default() {
+        for (key, value) in self.pairs(node, "headers with what they say").into_iter().flatten() {
             let Some((name, text)) = self.read(key, scalar::text).zip(self.read(value, scalar::text)) else {
                 continue;
             };
             let name = HeaderName::parse(name);
             let template = Template::header(text);
-            if let Some((name, template)) = self.accept(key.span, name).zip(self.accept(value.span, template))
+            if let Some((name, template)) =
+                self.accept(key.span(), name).zip(self.accept(value.span(), template))
             {
                 headers.push((name.as_str().to_owned(), template));
             }

@@ -1,7 +1,7 @@
 //! Collections in brackets.
 
 use super::{Kind, Open, Plain};
-use crate::subjects::events::Token;
+use crate::yaml::Token;
 
 impl Plain<'_> {
     /// A bracket opens.

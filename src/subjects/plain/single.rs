@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::Plain;
-use crate::subjects::events::Token;
 use crate::subjects::problem::Place;
 use crate::subjects::table::index;
+use crate::yaml::Token;
 
 impl<'t> Plain<'t> {
     /// A single value without escapes, which is all on this line.

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::Plain;
-use crate::subjects::events::{Events, Token};
 use crate::subjects::problem::Place;
+use crate::yaml::{Expanded, Token};
 
 /// The tokens of `text` with their places, until the end or until it gives up.
 fn plain(text: &str) -> (Vec<String>, bool) {
@@ -17,10 +17,10 @@ fn plain(text: &str) -> (Vec<String>, bool) {
 }
 
 fn yaml(text: &str) -> Result<Vec<String>, String> {
-    let (mut events, mut tokens) = (Events::new(text), Vec::new());
+    let (mut events, mut tokens) = (Expanded::new(text), Vec::new());
     loop {
-        let (token, at) = events.next().map_err(|error| format!("{error:?}"))?;
-        tokens.push(shown(&token, at));
+        let (token, span) = events.next().map_err(|error| format!("{error:?}"))?;
+        tokens.push(shown(&token, span.into()));
         if matches!(token, Token::Finish) {
             return Ok(tokens);
         }

@@ -1,0 +1,16 @@
+//! YAML text → values with the place of each one. Policies are read as a [`Tree`], subjects files as a stream of
+//! [`Token`]s; anchors, aliases and the bounds on what they may repeat are here, for both.
+//!
+//! Invariant: the memory and the time that a text costs are proportional to its length plus a constant (see
+//! [`Budget`]), and nothing here recurses, so no text decides how deep the stack gets.
+
+mod budget;
+mod events;
+mod expanded;
+mod tree;
+
+pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError};
+pub(crate) use expanded::{Expanded, Token};
+pub(crate) use tree::{Items, Kind, Node, Pairs, Tree};
+
+use budget::Budget;
