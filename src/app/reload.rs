@@ -1,8 +1,12 @@
 //! Configuration that changes while the server runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use notify::{EventKind, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::config::{self, Fingerprint, Options};
@@ -10,8 +14,15 @@ use crate::engine::Engine;
 use crate::store::Store;
 use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics};
 
-/// How often files are looked at. Asking beats being told: it is the same on every file system and through every link.
+/// How often files are looked at, be there news or none: not every file system tells, and not through every link.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long to wait after news, and then again: whoever writes a file writes more than once.
+const SETTLES: Duration = Duration::from_millis(25);
+/// How long files may go on changing before they are read all the same.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long after a failure the same files are read again, at first and at most. What failed may lie outside of them: a
+/// file system that comes back, a right that is granted.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// Files that a policy was read from.
 #[derive(Clone, Debug)]
@@ -22,48 +33,144 @@ pub struct Watched {
     pub options: Options,
     /// What they looked like before they were read.
     pub seen: Fingerprint,
+    /// Those that were read, wherever they are.
+    pub files: Vec<PathBuf>,
 }
 
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
-/// being written is let finish. A set of files with a mistake changes nothing; the mistakes are logged, once.
+/// being written is let finish, for five seconds at most. A set of files with a mistake changes nothing; the mistakes are
+/// logged, once.
 pub(super) async fn follow<S: Store, C: Clock>(
     watched: Watched,
     engine: Arc<Engine<S, C>>,
     metrics: Arc<Metrics>,
 ) {
+    let news = Arc::new(Notify::new());
+    // Dropped with this task. Without it, looking each second is what is left.
+    let _watcher = watch(&watched.path, &news);
     let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let watched = Arc::new(watched);
-    let (mut loaded, mut before) = (watched.seen, watched.seen);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut follower = Follower::of(watched);
     loop {
-        ticks.tick().await;
-        let (engine, metrics, watched) = (Arc::clone(&engine), Arc::clone(&metrics), Arc::clone(&watched));
-        // On a thread that serves nobody: a large policy takes its time.
-        let looked = tokio::task::spawn_blocking(move || {
-            let now = Fingerprint::of(&watched.path);
-            if now != loaded && now == before {
-                load(&watched, &engine, &metrics);
-                return (now, now);
+        let told = tokio::select! {
+            _ = ticks.tick() => false,
+            () = news.notified() => true,
+        };
+        for _ in 0..if told { 2 } else { 1 } {
+            if told {
+                tokio::time::sleep(SETTLES).await;
             }
-            (loaded, now)
-        });
-        match looked.await {
-            Ok(next) => (loaded, before) = next,
-            // Loading met an internal error, which its panic told: what is in force stays, and the next change is read.
-            Err(_) => loaded = before,
+            let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&metrics));
+            let now = Instant::now();
+            // On a thread that serves nobody: a large policy takes its time. A panic there leaves things as they were.
+            let mut looking = follower.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                looking.look(now, &engine, &metrics);
+                looking
+            });
+            if let Ok(looked) = looked.await {
+                follower = looked;
+            }
         }
     }
 }
 
-fn load<S: Store, C: Clock>(watched: &Watched, engine: &Engine<S, C>, metrics: &Metrics) {
-    match config::load(&[&watched.path], watched.options.clone()) {
-        Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
-            }
-            ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
-            engine.publish(loaded.policy);
+/// Has `news` told when something changes in the directory `path`, or beside the file `path`.
+fn watch(path: &Path, news: &Arc<Notify>) -> Option<impl Watcher + use<>> {
+    let news = Arc::clone(news);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading is no news: we do it ourselves.
+        if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+            news.notify_one();
         }
-        Err(diagnostics) => ConfigRefused { mistakes: config::render(&diagnostics, false) }.emit(metrics),
+    })
+    .ok()?;
+    let (directory, mode) = if path.is_dir() {
+        (path, RecursiveMode::Recursive)
+    } else {
+        (
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            RecursiveMode::NonRecursive,
+        )
+    };
+    watcher.watch(directory, mode).ok()?;
+    Some(watcher)
+}
+
+/// What is known of the files.
+#[derive(Clone, Debug)]
+struct Follower {
+    watched: Watched,
+    /// What they looked like when they were last read.
+    read: Fingerprint,
+    /// What they looked like at the last look.
+    before: Fingerprint,
+    /// Since when they have looked otherwise than when they were read.
+    changing_since: Option<Instant>,
+    /// What was wrong with them, when they are read again, and how long after that the next time.
+    failed: Option<(String, Instant, Duration)>,
+}
+
+impl Follower {
+    fn of(watched: Watched) -> Self {
+        // Which files lie elsewhere is known only since they were read.
+        let unchanged = Fingerprint::of(&watched.path, &[]) == watched.seen;
+        let seen = if unchanged { Fingerprint::of(&watched.path, &watched.files) } else { watched.seen };
+        Self { watched, read: seen, before: seen, changing_since: None, failed: None }
+    }
+
+    fn look<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
+        let looks = Fingerprint::of(&self.watched.path, &self.watched.files);
+        let settled = std::mem::replace(&mut self.before, looks) == looks;
+        if looks == self.read {
+            self.changing_since = None;
+            if self.failed.as_ref().is_some_and(|(_, again, _)| now >= *again) {
+                self.load(now, engine, metrics);
+            }
+            return;
+        }
+        let since = *self.changing_since.get_or_insert(now);
+        if settled {
+            self.read = looks;
+            self.changing_since = None;
+            self.load(now, engine, metrics);
+        } else if now.duration_since(since) >= LONGEST_WAIT && self.take(engine, metrics).is_ok() {
+            // Half a file is no mistake: of a state that does not settle, only one that can be read counts.
+            self.changing_since = Some(now);
+        }
+    }
+
+    /// Reads the files, and tells what is wrong with them if that is something new.
+    fn load<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
+        let Err(mistakes) = self.take(engine, metrics) else { return };
+        let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
+        let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
+        if known.is_none() {
+            ConfigRefused { mistakes: mistakes.clone() }.emit(metrics);
+        }
+        self.failed = Some((mistakes, now + pause, pause));
+    }
+
+    /// Puts in force what the files say, or tells what is wrong with them.
+    fn take<S: Store, C: Clock>(&mut self, engine: &Engine<S, C>, metrics: &Metrics) -> Result<(), String> {
+        match config::load(&[&self.watched.path], self.watched.options.clone()) {
+            Ok(loaded) => {
+                if !loaded.warnings.is_empty() {
+                    ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
+                }
+                ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
+                engine.publish(loaded.policy);
+                // Files may have come to it or left it; that is no change of what they say.
+                let same = self.read == Fingerprint::of(&self.watched.path, &self.watched.files);
+                self.watched.files = loaded.files;
+                if same {
+                    self.read = Fingerprint::of(&self.watched.path, &self.watched.files);
+                    self.before = self.read;
+                }
+                self.failed = None;
+                Ok(())
+            }
+            Err(diagnostics) => Err(config::render(&diagnostics, false)),
+        }
     }
 }

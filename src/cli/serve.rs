@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rlimit::Resource;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -36,7 +36,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
     let path = args.config.unwrap_or_else(peer::config);
     let options = peer::options(args.merging);
     // Before they are read: what changes in between is seen as a change.
-    let seen = Fingerprint::of(&path);
+    let seen = Fingerprint::of(&path, &[]);
     let loaded = match config::load(&[&path], options.clone()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
@@ -53,7 +53,7 @@ pub(super) fn run(args: Serve) -> ExitCode {
         OnlyWatching.emit();
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, seen });
+    let watched = Some(Watched { path, options, seen, files: loaded.files });
     let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::holding(args.max_counters), SystemClock));
 
     let runtime = match tokio::runtime::Runtime::new() {
@@ -87,11 +87,12 @@ pub(super) fn run(args: Serve) -> ExitCode {
 /// How many file descriptors the process may have. Raises the limit to the most that the system allows without asking:
 /// what is lower is meant for programs that use `select`.
 fn descriptors() -> usize {
-    let mut limit = rlimit::getrlimit(Resource::NOFILE).unwrap_or((1_024, 1_024));
-    if limit.0 < limit.1 && rlimit::setrlimit(Resource::NOFILE, limit.1, limit.1).is_ok() {
-        limit.0 = limit.1;
-    }
-    usize::try_from(limit.0).unwrap_or(usize::MAX)
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised =
+        current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    // None is no limit.
+    let most = if raised { maximum } else { current };
+    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// How often the end was asked for, by SIGTERM or SIGINT; both are caught from here on.

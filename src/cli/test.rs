@@ -1,6 +1,5 @@
 //! `spillway test`
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +35,7 @@ fn passes(file: &Path, options: &Options) -> bool {
         print(&format!("FAILED  {name}\n{}\n", indented(why)));
         false
     };
-    let script = match fs::read_to_string(file).map_err(|error| cannot_read(&error)) {
+    let script = match config::read_text(file).map_err(|error| cannot_read(&error)) {
         Ok(text) => Script::parse(&text),
         Err(why) => return fails(&why),
     };

@@ -1,29 +1,44 @@
 //! Which files make up a configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::Diagnostic;
 use super::words::did_you_mean;
+use super::{Diagnostic, Severity};
 
-/// Directories inside directories, and no further: deep enough for any layout, and an end to any loop of links.
+/// Directories inside directories, and no further: deep enough for any layout.
 const DEEPEST: usize = 16;
+
+/// Files, and what was found beside them that could not be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: BTreeSet<PathBuf>,
+    /// An error for what has the name of a file that is wanted: its limits would be missing. A warning for anything
+    /// else: a directory that is not ours to read (`lost+found`), a link that leads nowhere.
+    pub(super) unreadable: Vec<Diagnostic>,
+    /// Device and inode of each directory, so that none is entered twice, whatever links there are.
+    entered: HashSet<(u64, u64)>,
+}
 
 /// The tests that `path` stands for: itself, or every `*.test.yaml` in the directory and those below it, by name.
 pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let is_test = |name: &str| stem(name).and_then(kind) == Some("test");
-    let found = files(path, &is_test)?;
+    let Found { files: found, unreadable, .. } = files(path, &is_test)?;
+    if let Some(error) = unreadable.into_iter().find(|one| one.severity == Severity::Error) {
+        return Err(error);
+    }
     if found.is_empty() {
         return Err(Diagnostic::error(format!("no test in `{}`", path.display()))
             .hint(Some("tests are files named `*.test.yaml`".to_owned())));
     }
-    Ok(found)
+    Ok(found.into_iter().collect())
 }
 
 /// Every YAML file in a directory and those below it: policies, tests and subjects.
-pub(super) fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+pub(super) fn yaml_files(directory: &Path) -> Result<Found, Diagnostic> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     files(directory, &|name| stem(name).is_some())
 }
@@ -31,9 +46,9 @@ pub(super) fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
 /// The policy files that `path` stands for: itself, or every `*.yaml` and `*.yml` in the directory and those below it,
 /// by name. Left out are hidden files and directories (which takes care of Kubernetes' `..data` links and of swap
 /// files), editors' backups, tests (`*.test.yaml`) and subjects (`*.subjects.yaml`). Links are followed.
-pub(super) fn policy_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+pub(super) fn policy_files(path: &Path) -> Result<Found, Diagnostic> {
     let found = files(path, &is_policy)?;
-    if found.is_empty() {
+    if found.files.is_empty() && found.unreadable.iter().all(|one| one.severity == Severity::Warning) {
         return Err(Diagnostic::error(format!("no policy in `{}`", path.display()))
             .hint(Some("policies are files named `*.yaml` or `*.yml`".to_owned())));
     }
@@ -41,34 +56,45 @@ pub(super) fn policy_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
 }
 
 /// A file stands for itself; a directory for every file in it whose name is `wanted`.
-fn files(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<PathBuf>, Diagnostic> {
+fn files(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Found, Diagnostic> {
     let metadata = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
-    if !metadata.is_dir() {
-        return Ok(vec![path.to_owned()]);
+    let mut found = Found::default();
+    if metadata.is_dir() {
+        found.entered.insert((metadata.dev(), metadata.ino()));
+        list(path, DEEPEST, wanted, &mut found).map_err(|error| cannot_read(path, &error))?;
+    } else {
+        found.files.insert(path.to_owned());
     }
-    let mut found = BTreeSet::new();
-    list(path, DEEPEST, wanted, &mut found)?;
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 fn list(
     directory: &Path,
     deeper: usize,
     wanted: &dyn Fn(&str) -> bool,
-    found: &mut BTreeSet<PathBuf>,
-) -> Result<(), Diagnostic> {
-    let entries = fs::read_dir(directory).map_err(|error| cannot_read(directory, &error))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| cannot_read(directory, &error))?;
+    found: &mut Found,
+) -> Result<(), io::Error> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if name.starts_with('.') {
             continue;
         }
-        let metadata = fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
-        if metadata.is_dir() && deeper > 0 {
-            list(&path, deeper - 1, wanted, found)?;
-        } else if metadata.is_file() && wanted(&name) {
-            found.insert(path);
+        let looked = fs::metadata(&path).and_then(|metadata| {
+            if metadata.is_dir() {
+                // Whatever it is called: one that links back to where it stands is entered already.
+                let is_new = found.entered.insert((metadata.dev(), metadata.ino()));
+                return if is_new && deeper > 0 { list(&path, deeper - 1, wanted, found) } else { Ok(()) };
+            }
+            // What is no regular file is refused by name when it is read.
+            if wanted(&name) {
+                found.files.insert(path.clone());
+            }
+            Ok(())
+        });
+        if let Err(error) = looked {
+            let severity = if wanted(&name) { Severity::Error } else { Severity::Warning };
+            found.unreadable.push(Diagnostic { severity, ..cannot_read(&path, &error) });
         }
     }
     Ok(())
@@ -138,7 +164,33 @@ mod tests {
         fs::create_dir(root.join("team")).unwrap();
         fs::write(root.join("team/b.yml"), "domain: b").unwrap();
 
-        assert_eq!(policy_files(root).unwrap(), [root.join("demo.yaml"), root.join("team/b.yml")]);
+        let found = policy_files(root).unwrap();
+        assert!(found.files.iter().eq(&[root.join("demo.yaml"), root.join("team/b.yml")]), "{found:?}");
+        assert!(found.unreadable.is_empty());
+    }
+
+    #[test]
+    fn links_that_lead_back_or_nowhere_end_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir(root.join("team")).unwrap();
+        fs::write(root.join("team/a.yaml"), "domain: a").unwrap();
+        for (to, link) in
+            [(".", "l"), ("..", "team/up"), ("../team", "team/again"), ("nowhere", "gone"), ("loop", "loop")]
+        {
+            symlink(to, root.join(link)).unwrap();
+        }
+        let found = policy_files(root).unwrap();
+        assert_eq!(found.files.len(), 1, "{found:?}");
+        let told = |found: Found| found.unreadable.into_iter().map(|one| one.severity).collect::<Vec<_>>();
+        assert_eq!(told(found), [Severity::Warning, Severity::Warning]);
+
+        // Its limits would be missing.
+        symlink("nowhere", root.join("b.yaml")).unwrap();
+        assert_eq!(
+            told(policy_files(root).unwrap()).iter().filter(|one| **one == Severity::Error).count(),
+            1
+        );
     }
 
     #[test]

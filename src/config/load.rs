@@ -1,12 +1,13 @@
 //! From paths to a policy: read every file, compile every document, report everything at once.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
 use super::files::{cannot_read, policy_files};
+use super::read;
 use super::source::Source;
 use crate::policy::Policy;
 use crate::shape::HeaderSet;
@@ -34,25 +35,48 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// The stack of the thread that loads: values lie in each other up to 64 deep, and what reads a level takes less than
+/// 16 KiB of stack, in a build without optimization too; eight times that is kept.
+const STACK: usize = 64 * (16 << 10) * 8;
+
 /// The policy that the files at `paths` describe, or every mistake in any of them (with the warnings among them, in
 /// the order of the files). One mistake refuses the whole set.
-pub fn load<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut unreadable = Vec::new();
+pub fn load<P: AsRef<Path> + Sync>(paths: &[P], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    on_a_thread(STACK, || read_all(paths, options))
+}
+
+/// Runs what loads on a thread of its own. If that panics, nothing was loaded, and whoever asked goes on.
+fn on_a_thread<T: Send>(
+    stack: usize,
+    load: impl FnOnce() -> Result<T, Vec<Diagnostic>> + Send,
+) -> Result<T, Vec<Diagnostic>> {
+    let failed = |why: &str| Err(vec![Diagnostic::error(format!("internal error: {why}"))]);
+    thread::scope(|scope| {
+        match thread::Builder::new().name("loader".to_owned()).stack_size(stack).spawn_scoped(scope, load) {
+            Ok(loader) => loader.join().unwrap_or_else(|_| failed("loading panicked, which is a bug")),
+            Err(error) => failed(&format!("no thread to load on: {error}")),
+        }
+    })
+}
+
+fn read_all<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut diagnostics = Vec::new();
     let mut sources = Vec::new();
     for path in paths {
         match policy_files(path.as_ref()) {
-            Ok(files) => {
-                for file in files {
-                    match fs::read_to_string(&file) {
+            Ok(found) => {
+                diagnostics.extend(found.unreadable);
+                for file in found.files {
+                    match read::text(&file) {
                         Ok(text) => sources.push(Source::new(&file.display().to_string(), text)),
-                        Err(error) => unreadable.push(cannot_read(&file, &error)),
+                        Err(error) => diagnostics.push(cannot_read(&file, &error)),
                     }
                 }
             }
-            Err(diagnostic) => unreadable.push(diagnostic),
+            Err(diagnostic) => diagnostics.push(diagnostic),
         }
     }
-    compile(&sources, options, unreadable)
+    compile(&sources, options, diagnostics)
 }
 
 /// The same from one text, which is called `name` in messages.
@@ -86,4 +110,29 @@ fn compile(
     let policies = sources.iter().map(|source| PathBuf::from(&*source.file));
     let files = policies.chain(subjects).collect();
     Ok(Loaded { policy, warnings: diagnostics, files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_policy_takes_an_eighth_of_the_stack() {
+        let mut text = "domain: d\ndescriptors: ".to_owned();
+        // A list and a mapping a level; 64 are allowed in all.
+        let levels = 31;
+        text += &"[{key: k, descriptors: ".repeat(levels);
+        text += "[]";
+        text += &"}]".repeat(levels);
+        let loaded = on_a_thread(STACK / 8, || load_text("deep.yaml", &text, Options::default()));
+        let told =
+            loaded.map(|loaded| loaded.policy.rules()).map_err(|all| super::super::render(&all, false));
+        assert_eq!(told, Ok(0));
+    }
+
+    #[test]
+    fn a_panic_refuses_the_set_and_nothing_else() {
+        let refused = on_a_thread::<()>(STACK, || panic!("planted")).unwrap_err();
+        assert_eq!(refused[0].message, "internal error: loading panicked, which is a bug");
+    }
 }

@@ -4,6 +4,7 @@ mod compile;
 mod diagnostic;
 mod files;
 mod load;
+mod read;
 mod scalar;
 mod source;
 mod watch;
@@ -12,6 +13,7 @@ mod words;
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use files::test_files;
 pub use load::{Loaded, Options, load, load_text};
+pub use read::text as read_text;
 pub use watch::Fingerprint;
 pub use words::did_you_mean;
 

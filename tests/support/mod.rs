@@ -69,7 +69,8 @@ impl Spillway {
         Self::running(&mut limited)
     }
 
-    fn running(command: &mut Command) -> Self {
+    /// Runs a command that serves.
+    pub(crate) fn running(command: &mut Command) -> Self {
         let mut process = Process::of(command.stderr(Stdio::piped()));
         let (send, log) = channel();
         let stderr = BufReader::new(process.0.stderr.take().unwrap());

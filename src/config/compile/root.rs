@@ -1,12 +1,12 @@
 //! The top of a policy: its domain, and what holds for all of it.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::files::cannot_read;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::words::choices;
 use crate::policy::{Endpoints, Evaluate, Shape};
@@ -117,7 +117,9 @@ impl Document<'_, '_> {
     fn subjects(&mut self, file: Node<'_>) -> Option<Directory> {
         let name = self.read(file, scalar::text)?;
         let path = Path::new(&*self.source.file).parent().unwrap_or(Path::new("")).join(name);
-        let text = match fs::read_to_string(&path) {
+        // Looked at again when it changes, be it read or not.
+        self.compiler.subjects.push(path.clone());
+        let text = match read::text(&path) {
             Ok(text) => text,
             Err(error) => {
                 let wrong = cannot_read(&path, &error);
@@ -125,7 +127,6 @@ impl Document<'_, '_> {
                 return None;
             }
         };
-        self.compiler.subjects.push(path.clone());
         let problems = match Directory::parse(&text) {
             Ok(directory) => return Some(directory),
             Err(problems) => problems,
