@@ -1,6 +1,6 @@
 //! What is kept of the past, for one counter.
 
-use super::Log;
+use super::{Log, Worth};
 use crate::model::Timestamp;
 
 /// What a store keeps for one counter: 24 bytes, and a log for a sliding window. Only the law that wrote it reads it.
@@ -15,6 +15,8 @@ pub enum Cell {
         end: Timestamp,
         /// Hits counted so far.
         used: u64,
+        /// What would be lost with it.
+        worth: Worth,
     },
     /// Hits counted in one period.
     Period {
@@ -25,6 +27,8 @@ pub enum Cell {
         /// The period's length in whole seconds, rounded down: it tells a clock that stepped back into the period
         /// before from an anchor that was edited.
         length_s: u32,
+        /// What would be lost with it.
+        worth: Worth,
     },
     /// A token bucket.
     Bucket {
@@ -32,9 +36,11 @@ pub enum Cell {
         tat: Timestamp,
         /// The time of the hit that was counted last.
         seen: Timestamp,
+        /// What would be lost with it.
+        worth: Worth,
     },
-    /// The hits of a sliding window.
-    Log(Box<Log>),
+    /// The hits of a sliding window, and what would be lost with them.
+    Log(Box<Log>, Worth),
 }
 
 impl Cell {
@@ -49,7 +55,36 @@ impl Cell {
             Self::Empty => Timestamp::EPOCH,
             Self::Window { end, .. } | Self::Period { end, .. } => *end,
             Self::Bucket { tat, .. } => *tat,
-            Self::Log(log) => log.until(),
+            Self::Log(log, _) => log.until(),
+        }
+    }
+
+    /// What would be lost with it: a store that is full forgets what is worth least.
+    pub fn worth(&self) -> Worth {
+        match self {
+            Self::Empty => Worth::NOTHING,
+            Self::Window { worth, .. }
+            | Self::Period { worth, .. }
+            | Self::Bucket { worth, .. }
+            | Self::Log(_, worth) => *worth,
+        }
+    }
+
+    /// Bytes that it keeps elsewhere.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Log(log, _) => size_of::<Log>() + log.heap_bytes(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn set_worth(&mut self, new: Worth) {
+        match self {
+            Self::Empty => {}
+            Self::Window { worth, .. }
+            | Self::Period { worth, .. }
+            | Self::Bucket { worth, .. }
+            | Self::Log(_, worth) => *worth = new,
         }
     }
 }

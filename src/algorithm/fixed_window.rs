@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Cell, Commit, judge, tolerance};
+use super::{Cell, Commit, Worth, judge, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
 /// At most `limit` hits between two multiples of `window` since the Unix epoch.
@@ -25,7 +25,7 @@ pub(super) fn aligned(
     let (end, used) = open(cell, window, of_now, now).unwrap_or((of_now, 0));
     let count = Count::new(limit, used, hits, commit);
     if count.applies {
-        *cell = Cell::Window { end, used: count.used };
+        *cell = Cell::Window { end, used: count.used, worth: Worth::NOTHING };
     }
     count.tell(window, end.since(now))
 }
@@ -46,7 +46,7 @@ pub(super) fn anchored(
     let starts = count.applies && count.used > 0;
     let end = opened.map(|(end, _)| end).or_else(|| starts.then(|| now.plus(window)));
     if let (Some(end), true) = (end, count.applies) {
-        *cell = Cell::Window { end, used: count.used };
+        *cell = Cell::Window { end, used: count.used, worth: Worth::NOTHING };
     }
     count.tell(window, end.map_or(Duration::ZERO, |end| end.since(now)))
 }
@@ -67,7 +67,7 @@ pub(super) fn period(
     let length = end.since(start);
     let of_now = (end, u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
     let (bounds, used) = match *cell {
-        Cell::Period { end: counted, used, length_s } if now < counted => {
+        Cell::Period { end: counted, used, length_s, .. } if now < counted => {
             let counted_length = Duration::from_secs(length_s.into());
             let ahead = counted.minus(counted_length).since(now);
             let stepped_back =
@@ -80,7 +80,7 @@ pub(super) fn period(
     let (end, length_s) = bounds;
     // An adopted end is kept whatever was asked: a full quota counts nothing, and must still end when it was told to.
     if count.applies || matches!(cell, Cell::Period { end: counted, .. } if now < *counted) {
-        *cell = Cell::Period { end, used: count.used, length_s };
+        *cell = Cell::Period { end, used: count.used, length_s, worth: cell.worth() };
     }
     count.tell(length, end.since(now))
 }
@@ -89,7 +89,7 @@ pub(super) fn period(
 /// `of_now`.
 fn open(cell: &mut Cell, window: Duration, of_now: Timestamp, now: Timestamp) -> Option<(Timestamp, u64)> {
     match cell {
-        Cell::Window { end, used } if now < *end => {
+        Cell::Window { end, used, .. } if now < *end => {
             if end.since(now) > window.saturating_add(tolerance(window)) {
                 *end = of_now;
             }

@@ -41,6 +41,11 @@ impl Log {
         self.stamps.is_empty()
     }
 
+    /// Bytes that it has allocated.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of::<Timestamp>() * self.stamps.capacity() + size_of::<u64>() * self.counts.capacity()
+    }
+
     /// What counts at `now`; stamps later than `now` do.
     pub(super) fn live(&self, window: Duration, now: Timestamp) -> Live {
         let dead = self.stamps.partition_point(|stamp| now.since(*stamp) >= window);

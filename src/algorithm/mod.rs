@@ -22,6 +22,7 @@ mod settle;
 mod sliding_window;
 mod sub_buckets;
 mod token_bucket;
+mod worth;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use cell::Cell;
 pub use log::Log;
 pub use period::{Calendar, billing_period, calendar_period};
 pub use settle::{Charge, Mode, settle};
+pub use worth::Worth;
 
 use crate::model::{Hits, Outcome, Timestamp};
 
@@ -90,7 +92,7 @@ impl Law {
     /// window keeps its counts. A look, and `Commit::Never`, leave the cell as it is, unless a clock that stepped back
     /// or an edited policy left there what this law cannot have written: such a cell is mended by whoever sees it.
     pub fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
-        match self {
+        let outcome = match self {
             Self::Aligned { window } => fixed_window::aligned(window, limit, cell, hits, commit, now),
             Self::Anchored { window } => fixed_window::anchored(window, limit, cell, hits, commit, now),
             Self::Period { start, end } => fixed_window::period((start, end), limit, cell, hits, commit, now),
@@ -98,7 +100,11 @@ impl Law {
             Self::Bucket { window, burst } => {
                 token_bucket::step(token_bucket::Rate::new(limit, window, burst), cell, hits, commit, now)
             }
+        };
+        if commit != Commit::Never && hits != Hits::Look {
+            cell.set_worth(Worth::after(&outcome));
         }
+        outcome
     }
 
     /// The most that one request can ever be granted under `limit`.

@@ -1,6 +1,6 @@
 //! How several charges of one request go together.
 
-use super::{Cell, Commit, Law};
+use super::{Cell, Commit, Law, Worth};
 use crate::model::{Few, Hits, Outcome, Timestamp};
 
 /// One limit's share of a request.
@@ -156,6 +156,10 @@ fn all_or_nothing(
         let mut outcome = charge.step_as(cells, commit, now);
         // Those that share its cell are asked for together, so it fits when they do, whatever the cell says of it alone.
         outcome.admitted = tried.admitted;
+        if !outcome.admitted {
+            // Also where refusals are not counted.
+            cells[charge.cell].set_worth(Worth::after(&outcome));
+        }
         outcome.retry_after = if tried.admitted {
             None
         } else {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Cell, Commit, Log, judge, sub_buckets, tolerance};
+use super::{Cell, Commit, Log, Worth, judge, sub_buckets, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
 /// At most `limit` hits in any interval as long as `window`.
@@ -51,7 +51,7 @@ pub(super) fn step(
 /// Moves hits that were stamped by a clock that was wrong to the latest stamp that a hit at `now` can have. They count
 /// for one window from here on, and not until the clock gets to where it was.
 fn cut(window: Duration, limit: u64, cell: &mut Cell, now: Timestamp) {
-    let Cell::Log(log) = cell else { return };
+    let Cell::Log(log, _) = cell else { return };
     let latest = sub_buckets::stamp(limit, window, now);
     if log.last().is_some_and(|last| last > latest.plus(tolerance(window))) {
         log.cut(latest, window);
@@ -60,10 +60,10 @@ fn cut(window: Duration, limit: u64, cell: &mut Cell, now: Timestamp) {
 
 /// Counts the hits, or gives them back.
 fn apply(window: Duration, limit: u64, cell: &mut Cell, hits: Hits, now: Timestamp) {
-    if !matches!(cell, Cell::Log(_)) {
-        *cell = Cell::Log(Box::default());
+    if !matches!(cell, Cell::Log(..)) {
+        *cell = Cell::Log(Box::default(), Worth::NOTHING);
     }
-    let Cell::Log(log) = cell else { return };
+    let Cell::Log(log, _) = cell else { return };
     let live = log.live(window, now);
     log.forget_dead(live);
     match hits {
@@ -84,7 +84,7 @@ fn apply(window: Duration, limit: u64, cell: &mut Cell, hits: Hits, now: Timesta
 
 fn written(cell: &Cell) -> Option<&Log> {
     match cell {
-        Cell::Log(log) => Some(log),
+        Cell::Log(log, _) => Some(log),
         _ => None,
     }
 }

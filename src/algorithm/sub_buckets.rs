@@ -84,7 +84,7 @@ mod tests {
             let now = Timestamp::from_nanos(millis * 1_000_000);
             law.step(1_000_000, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
         }
-        let Cell::Log(log) = cell else { panic!("{cell:?}") };
+        let Cell::Log(log, _) = cell else { panic!("{cell:?}") };
         assert!(log.entries() <= 62, "{}", log.entries());
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Cell, Commit, judge, tolerance};
+use super::{Cell, Commit, Worth, judge, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
 /// A bucket's numbers.
@@ -80,7 +80,7 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
         };
         // A bucket that is full and stays so need not be kept, nor an old one be touched.
         if deeper != depth {
-            *cell = Cell::Bucket { tat: full_at(now, deeper), seen: now };
+            *cell = Cell::Bucket { tat: full_at(now, deeper), seen: now, worth: Worth::NOTHING };
             depth = deeper;
         }
     }

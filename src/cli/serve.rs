@@ -54,7 +54,11 @@ pub(super) fn run(args: Serve) -> ExitCode {
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.files });
-    let engine = Arc::new(Engine::new(loaded.policy, MemoryStore::holding(args.max_counters), SystemClock));
+    let engine = Arc::new(Engine::new(
+        loaded.policy,
+        MemoryStore::holding(args.max_counters, usize::MAX),
+        SystemClock,
+    ));
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -1,11 +1,12 @@
 //! Cells in this process's memory.
 
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod shard;
 
-use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
-use hashbrown::raw::RawTable;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::{Mutex, MutexGuard};
+
+use self::shard::Shard;
 use super::{Charge, Share, Store, StoreError};
 use crate::algorithm::{Cell, Mode, settle};
 use crate::model::{CellKey, Few, Outcome, Timestamp};
@@ -13,56 +14,71 @@ use crate::model::{CellKey, Few, Outcome, Timestamp};
 /// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (which holds it for longer
 /// than a request does) holds few cells.
 const SHARDS: usize = 1024;
-/// Shards smaller than this fill too unevenly.
+/// Counters of a shard that may be full. Smaller shards fill too unevenly.
 const SMALLEST: usize = 64;
-/// Which part of a full shard makes room at once. One by one, each new counter would look through the whole shard.
-const PART: usize = 8;
+/// Shards that are swept in one step.
+const SWEPT: usize = 16;
 
-/// Shards of one map. A map is swept at one go, so there are many.
-const SHARDS_OF_A_MAP: usize = 16;
-
-/// Counters in sharded hash maps. They are gone when the process ends.
+/// Counters in sharded hash tables. They are gone when the process ends.
+///
+/// When there are too many, or they take too much memory, those make room that are worth least ([`Worth`]), and of those
+/// the first to end: the keys that a client invents go first, and a client that is over its limit is not let off by a
+/// flood of them. A client that fills as much memory with counters that are over *their* limits, each of which has cost
+/// more than one refused request then, makes the oldest of those go.
+///
+/// [`Worth`]: crate::algorithm::Worth
 #[derive(Debug)]
 pub struct MemoryStore {
-    maps: Box<[Map]>,
+    /// A power of two.
+    shards: Box<[Padded]>,
     /// The most counters of one shard.
     most: usize,
+    /// The most bytes of all counters.
+    most_bytes: usize,
+    /// Bytes of all counters, and the room that is kept for more.
+    bytes: AtomicUsize,
     evicted: AtomicU64,
 }
 
-type Map = DashMap<CellKey, Cell, BuildHasherDefault<KeyIsHash>>;
-
-/// The counters of one shard.
-type Shard = RawTable<(CellKey, SharedValue<Cell>)>;
+/// Two locks in one cache line would be taken from each other by two cores that want none in common.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Padded(Mutex<Shard>);
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self::holding(usize::MAX)
+        Self::holding(usize::MAX, usize::MAX)
     }
 }
 
 impl MemoryStore {
-    /// A store of at most `most` counters, and of at least 128. When it is full, those that end soonest make room.
-    pub fn holding(most: usize) -> Self {
+    /// A store of at most `most` counters, and of at least 128, which take `most_bytes` bytes at most, as their tables and
+    /// logs are allocated. What the allocator needs beside that is not counted.
+    pub fn holding(most: usize, most_bytes: usize) -> Self {
         let shards = (most / SMALLEST).clamp(2, SHARDS);
         let shards = 1 << shards.ilog2();
-        let of_a_map = shards.min(SHARDS_OF_A_MAP);
-        let map = || DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), of_a_map);
         Self {
-            maps: (0..shards / of_a_map).map(|_| map()).collect(),
+            shards: (0..shards).map(|_| Padded::default()).collect(),
             most: (most / shards).max(SMALLEST),
+            most_bytes,
+            bytes: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
         }
     }
 
     /// How many counters are kept.
     pub fn len(&self) -> usize {
-        self.maps.iter().map(DashMap::len).sum()
+        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 
     /// Whether no counter is kept.
     pub fn is_empty(&self) -> bool {
-        self.maps.iter().all(DashMap::is_empty)
+        self.len() == 0
+    }
+
+    /// Bytes that the counters take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// How many counters made room for others while they still counted.
@@ -78,106 +94,121 @@ impl MemoryStore {
     /// The same in steps: each item that is taken sweeps a part, one shard of it at a time, and requests on other shards
     /// go on meanwhile. Returns memory, too, once a part has become mostly empty.
     pub fn sweeps(&self, now: Timestamp) -> impl Iterator<Item = ()> + '_ {
-        self.maps.iter().map(move |map| {
-            map.retain(|_, cell| !cell.is_spent(now));
-            if map.len() < map.capacity() / 4 {
-                map.shrink_to_fit();
+        let shards = self.shards.len();
+        (0..shards).step_by(SWEPT).map(move |first| {
+            for shard in first..shards.min(first + SWEPT) {
+                self.lock(shard).shard.sweep(now);
             }
         })
     }
 
-    fn map(&self, key: &CellKey) -> usize {
-        // The other half of the key says where in the map.
-        usize::try_from(key.high % self.maps.len() as u64).unwrap_or_default()
+    /// Which shard a counter is in.
+    fn place(&self, key: &CellKey) -> usize {
+        // The other half of the key says where in the shard.
+        usize::try_from(key.high % self.shards.len() as u64).unwrap_or_default()
     }
 
-    /// A [`CellKey`] in a map's terms.
-    fn hash(&self, key: &CellKey) -> u64 {
-        self.maps[0].hash_usize(key) as u64
-    }
-
-    /// Which shard of which map a counter is in.
-    fn place(&self, key: &CellKey) -> (usize, usize) {
-        (self.map(key), self.maps[0].determine_shard(self.maps[0].hash_usize(key)))
-    }
-
-    fn lock(&self, (map, shard): (usize, usize)) -> RwLockWriteGuard<'_, Shard> {
-        self.maps[map].shards()[shard].write()
+    fn lock(&self, place: usize) -> Locked<'_> {
+        let shard = self.shards[place].0.lock();
+        Locked { before: shard.bytes(), shard, store: self }
     }
 
     /// One charge: the shard's guard is the lock, held for one step.
     fn step(&self, charge: &Charge, now: Timestamp) -> Outcome {
-        let mut shard = self.lock(self.place(&charge.key));
-        if let Some((_, cell)) = shard.get_mut(self.hash(&charge.key), |(key, _)| *key == charge.key) {
-            return charge.share.step(cell.get_mut(), now);
-        }
-        let mut cell = Cell::Empty;
-        let outcome = charge.share.step(&mut cell, now);
-        self.keep(&mut shard, charge.key, cell, now);
+        let mut locked = self.lock(self.place(&charge.key));
+        let outcome =
+            locked.shard.lend(&charge.key, |cell| charge.share.step(cell, now)).unwrap_or_else(|| {
+                let mut cell = Cell::Empty;
+                let outcome = charge.share.step(&mut cell, now);
+                locked.keep(charge.key, cell, now);
+                outcome
+            });
+        locked.stay_within_bytes(now);
         outcome
     }
 
-    /// Keeps a counter that was not kept before.
-    fn keep(&self, shard: &mut Shard, key: CellKey, cell: Cell, now: Timestamp) {
-        if cell == Cell::Empty {
-            return;
-        }
-        if shard.len() >= self.most {
-            self.make_room(shard, now);
-        }
-        shard.insert(self.hash(&key), (key, SharedValue::new(cell)), |(key, _)| self.hash(key));
-    }
-
-    /// Forgets what counts no more, and then, if it must be, what will count no more soonest.
-    fn make_room(&self, shard: &mut Shard, now: Timestamp) {
-        let mut kept: Vec<_> = std::mem::take(shard).into_iter().collect();
-        kept.retain(|(_, cell)| !cell.get().is_spent(now));
-        let most = self.most - self.most.div_ceil(PART);
-        if let Some(too_many) = kept.len().checked_sub(most).filter(|&too_many| too_many > 0) {
-            kept.select_nth_unstable_by_key(too_many - 1, |(_, cell)| cell.get().until());
-            kept.drain(..too_many);
-            self.evicted.fetch_add(too_many as u64, Ordering::Relaxed);
-        }
-        *shard = Shard::with_capacity(self.most.min(kept.len() * 2));
-        for (key, cell) in kept {
-            shard.insert(self.hash(&key), (key, cell), |(key, _)| self.hash(key));
-        }
-    }
-
-    /// Several charges that stand or fall together: every shard that holds one of their cells is locked, in the order
-    /// of shards, so that two requests can never wait for each other.
-    fn settle(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Few<Option<Outcome>> {
-        let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
+    /// Charges that stand or fall together: every shard that holds one of their cells is locked, in the order of shards,
+    /// so that two requests can never wait for each other.
+    fn settle(&self, stage: &[Charge], now: Timestamp) -> Few<Option<Outcome>> {
+        let mut keys: Few<CellKey> = stage.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
-        let mut places: Few<(usize, usize)> = keys.iter().map(|key| self.place(key)).collect();
+        let mut places: Few<usize> = keys.iter().map(|key| self.place(key)).collect();
         places.sort_unstable();
         places.dedup();
-        let mut locked: Few<RwLockWriteGuard<'_, Shard>> =
-            places.iter().map(|&place| self.lock(place)).collect();
+        let mut locked: Few<Locked<'_>> = places.iter().map(|&place| self.lock(place)).collect();
 
-        let place = |key: &CellKey| places.binary_search(&self.place(key)).ok();
+        let at = |key: &CellKey| places.binary_search(&self.place(key)).unwrap_or_default();
         let mut cells: Few<Cell> = keys
             .iter()
-            .map(|key| {
-                let found = locked[place(key)?].get_mut(self.hash(key), |(other, _)| other == key)?;
-                Some(std::mem::take(found.1.get_mut()))
-            })
-            .map(Option::unwrap_or_default)
+            .map(|key| locked[at(key)].shard.lend(key, std::mem::take).unwrap_or_default())
             .collect();
         let cell = |charge: &Charge| keys.binary_search(&charge.key).unwrap_or_default();
         let numbered: Few<_> =
-            charges.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
-        let outcomes = settle(mode, &numbered, &mut cells, now);
+            stage.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
+        let outcomes = settle(Mode::AllOrNothing, &numbered, &mut cells, now);
 
         for (key, cell) in keys.iter().zip(cells) {
-            let Some(shard) = place(key).map(|at| &mut locked[at]) else { continue };
-            match shard.get_mut(self.hash(key), |(other, _)| other == key) {
-                Some(found) => *found.1.get_mut() = cell,
-                None => self.keep(shard, *key, cell, now),
+            let mut cell = Some(cell);
+            let locked = &mut locked[at(key)];
+            locked.shard.lend(key, |kept| *kept = cell.take().unwrap_or_default());
+            if let Some(cell) = cell {
+                locked.keep(*key, cell, now);
             }
         }
+        locked.iter_mut().for_each(|locked| locked.stay_within_bytes(now));
         outcomes
+    }
+}
+
+/// A shard that is locked. Bytes that it takes more or less are accounted for when it is left.
+struct Locked<'a> {
+    shard: MutexGuard<'a, Shard>,
+    before: usize,
+    store: &'a MemoryStore,
+}
+
+impl Locked<'_> {
+    /// Keeps a counter that was not kept before.
+    fn keep(&mut self, key: CellKey, cell: Cell, now: Timestamp) {
+        if cell == Cell::Empty {
+            return;
+        }
+        let full = self.shard.len() >= self.store.most;
+        if full || (self.shard.is_to_grow() && self.are_too_many_bytes(self.shard.table_bytes())) {
+            self.make_room(now, false);
+        }
+        self.shard.insert(key, cell);
+    }
+
+    /// Makes room if the shard has grown, and all counters together take too many bytes now.
+    fn stay_within_bytes(&mut self, now: Timestamp) {
+        if self.shard.bytes() > self.before && self.are_too_many_bytes(0) {
+            self.make_room(now, true);
+        }
+    }
+
+    /// Whether all counters would take too many bytes with so many more.
+    fn are_too_many_bytes(&self, more: usize) -> bool {
+        let others = self.store.bytes().saturating_sub(self.before);
+        others.saturating_add(self.shard.bytes()).saturating_add(more) > self.store.most_bytes
+    }
+
+    fn make_room(&mut self, now: Timestamp, elsewhere: bool) {
+        let evicted = self.shard.make_room(now, elsewhere);
+        self.store.evicted.fetch_add(evicted, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let after = self.shard.bytes();
+        // Most requests change counts and no sizes, and leave what all cores share alone.
+        if after > self.before {
+            self.store.bytes.fetch_add(after - self.before, Ordering::Relaxed);
+        } else if after < self.before {
+            self.store.bytes.fetch_sub(self.before - after, Ordering::Relaxed);
+        }
     }
 }
 
@@ -190,31 +221,24 @@ impl Store for MemoryStore {
         charges: &[Charge],
         now: Timestamp,
     ) -> Result<Few<Option<Outcome>>, StoreError> {
-        Ok(match (mode, charges) {
-            (_, [only]) => Few::from_iter([Some(self.step(only, now))]),
-            (Mode::Each, _) if charges.windows(2).all(|pair| pair[0].share.stage != pair[1].share.stage) => {
-                charges.iter().map(|charge| Some(self.step(charge, now))).collect()
+        if mode == Mode::AllOrNothing && charges.len() > 1 {
+            return Ok(self.settle(charges, now));
+        }
+        // Stages know nothing of each other's counters but who refused: no two are locked together.
+        let mut outcomes = Few::with_capacity(charges.len());
+        for stage in charges.chunk_by(|a, b| a.share.stage == b.share.stage) {
+            let first = outcomes.len();
+            match stage {
+                [only] => outcomes.push(Some(self.step(only, now))),
+                _ => outcomes.extend(self.settle(stage, now)),
             }
-            _ => self.settle(mode, charges, now),
-        })
-    }
-}
-
-/// A [`CellKey`] is a hash already; half of it is as good as hashing it again.
-#[derive(Debug, Default)]
-struct KeyIsHash(u64);
-
-impl Hasher for KeyIsHash {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a `CellKey` hashes as two u64");
-    }
-
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+            let mut decided = stage.iter().zip(outcomes[first..].iter().flatten());
+            if mode == Mode::InOrder && decided.any(|(charge, outcome)| charge.share.refuses(outcome)) {
+                outcomes.resize(charges.len(), None);
+                break;
+            }
+        }
+        Ok(outcomes)
     }
 }
 
@@ -225,6 +249,12 @@ mod tests {
     use super::*;
     use crate::algorithm::Law;
     use crate::model::Hits;
+
+    /// The key of the `n`th of many counters.
+    fn key(n: u64) -> CellKey {
+        let low = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        CellKey { high: low.rotate_left(32).wrapping_mul(0xbf58_476d_1ce4_e5b9), low }
+    }
 
     fn charge(low: u64, window: u64) -> Charge {
         let share = Share {
@@ -283,12 +313,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_store_makes_room_of_what_ends_soonest() {
-        let store = MemoryStore::holding(1_000);
+        let store = MemoryStore::holding(1_000, usize::MAX);
         let now = Timestamp::EPOCH;
-        let at = |n: u64| Charge {
-            key: CellKey { high: 0, low: n.wrapping_mul(0x9e37_79b9_7f4a_7c15) },
-            ..charge(0, 10)
-        };
+        let at = |n: u64| Charge { key: key(n), ..charge(0, 10) };
         // A hundred counters of an hour, some of them on each shard, and a flood of short ones.
         let long = |n: u64| {
             let law = Law::Aligned { window: Duration::from_secs(3_600) };

@@ -19,7 +19,7 @@ const TICK: u64 = 200;
 fn charge(key: u64, law: Law) -> Charge {
     let share =
         Share { law, limit: LIMIT, hits: Hits::ONE, count_denied: false, enforced: true, stage: 0, cell: 0 };
-    Charge { key: CellKey { high: 1, low: key }, share }
+    Charge { key: CellKey { high: key, low: key }, share }
 }
 
 /// The outcome at once: counters in memory are there.

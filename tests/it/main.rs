@@ -7,6 +7,7 @@ mod apis;
 mod cli;
 mod concurrency;
 mod drain;
+mod flood;
 mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;

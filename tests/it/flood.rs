@@ -1,0 +1,114 @@
+//! A flood of invented keys, longer than the store is large: whoever was over its limit before stays refused.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use spillway::algorithm::{Charge as Share, Law, Mode};
+use spillway::model::{CellKey, Hits, Outcome, Timestamp};
+use spillway::store::{Charge, MemoryStore, Store};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const LIMIT: u64 = 10;
+const OFFENDERS: usize = 50;
+/// An offender asks once a minute.
+const TIMES: u32 = 60;
+const BEGUN: Timestamp = Timestamp::from_secs(500_000 * 3_600);
+
+fn charge(number: u64, law: Law, limit: u64) -> Charge {
+    let low = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let key = CellKey { high: low.rotate_left(32).wrapping_mul(0xbf58_476d_1ce4_e5b9), low };
+    let share = Share { law, limit, hits: Hits::ONE, count_denied: false, enforced: true, stage: 0, cell: 0 };
+    Charge { key, share }
+}
+
+fn apply(store: &MemoryStore, charge: Charge, now: Timestamp) -> Outcome {
+    store.apply(Mode::Each, &[charge], now).now_or_never().unwrap().unwrap()[0].unwrap()
+}
+
+/// Lets the offenders ask for an hour while `invented` keys are used `hits` times each, and tells how often the offender
+/// that got most was admitted.
+fn flood(store: &MemoryStore, law: Law, invented: u64, hits: u64) -> u64 {
+    let mut admitted = [0; OFFENDERS];
+    let mut ask = |now| {
+        for (admitted, offender) in admitted.iter_mut().zip(0..) {
+            *admitted += u64::from(apply(store, charge(offender, law, LIMIT), now).admitted);
+        }
+    };
+    (0..=LIMIT).for_each(|_| ask(BEGUN));
+    let mut invented = 1_000..1_000 + invented;
+    let each = invented.clone().count() / TIMES as usize;
+    for time in 0..TIMES {
+        let now = BEGUN.plus(HOUR * time / TIMES);
+        for number in invented.by_ref().take(each) {
+            for _ in 0..hits {
+                apply(store, charge(number, law, LIMIT), now);
+            }
+        }
+        ask(now);
+    }
+    admitted.into_iter().max().unwrap()
+}
+
+const LAWS: [Law; 5] = [
+    Law::Aligned { window: HOUR },
+    Law::Anchored { window: HOUR },
+    Law::Period { start: Timestamp::from_secs(500_000 * 3_600), end: Timestamp::from_secs(500_001 * 3_600) },
+    Law::Sliding { window: HOUR },
+    Law::Bucket { window: HOUR, burst: LIMIT },
+];
+
+/// What an offender may get in all: a bucket refills meanwhile.
+fn most(law: Law) -> u64 {
+    if refills(law) { 2 * LIMIT } else { LIMIT }
+}
+
+/// Whether the counters of invented keys end before the hour does, so that there may be room for all.
+fn refills(law: Law) -> bool {
+    matches!(law, Law::Bucket { .. })
+}
+
+#[test]
+fn a_flood_of_keys_frees_no_offender() {
+    for law in LAWS {
+        let store = MemoryStore::holding(100_000, usize::MAX);
+        assert!(flood(&store, law, 150_000, 1) <= most(law), "{law:?}");
+        assert!(store.len() <= 100_000);
+        assert!(store.evicted() > 0 || refills(law), "{law:?}: the store was full");
+    }
+}
+
+#[test]
+fn nor_does_one_that_uses_each_key_again() {
+    for law in LAWS {
+        for hits in [2, LIMIT - 1] {
+            let store = MemoryStore::holding(2_000, usize::MAX);
+            assert!(flood(&store, law, 10_000, hits) <= most(law), "{law:?}, {hits} hits");
+            assert!(store.evicted() > 0 || refills(law), "{law:?}: the store was full");
+        }
+    }
+}
+
+#[test]
+fn nor_one_that_fills_the_memory() {
+    for law in LAWS {
+        let bytes = 512 << 10;
+        let store = MemoryStore::holding(usize::MAX, bytes);
+        assert!(flood(&store, law, 20_000, 2) <= most(law), "{law:?}");
+        assert!(store.bytes() <= bytes, "{law:?}: {} bytes", store.bytes());
+        assert!(store.evicted() > 0 || refills(law), "{law:?}: the memory was full");
+    }
+}
+
+#[test]
+fn nor_one_of_windows_that_end_later() {
+    let store = MemoryStore::holding(2_000, usize::MAX);
+    let offender = charge(0, Law::Aligned { window: HOUR }, LIMIT);
+    for _ in 0..=LIMIT {
+        apply(&store, offender, BEGUN);
+    }
+    let month = Law::Aligned { window: HOUR * 720 };
+    for invented in 1..20_000 {
+        apply(&store, charge(invented, month, LIMIT), BEGUN);
+    }
+    assert!(!apply(&store, offender, BEGUN).admitted);
+}
