@@ -42,7 +42,7 @@ impl Metrics {
     }
 
     /// The text of `/metrics`, with the numbers of things that are counted elsewhere.
-    pub fn render(&self, counters: usize, evicted: u64, rules: usize) -> String {
+    pub fn render(&self, now: &Snapshot) -> String {
         let mut text = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
@@ -107,16 +107,35 @@ impl Metrics {
             "Background tasks that ended by an internal error and were started again.",
             self.tasks_ended.load(Ordering::Relaxed),
         );
-        metric("spillway_counters", "gauge", "Counters in memory.", counters as u64);
+        metric("spillway_counters", "gauge", "Counters in memory.", now.counters as u64);
+        metric(
+            "spillway_counter_bytes",
+            "gauge",
+            "Memory that counters take, and that is kept for more.",
+            now.counter_bytes as u64,
+        );
         metric(
             "spillway_counters_evicted_total",
             "counter",
             "Counters that were forgotten before their windows ended, to make room for others.",
-            evicted,
+            now.evicted,
         );
-        metric("spillway_rules", "gauge", "Rules in force.", rules as u64);
+        metric("spillway_rules", "gauge", "Rules in force.", now.rules as u64);
         text
     }
+}
+
+/// The numbers of things that are counted elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    /// Counters in memory.
+    pub counters: usize,
+    /// Bytes that they take.
+    pub counter_bytes: usize,
+    /// Counters that made room for others while they still counted.
+    pub evicted: u64,
+    /// Rules in force.
+    pub rules: usize,
 }
 
 /// The most bytes of a client's text that a line shows.
@@ -160,8 +179,8 @@ impl CountersEvicted {
     pub fn emit(&self) {
         tracing::warn!(
             count = self.count,
-            "counters were forgotten before their windows ended, to make room for new ones: raise `--max-counters`, \
-             or look for a client that makes up keys",
+            "counters were forgotten before their windows ended, to make room for new ones: raise `--max-counters` or \
+             `--max-counter-memory`, or look for a client that makes up keys",
         );
     }
 }

@@ -12,7 +12,7 @@ use super::Health;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::store::MemoryStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Snapshot};
 
 struct Parts<C> {
     health: Arc<Health>,
@@ -52,6 +52,11 @@ async fn ready<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoRespons
 
 async fn prometheus<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoResponse {
     let store = &parts.engine.store;
-    let text = parts.metrics.render(store.len(), store.evicted(), parts.engine.policy().rules());
+    let text = parts.metrics.render(&Snapshot {
+        counters: store.len(),
+        counter_bytes: store.bytes(),
+        evicted: store.evicted(),
+        rules: parts.engine.policy().rules(),
+    });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// An Envoy rate limit service that answers exactly as an API's documentation says
@@ -41,10 +43,13 @@ pub(super) struct Serve {
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR")]
     pub(super) http_addr: Option<SocketAddr>,
-    /// The most counters that are kept; when there are more, those that end soonest make room
+    /// The most counters that are kept; when there are more, those make room that are furthest from their limits
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..))]
     pub(super) max_counters: usize,
+    /// The most memory that counters take, as `512MiB` or `2GB` [default: half of what the cgroup or the machine has]
+    #[arg(long, value_name = "BYTES", env = "SPILLWAY_MAX_COUNTER_MEMORY", value_parser = memory)]
+    pub(super) max_counter_memory: Option<usize>,
     /// The most connections for gRPC; when there are more, idle ones make room [default: what the limit of file
     /// descriptors allows]
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS",
@@ -68,6 +73,19 @@ pub(super) struct Serve {
     pub(super) log_level: Option<tracing::Level>,
     #[command(flatten)]
     pub(super) merging: Merging,
+}
+
+/// The least memory for counters: there is a table of some for each of many locks.
+const LEAST_MEMORY: usize = 1 << 20;
+
+fn memory(text: &str) -> Result<usize, String> {
+    let bytes =
+        ByteSize::from_str(text).map_err(|_| "expected a size, such as `512MiB` or `2GB`".to_owned())?;
+    let bytes = usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
+    if bytes < LEAST_MEMORY {
+        return Err("it is less than 1 MiB, and limits cannot be kept in that".to_owned());
+    }
+    Ok(bytes)
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod explain;
+mod machine;
 mod peer;
 mod serve;
 mod test;

@@ -4,14 +4,13 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Beyond, LogFormat, Serve};
 use super::check::report;
-use super::{FAILED, WRONG_INPUT, colour, complain, peer};
+use super::{FAILED, WRONG_INPUT, colour, complain, machine, peer};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError, Watched};
 use crate::clock::SystemClock;
 use crate::config::{self, Fingerprint};
@@ -24,7 +23,7 @@ use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 pub(super) fn run(args: Serve) -> ExitCode {
     let log = Log::to(io::stderr());
     start_logging(&args, &log);
-    let connections = match Limits::within(descriptors(), args.max_connections) {
+    let connections = match Limits::within(machine::descriptors(), args.max_connections) {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
@@ -54,11 +53,9 @@ pub(super) fn run(args: Serve) -> ExitCode {
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.files });
-    let engine = Arc::new(Engine::new(
-        loaded.policy,
-        MemoryStore::holding(args.max_counters, usize::MAX),
-        SystemClock,
-    ));
+    let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
+    let store = MemoryStore::holding(args.max_counters, memory);
+    let engine = Arc::new(Engine::new(loaded.policy, store, SystemClock));
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -86,17 +83,6 @@ pub(super) fn run(args: Serve) -> ExitCode {
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
     }
-}
-
-/// How many file descriptors the process may have. Raises the limit to the most that the system allows without asking:
-/// what is lower is meant for programs that use `select`.
-fn descriptors() -> usize {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised =
-        current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
-    // None is no limit.
-    let most = if raised { maximum } else { current };
-    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// How often the end was asked for, by SIGTERM or SIGINT; both are caught from here on.

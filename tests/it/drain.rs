@@ -1,15 +1,12 @@
 //! The end: asked for once it is gentle, asked for twice it is at once.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use h2::client;
 use http::{Request, StatusCode};
 use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::rls::{descriptor, request};
-use crate::support::Spillway;
+use crate::support::{Spillway, get};
 
 const POLICY: &str = "domain: d\ndescriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 9}}]";
 
@@ -45,19 +42,11 @@ async fn unfinished_call(spillway: &Spillway) -> (client::SendRequest<Bytes>, h2
     (sender, body)
 }
 
-fn get(spillway: &Spillway, path: &str) -> String {
-    let mut stream = TcpStream::connect(spillway.http).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[tokio::test]
 async fn a_call_in_flight_is_answered_while_nothing_new_is_taken() {
     let mut spillway = Spillway::serving(POLICY);
-    assert!(get(&spillway, "/ready").starts_with("HTTP/1.1 200"));
-    assert!(get(&spillway, "/healthcheck").ends_with("OK"));
+    assert!(get(spillway.http, "/ready").starts_with("HTTP/1.1 200"));
+    assert!(get(spillway.http, "/healthcheck").ends_with("OK"));
 
     let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
     let (mut sender, connection) = client::handshake(socket).await.unwrap();
@@ -71,8 +60,8 @@ async fn a_call_in_flight_is_answered_while_nothing_new_is_taken() {
 
     spillway.signal("TERM");
     spillway.log_line("draining");
-    assert!(get(&spillway, "/ready").starts_with("HTTP/1.1 503"));
-    assert!(get(&spillway, "/healthcheck").starts_with("HTTP/1.1 500"));
+    assert!(get(spillway.http, "/ready").starts_with("HTTP/1.1 503"));
+    assert!(get(spillway.http, "/healthcheck").starts_with("HTTP/1.1 500"));
     assert!(tokio::net::TcpStream::connect(spillway.grpc).await.is_err(), "no new connection is taken");
 
     body.send_data(frame().slice(3..), true).unwrap();

@@ -1,8 +1,8 @@
 //! The real program, started on free ports and ended with the test.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -58,8 +58,7 @@ impl Spillway {
 
     /// Serves `config` with so many file descriptors, on ports of the system's choice.
     pub(crate) fn start_with_descriptors(config: &Path, descriptors: &str) -> Self {
-        let any = "127.0.0.1:0";
-        let serve = command(&["serve", "--grpc-addr", any, "--http-addr", any, "--config"]);
+        let serve = serve();
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--nofile={descriptors}:{descriptors}")).arg(serve.get_program());
         limited.args(serve.get_args()).arg(config);
@@ -120,6 +119,29 @@ impl Spillway {
         }
         self.process.0.wait().unwrap()
     }
+}
+
+/// What the HTTP port answers; as much as it says before it hangs up.
+pub(crate) fn get(http: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A number of `/metrics`.
+pub(crate) fn metric(http: SocketAddr, name: &str) -> u64 {
+    let text = get(http, "/metrics");
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("no `{name}` in:\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// The program that serves on free ports what the path that is to be added says.
+pub(crate) fn serve() -> Command {
+    let any = "127.0.0.1:0";
+    command(&["serve", "--grpc-addr", any, "--http-addr", any, "--config"])
 }
 
 /// The program with `args`, and none of this environment's own settings for it.

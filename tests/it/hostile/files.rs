@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::process::peak;
 use super::{Others, POLICY};
-use crate::support::{PATIENCE, Spillway, command, directory};
+use crate::support::{PATIENCE, Spillway, command, directory, serve};
 
 /// A program that reads what is wrong must not take a second for it; a busy machine may take some.
 const SOON: Duration = Duration::from_secs(10);
@@ -116,9 +116,7 @@ fn what_becomes_readable_is_read() {
     let mode = |mode| fs::set_permissions(&policy, fs::Permissions::from_mode(mode)).unwrap();
     fs::set_permissions(config.path(), fs::Permissions::from_mode(0o755)).unwrap();
     mode(0o644);
-    let mut serve =
-        command(&["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--config"]);
-    let mut spillway = Spillway::running(serve.arg(config.path()).uid(NOBODY).gid(NOBODY));
+    let mut spillway = Spillway::running(serve().arg(config.path()).uid(NOBODY).gid(NOBODY));
     mode(0o600);
     spillway.log_line("permission denied");
     // Changed while it cannot be read, which nobody but its owner sees.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::POLICY;
-use crate::support::{PATIENCE, Process, command, directory};
+use crate::support::{PATIENCE, Process, command, directory, metric};
 
 /// A server whose log goes wherever a test has it go, so that its ports must be known before.
 struct Server {
@@ -39,9 +39,7 @@ impl Server {
     }
 
     fn metric(&self, name: &str) -> u64 {
-        let text = self.get("/metrics");
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.unwrap_or_else(|| panic!("no `{name}` in:\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+        metric(self.http, name)
     }
 
     fn until(&self, what: &str, mut is: impl FnMut(&Self) -> bool) {

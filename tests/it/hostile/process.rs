@@ -18,8 +18,17 @@ fn descriptors(spillway: &Spillway) -> usize {
 
 /// The most memory that it ever had, in KiB.
 pub(super) fn peak(spillway: &Spillway) -> u64 {
+    status(spillway, "VmHWM:")
+}
+
+/// The memory that it has, in KiB.
+pub(super) fn resident(spillway: &Spillway) -> u64 {
+    status(spillway, "VmRSS:")
+}
+
+fn status(spillway: &Spillway, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", spillway.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 

@@ -1,22 +1,13 @@
 //! Connections that are opened and never used, by the hundred, on either port.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use super::raw::{PREFACE, settings};
 use super::{Others, POLICY};
-use crate::support::{PATIENCE, Spillway, directory};
+use crate::support::{Spillway, directory, get};
 
 const DESCRIPTORS: &str = "256";
-
-fn get(http: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(http).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
 
 /// Three hundred connections that have said `greeting` and no more.
 fn idle(address: SocketAddr, greeting: &[u8]) -> Vec<TcpStream> {
