@@ -221,8 +221,10 @@ impl Store for MemoryStore {
         charges: &[Charge],
         now: Timestamp,
     ) -> Result<Few<Option<Outcome>>, StoreError> {
-        if mode == Mode::AllOrNothing && charges.len() > 1 {
-            return Ok(self.settle(charges, now));
+        match (mode, charges) {
+            (_, [only]) => return Ok(Few::from_iter([Some(self.step(only, now))])),
+            (Mode::AllOrNothing, _) => return Ok(self.settle(charges, now)),
+            _ => {}
         }
         // Stages know nothing of each other's counters but who refused: no two are locked together.
         let mut outcomes = Few::with_capacity(charges.len());

@@ -12,7 +12,9 @@ const PART: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     table: HashTable<(CellKey, Cell)>,
-    /// Bytes that they keep elsewhere.
+    /// Bytes of the table. To ask it each time costs more than a charge does.
+    table_bytes: usize,
+    /// Bytes that the counters keep elsewhere.
     elsewhere: usize,
 }
 
@@ -23,7 +25,7 @@ impl Shard {
 
     /// Bytes that its counters take, and the room that is kept for more.
     pub(super) fn bytes(&self) -> usize {
-        self.table.allocation_size() + self.elsewhere
+        self.table_bytes + self.elsewhere
     }
 
     /// Whether one more counter makes the table grow, to twice its size.
@@ -33,7 +35,7 @@ impl Shard {
 
     /// Bytes of the table, which is how much it grows by.
     pub(super) fn table_bytes(&self) -> usize {
-        self.table.allocation_size()
+        self.table_bytes
     }
 
     /// Lends a counter that is kept.
@@ -49,6 +51,7 @@ impl Shard {
     pub(super) fn insert(&mut self, key: CellKey, cell: Cell) {
         self.elsewhere += cell.heap_bytes();
         self.table.insert_unique(hash(&key), (key, cell), |(key, _)| hash(key));
+        self.table_bytes = self.table.allocation_size();
     }
 
     /// Forgets the counters that decide nothing any more, and gives memory back when few are left.
@@ -56,6 +59,7 @@ impl Shard {
         self.retain(|cell| !cell.is_spent(now));
         if self.table.len() < self.table.capacity() / 4 {
             self.table.shrink_to_fit(|(key, _)| hash(key));
+            self.table_bytes = self.table.allocation_size();
         }
     }
 
@@ -101,6 +105,7 @@ impl Shard {
             for entry in std::mem::take(&mut self.table) {
                 table.insert_unique(hash(&entry.0), entry, |(key, _)| hash(key));
             }
+            self.table_bytes = table.allocation_size();
             self.table = table;
         }
         evicted
