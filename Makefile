@@ -43,7 +43,7 @@ fuzz: ## try to break whatever reads texts and requests, each target for TIME se
 		mkdir -p tests/fuzz/grown/$$target; \
 		$(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target tests/fuzz/grown/$$target \
 			tests/fuzz/corpus/$$target -- -dict=tests/fuzz/$$target.dict -max_len=4096 -timeout=10 \
-			-rss_limit_mb=4096 -max_total_time=$(TIME) || exit 1; \
+			-rss_limit_mb=512 -max_total_time=$(TIME) || exit 1; \
 	done
 
 # The second baseline is this very benchmark's executable, built with the release settings that Cargo gives everyone.
