@@ -52,6 +52,8 @@ pub(super) struct FrameHead {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) length: usize,
+    /// Zero of frames that belong to the connection.
+    pub(super) stream: u32,
 }
 
 /// Where in the client's byte stream the next byte stands.
@@ -145,13 +147,16 @@ impl AuthorityFilter {
                     self.position = Position::Boundary;
                 }
                 Position::Boundary => {
-                    let Some(&[high, middle, low, kind, flags, ..]) = rest.first_chunk::<FRAME_HEADER>()
+                    let Some(&[high, middle, low, kind, flags, a, b, c, d]) =
+                        rest.first_chunk::<FRAME_HEADER>()
                     else {
                         return at;
                     };
+                    // The first bit is reserved (RFC 9113 §4.1).
+                    let stream = u32::from_be_bytes([a & 0x7f, b, c, d]);
                     let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
                     let end = FRAME_HEADER + length;
-                    let head = FrameHead { kind, flags, length };
+                    let head = FrameHead { kind, flags, length, stream };
                     if kind != HEADERS || length > LONGEST_PAYLOAD {
                         see(head);
                         self.position = Position::Within(end);

@@ -86,6 +86,20 @@ fn a_client_that_has_as_many_calls_answered_as_it_takes_back_is_left_alone() {
 }
 
 #[test]
+fn an_envoy_all_of_whose_calls_time_out_keeps_its_connection() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    for _ in 0..20 {
+        let calls: Vec<_> = (0..1_000).map(|_| raw.stream()).collect();
+        let begun = calls.iter().flat_map(|stream| begun(*stream));
+        let back = calls.iter().flat_map(|stream| frame(RST_STREAM, 0, *stream, &CANCEL.to_be_bytes()));
+        raw.send(&begun.chain(back).collect::<Vec<_>>());
+    }
+    assert!(raw.is_alive(), "{:?}", raw.end);
+    raw.call(&free());
+}
+
+#[test]
 fn a_client_that_makes_the_server_take_its_calls_back_is_cut_off() {
     let spillway = Spillway::serving(POLICY);
     // A window that grows by nothing is an error, for which a stream is reset.
