@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::log::Live;
 use super::{Cell, Commit, Log, Worth, judge, sub_buckets, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
@@ -22,15 +23,15 @@ pub(super) fn step(
     now: Timestamp,
 ) -> Outcome {
     cut(window, limit, cell, now);
-    let used = written(cell).map_or(0, |log| log.live(window, now).used);
-    let verdict = judge(limit, used, hits, commit);
+    let mut live = written(cell).map_or_else(Live::default, |log| log.live(window, now));
+    let verdict = judge(limit, live.used, hits, commit);
     if verdict.applies {
-        apply(window, limit, cell, hits, now);
+        apply(window, limit, cell, live, hits, now);
+        live = written(cell).map_or_else(Live::default, Log::all);
     }
 
     let empty = Log::default();
     let log = written(cell).unwrap_or(&empty);
-    let live = log.live(window, now);
     // A stamp later than `now` makes the wait longer than the window.
     let wait = |stamp: Timestamp| stamp.since(now).saturating_add(window.saturating_sub(now.since(stamp)));
     // The request fits as soon as all that is over `limit - cost` has left, the oldest first.
@@ -58,13 +59,12 @@ fn cut(window: Duration, limit: u64, cell: &mut Cell, now: Timestamp) {
     }
 }
 
-/// Counts the hits, or gives them back.
-fn apply(window: Duration, limit: u64, cell: &mut Cell, hits: Hits, now: Timestamp) {
+/// Counts the hits, or gives them back; nothing is kept that does not count at `now`.
+fn apply(window: Duration, limit: u64, cell: &mut Cell, live: Live, hits: Hits, now: Timestamp) {
     if !matches!(cell, Cell::Log(..)) {
         *cell = Cell::Log(Box::default(), Worth::NOTHING);
     }
     let Cell::Log(log, _) = cell else { return };
-    let live = log.live(window, now);
     log.forget_dead(live);
     match hits {
         Hits::Look => {}
