@@ -1,5 +1,6 @@
 //! Clients that mean harm, one function for what each does in a turn.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,25 @@ use prost::Message;
 use crate::hpack;
 use crate::raw::{DATA, END_STREAM, LONGEST, PREFACE, RST_STREAM, begun, frame, headers, settings, whole};
 
+/// What the attackers ask for, and what their neighbour does.
+pub(crate) fn policy() -> String {
+    let mut yaml = "
+domain: d
+descriptors:
+  - {key: good, rate_limit: {unit: hour, requests_per_unit: 1000000000}}
+  - {key: free, rate_limit: {unlimited: true}}
+  - {key: invented, rate_limit: {requests_per_unit: 10, per: 1h, algorithm: sliding_window}}
+"
+    .to_owned();
+    for n in 0..300 {
+        let _ = writeln!(
+            yaml,
+            "  - {{key: path, value: /api/*/r{n}/*, rate_limit: {{unit: hour, requests_per_unit: 9}}}}"
+        );
+    }
+    yaml
+}
+
 /// Somebody who does the same thing again and again.
 pub(crate) struct Attacker {
     pub(crate) what: &'static str,
@@ -21,7 +41,7 @@ pub(crate) struct Attacker {
     pub(crate) attack: fn(grpc: SocketAddr, http: SocketAddr),
 }
 
-pub(crate) const ATTACKERS: [Attacker; 10] = [
+pub(crate) const ATTACKERS: [Attacker; 11] = [
     Attacker {
         what: "100 connections that come and go",
         every: Duration::from_millis(500),
@@ -57,6 +77,11 @@ pub(crate) const ATTACKERS: [Attacker; 10] = [
         what: "a request of 1 MB of one value",
         every: Duration::from_millis(250),
         attack: long_value,
+    },
+    Attacker {
+        what: "a path of 60 kB, where there are 300 wildcards",
+        every: Duration::from_millis(100),
+        attack: long_path,
     },
     Attacker {
         what: "a request beyond the bounds",
@@ -182,6 +207,11 @@ fn long_value(grpc: SocketAddr, _: SocketAddr) {
     say(grpc, &[greeting(), call(1, &message[..60_000]), call(3, &message[..4_000])].concat());
     let whole = framed((0..16).map(|_| descriptor("free", "v".repeat(3_500))).collect());
     say(grpc, &[greeting(), call(1, &whole)].concat());
+}
+
+fn long_path(grpc: SocketAddr, _: SocketAddr) {
+    let path = format!("/api/{}", "/r1".repeat(20_000));
+    say(grpc, &[greeting(), call(1, &framed(vec![descriptor("path", path)]))].concat());
 }
 
 fn beyond_bounds(grpc: SocketAddr, _: SocketAddr) {

@@ -36,14 +36,6 @@ use support::{Spillway, directory};
 const MOST_MEMORY: u64 = 768 << 10;
 const MOST_LINES_A_SECOND: u64 = 10;
 
-const POLICY: &str = "
-domain: d
-descriptors:
-  - {key: good, rate_limit: {unit: hour, requests_per_unit: 1000000000}}
-  - {key: free, rate_limit: {unlimited: true}}
-  - {key: invented, rate_limit: {requests_per_unit: 10, per: 1h, algorithm: sliding_window}}
-";
-
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     let minutes =
@@ -56,7 +48,8 @@ fn main() -> ExitCode {
 }
 
 fn soak(lasting: Duration) -> ExitCode {
-    let config = directory(&[("policy.yaml", POLICY)]);
+    let policy = attackers::policy();
+    let config = directory(&[("policy.yaml", &policy)]);
     let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
     let gateway = Gateway::before(spillway.grpc);
     let (stop, good, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
@@ -83,7 +76,7 @@ fn soak(lasting: Duration) -> ExitCode {
                 break;
             }
             // Every third is one with a mistake.
-            let text = if n % 3 == 2 { "domain: [".to_owned() } else { format!("{POLICY}# {n}\n") };
+            let text = if n % 3 == 2 { "domain: [".to_owned() } else { format!("{policy}# {n}\n") };
             let new = config.path().join(".new");
             fs::write(&new, text).unwrap();
             fs::rename(new, config.path().join("policy.yaml")).unwrap();

@@ -8,6 +8,10 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time, and waits in it")]
 
 mod accounting;
+mod attack;
+#[allow(clippy::unwrap_used, reason = "an attack that cannot be made ends the benchmark")]
+#[path = "../../soak/attackers.rs"]
+mod attackers;
 mod bare;
 mod calls;
 mod closed;
@@ -15,12 +19,18 @@ mod cores;
 mod expiry;
 mod headers;
 mod histogram;
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it")]
+#[path = "../../it/hostile/hpack.rs"]
+mod hpack;
 mod http2;
 mod memory;
 mod open;
 mod options;
 mod plot;
 mod policies;
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it")]
+#[path = "../../it/hostile/raw.rs"]
+mod raw;
 mod report;
 mod rows;
 mod sample;
@@ -84,6 +94,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     for round in 0..options.rounds {
         eprintln!("round {} of {}, {:.0?} so far", round + 1, options.rounds, started.elapsed());
         rows::round(round, &wanted, &mut servers, &cores, times, &mut results, &mut expire)?;
+        // Half as often: there are many attackers.
+        if wanted("10") && round.is_multiple_of(2) {
+            expire(&mut servers, &mut results)?;
+            attack::round(&cores, times, &mut results)?;
+        }
         // Half as often: it is for the eye.
         if wanted("plot") && round.is_multiple_of(2) {
             let plot_times = options.plot_times;
