@@ -20,7 +20,7 @@ use crate::model::{
 };
 use crate::policy::{
     CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule,
-    Window,
+    Scratch, Window,
 };
 use crate::store::{Charge, Store, StoreError};
 use crate::subjects::Credential;
@@ -47,6 +47,7 @@ pub struct Verdict<'p> {
     pub decisions: Vec<Decision<'p>>,
     /// Goes back to where it came from.
     matched: Vec<Matched<'static>>,
+    scratch: Option<Box<Scratch>>,
 }
 
 /// Room to decide in, to be used again for the next request: a decision takes no allocation then.
@@ -54,12 +55,13 @@ pub struct Verdict<'p> {
 pub struct Desk {
     matched: Vec<Matched<'static>>,
     decisions: Vec<Decision<'static>>,
+    scratch: Option<Box<Scratch>>,
 }
 
 impl Verdict<'_> {
     /// The room that was decided in.
     pub fn into_desk(self) -> Desk {
-        Desk { matched: self.matched, decisions: recycled(self.decisions) }
+        Desk { matched: self.matched, decisions: recycled(self.decisions), scratch: self.scratch }
     }
 
     /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
@@ -184,6 +186,7 @@ struct Candidate<'p> {
 impl<S: Store, C: Clock> Engine<S, C> {
     /// An engine that enforces `policy` with counters in `store`.
     pub fn new(policy: Policy, store: S, clock: C) -> Self {
+        policy.prepare();
         Self { policy: ArcSwap::from_pointee(policy), keyer: Keyer::random(), store, clock }
     }
 
@@ -199,6 +202,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
 
     /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
     pub fn publish(&self, mut policy: Policy) {
+        policy.prepare();
         policy.succeed(&self.policy(), self.clock.now());
         self.policy.store(Arc::new(policy));
     }
@@ -224,9 +228,13 @@ impl<S: Store, C: Clock> Engine<S, C> {
             (recycled(desk.matched), recycled(desk.decisions));
         let Some(domain) = policy.domain(request.domain) else {
             decisions.extend(request.descriptors.iter().map(|_| Decision::Free));
-            return Ok(Verdict { now, over_limit: false, decisions, matched: recycled(matched) });
+            let (matched, scratch) = (recycled(matched), desk.scratch);
+            return Ok(Verdict { now, over_limit: false, decisions, matched, scratch });
         };
-        matched.extend(request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now)));
+        let mut scratch = desk.scratch.unwrap_or_default();
+        matched.extend(
+            request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now, &mut scratch)),
+        );
         let fates = fates(&matched, domain.evaluate);
 
         let mut charges = Few::with_capacity(matched.len());
@@ -245,10 +253,16 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
         decisions.extend(matched.drain(..).zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)));
         let over_limit = judge(&mut decisions);
-        Ok(Verdict { now, over_limit, decisions, matched: recycled(matched) })
+        Ok(Verdict { now, over_limit, decisions, matched: recycled(matched), scratch: Some(scratch) })
     }
 
-    fn reach<'p>(&self, domain: &'p Domain, descriptor: &Descriptor<'_>, now: Timestamp) -> Matched<'p> {
+    fn reach<'p>(
+        &self,
+        domain: &'p Domain,
+        descriptor: &Descriptor<'_>,
+        now: Timestamp,
+        scratch: &mut Scratch,
+    ) -> Matched<'p> {
         let entries = domain.entries(&descriptor.entries);
         let entries = entries.as_slice();
         if let Some(limit) = descriptor.limit {
@@ -270,7 +284,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
                 limits,
             });
         }
-        match domain.walk(&entries, now) {
+        match domain.walk(&entries, now, scratch) {
             Reached::Nothing { .. } => Matched::Nothing,
             Reached::Exempt(landing) => landing.credential.map_or(Matched::Nothing, Matched::Exempt),
             Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
