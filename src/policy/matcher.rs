@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::wildcards::{Scratch, Wildcard, Wildcards};
 use super::{Pattern, Rule};
 use crate::model::{Entry, Few, Timestamp};
-use crate::subjects::{Credential, Directory, Value, strip_scheme};
+use crate::subjects::{Credential, CredentialHash, Directory, Value, strip_scheme};
 
 /// Where something was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,9 +178,15 @@ impl Level {
             return Some((&first_listed.node, None));
         }
         let key = key?;
+        // Read once with the scheme and once without it, however many kinds of credentials it could be.
+        let (mut whole, mut stripped) = (None, None);
         let somebody = key.subjects.iter().find_map(|(asked, node)| {
-            let value = if asked.strip_scheme { strip_scheme(entry.value) } else { entry.value };
-            let found = directory?.resolve(&asked.kind, value)?;
+            let directory = directory?;
+            let hash = match asked.strip_scheme {
+                true => stripped.get_or_insert_with(|| CredentialHash::of(strip_scheme(entry.value))),
+                false => whole.get_or_insert_with(|| CredentialHash::of(entry.value)),
+            };
+            let found = directory.resolve_hashed(&asked.kind, hash)?;
             let same = before.is_none_or(|before| before.subject.id() == found.subject.id());
             same.then_some((node, Some(found)))
         });
