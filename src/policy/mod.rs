@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use endpoints::{EndpointError, Endpoints};
 pub use entries::Entries;
-pub use key::{KeyBuilder, Keyer};
+pub use key::{KeyBuilder, Keyer, Part};
 pub use learned::Learned;
 pub use matcher::{Landing, Level, Node, Place, Reached, SubjectNode};
 pub use pattern::Pattern;
@@ -91,7 +91,7 @@ impl Domain {
 
     /// Whether the values of `key` are credentials.
     pub fn is_secret(&self, key: &[u8]) -> bool {
-        self.secrets.iter().any(|secret| secret.as_bytes() == key)
+        str::from_utf8(key).is_ok_and(|key| self.secrets.contains(key))
     }
 }
 
