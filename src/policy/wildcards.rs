@@ -68,9 +68,7 @@ impl Wildcards {
     }
 
     fn index(&self) -> Option<&Index> {
-        self.index
-            .get_or_init(|| Index::new(self.listed.iter().map(|wildcard| &wildcard.pattern)))
-            .as_ref()
+        self.index.get_or_init(|| Index::new(self.listed.iter().map(|wildcard| &wildcard.pattern))).as_ref()
     }
 
     /// Whether there are none.

@@ -107,7 +107,8 @@ impl Index {
             drafts[step].finishes.push((end, place));
         }
         let end_lengths: Vec<usize> = ends.list.iter().map(|end| end.len()).collect();
-        let backwards: Vec<Vec<u8>> = ends.list.iter().map(|end| end.iter().rev().copied().collect()).collect();
+        let backwards: Vec<Vec<u8>> =
+            ends.list.iter().map(|end| end.iter().rev().copied().collect()).collect();
         let backwards: Vec<&[u8]> = backwards.iter().map(Vec::as_slice).collect();
         let (steps, finishes, edges) = finish(drafts, &end_lengths);
         Some(Self {

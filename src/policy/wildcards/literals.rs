@@ -1,8 +1,8 @@
 //! A set of byte strings, all of which are looked for at once.
 
+use aho_corasick::Anchored;
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::Anchored;
 
 /// The most matches that an automaton's states may list together. Each state lists all members that end in it, which are
 /// many only where members are ends of one another, many times over: no policy in its senses comes near.

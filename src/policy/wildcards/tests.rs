@@ -45,7 +45,8 @@ fn those_that_cannot_be_indexed_are_tried_one_by_one() {
     let wildcards = wildcards(heads.chain(tails));
     assert!(wildcards.index().is_none());
     let mut scratch = Scratch::default();
-    let found = |scratch: &mut _, text: &str| wildcards.find(text.as_bytes(), scratch).map(|found| found.rank);
+    let found =
+        |scratch: &mut _, text: &str| wildcards.find(text.as_bytes(), scratch).map(|found| found.rank);
     assert_eq!(found(&mut scratch, &format!("xc{}", "a".repeat(2_000))), Some(1));
     assert_eq!(found(&mut scratch, "xca"), Some(25));
 }
@@ -64,7 +65,13 @@ fn compare(sets: &[Vec<String>], texts: &[String]) -> Result<(), TestCaseError> 
             prop_assert!(set.is_empty() || set.index().is_some());
             let found = set.find(text.as_bytes(), &mut scratch).map(|found| found.rank);
             let tried = set.find_one_by_one(text.as_bytes()).map(|found| found.rank);
-            prop_assert_eq!(found, tried, "{:?} of {:?}", text, set.listed.iter().map(|one| &one.pattern).collect::<Vec<_>>());
+            prop_assert_eq!(
+                found,
+                tried,
+                "{:?} of {:?}",
+                text,
+                set.listed.iter().map(|one| &one.pattern).collect::<Vec<_>>()
+            );
         }
     }
     Ok(())
@@ -84,9 +91,21 @@ fn unlucky() -> Vec<(&'static str, Vec<String>, String)> {
         ("shared pieces", numbered("/a/*/a/*/rN"), "/a/b/a".into()),
         ("a last piece that fails", numbered("/a/*/rN/*/zN/x"), "/a/b/r001/r002/r003".into()),
         ("nested pieces", (1..1_000).map(|n| format!("*{}*b", long(n))).collect(), long(60)),
-        ("growing pieces", (1..45).map(|most| (1..most).map(long).collect::<Vec<_>>().join("*") + "*b").collect(), long(60)),
-        ("after a long piece", (1..1_000).map(|n| format!("*{}*{}*b", long(20), long(n))).collect(), long(60)),
-        ("nested stems and ends", (0..961).map(|n| format!("{}*b{}", long(n / 31), long(n % 31))).collect(), long(60)),
+        (
+            "growing pieces",
+            (1..45).map(|most| (1..most).map(long).collect::<Vec<_>>().join("*") + "*b").collect(),
+            long(60),
+        ),
+        (
+            "after a long piece",
+            (1..1_000).map(|n| format!("*{}*{}*b", long(20), long(n))).collect(),
+            long(60),
+        ),
+        (
+            "nested stems and ends",
+            (0..961).map(|n| format!("{}*b{}", long(n / 31), long(n % 31))).collect(),
+            long(60),
+        ),
         (
             "all mixed",
             ["/aN*", "*aN", "a*bN", "*aN*", "a*bN*c", "/a/*/a/*/rN", "*a*aa*aN*", "a**N*a"]
