@@ -1,5 +1,6 @@
 //! What a verdict looks like to the client and to the upstream: headers and a body, in the policy's words.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Charged, Counted, Decision, Verdict, urgency};
@@ -126,19 +127,29 @@ fn sort(spoken: &mut [Spoken<'_, '_>]) {
 /// See [`families`].
 type Family<'v> = (usize, &'v Arc<HeaderSet>, bool, Few<Told<'v>>);
 
+/// How many families are compared with each other rather than looked up.
+const NEAR: usize = 8;
+
 /// Each family of headers with the first descriptor it belongs to, whether one of its limits refuses the request, and the
 /// limits it tells about, the one to report first. The family of the limit that decides comes first.
 fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<'v>> {
     let mut families: Few<Family<'_>> = Few::new();
+    // Most answers have one or two, which are compared with each other; the places of the others are looked up.
+    let mut later: HashMap<*const HeaderSet, usize> = HashMap::new();
     for one in spoken {
         let told = Told { name: &one.limit.name, outcome: &one.charged.outcome, now: verdict.now };
         for headers in &one.limit.shape.headers {
-            match families.iter_mut().find(|(_, family, ..)| Arc::ptr_eq(family, headers)) {
+            let near = families.iter().take(NEAR).position(|(_, family, ..)| Arc::ptr_eq(family, headers));
+            let place = near.or_else(|| later.get(&Arc::as_ptr(headers)).copied());
+            match place.map(|place| &mut families[place]) {
                 Some((first, _, _, all)) => {
                     *first = (*first).min(one.descriptor);
                     all.push(told);
                 }
                 None => {
+                    if families.len() >= NEAR {
+                        later.insert(Arc::as_ptr(headers), families.len());
+                    }
                     families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
                 }
             }

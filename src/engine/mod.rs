@@ -4,6 +4,7 @@ mod answer;
 mod trace;
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use crate::model::{
     CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy, recycled,
 };
 use crate::policy::{
-    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Policy, Reached, Requests, Rule,
-    Window,
+    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Node, Part, Policy, Reached,
+    Requests, Rule, Scratch, Window,
 };
 use crate::store::{Charge, Store, StoreError};
 use crate::subjects::Credential;
@@ -47,6 +48,7 @@ pub struct Verdict<'p> {
     pub decisions: Vec<Decision<'p>>,
     /// Goes back to where it came from.
     matched: Vec<Matched<'static>>,
+    scratch: Option<Box<Scratch>>,
 }
 
 /// Room to decide in, to be used again for the next request: a decision takes no allocation then.
@@ -54,12 +56,13 @@ pub struct Verdict<'p> {
 pub struct Desk {
     matched: Vec<Matched<'static>>,
     decisions: Vec<Decision<'static>>,
+    scratch: Option<Box<Scratch>>,
 }
 
 impl Verdict<'_> {
     /// The room that was decided in.
     pub fn into_desk(self) -> Desk {
-        Desk { matched: self.matched, decisions: recycled(self.decisions) }
+        Desk { matched: self.matched, decisions: recycled(self.decisions), scratch: self.scratch }
     }
 
     /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
@@ -184,6 +187,7 @@ struct Candidate<'p> {
 impl<S: Store, C: Clock> Engine<S, C> {
     /// An engine that enforces `policy` with counters in `store`.
     pub fn new(policy: Policy, store: S, clock: C) -> Self {
+        policy.prepare();
         Self { policy: ArcSwap::from_pointee(policy), keyer: Keyer::random(), store, clock }
     }
 
@@ -199,6 +203,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
 
     /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
     pub fn publish(&self, mut policy: Policy) {
+        policy.prepare();
         policy.succeed(&self.policy(), self.clock.now());
         self.policy.store(Arc::new(policy));
     }
@@ -224,9 +229,13 @@ impl<S: Store, C: Clock> Engine<S, C> {
             (recycled(desk.matched), recycled(desk.decisions));
         let Some(domain) = policy.domain(request.domain) else {
             decisions.extend(request.descriptors.iter().map(|_| Decision::Free));
-            return Ok(Verdict { now, over_limit: false, decisions, matched: recycled(matched) });
+            let (matched, scratch) = (recycled(matched), desk.scratch);
+            return Ok(Verdict { now, over_limit: false, decisions, matched, scratch });
         };
-        matched.extend(request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now)));
+        let mut scratch = desk.scratch.unwrap_or_default();
+        matched.extend(
+            request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now, &mut scratch)),
+        );
         let fates = fates(&matched, domain.evaluate);
 
         let mut charges = Few::with_capacity(matched.len());
@@ -245,18 +254,24 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
         decisions.extend(matched.drain(..).zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)));
         let over_limit = judge(&mut decisions);
-        Ok(Verdict { now, over_limit, decisions, matched: recycled(matched) })
+        Ok(Verdict { now, over_limit, decisions, matched: recycled(matched), scratch: Some(scratch) })
     }
 
-    fn reach<'p>(&self, domain: &'p Domain, descriptor: &Descriptor<'_>, now: Timestamp) -> Matched<'p> {
+    fn reach<'p>(
+        &self,
+        domain: &'p Domain,
+        descriptor: &Descriptor<'_>,
+        now: Timestamp,
+        scratch: &mut Scratch,
+    ) -> Matched<'p> {
         let entries = domain.entries(&descriptor.entries);
         let entries = entries.as_slice();
         if let Some(limit) = descriptor.limit {
             let rule = override_rule(domain, &entries, limit);
             let mut key = self.keyer.start();
             for entry in &entries {
-                key.push(entry.key);
-                key.push(entry.value);
+                key.push(&self.keyer.part(entry.key));
+                key.push(&self.keyer.part(entry.value));
             }
             let limits = rule
                 .limits
@@ -270,7 +285,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
                 limits,
             });
         }
-        match domain.walk(&entries, now) {
+        match domain.walk(&entries, now, scratch) {
             Reached::Nothing { .. } => Matched::Nothing,
             Reached::Exempt(landing) => landing.credential.map_or(Matched::Nothing, Matched::Exempt),
             Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
@@ -278,11 +293,12 @@ impl<S: Store, C: Clock> Engine<S, C> {
                 Some(rule) => {
                     // Limits of one rule nearly always count by the same: what they share is hashed once.
                     let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
+                    let way = self.on_the_way(&entries, &landing.way);
                     let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
                         let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
                         let key = match &shared {
                             Some((by, key)) if **by == *limit.count_by => key,
-                            _ => &shared.insert((&limit.count_by, self.key(limit, &entries, &landing))).1,
+                            _ => &shared.insert((&limit.count_by, self.key(limit, &way, &landing))).1,
                         };
                         Some((at, key.finish(limit.id), granted))
                     });
@@ -298,30 +314,50 @@ impl<S: Store, C: Clock> Engine<S, C> {
     }
 
     /// What `limit` counts by, of whoever and whatever the entries on the way are.
-    fn key(&self, limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>) -> KeyBuilder {
+    fn key(&self, limit: &Limit, way: &[OnTheWay<'_>], landing: &Landing<'_>) -> KeyBuilder {
         let mut key = self.keyer.start();
-        let on_the_way = || entries.iter().zip(&landing.way);
         for part in limit.count_by.iter() {
             match (part, &landing.credential) {
                 (CountBy::Entries, _) => {
-                    for (entry, node) in on_the_way() {
-                        key.push(entry.key);
-                        key.push(node.counted(entry.value));
+                    for entry in way {
+                        key.push(&entry.key);
+                        key.push(&entry.value);
                     }
                 }
                 (CountBy::Entry(name), _) => {
-                    for (entry, node) in on_the_way().filter(|(entry, _)| entry.key == name.as_bytes()) {
-                        key.push(entry.key);
-                        key.push(node.counted(entry.value));
+                    for entry in way.iter().filter(|entry| entry.name == name.as_bytes()) {
+                        key.push(&entry.key);
+                        key.push(&entry.value);
                     }
                 }
-                (CountBy::Subject, Some(credential)) => key.push(credential.subject.id().as_bytes()),
-                (CountBy::Credential, Some(credential)) => key.push(credential.id.as_bytes()),
+                (CountBy::Subject, Some(credential)) => {
+                    key.push(&self.keyer.part(credential.subject.id().as_bytes()));
+                }
+                (CountBy::Credential, Some(credential)) => {
+                    key.push(&self.keyer.part(credential.id.as_bytes()));
+                }
                 (CountBy::Subject | CountBy::Credential, None) => {}
             }
         }
         key
     }
+
+    /// The entries on the way, ready to be counted by: long ones are read once for all limits.
+    fn on_the_way<'e>(&self, entries: &[Entry<'e>], nodes: &'e [&Node]) -> Few<OnTheWay<'e>> {
+        let parts = entries.iter().zip(nodes).map(|(entry, node)| OnTheWay {
+            name: entry.key,
+            key: self.keyer.part(entry.key),
+            value: self.keyer.part(node.counted(entry.value)),
+        });
+        parts.collect()
+    }
+}
+
+/// An entry that landed on a node, and what is counted of it.
+struct OnTheWay<'e> {
+    name: &'e [u8],
+    key: Part<'e>,
+    value: Part<'e>,
 }
 
 impl Candidate<'_> {
@@ -360,6 +396,7 @@ fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
         Matched::Rule(candidate) => !candidate.rule.shadow,
     };
     let first = matched.iter().position(settles);
+    let replaced = replaced(matched);
     let fate = |(at, one): (usize, &Matched<'_>)| match one {
         _ if evaluate == Evaluate::FirstMatch => {
             if first.is_some_and(|first| at > first) {
@@ -368,15 +405,28 @@ fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
                 Fate::Charged
             }
         }
-        Matched::Rule(candidate) if is_replaced(&candidate.rule, matched) => Fate::Replaced,
+        Matched::Rule(candidate) if is_replaced(&candidate.rule, &replaced) => Fate::Replaced,
         _ => Fate::Charged,
     };
     matched.iter().enumerate().map(fate).collect()
 }
 
-fn is_replaced(rule: &Rule, all: &[Matched<'_>]) -> bool {
-    let Some(name) = &rule.name else { return false };
-    all.iter().any(|other| matches!(other, Matched::Rule(other) if other.rule.replaces.contains(name)))
+/// The names of all rules that a rule of the request replaces. Each rule is asked once, however many descriptors reach it.
+fn replaced<'m>(matched: &'m [Matched<'_>]) -> HashSet<&'m str> {
+    let mut asked: HashSet<*const Rule> = HashSet::new();
+    let mut names = HashSet::new();
+    for one in matched {
+        let Matched::Rule(Candidate { rule, .. }) = one else { continue };
+        let rule: &Rule = rule;
+        if !rule.replaces.is_empty() && asked.insert(rule) {
+            names.extend(rule.replaces.iter().map(String::as_str));
+        }
+    }
+    names
+}
+
+fn is_replaced(rule: &Rule, replaced: &HashSet<&str>) -> bool {
+    rule.name.as_deref().is_some_and(|name| replaced.contains(name))
 }
 
 /// Takes as many `outcomes` as charges were made of `one`.

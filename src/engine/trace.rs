@@ -1,7 +1,7 @@
 //! The way a descriptor takes through a policy, step by step, for people who wonder why.
 
 use crate::model::{Descriptor, Timestamp};
-use crate::policy::{Policy, Reached};
+use crate::policy::{Policy, Reached, Scratch};
 
 /// Where a descriptor's entries lead.
 #[derive(Debug)]
@@ -25,5 +25,6 @@ pub fn trace<'p>(
     if descriptor.limit.is_some() {
         return Trace::Override;
     }
-    Trace::Walked(domain.walk(&domain.entries(&descriptor.entries).as_slice(), now))
+    let entries = domain.entries(&descriptor.entries);
+    Trace::Walked(domain.walk(&entries.as_slice(), now, &mut Scratch::default()))
 }

@@ -25,10 +25,38 @@ impl Keyer {
         Self { seeded: SipHasher13::new_with_keys(high, low) }
     }
 
+    /// `bytes` as a part of keys.
+    pub fn part<'a>(&self, bytes: &'a [u8]) -> Part<'a> {
+        if bytes.len() <= LONGEST_BY_ITSELF {
+            return Part { length: bytes.len(), written: Written::Itself(bytes) };
+        }
+        let mut hasher = self.seeded;
+        hasher.write(bytes);
+        Part { length: bytes.len(), written: Written::Hash(hasher.finish128().as_bytes()) }
+    }
+
     /// Starts the key of one descriptor.
     pub fn start(&self) -> KeyBuilder {
         KeyBuilder { hasher: self.seeded }
     }
+}
+
+/// The most bytes that go into a key as they are.
+const LONGEST_BY_ITSELF: usize = 64;
+
+/// Something that is counted by. A long one goes into keys as its hash, so that it is read once, however many limits count
+/// by it.
+#[derive(Clone, Debug)]
+pub struct Part<'a> {
+    length: usize,
+    written: Written<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Written<'a> {
+    /// Up to [`LONGEST_BY_ITSELF`] bytes; never taken for a hash, for its length says that it is none.
+    Itself(&'a [u8]),
+    Hash([u8; 16]),
 }
 
 /// The key of one descriptor in the making: every entry that is counted by, then the limit.
@@ -39,9 +67,12 @@ pub struct KeyBuilder {
 
 impl KeyBuilder {
     /// Counts by `part` too. Its length goes in with it, so neighbours never run together.
-    pub fn push(&mut self, part: &[u8]) {
-        self.hasher.write(&(part.len() as u64).to_le_bytes());
-        self.hasher.write(part);
+    pub fn push(&mut self, part: &Part<'_>) {
+        self.hasher.write(&(part.length as u64).to_le_bytes());
+        self.hasher.write(match &part.written {
+            Written::Itself(bytes) => bytes,
+            Written::Hash(hash) => hash,
+        });
     }
 
     /// The key of the counter that `limit` keeps for what was pushed.
@@ -58,9 +89,10 @@ mod tests {
     use super::*;
 
     fn key(parts: &[&str], limit: u128) -> CellKey {
-        let mut builder = Keyer::with_secret(1, 2).start();
+        let keyer = Keyer::with_secret(1, 2);
+        let mut builder = keyer.start();
         for part in parts {
-            builder.push(part.as_bytes());
+            builder.push(&keyer.part(part.as_bytes()));
         }
         builder.finish(LimitId(limit))
     }
@@ -72,6 +104,23 @@ mod tests {
         assert_ne!(key(&["a"], 1), key(&["a", ""], 1));
         assert_ne!(key(&["a", "b"], 1), key(&["a", "b"], 2));
         assert_eq!(key(&["a", "b"], 1), key(&["a", "b"], 1));
+    }
+
+    #[test]
+    fn long_parts_differ_as_short_ones_do() {
+        let (long, other) = ("a".repeat(70), "a".repeat(69) + "b");
+        assert_eq!(key(&[&long], 1), key(&[&long], 1));
+        assert_ne!(key(&[&long], 1), key(&[&other], 1));
+        assert_ne!(key(&[&long], 1), key(&[&"a".repeat(71)], 1));
+        assert_ne!(key(&[&long, "b"], 1), key(&[&(long.clone() + "b")], 1));
+        let hash = match Keyer::with_secret(1, 2).part(long.as_bytes()).written {
+            Written::Hash(hash) => hash,
+            Written::Itself(_) => panic!("70 bytes are long"),
+        };
+        let keyer = Keyer::with_secret(1, 2);
+        let mut builder = keyer.start();
+        builder.push(&keyer.part(&hash));
+        assert_ne!(key(&[&long], 1), builder.finish(LimitId(1)), "a hash that is sent is no long value");
     }
 
     #[test]

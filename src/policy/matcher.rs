@@ -9,10 +9,10 @@ use std::collections::hash_map;
 use std::fmt;
 use std::sync::Arc;
 
-use super::wildcards::{Wildcard, Wildcards};
+use super::wildcards::{Scratch, Wildcard, Wildcards};
 use super::{Pattern, Rule};
 use crate::model::{Entry, Few, Timestamp};
-use crate::subjects::{Credential, Directory, Value, strip_scheme};
+use crate::subjects::{Credential, CredentialHash, Directory, Value, strip_scheme};
 
 /// Where something was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,20 +166,27 @@ impl Level {
         entry: &Entry<'_>,
         directory: Option<&'p Directory>,
         before: Option<&Credential<'p>>,
+        scratch: &mut Scratch,
     ) -> Option<(&'p Node, Option<Credential<'p>>)> {
         let key = self.keys.get(entry.key);
         if let Some(exact) = key.and_then(|key| key.values.get(entry.value)) {
             return Some((exact, None));
         }
-        let by_value = key.and_then(|key| key.wildcards.find(entry.value));
-        let by_key = self.key_patterns.find(entry.key);
+        let by_value = key.and_then(|key| key.wildcards.find(entry.value, scratch));
+        let by_key = self.key_patterns.find(entry.key, scratch);
         if let Some(first_listed) = by_value.into_iter().chain(by_key).min_by_key(|wild| wild.rank) {
             return Some((&first_listed.node, None));
         }
         let key = key?;
+        // Read once with the scheme and once without it, however many kinds of credentials it could be.
+        let (mut whole, mut stripped) = (None, None);
         let somebody = key.subjects.iter().find_map(|(asked, node)| {
-            let value = if asked.strip_scheme { strip_scheme(entry.value) } else { entry.value };
-            let found = directory?.resolve(&asked.kind, value)?;
+            let directory = directory?;
+            let hash = match asked.strip_scheme {
+                true => stripped.get_or_insert_with(|| CredentialHash::of(strip_scheme(entry.value))),
+                false => whole.get_or_insert_with(|| CredentialHash::of(entry.value)),
+            };
+            let found = directory.resolve_hashed(&asked.kind, hash)?;
             let same = before.is_none_or(|before| before.subject.id() == found.subject.id());
             same.then_some((node, Some(found)))
         });
@@ -192,13 +199,14 @@ impl Level {
         entries: &[Entry<'_>],
         directory: Option<&'p Directory>,
         now: Timestamp,
+        scratch: &mut Scratch,
     ) -> Reached<'p> {
         let mut level = self;
         let mut way: Few<&Node> = Few::with_capacity(entries.len());
         let mut credential: Option<Credential<'p>> = None;
         let mut exempt = false;
         for entry in entries {
-            let Some((node, found)) = level.find(entry, directory, credential.as_ref()) else {
+            let Some((node, found)) = level.find(entry, directory, credential.as_ref(), scratch) else {
                 return Reached::Nothing { passed: way, level };
             };
             credential = found.or(credential);
@@ -211,6 +219,13 @@ impl Level {
             false if exempt => Reached::Exempt(Landing { way, credential }),
             false => Reached::Node(Landing { way, credential }),
         }
+    }
+
+    /// Makes all wildcards from here on ready, which else the first request that meets them does.
+    pub fn prepare(&self) {
+        self.key_patterns.prepare();
+        self.keys.values().for_each(|key| key.wildcards.prepare());
+        self.nodes().for_each(|node| node.children.prepare());
     }
 
     /// Whether nothing is listed here.

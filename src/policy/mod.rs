@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 pub use endpoints::{EndpointError, Endpoints};
 pub use entries::Entries;
-pub use key::{KeyBuilder, Keyer};
+pub use key::{KeyBuilder, Keyer, Part};
 pub use learned::Learned;
 pub use matcher::{Landing, Level, Node, Place, Reached, SubjectNode};
 pub use pattern::Pattern;
 pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
+pub use wildcards::Scratch;
 
 use crate::model::{Entry, Timestamp};
 use crate::shape::Template;
@@ -84,13 +85,13 @@ impl Domain {
     }
 
     /// Follows `entries` from the root.
-    pub fn walk<'p>(&'p self, entries: &[Entry<'_>], now: Timestamp) -> Reached<'p> {
-        self.root.walk(entries, self.directory.as_ref(), now)
+    pub fn walk<'p>(&'p self, entries: &[Entry<'_>], now: Timestamp, scratch: &mut Scratch) -> Reached<'p> {
+        self.root.walk(entries, self.directory.as_ref(), now, scratch)
     }
 
     /// Whether the values of `key` are credentials.
     pub fn is_secret(&self, key: &[u8]) -> bool {
-        self.secrets.iter().any(|secret| secret.as_bytes() == key)
+        str::from_utf8(key).is_ok_and(|key| self.secrets.contains(key))
     }
 }
 
@@ -115,6 +116,11 @@ impl Policy {
     /// How many nodes of all domains carry a rule.
     pub fn rules(&self) -> usize {
         self.domains().map(|domain| domain.root.rules()).sum()
+    }
+
+    /// Makes ready what else the first request that meets it would wait for.
+    pub fn prepare(&self) {
+        self.domains().for_each(|domain| domain.root.prepare());
     }
 
     /// Takes over what must not be lost when this policy replaces `before`: tiers that were reached.

@@ -20,14 +20,21 @@ impl Pattern {
         &self.text
     }
 
-    /// What stands before the first `*`.
-    pub(super) fn stem(&self) -> &[u8] {
-        &self.text[..self.first_star]
+    /// What stands before the first `*`, between the stars, and after the last.
+    pub(super) fn parts(&self) -> (&[u8], impl Iterator<Item = &[u8]>, &[u8]) {
+        let (stem, rest) = (&self.text[..self.first_star], &self.text[self.first_star + 1..]);
+        let last = rest.iter().rposition(|&byte| byte == b'*');
+        let (between, end) = match last {
+            Some(star) => (Some(&rest[..star]), &rest[star + 1..]),
+            None => (None, rest),
+        };
+        (stem, between.into_iter().flat_map(|between| between.split(|&byte| byte == b'*')), end)
     }
 
-    /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst.
-    pub fn matches(&self, value: &[u8]) -> bool {
-        let Some(mut rest) = value.strip_prefix(self.stem()) else { return false };
+    /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst. Of many patterns,
+    /// [`Wildcards`](super::wildcards::Wildcards) find the first that fits faster.
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
+        let Some(mut rest) = value.strip_prefix(&self.text[..self.first_star]) else { return false };
         // Every part between two stars is taken at its first occurrence, which leaves the most for the parts after it.
         let mut parts = self.text[self.first_star + 1..].split(|&byte| byte == b'*').peekable();
         while let Some(part) = parts.next() {

@@ -1,10 +1,16 @@
-//! The wildcards that are listed beside each other, found by what stands before their first star.
+//! The wildcards that are listed beside each other, and which of them a value fits first.
 //!
-//! However many there are, a value is looked up once for each *length* of such beginnings, and compared only with the
-//! wildcards that begin as it does.
+//! All are looked for at once, in time that grows with the value and not with them; see `search`.
+
+mod index;
+mod literals;
+mod search;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
+use self::index::Index;
+pub use self::search::Scratch;
 use super::{Node, Pattern};
 
 /// A node for all values, or keys, that fit a pattern.
@@ -20,36 +26,49 @@ pub(super) struct Wildcard {
 #[derive(Debug, Default)]
 pub(super) struct Wildcards {
     listed: Vec<Wildcard>,
-    /// Places in `listed`, rising, by what stands before the first star.
-    stems: HashMap<Box<[u8]>, Vec<usize>>,
-    /// The lengths of all stems, each once.
-    lengths: Vec<usize>,
+    /// Places in `listed`.
+    places: HashMap<Box<[u8]>, usize>,
+    /// Made when all are listed. None where they are such that it would be too large.
+    index: OnceLock<Option<Index>>,
 }
 
 impl Wildcards {
     /// Adds one of a higher rank than all before. Gives back the node that already has the pattern.
     pub(super) fn push(&mut self, wildcard: Wildcard) -> Result<(), &Node> {
-        let stem = wildcard.pattern.stem();
-        let mut same = self.stems.get(stem).into_iter().flatten();
-        if let Some(&at) = same.find(|&&at| self.listed[at].pattern == wildcard.pattern) {
+        if let Some(&at) = self.places.get(wildcard.pattern.as_bytes()) {
             return Err(&self.listed[at].node);
         }
-        if !self.lengths.contains(&stem.len()) {
-            self.lengths.push(stem.len());
-        }
-        self.stems.entry(stem.into()).or_default().push(self.listed.len());
+        self.index = OnceLock::new();
+        self.places.insert(wildcard.pattern.as_bytes().into(), self.listed.len());
         self.listed.push(wildcard);
         Ok(())
     }
 
+    /// Makes all ready to be found, which else the first search does.
+    pub(super) fn prepare(&self) {
+        if !self.is_empty() {
+            self.index();
+        }
+    }
+
     /// The first one listed that `text` fits.
-    pub(super) fn find(&self, text: &[u8]) -> Option<&Wildcard> {
-        let stems = self.lengths.iter().filter_map(|&length| self.stems.get(text.get(..length)?));
-        let first = |places: &Vec<usize>| {
-            let mut wildcards = places.iter().map(|&at| &self.listed[at]);
-            wildcards.find(|wildcard| wildcard.pattern.matches(text))
-        };
-        stems.filter_map(first).min_by_key(|wildcard| wildcard.rank)
+    pub(super) fn find(&self, text: &[u8], scratch: &mut Scratch) -> Option<&Wildcard> {
+        if self.is_empty() {
+            return None;
+        }
+        match self.index() {
+            Some(index) => scratch.find(index, text).map(|place| &self.listed[place]),
+            None => self.find_one_by_one(text),
+        }
+    }
+
+    /// The same in time proportional to their number.
+    fn find_one_by_one(&self, text: &[u8]) -> Option<&Wildcard> {
+        self.listed.iter().find(|wildcard| wildcard.pattern.matches(text))
+    }
+
+    fn index(&self) -> Option<&Index> {
+        self.index.get_or_init(|| Index::new(self.listed.iter().map(|wildcard| &wildcard.pattern))).as_ref()
     }
 
     /// Whether there are none.
@@ -64,46 +83,4 @@ impl Wildcards {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::policy::{Level, Place};
-
-    fn wildcard(rank: usize, pattern: Pattern) -> Wildcard {
-        let node = Node {
-            place: Place { file: Arc::from("p.yaml"), line: rank, column: 1 },
-            label: String::new(),
-            rule: None,
-            children: Level::default(),
-            shared: None,
-            value_to_metric: false,
-            subject: None,
-            exempt: Vec::new(),
-        };
-        Wildcard { rank, pattern, node }
-    }
-
-    proptest! {
-        #[test]
-        fn the_first_that_fits_is_found_as_if_each_were_tried(
-            patterns in prop::collection::vec("[ab*]{0,4}\\*[ab*]{0,2}", 0..12),
-            text in "[ab]{0,6}",
-        ) {
-            let mut wildcards = Wildcards::default();
-            let mut listed: Vec<Pattern> = Vec::new();
-            for pattern in patterns.iter().filter_map(|pattern| Pattern::parse(pattern)) {
-                let twice = listed.iter().position(|earlier| *earlier == pattern);
-                let added = wildcards.push(wildcard(listed.len(), pattern.clone()));
-                prop_assert_eq!(added.err().map(|node| node.place.line), twice);
-                if twice.is_none() {
-                    listed.push(pattern);
-                }
-            }
-            let one_by_one = listed.iter().position(|pattern| pattern.matches(text.as_bytes()));
-            prop_assert_eq!(wildcards.find(text.as_bytes()).map(|found| found.rank), one_by_one);
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! From a verdict and its answer to the bytes of a `RateLimitResponse`: one filled status for each descriptor, in order,
 //! and how to answer the client.
 
+use std::collections::HashSet;
+
 use bytes::BytesMut;
 use prost::Message;
 use prost_types::{ListValue, Struct, Value, value::Kind};
@@ -135,8 +137,10 @@ fn text(out: &mut BytesMut, text: &str) {
     out.message(3, |out| out.extend_from_slice(text.as_bytes()));
 }
 
-/// The metadata of all rules that were reached and are not over their limit.
+/// The metadata of all rules that were reached and are not over their limit. A rule has a say once, however many descriptors
+/// reached it.
 fn of_rules(verdict: &Verdict<'_>) -> Option<serde_json::Value> {
+    let mut merged_before: HashSet<*const serde_json::Map<String, serde_json::Value>> = HashSet::new();
     let of_rules: Few<_> = verdict
         .decisions
         .iter()
@@ -144,6 +148,7 @@ fn of_rules(verdict: &Verdict<'_>) -> Option<serde_json::Value> {
             Decision::Counted(counted) if !counted.over_limit() => counted.rule.metadata.as_ref(),
             _ => None,
         })
+        .filter(|metadata| merged_before.insert(std::ptr::from_ref(*metadata)))
         .collect();
     if of_rules.is_empty() {
         return None;

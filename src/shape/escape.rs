@@ -3,6 +3,9 @@
 /// The most bytes of one text, and of one header value. Envoy takes 50 KB values and clients do not.
 pub(super) const MAX_BYTES: usize = 4096;
 
+/// The most bytes of all entries' values in one body or header value together, before they are escaped.
+pub(super) const MAX_TEXTS: usize = 4 * MAX_BYTES;
+
 /// How texts are made safe for where they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escape {
@@ -15,9 +18,11 @@ pub(super) enum Escape {
 }
 
 impl Escape {
-    /// Appends `text`, cut to [`MAX_BYTES`]; what is not UTF-8 becomes U+FFFD.
-    pub(super) fn write(self, text: &[u8], out: &mut String) {
-        for chunk in cut(text).utf8_chunks() {
+    /// Appends `text`, cut to [`MAX_BYTES`] and to what `allowance` has left; what is not UTF-8 becomes U+FFFD.
+    pub(super) fn write(self, text: &[u8], allowance: &mut Allowance, out: &mut String) {
+        let text = cut(text, MAX_BYTES.min(allowance.0));
+        allowance.0 -= text.len();
+        for chunk in text.utf8_chunks() {
             chunk.valid().chars().for_each(|c| self.write_char(c, out));
             if !chunk.invalid().is_empty() {
                 out.push(char::REPLACEMENT_CHARACTER);
@@ -44,15 +49,27 @@ impl Escape {
     }
 }
 
+/// How many bytes of entries' values may still be shown by one body or header value. A value that is shown again and again
+/// counts each time, or a client could have megabytes made of one long value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance(usize);
+
+impl Allowance {
+    /// That of a new one: [`MAX_TEXTS`].
+    pub(super) fn whole() -> Self {
+        Self(MAX_TEXTS)
+    }
+}
+
 fn unicode_escape(c: char, out: &mut String) {
     out.push_str(&format!("\\u{:04x}", u32::from(c)));
 }
 
-/// The first [`MAX_BYTES`] of `text`, without half a character at the end.
-fn cut(text: &[u8]) -> &[u8] {
+/// The first `most` bytes of `text`, without half a character at the end.
+fn cut(text: &[u8], most: usize) -> &[u8] {
     let is_inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
     // A character has at most three bytes after its first: longer runs are no UTF-8 and need no care.
-    let end = (MAX_BYTES - 3..=MAX_BYTES).rev().find(|&end| !is_inside(end)).unwrap_or(MAX_BYTES);
+    let end = (most.saturating_sub(3)..=most).rev().find(|&end| !is_inside(end)).unwrap_or(most);
     text.get(..end).unwrap_or(text)
 }
 
@@ -103,7 +120,7 @@ mod tests {
 
     fn escaped(escape: Escape, text: &[u8]) -> String {
         let mut out = String::new();
-        escape.write(text, &mut out);
+        escape.write(text, &mut Allowance::whole(), &mut out);
         out
     }
 

@@ -1,5 +1,6 @@
 //! Headers about to be sent.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -10,7 +11,12 @@ use smallvec::SmallVec;
 pub struct Headers<'a> {
     lines: SmallVec<[Line<'a>; 8]>,
     text: String,
+    /// The names in lower case, once there are too many lines to look through.
+    names: HashSet<String>,
 }
+
+/// How many lines are looked through for a name, and sorted one by one.
+const FEW: usize = 20;
 
 #[derive(Clone, Debug)]
 struct Line<'a> {
@@ -23,7 +29,7 @@ impl<'a> Headers<'a> {
     /// None yet. `text` lends its room; what stands in it is forgotten.
     pub fn in_room_of(mut text: String) -> Self {
         text.clear();
-        Self { lines: SmallVec::new(), text }
+        Self { lines: SmallVec::new(), text, names: HashSet::new() }
     }
 
     /// The room that was lent.
@@ -48,7 +54,10 @@ impl<'a> Headers<'a> {
 
     /// Whether there is one of that name, in any case.
     pub fn has(&self, name: &str) -> bool {
-        self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name))
+        match self.lines.len() <= FEW {
+            true => self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name)),
+            false => self.names.contains(&name.to_ascii_lowercase()),
+        }
     }
 
     /// Adds a header with what `write` appends; none when it says that there is nothing to send.
@@ -56,6 +65,12 @@ impl<'a> Headers<'a> {
         let start = self.text.len();
         if write(&mut self.text) {
             self.lines.push(Line { name, value: start..self.text.len(), rank: 0 });
+            if self.lines.len() > FEW {
+                // All of them at first, then each new one.
+                let unnamed =
+                    if self.names.is_empty() { &self.lines[..] } else { &self.lines[self.lines.len() - 1..] };
+                self.names.extend(unnamed.iter().map(|line| line.name.to_ascii_lowercase()));
+            }
         } else {
             self.text.truncate(start);
         }
@@ -70,6 +85,9 @@ impl<'a> Headers<'a> {
 
     /// Sorts them by their ranks; those of one rank stay in the order they were added in.
     pub fn sort_by_rank(&mut self) {
+        if self.lines.len() > FEW {
+            return self.lines.sort_by_key(|line| line.rank);
+        }
         // Unlike `sort_by_key`, this never allocates, and with so few it is as fast.
         for at in 1..self.lines.len() {
             let rank = self.lines[at].rank;
@@ -102,5 +120,26 @@ mod tests {
         let values: Vec<_> = headers.iter().map(|(_, value)| value).collect();
         assert_eq!(values, ["04", "11", "13", "22", "30", "35"]);
         assert!(headers.has("X") && !headers.has("absent"));
+    }
+
+    #[test]
+    fn many_headers_are_known_and_sorted_as_few_are() {
+        let names: Vec<String> = (0..100).map(|n| format!("X-{n}")).collect();
+        let mut headers = Headers::default();
+        for (at, name) in names.iter().enumerate() {
+            assert!(!headers.has(name), "{name}");
+            headers.add(name, |text| {
+                text.push_str(&at.to_string());
+                true
+            });
+            headers.rank(at, (at * 7) % 10);
+            for name in &names[..=at] {
+                assert!(headers.has(&name.to_lowercase()), "{name} of {at}");
+            }
+        }
+        headers.sort_by_rank();
+        let sorted: Vec<_> = headers.iter().map(|(_, value)| value.parse::<usize>().unwrap()).collect();
+        assert!(sorted.is_sorted_by_key(|at| ((at * 7) % 10, *at)), "{sorted:?}");
+        assert!(headers.has("x-99") && headers.has("X-0") && !headers.has("X-100"));
     }
 }

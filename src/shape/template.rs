@@ -1,13 +1,14 @@
 //! Texts with placeholders: bodies of refusals, and request headers for the upstream.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::model::{Entry, Outcome, Timestamp};
 use crate::shape::denial::ContentType;
 use crate::shape::error::ShapeError;
-use crate::shape::escape::{self, Escape};
+use crate::shape::escape::{self, Allowance, Escape};
 use crate::shape::number::{Number, Told};
 use crate::shape::piece::{self, Piece};
 
@@ -66,9 +67,13 @@ impl Template {
     }
 
     /// Appends the body.
+    ///
+    /// A text that it is filled in with has at most 4 KiB, and all values of entries together have 16 KiB; what is beyond
+    /// is cut off.
     pub fn write_body(&self, context: &Context<'_>, out: &mut String) {
+        let mut filling = Filling::from(context);
         for piece in &self.pieces {
-            let present = self.write(piece, context, out);
+            let present = self.write(piece, &mut filling, out);
             let is_bare = matches!(piece, Piece::Number(number) if !number.is_text());
             if !present && is_bare && self.escape == Escape::Json {
                 out.push_str("null");
@@ -85,7 +90,8 @@ impl Template {
     /// Appends the header value; says `false` and appends nothing when there is none.
     pub fn write_header(&self, context: &Context<'_>, out: &mut String) -> bool {
         let start = out.len();
-        let complete = self.pieces.iter().all(|piece| self.write(piece, context, out));
+        let mut filling = Filling::from(context);
+        let complete = self.pieces.iter().all(|piece| self.write(piece, &mut filling, out));
         escape::make_header_value(out, start);
         if !complete {
             out.truncate(start);
@@ -94,8 +100,11 @@ impl Template {
     }
 
     /// Appends one piece; an absent one says `false` and appends nothing.
-    fn write(&self, piece: &Piece, context: &Context<'_>, out: &mut String) -> bool {
-        let text: Option<Cow<'_, [u8]>> = match piece {
+    fn write(&self, piece: &Piece, filling: &mut Filling<'_>, out: &mut String) -> bool {
+        let context = filling.context;
+        // Who is calling, and what they have, are texts of the operator's and no part of what a client may fill in.
+        let mut unmetered = Allowance::whole();
+        let (text, allowance): (Option<Cow<'_, [u8]>>, _) = match piece {
             Piece::Literal(text) => {
                 out.push_str(text);
                 return true;
@@ -103,14 +112,13 @@ impl Template {
             Piece::Number(number) => {
                 return context.told.is_some_and(|told| self.write_number(*number, &told, out));
             }
-            Piece::Entry(key) => {
-                let entry = context.entries.iter().find(|entry| entry.key == key.as_bytes());
-                entry.map(|entry| entry.value.into())
+            Piece::Entry(key) => (filling.entry(key.as_bytes()).map(Cow::Borrowed), &mut filling.allowance),
+            Piece::Subject => (context.subject.map(|subject| subject.as_bytes().into()), &mut unmetered),
+            Piece::Attribute(name) => {
+                ((context.attribute)(name).map(|text| text.into_bytes().into()), &mut unmetered)
             }
-            Piece::Subject => context.subject.map(|subject| subject.as_bytes().into()),
-            Piece::Attribute(name) => (context.attribute)(name).map(|text| text.into_bytes().into()),
         };
-        text.map(|text| self.escape.write(&text, out)).is_some()
+        text.map(|text| self.escape.write(&text, allowance, out)).is_some()
     }
 
     fn write_number(&self, number: Number, told: &Told<'_>, out: &mut String) -> bool {
@@ -119,7 +127,7 @@ impl Template {
         }
         let mut text = String::new();
         let present = number.render(told, &mut text);
-        self.escape.write(text.as_bytes(), out);
+        self.escape.write(text.as_bytes(), &mut Allowance::whole(), out);
         present
     }
 
@@ -162,6 +170,36 @@ impl Template {
             subject: Some(TEXT),
             attribute: &|_| Some(TEXT.into()),
         })
+    }
+}
+
+/// A template being filled in.
+struct Filling<'a> {
+    context: &'a Context<'a>,
+    /// The first entry of each key, when there are too many entries to look through them again and again.
+    entries: Option<HashMap<&'a [u8], &'a [u8]>>,
+    allowance: Allowance,
+}
+
+/// How many entries are looked through.
+const FEW: usize = 16;
+
+impl<'a> From<&'a Context<'a>> for Filling<'a> {
+    fn from(context: &'a Context<'a>) -> Self {
+        let entries = (context.entries.len() > FEW)
+            // The first of a key is the last to be written.
+            .then(|| context.entries.iter().rev().map(|entry| (entry.key, entry.value)).collect());
+        Self { context, entries, allowance: Allowance::whole() }
+    }
+}
+
+impl<'a> Filling<'a> {
+    /// The value of the first entry of that key.
+    fn entry(&self, key: &[u8]) -> Option<&'a [u8]> {
+        match &self.entries {
+            Some(entries) => entries.get(key).copied(),
+            None => self.context.entries.iter().find(|entry| entry.key == key).map(|entry| entry.value),
+        }
     }
 }
 

@@ -32,6 +32,24 @@ impl CredentialId {
     }
 }
 
+/// What a credential is hashed to before its kind is known.
+#[derive(Clone, Copy)]
+pub struct CredentialHash(pub(super) [u8; 32]);
+
+impl CredentialHash {
+    /// The hash of this credential, registered or not.
+    pub fn of(credential: &[u8]) -> Self {
+        Self(sha256(credential))
+    }
+}
+
+/// Shows nothing, as [`CredentialId`].
+impl fmt::Debug for CredentialHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialHash(..)")
+    }
+}
+
 /// Shows nothing: short credentials could be guessed from the bytes.
 impl fmt::Debug for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::tz::TimeZone;
 
 use super::attributes::{Attributes, Run};
-use super::credential::CredentialId;
+use super::credential::{CredentialHash, CredentialId};
 use super::problem::Problem;
 use super::read;
 use super::roster::{Roster, Row};
@@ -42,7 +42,12 @@ impl Directory {
     /// The same secret under two kinds is two credentials. Found by hash: nothing is compared with a secret, and
     /// nothing is allocated.
     pub fn resolve(&self, kind: &str, credential: &[u8]) -> Option<Credential<'_>> {
-        let entry = self.credentials.find(CredentialId::of(kind, credential))?;
+        self.resolve_hashed(kind, &CredentialHash::of(credential))
+    }
+
+    /// The same for a credential that is tried under several kinds, and hashed once.
+    pub fn resolve_hashed(&self, kind: &str, credential: &CredentialHash) -> Option<Credential<'_>> {
+        let entry = self.credentials.find(CredentialId::of_hashed(kind, &credential.0))?;
         let subject = Subject { directory: self, at: entry.subject as usize };
         let enabled = entry.enabled && subject.row().enabled;
         enabled.then_some(Credential { subject, id: entry.id, own: entry.attributes })

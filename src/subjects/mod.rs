@@ -20,7 +20,7 @@ mod tiers;
 mod value;
 mod words;
 
-pub use credential::{CredentialId, strip_scheme};
+pub use credential::{CredentialHash, CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
 pub use problem::Problem;
 pub use value::Value;

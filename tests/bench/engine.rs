@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
+mod costly;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
@@ -127,5 +129,14 @@ fn loading(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Rows that are many, and are compared with a bound rather than with each other.
+fn few_samples() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
 criterion_group!(benches, decide, charging, loading);
-criterion_main!(benches);
+criterion_group!(name = bounded; config = few_samples(); targets = costly::costly);
+criterion_main!(benches, bounded);

@@ -208,3 +208,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_value_shown_again_and_again_makes_no_more_than_16_kib() {
+    let long = "\u{1}".repeat(50_000);
+    let entries = [Entry { key: b"path", value: long.as_bytes() }];
+    let context = Context { entries: &entries, subject: Some("acme"), ..NOTHING };
+    let text = format!(r#"{{"paths":"{}","who":"{{{{subject}}}}"}}"#, "{{entry.path}}".repeat(1_000));
+    let told: Value = serde_json::from_str(&body(&text, "application/json", &context)).unwrap();
+    assert_eq!(told["paths"].as_str().unwrap().len(), 4 * 4096);
+    assert_eq!(told["who"], "acme", "what the operator knows is not cut by what the client sent");
+
+    let header = Template::header(&("{{entry.path}}".repeat(1_000) + "{{subject}}")).unwrap();
+    assert_eq!(header.render_header(&context).unwrap(), "acme", "nothing of the path is visible");
+}
+
+#[test]
+fn of_many_entries_the_first_of_a_key_is_shown_as_of_few() {
+    let keys: Vec<String> = (0..50).map(|n| format!("k{}", n % 40)).collect();
+    let values: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    let entries: Vec<Entry<'_>> = keys
+        .iter()
+        .zip(&values)
+        .map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() })
+        .collect();
+    let context = Context { entries: &entries, ..NOTHING };
+    assert_eq!(body("{{entry.k3}} {{entry.k39}} {{entry.k40}}", "text/plain", &context), "3 39 ");
+}
