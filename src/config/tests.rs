@@ -193,6 +193,8 @@ fn spillways_own_words_load() {
     for yaml in [
         "domain: d\nevaluate: in_order\nheaders: {emit: on_limited, dialect: [draft-03, retry-after]}\ndeny: {body: '{}'}",
         "domain: d\nendpoints: [GET /a/:id, {write: [POST /a, ANY /b/**]}]\nrequest_headers: {x-plan: '{{attribute.plan}}'}",
+        "domain: d\nendpoints: [GET /a]\nundeclared: one\nignore_case: yes",
+        "domain: d\nendpoints: [GET /a]\nundeclared: {segments: 16}",
         &limit("requests_per_unit: 5, per: 15m"),
         &limit("requests_per_unit: 5, unit: day, algorithm: sliding_window"),
         &limit("requests_per_unit: 5, per: 1h, algorithm: token_bucket, burst: 9"),
@@ -234,6 +236,20 @@ fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
         (&with("rate_limits: [{unit: day, requests_per_unit: 1}, {unit: day, requests_per_unit: 2}]"), "3:61 two limits in this list are the same but for the number".into()),
         (&with("per: 1m, rate_limit: {unit: day, requests_per_unit: 1}"), "3:12 `per` means nothing in a descriptor; it belongs in `rate_limit`".into()),
         ("domain: d\nendpoints: [GET]", "2:13 `GET` is not a method and a path; write it as in `GET /leads/:id`".into()),
+        ("domain: d\nendpoints: [{undeclared: [GET /a]}]", "2:27 `undeclared` is what all other endpoints are called; give it another name".into()),
+        ("domain: d\nendpoints: []\nundeclared: on", "3:13 undeclared endpoints cannot be `on`; write `one`, or `{segments: 2}` to tell them apart by method and two segments".into()),
+        ("domain: d\nendpoints: []\nundeclared: {}", "3:13 nothing tells undeclared endpoints apart; write `one`, or `{segments: 2}` to tell them apart by method and two segments".into()),
+        ("domain: d\nendpoints: []\nundeclared: {segment: 2}", "3:14 unknown word `segment` in `undeclared`; did you mean `segments`?".into()),
+        ("domain: d\nendpoints: []\nundeclared: {depth: 2}", "3:14 unknown word `depth` in `undeclared`; `undeclared` may have segments".into()),
+        ("domain: d\nendpoints: []\nundeclared: {segments: 0}", "3:24 undeclared endpoints cannot be told apart by 0 segments; write a number from 1 to 16, or `undeclared: one`".into()),
+        ("domain: d\nendpoints: []\nundeclared: {segments: 17}", "3:24 undeclared endpoints cannot be told apart by 17 segments; write a number from 1 to 16, or `undeclared: one`".into()),
+        ("domain: d\nendpoints: []\nundeclared: {segments: two}", "3:24 expected a whole number, found `two`".into()),
+        ("domain: d\nendpoints: []\nignore_case: maybe", "3:14 expected true or false, found `maybe`".into()),
+        ("domain: d\nundeclared: one", "2:13 `undeclared` needs `endpoints` beside it; without `endpoints`, paths are compared as they are".into()),
+        ("domain: d\nignore_case: true", "2:14 `ignore_case` needs `endpoints` beside it; without `endpoints`, paths are compared as they are".into()),
+        ("domain: d\nendpoints: [GET /a]\ndescriptors: [{key: endpoint, value: GET /b}]", "3:38 no request has the endpoint `GET /b`; did you mean `GET /a`?".into()),
+        ("domain: d\nendpoints: [{read: [GET /a]}]\ndescriptors: [{key: x, descriptors: [{key: endpoint, value: POST /orders}]}]", "3:61 no request has the endpoint `POST /orders`; declare it under `endpoints`".into()),
+        ("domain: d\nendpoints: [{read: [GET /a]}]\ndescriptors: [{key: endpoint, value: 'w*'}]", "3:38 no request has the endpoint `w*`; declare it under `endpoints`".into()),
         ("domain: d\nevaluate: in_order\ndescriptors: [{key: x, quota_mode: true}]", "3:36 `quota_mode` needs `evaluate: each`; under the other ways a refusal settles the request".into()),
         ("domain: d\nsubjects: nowhere.yaml", "2:11 cannot read `nowhere.yaml`: there is no such file or directory".into()),
     ] {
@@ -313,6 +329,39 @@ fn what_would_match_nobody_or_share_nothing_is_refused() {
 }
 
 #[test]
+fn an_endpoint_that_a_request_can_have_is_no_mistake() {
+    for (beside, value) in [
+        ("[GET /a]", "GET /a"),
+        ("[{read: [GET /a/**]}]", "read"),
+        ("[{read: [GET /a]}]", "re*"),
+        ("[GET /a]", "undeclared"),
+        ("[GET /a]\nundeclared: {segments: 2}", "GET /v1/tags"),
+        ("[GET /a]\nundeclared: {segments: 2}", "'GET /v1/*'"),
+        ("[ANY /a/**]", "ANY /a/**"),
+    ] {
+        let yaml =
+            format!("domain: d\nendpoints: {beside}\ndescriptors: [{{key: endpoint, value: {value}}}]");
+        assert_eq!(found(&yaml), [""; 0], "{yaml}");
+    }
+    // Without `endpoints`, the value is compared with what Envoy sends.
+    assert_eq!(found("domain: d\ndescriptors: [{key: endpoint, value: GET /b}]"), [""; 0]);
+}
+
+#[test]
+fn templates_that_a_path_can_go_through_in_too_many_ways_are_refused() {
+    let ways = |depth: u32| {
+        let template = |n: u32| {
+            let path: String = (0..depth).map(|at| if n >> at & 1 == 0 { "/a" } else { "/:x" }).collect();
+            format!("- GET {path}/{n}\n")
+        };
+        format!("domain: d\nendpoints:\n{}", (0..1 << depth).map(template).collect::<String>())
+    };
+    assert_eq!(found(&ways(5)), [""; 0]);
+    let told = found(&ways(8));
+    assert!(told.len() == 1 && told[0].starts_with("3:3 one path may have to be compared with"), "{told:?}");
+}
+
+#[test]
 fn what_holds_for_a_merged_domain_is_said_where_it_begins() {
     let options = || Options { merge_domains: true, ..Options::default() };
     let two = |second: &str| format!("domain: d\nevaluate: in_order\n---\ndomain: d\n{second}");
@@ -320,4 +369,6 @@ fn what_holds_for_a_merged_domain_is_said_where_it_begins() {
     assert_eq!(policy.domain(b"d").unwrap().evaluate, crate::policy::Evaluate::InOrder);
     let errors = load_text("a.yaml", &two("evaluate: each"), options()).unwrap_err();
     assert_eq!(errors[0].message, "`evaluate` holds for the whole domain, which begins at a.yaml:1:9");
+    let errors = load_text("a.yaml", &two("undeclared: one"), options()).unwrap_err();
+    assert_eq!(errors[0].message, "`undeclared` holds for the whole domain, which begins at a.yaml:1:9");
 }

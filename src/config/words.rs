@@ -11,6 +11,7 @@ pub(super) enum Scope {
     Replaces,
     Requests,
     Deny,
+    Undeclared,
 }
 
 impl fmt::Display for Scope {
@@ -22,6 +23,7 @@ impl fmt::Display for Scope {
             Self::Replaces => "an item of `replaces`",
             Self::Requests => "`requests_per_unit`",
             Self::Deny => "`deny`",
+            Self::Undeclared => "`undeclared`",
         })
     }
 }
@@ -56,6 +58,9 @@ const WORDS: &[(&str, Origin, &[Scope])] = &[
     ("subjects", Own, &[Scope::Root]),
     ("evaluate", Own, &[Scope::Root]),
     ("endpoints", Own, &[Scope::Root]),
+    ("undeclared", Own, &[Scope::Root]),
+    ("segments", Own, &[Scope::Undeclared]),
+    ("ignore_case", Own, &[Scope::Root]),
     ("request_headers", Own, &[Scope::Root]),
     ("headers", Own, &[Scope::Root, Scope::Descriptor, Scope::RateLimit]),
     ("deny", Own, &[Scope::Root, Scope::Descriptor, Scope::RateLimit]),

@@ -141,18 +141,15 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
         for headers in &one.limit.shape.headers {
             let near = families.iter().take(NEAR).position(|(_, family, ..)| Arc::ptr_eq(family, headers));
             let place = near.or_else(|| later.get(&Arc::as_ptr(headers)).copied());
-            match place.map(|place| &mut families[place]) {
-                Some((first, _, _, all)) => {
-                    *first = (*first).min(one.descriptor);
-                    all.push(told);
-                }
-                None => {
-                    if families.len() >= NEAR {
-                        later.insert(Arc::as_ptr(headers), families.len());
-                    }
-                    families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
-                }
+            if let Some((first, _, _, all)) = place.map(|place| &mut families[place]) {
+                *first = (*first).min(one.descriptor);
+                all.push(told);
+                continue;
             }
+            if families.len() >= NEAR {
+                later.insert(Arc::as_ptr(headers), families.len());
+            }
+            families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
         }
     }
     families

@@ -1,38 +1,52 @@
 //! From a request's method and path to the name of its endpoint.
 //!
-//! A path is taken as Envoy sends it and never decoded or resolved: `%2e`, `..` and upper case stay what they are
-//! (Envoy's `normalize_path` is for that). Only what cannot tell two endpoints apart is put aside: the query, the
-//! fragment, empty segments and a slash at the end.
+//! `target` says what of a path is read. Nothing is remembered from one request to the next: what a request is called
+//! depends on the policy and on the request alone.
+
+mod routes;
+mod target;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::iter;
+use std::collections::HashSet;
+use std::num::NonZeroU8;
 
-use path_tree::{Key, Kind, Node};
 use smallvec::SmallVec;
+
+use routes::{Number, Numbers, Part, Routes};
+use target::{decoded, path, segments, split};
 
 /// The endpoints that a policy declares.
 ///
 /// Where several templates fit, the most specific *path* wins, compared segment by segment from the left: a literal
 /// over `:name`, that over `**`. Between equal paths the method itself wins over `ANY`. A template whose method does
-/// not fit does not take part, so `ANY /leads/:id` still names a `GET /leads/bulk` beside `POST /leads/bulk`.
-#[derive(Clone, Debug)]
+/// not fit does not take part, so `ANY /leads/:id` still names a `GET /leads/bulk` beside `POST /leads/bulk`. Templates
+/// of `GET` fit `HEAD` as well, after those of `HEAD` itself.
+///
+/// A segment that decorates a literal (`leads;v=1`, `leads%20`, and at the end of a path `leads.json`) is that literal,
+/// unless it is declared as it was sent. It comes before `:name`: who decorates `bulk` does not get the limit of `:id`.
+#[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    /// By method, its templates and those of `ANY`.
-    methods: HashMap<Box<[u8]>, Routes>,
-    /// For every other method: the templates of `ANY`.
-    other: Routes,
+    routes: Routes<Endpoint>,
+    methods: Numbers,
+    names: HashSet<Box<[u8]>>,
+    undeclared: Undeclared,
+    ignore_case: bool,
 }
 
-/// Looks depth first in the order of specificity, and at each of its nodes once at most. It takes bytes as they are,
-/// unlike `PathTree` with its syntax.
-type Routes = Node<Endpoint>;
+/// What all endpoints are that fit no template.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undeclared {
+    /// One endpoint, [`Endpoints::UNDECLARED`].
+    #[default]
+    One,
+    /// Told apart by method and by so many segments, the first ones of their paths: `GET /v1/tags`.
+    Segments(NonZeroU8),
+}
 
 #[derive(Clone, Debug)]
 struct Endpoint {
     name: Box<[u8]>,
     template: String,
-    is_any: bool,
 }
 
 /// What is wrong with a template.
@@ -74,6 +88,17 @@ pub enum EndpointError {
         /// What was written.
         template: String,
     },
+    /// It is what the endpoints are called that are not declared.
+    #[error("`{UNDECLARED}` is what all other endpoints are called")]
+    Reserved,
+    /// Too many templates differ only in which of their segments are literal.
+    #[error(
+        "one path may have to be compared with {visits} parts of these templates, and {MAX_VISITS} is the most"
+    )]
+    Overlap {
+        /// How many.
+        visits: usize,
+    },
     /// Another template fits the very same requests.
     #[error("`{template}` fits the same requests as `{earlier}`")]
     Twice {
@@ -94,6 +119,10 @@ impl EndpointError {
                 Some("write a segment that may be anything as `:name`")
             }
             Self::Character { character: '?' | '#' } => Some("queries do not tell endpoints apart"),
+            Self::Reserved => Some("give it another name"),
+            Self::Overlap { .. } => {
+                Some("put those together that differ only in which of their segments are `:name`")
+            }
             _ => None,
         }
     }
@@ -101,110 +130,129 @@ impl EndpointError {
 
 /// The most segments of a template.
 pub(super) const MAX_TEMPLATE_SEGMENTS: usize = 64;
-/// The most segments that the name of an undeclared endpoint shows.
-const MAX_NAMED_SEGMENTS: usize = 16;
-/// The most bytes of a segment that may be a word.
-const MAX_WORD: usize = 40;
+/// The most nodes of the tree of templates that one path may lead to.
+const MAX_VISITS: usize = 128;
 /// The most bytes of a method that may be one.
 const MAX_METHOD: usize = 24;
+const UNDECLARED: &str = "undeclared";
 
 impl Endpoints {
+    /// What an endpoint is called that is not declared, where all of those are one.
+    pub const UNDECLARED: &str = UNDECLARED;
+
+    /// None yet. `ignore_case` is for upstreams to which `/Leads` and `/leads` are one.
+    pub fn new(undeclared: Undeclared, ignore_case: bool) -> Self {
+        Self { undeclared, ignore_case, ..Self::default() }
+    }
+
     /// Declares that the requests that fit `template` belong to the endpoint `name`, or to one called as the template.
     ///
-    /// A template is `METHOD /path`. `ANY` stands for every method; `HEAD` is a method of its own. Of the path's
-    /// segments, `:name` and `*` fit any one segment, and a last `**` fits any number of them, also none.
+    /// A template is `METHOD /path`. `ANY` stands for every method, `GET` for `HEAD` too. Of the path's segments,
+    /// `:name` and `*` fit any one segment, and a last `**` fits any number of them, also none.
     pub fn add(&mut self, name: Option<&str>, template: &str) -> Result<(), EndpointError> {
-        let (method, path) = split(template)?;
-        let mut segments: Vec<&[u8]> = segments(path.as_bytes()).collect();
+        let (method, path) = parse(template)?;
+        let mut segments: Vec<&[u8]> = split(path.as_bytes()).collect();
         if segments.len() > MAX_TEMPLATE_SEGMENTS {
             return Err(EndpointError::TooLong { template: template.to_owned() });
+        }
+        if name == Some(UNDECLARED) {
+            return Err(EndpointError::Reserved);
         }
         let has_rest = segments.pop_if(|last| *last == b"**").is_some();
         for segment in &segments {
             check_segment(segment, template)?;
         }
-        let name = name.unwrap_or(template).as_bytes().into();
-        let endpoint = Endpoint { name, template: template.to_owned(), is_any: method == ANY };
-        if !endpoint.is_any {
-            let routes = self.methods.entry(method.as_bytes().into()).or_insert_with(|| self.other.clone());
-            return insert(routes, &segments, has_rest, endpoint);
-        }
-        iter::once(&mut self.other)
-            .chain(self.methods.values_mut())
-            .try_for_each(|routes| insert(routes, &segments, has_rest, endpoint.clone()))
+        let texts: Vec<_> = segments.iter().map(|segment| decoded(segment, self.ignore_case)).collect();
+        let parts = segments.iter().zip(&texts).map(|(segment, text)| match *segment {
+            b"*" | [b':', ..] => Part::Parameter,
+            _ => Part::Literal(text),
+        });
+        let parts: Vec<_> = parts.chain(has_rest.then_some(Part::Rest)).collect();
+
+        let name: Box<[u8]> = name.unwrap_or(template).as_bytes().into();
+        let endpoint = Endpoint { name: name.clone(), template: template.to_owned() };
+        let method = self.methods.add(method.as_bytes());
+        self.routes.add(method, &parts, endpoint).map_err(|earlier| EndpointError::Twice {
+            template: template.to_owned(),
+            earlier: earlier.template.clone(),
+        })?;
+        self.names.insert(name);
+        Ok(())
+    }
+
+    /// Whether every path is compared with few templates. To be asked when all have been added.
+    pub fn check(&self) -> Result<(), EndpointError> {
+        let visits = self.routes.most_visits();
+        if visits > MAX_VISITS { Err(EndpointError::Overlap { visits }) } else { Ok(()) }
     }
 
     /// The name of the endpoint that a request belongs to. `target` is what Envoy has as `:path`.
-    ///
-    /// One that fits no template is named by itself, `GET /users/:id/posts`, with `:id` for each segment that looks
-    /// like a value rather than a word, and `**` for all that follows the sixteenth.
     pub fn name(&self, method: &[u8], target: &[u8]) -> Cow<'_, [u8]> {
         let path = path(target);
-        let routes = self.methods.get(method).unwrap_or(&self.other);
         // `OPTIONS *` asks for the server, not for a path of it.
-        let declared = if path == b"*" { None } else { routes.find(&route(path)) };
-        match declared {
-            Some((endpoint, _)) => Cow::Borrowed(&endpoint.name),
-            None => undeclared(method, path),
+        let is_server = path == b"*";
+        let segments = segments(if is_server { b"" } else { path }, self.ignore_case);
+        let declared = || self.routes.find(&self.fitting(method), &segments);
+        if let Some(endpoint) = (!is_server).then(declared).flatten() {
+            return Cow::Borrowed(&endpoint.name);
+        }
+        let Undeclared::Segments(most) = self.undeclared else {
+            return Cow::Borrowed(UNDECLARED.as_bytes());
+        };
+        let mut name = Self::known(method).to_vec();
+        name.push(b' ');
+        for segment in segments.iter().take(most.get().into()) {
+            name.push(b'/');
+            name.extend_from_slice(segment.bare());
+        }
+        if segments.is_empty() {
+            name.push(if is_server { b'*' } else { b'/' });
+        }
+        Cow::Owned(name)
+    }
+
+    /// Whether some request may be called `name`.
+    pub fn can_be(&self, name: &str) -> bool {
+        let (method, path) = name.split_once(' ').unwrap_or((name, ""));
+        self.names.contains(name.as_bytes())
+            || (self.undeclared == Undeclared::One && name == UNDECLARED)
+            || *self.name(method.as_bytes(), path.as_bytes()) == *name.as_bytes()
+    }
+
+    /// The names that were declared, in no particular order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// Whether clients' paths make names beside the declared ones.
+    pub fn tells_apart(&self) -> bool {
+        self.undeclared != Undeclared::One
+    }
+
+    /// Whose templates fit `method`, the best first.
+    fn fitting(&self, method: &[u8]) -> SmallVec<[Number; 3]> {
+        let also = (method == b"HEAD").then_some(&b"GET"[..]);
+        let methods = [Some(method), also, Some(ANY.as_bytes())];
+        methods.into_iter().flatten().filter_map(|method| self.methods.get(method)).collect()
+    }
+
+    /// `method` as endpoints are told apart by it. A client can send any word, and each would be an endpoint of its own.
+    fn known(method: &[u8]) -> &[u8] {
+        // RFC 9110 §9.3, RFC 5789.
+        const KNOWN: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+        let is_known = |method: &[u8]| KNOWN.iter().any(|known| known.as_bytes() == method);
+        match method {
+            b"HEAD" => b"GET",
+            method if is_known(method) => method,
+            _ => b"?",
         }
     }
-}
-
-impl Default for Endpoints {
-    fn default() -> Self {
-        Self { methods: HashMap::new(), other: Node::new(Key::String(Vec::new()), None) }
-    }
-}
-
-/// Inserts a template as its [`route`]. The method itself goes before `ANY`.
-fn insert(
-    routes: &mut Routes,
-    segments: &[&[u8]],
-    has_rest: bool,
-    endpoint: Endpoint,
-) -> Result<(), EndpointError> {
-    let mut node = routes;
-    // All that is literal up to the next parameter has to be inserted at once.
-    let mut literal = vec![b'/'];
-    for segment in segments {
-        if matches!(*segment, b"*" | [b':', ..]) {
-            node = node.insert_bytes(&literal).insert_parameter(Kind::Normal);
-            literal.clear();
-        } else {
-            literal.extend_from_slice(segment);
-        }
-        literal.push(b'/');
-    }
-    node = node.insert_bytes(&literal);
-    if has_rest {
-        node = node.insert_parameter(Kind::ZeroOrMore);
-    }
-    match &node.value {
-        Some(earlier) if earlier.is_any == endpoint.is_any => {
-            let earlier = earlier.template.clone();
-            return Err(EndpointError::Twice { template: endpoint.template, earlier });
-        }
-        Some(_) if endpoint.is_any => {}
-        _ => node.value = Some(endpoint),
-    }
-    Ok(())
-}
-
-/// A path with one slash before, between and after its segments, so that `**` always follows a slash.
-fn route(path: &[u8]) -> SmallVec<[u8; 128]> {
-    let mut route = SmallVec::with_capacity(path.len() + 2);
-    route.push(b'/');
-    for segment in segments(path) {
-        route.extend_from_slice(segment);
-        route.push(b'/');
-    }
-    route
 }
 
 const ANY: &str = "ANY";
 
 /// The method and the path of a template.
-fn split(template: &str) -> Result<(&str, &str), EndpointError> {
+fn parse(template: &str) -> Result<(&str, &str), EndpointError> {
     let (method, path) = template
         .split_once(' ')
         .map(|(method, path)| (method, path.trim_start_matches(' ')))
@@ -228,73 +276,9 @@ fn check_segment(segment: &[u8], template: &str) -> Result<(), EndpointError> {
         b"*" => Ok(()),
         b"**" => Err(EndpointError::RestNotLast { template: template.to_owned() }),
         [b':', name @ ..] if !name.is_empty() && name.iter().all(is_name_byte) => Ok(()),
-        [first, ..] if *first != b':' && !segment.contains(&b'*') => Ok(()),
+        [first, ..] if !matches!(first, b':' | b';') && !segment.contains(&b'*') => Ok(()),
         _ => Err(EndpointError::Segment { segment: String::from_utf8_lossy(segment).into_owned() }),
     }
-}
-
-/// Whether `method` is one that everybody knows (RFC 9110 §9.3, RFC 5789). A client can send any word, and each would be an
-/// endpoint of its own.
-fn is_method(method: &[u8]) -> bool {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
-    KNOWN.iter().any(|known| known.as_bytes() == method)
-}
-
-/// The path of a request target: without query and fragment, and without `http://host` before it.
-fn path(target: &[u8]) -> &[u8] {
-    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
-    let target = &target[..end];
-    if target.starts_with(b"/") {
-        return target;
-    }
-    let Some(colon) = target.windows(3).position(|three| three == b"://") else { return target };
-    let is_scheme_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    if colon == 0 || !target[..colon].iter().all(is_scheme_byte) {
-        return target;
-    }
-    let authority = &target[colon + 3..];
-    let start = authority.iter().position(|byte| *byte == b'/').unwrap_or(authority.len());
-    &authority[start..]
-}
-
-fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
-}
-
-/// The name of an endpoint that was not declared. It differs as little as can be told from the outside between two
-/// requests to the same endpoint.
-fn undeclared(method: &[u8], path: &[u8]) -> Cow<'static, [u8]> {
-    let mut name = if is_method(method) { method.to_vec() } else { b"?".to_vec() };
-    name.push(b' ');
-    if path == b"*" {
-        name.push(b'*');
-        return Cow::Owned(name);
-    }
-    let before = name.len();
-    for (at, segment) in segments(path).take(MAX_NAMED_SEGMENTS + 1).enumerate() {
-        name.push(b'/');
-        name.extend_from_slice(match segment {
-            _ if at == MAX_NAMED_SEGMENTS => b"**",
-            value if is_value(value) => b":id",
-            word => word,
-        });
-    }
-    if name.len() == before {
-        name.push(b'/');
-    }
-    Cow::Owned(name)
-}
-
-/// Whether a segment looks like a value rather than a word.
-fn is_value(segment: &[u8]) -> bool {
-    let is_hex = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_hexdigit);
-    let is_uuid =
-        || segment.len() == 36 && segment.split(|byte| *byte == b'-').map(<[u8]>::len).eq([8, 4, 4, 4, 12]);
-    segment.len() > MAX_WORD
-        || segment.iter().all(u8::is_ascii_digit)
-        || (segment.len() >= 16 && is_hex(segment))
-        || (is_uuid() && segment.split(|byte| *byte == b'-').all(is_hex))
-        || !str::from_utf8(segment).is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]

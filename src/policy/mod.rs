@@ -3,7 +3,6 @@
 mod endpoints;
 mod entries;
 mod key;
-mod learned;
 mod matcher;
 mod pattern;
 mod rule;
@@ -12,10 +11,9 @@ mod wildcards;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use endpoints::{EndpointError, Endpoints};
-pub use entries::Entries;
+pub use endpoints::{EndpointError, Endpoints, Undeclared};
+pub use entries::{ENDPOINT, Entries};
 pub use key::{KeyBuilder, Keyer, Part};
-pub use learned::Learned;
 pub use matcher::{Landing, Level, Node, Place, Reached, SubjectNode};
 pub use pattern::Pattern;
 pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
@@ -66,8 +64,6 @@ pub struct Domain {
     pub evaluate: Evaluate,
     /// Names for what is asked for, by method and path.
     pub endpoints: Option<Endpoints>,
-    /// Endpoints that were asked for and have no name.
-    pub learned: Learned,
     /// Who is behind a credential.
     pub directory: Option<Directory>,
     /// Headers for the upstream, on a request that passes.
@@ -81,7 +77,7 @@ pub struct Domain {
 impl Domain {
     /// `entries` as they are matched: with endpoints by their names.
     pub fn entries<'a>(&'a self, entries: &[Entry<'a>]) -> Entries<'a> {
-        Entries::read(entries, self.endpoints.as_ref().map(|endpoints| (endpoints, &self.learned)))
+        Entries::read(entries, self.endpoints.as_ref())
     }
 
     /// Follows `entries` from the root.

@@ -33,7 +33,7 @@ impl Pattern {
 
     /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst. Of many patterns,
     /// [`Wildcards`](super::wildcards::Wildcards) find the first that fits faster.
-    pub(super) fn matches(&self, value: &[u8]) -> bool {
+    pub fn matches(&self, value: &[u8]) -> bool {
         let Some(mut rest) = value.strip_prefix(&self.text[..self.first_star]) else { return false };
         // Every part between two stars is taken at its first occurrence, which leaves the most for the parts after it.
         let mut parts = self.text[self.first_star + 1..].split(|&byte| byte == b'*').peekable();

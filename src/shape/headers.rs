@@ -54,9 +54,10 @@ impl<'a> Headers<'a> {
 
     /// Whether there is one of that name, in any case.
     pub fn has(&self, name: &str) -> bool {
-        match self.lines.len() <= FEW {
-            true => self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name)),
-            false => self.names.contains(&name.to_ascii_lowercase()),
+        if self.lines.len() <= FEW {
+            self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name))
+        } else {
+            self.names.contains(&name.to_ascii_lowercase())
         }
     }
 

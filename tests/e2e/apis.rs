@@ -418,11 +418,13 @@ fn campaigns_headers_are_on_2xx_and_429_only(gateway: &Gateway) {
         let answer = ask(&format!("GET /status/{}", &status[..3]));
         answer.is(&format!("HTTP/1.1 {status}\nContent-Type: application/json"));
     }
-    // They have counted all the same.
-    let created = format!("HTTP/1.1 201 Created\n{}", campaigns(60, 55, reset).split_once('\n').unwrap().1);
+    let created = format!("HTTP/1.1 201 Created\n{}", campaigns(60, 59, reset).split_once('\n').unwrap().1);
     ask("GET /status/201").is(&created);
-    service.charge(&[("api_key", "key_team2"), ("method", "GET"), ("path", "/status/404")], 55);
-    ask("GET /status/404").is(&campaigns_refusal(60, reset, 60));
+    // Those without headers have counted all the same, each for its resource: 59 more, and the next is refused.
+    for path in ["/status/400", "/status/404", "/status/500", "/status/503"] {
+        service.charge(&[("api_key", "key_team2"), ("method", "GET"), ("path", path)], 59);
+        ask(&format!("GET {path}")).is(&campaigns_refusal(60, reset, 60));
+    }
 }
 
 fn campaigns_fails_open_without_headers(gateway: &Gateway) {

@@ -46,7 +46,6 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("hyper", &["rls", "app/http"]),
     ("h2", &["rls"]),
     ("serde_yaml", &["trial"]),
-    ("path_tree", &["policy/endpoints"]),
     ("sha2", &["subjects/credential"]),
     ("saphyr_parser", &["yaml/events"]),
     ("annotate_snippets", &["config"]),

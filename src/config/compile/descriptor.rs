@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Document, Fields, Kind, Node, Scope, scalar};
-use crate::policy::{self, CountBy, Evaluate, Level, Rule, Shape, SubjectNode};
+use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::Value;
 use crate::yaml::Items;
 
@@ -15,6 +15,8 @@ pub(super) struct Inherited<'p> {
     pub(super) count_by: Option<Arc<[CountBy]>>,
     /// Whether this one, or one around it, resolves a subject.
     pub(super) has_subject: bool,
+    /// The endpoints of the domain.
+    pub(super) endpoints: Option<&'p Endpoints>,
     /// The descriptor around this one; none at the top of a domain.
     around: Option<&'p Inherited<'p>>,
     key: &'p str,
@@ -25,8 +27,8 @@ pub(super) struct Inherited<'p> {
 
 impl<'p> Inherited<'p> {
     /// What the outermost descriptors take over from the top of their domain.
-    pub(super) fn root(evaluate: Evaluate, shape: Arc<Shape>) -> Self {
-        Self { evaluate, shape, ..Self::default() }
+    pub(super) fn root(evaluate: Evaluate, shape: Arc<Shape>, endpoints: Option<&'p Endpoints>) -> Self {
+        Self { evaluate, shape, endpoints, ..Self::default() }
     }
 
     /// This one and those around it, from the inside out, without the top of the domain.
@@ -82,6 +84,9 @@ impl Document<'_, '_> {
         // Without a key the rest is still looked through for mistakes.
         let key = key.unwrap_or_default();
 
+        if let (policy::ENDPOINT, false, Some(endpoints)) = (key, value.is_empty(), around.endpoints) {
+            self.endpoint_value(&fields, value, endpoints);
+        }
         let subject = self.subject(&fields, value);
         if subject.is_some() {
             self.secrets.insert(key.to_owned());
@@ -91,6 +96,7 @@ impl Document<'_, '_> {
             shape: self.shape(&fields, &around.shape),
             count_by: self.count_by(&fields).or_else(|| around.count_by.clone()),
             has_subject: around.has_subject || subject.is_some(),
+            endpoints: around.endpoints,
             around: Some(around),
             key,
             value,

@@ -2,6 +2,7 @@
 
 mod coverage;
 mod descriptor;
+mod endpoints;
 mod limit;
 mod root;
 mod telling;

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
+use super::{Document, Fields, Node, Scope, Severity, scalar};
 use crate::config::files::cannot_read;
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::words::choices;
-use crate::policy::{Endpoints, Evaluate, Shape};
+use crate::policy::{Evaluate, Shape};
 use crate::subjects::Directory;
 use crate::yaml::Span;
 
@@ -33,8 +33,8 @@ impl Document<'_, '_> {
         if fields.get("evaluate").is_some() {
             compiled.evaluate = self.evaluate(&fields);
         }
-        if let Some(list) = fields.get("endpoints") {
-            compiled.endpoints = Some(self.endpoints(list));
+        if let Some(endpoints) = self.endpoints(&fields) {
+            compiled.endpoints = Some(endpoints);
         }
         if let Some(file) = fields.get("subjects") {
             compiled.directory = self.subjects(file);
@@ -44,7 +44,8 @@ impl Document<'_, '_> {
         let default = self.compiler.options.headers.iter().cloned().collect();
         let default = Arc::new(Shape { headers: default, denial: None });
         compiled.shape = self.shape(&fields, &default);
-        let inherited = Inherited::root(compiled.evaluate, Arc::clone(&compiled.shape));
+        let shape = Arc::clone(&compiled.shape);
+        let inherited = Inherited::root(compiled.evaluate, shape, compiled.endpoints.as_ref());
         self.descriptors(fields.get("descriptors"), &mut compiled.root, &inherited);
         if let Some(directory) = &compiled.directory {
             self.coverage(&compiled.root, directory);
@@ -65,7 +66,7 @@ impl Document<'_, '_> {
             let hint = "put them together, or allow it with --merge-domains";
             return self.error(domain.span(), &message, Some(hint));
         }
-        for word in ["evaluate", "endpoints", "subjects"] {
+        for word in ["evaluate", "endpoints", "undeclared", "ignore_case", "subjects"] {
             if let Some(node) = fields.get(word) {
                 let message = format!("`{word}` holds for the whole domain, which begins at {first}");
                 self.error(node.span(), &message, Some("say it there"));
@@ -86,31 +87,6 @@ impl Document<'_, '_> {
             },
             |(_, evaluate)| *evaluate,
         )
-    }
-
-    /// A list of templates, or of names with a list of templates each.
-    fn endpoints(&mut self, list: Node<'_>) -> Endpoints {
-        let mut endpoints = Endpoints::default();
-        for item in self.items(list) {
-            if let Kind::Mapping(pairs) = item.kind() {
-                for (name, templates) in pairs {
-                    let Some(name) = self.read(name, scalar::text) else { continue };
-                    for template in self.items(templates) {
-                        self.endpoint(&mut endpoints, Some(name), template);
-                    }
-                }
-            } else {
-                self.endpoint(&mut endpoints, None, item);
-            }
-        }
-        endpoints
-    }
-
-    fn endpoint(&mut self, endpoints: &mut Endpoints, name: Option<&str>, template: Node<'_>) {
-        let Some(text) = self.read(template, scalar::text) else { return };
-        if let Err(error) = endpoints.add(name, text) {
-            self.error(template.span(), &error.to_string(), error.hint());
-        }
     }
 
     /// The directory in the file of that name, beside the policy.

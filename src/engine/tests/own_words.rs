@@ -227,8 +227,58 @@ descriptors:
         bench.send(&["method=POST,path=/leads", "method=PUT,path=/leads/7"]),
         "OK: write 8/9 | write 7/9"
     );
-    assert_eq!(bench.send(&["method=GET,path=/tags", "method=GET,path=/users"]), "OK: other 8/9 | other 8/9");
+    assert_eq!(bench.send(&["method=GET,path=/tags", "method=GET,path=/users"]), "OK: other 8/9 | other 7/9");
     assert_eq!(bench.send(&["method=GET"]), "OK: method 8/9", "a method alone stays one");
+}
+
+#[test]
+fn twenty_thousand_invented_paths_leave_every_customers_limits_as_they_were() {
+    let bench = Bench::new(
+        "
+domain: d
+endpoints: [GET /v1/leads]
+undeclared: {segments: 2}
+descriptors:
+  - key: api_key
+    descriptors:
+      - {key: endpoint, value: GET /v1/leads, rate_limit: {name: leads, requests_per_unit: 3, per: 1m}}
+      - {key: endpoint, rate_limit: {name: other, requests_per_unit: 3, per: 1m}}
+",
+    );
+    for n in 0..20_000 {
+        let _ = bench.send(&[&format!("api_key=stranger,method=GET,path=/invented-{n}")]);
+    }
+    let ask = |path: &str| bench.send(&[&format!("api_key=customer,method=GET,path={path}")]);
+    assert_eq!(ask("/v1/leads"), "OK: leads 2/3");
+    assert_eq!(ask("/v1/tags"), "OK: other 2/3");
+    assert_eq!(ask("/v1/users"), "OK: other 2/3", "another endpoint has a limit of its own");
+    assert_eq!(ask("/v1/tags/cl9ebqhxk00003b600tymydho"), "OK: other 1/3", "ids of any form are none");
+    assert_eq!(ask("/v1/tags/01ARZ3NDEKTSV4RRFFQ69G5FAV"), "OK: other 0/3");
+    assert_eq!(ask("/v1/tags/a-slug"), "OVER: other 0/3 over");
+}
+
+#[test]
+fn undeclared_endpoints_are_one_where_nothing_is_said() {
+    let bench = Bench::new(
+        "
+domain: d
+endpoints: [GET /leads]
+descriptors:
+  - {key: endpoint, value: GET /leads, rate_limit: {name: leads, requests_per_unit: 3, per: 1m}}
+  - {key: endpoint, rate_limit: {name: other, requests_per_unit: 3, per: 1m}}
+",
+    );
+    for (request, expected) in [
+        ("method=GET,path=/a", "OK: other 2/3"),
+        ("method=PUT,path=/b/c", "OK: other 1/3"),
+        ("method=BREW,path=/d", "OK: other 0/3"),
+        ("method=GET,path=/e", "OVER: other 0/3 over"),
+        ("method=GET,path=/leads", "OK: leads 2/3"),
+        ("method=HEAD,path=/leads", "OK: leads 1/3"),
+        ("method=GET,path=/leads;v=1", "OK: leads 0/3"),
+    ] {
+        assert_eq!(bench.send(&[request]), expected, "{request}");
+    }
 }
 
 #[test]

@@ -110,13 +110,13 @@ impl Index {
         let backwards: Vec<Vec<u8>> =
             ends.list.iter().map(|end| end.iter().rev().copied().collect()).collect();
         let backwards: Vec<&[u8]> = backwards.iter().map(Vec::as_slice).collect();
-        let (steps, finishes, edges) = finish(drafts, &end_lengths);
+        let (reached, finishes, edges) = finish(drafts, &end_lengths);
         Some(Self {
             stems: Literals::new(&stems.list)?,
             ends: Literals::new(&backwards)?,
             end_lengths,
             pieces: numbered,
-            steps,
+            steps: reached,
             finishes,
             edges,
         })
