@@ -68,6 +68,7 @@ const WORDS: &[(&str, Origin, &[Scope])] = &[
     ("subject", Own, &[Scope::Descriptor]),
     ("strip_scheme", Own, &[Scope::Descriptor]),
     ("exempt", Own, &[Scope::Descriptor]),
+    ("empty", Own, &[Scope::Descriptor]),
     ("rate_limits", Own, &[Scope::Descriptor]),
     ("per", Own, &[Scope::RateLimit]),
     ("algorithm", Own, &[Scope::RateLimit]),

@@ -48,6 +48,8 @@ pub struct Node {
     pub value_to_metric: bool,
     /// The value must be a credential.
     pub subject: Option<SubjectNode>,
+    /// An entry with an empty value does not land here.
+    pub empty_is_absent: bool,
     /// Whoever has one of these attributes passes uncounted.
     pub exempt: Vec<(String, Value)>,
 }
@@ -191,7 +193,8 @@ impl Level {
             let same = before.is_none_or(|before| before.subject.id() == found.subject.id());
             same.then_some((node, Some(found)))
         });
-        somebody.or_else(|| key.alone.as_deref().map(|node| (node, None)))
+        let alone = || key.alone.as_deref().filter(|node| !(node.empty_is_absent && entry.value.is_empty()));
+        somebody.or_else(|| alone().map(|node| (node, None)))
     }
 
     /// Follows `entries` from here.

@@ -212,6 +212,9 @@ fn leadping_counts_what_it_cannot_place_by_address(gateway: &Gateway) {
     intake("?sourceKey=src_b2_site", &[]).is(BARE);
     leadping.ask(from, "GET /reports", &["x-business-id: b2"]).is(BARE);
     leadping.ask(from, "GET /reports", &["x-user-id: u1"]).is(BARE);
+    // An empty business is none.
+    leadping.ask(from, "GET /reports", &["x-business-id:"]).is(LEADPING_REFUSAL);
+    leadping.ask(from, "GET /reports", &["x-business-id:", "x-user-id: u1"]).is(BARE);
     leadping.ask("127.0.2.7", "GET /reports", &[]).is(BARE);
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Document, Fields, Kind, Node, Scope, scalar};
+use crate::config::words::choices;
 use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::Value;
 use crate::yaml::Items;
@@ -106,6 +107,7 @@ impl Document<'_, '_> {
         let shared = self.shares(&fields, key, value);
         let rule = self.rule(&fields, &inherited);
         let exempt = self.exempt(&fields, &inherited);
+        let empty_is_absent = self.empty_is_absent(&fields, key, value, subject.is_some());
         let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
         let mut children = Level::default();
         self.descriptors(fields.get("descriptors"), &mut children, &inherited);
@@ -122,6 +124,7 @@ impl Document<'_, '_> {
             shared,
             value_to_metric,
             subject: subject.clone(),
+            empty_is_absent,
             exempt,
         };
         if let Err(first) = level.add(key, value, compiled) {
@@ -206,6 +209,23 @@ impl Document<'_, '_> {
     pub(super) fn needs_subject(&mut self, node: Node<'_>, word: &str) {
         let message = format!("`{word}` needs a descriptor with a `subject`, here or around it");
         self.error(node.span(), &message, Some("without one nobody is known"));
+    }
+
+    /// Whether an empty value counts as none. Only a key alone takes empty values.
+    fn empty_is_absent(&mut self, fields: &Fields<'_>, key: &str, value: &str, has_subject: bool) -> bool {
+        const WAYS: [(&str, bool); 2] = [("absent", true), ("value", false)];
+        let Some(way) = self.text(fields, "empty") else { return false };
+        let Some((_, is_absent)) = WAYS.iter().find(|(name, _)| *name == way) else {
+            let hint = choices(way, "ways to read an empty value", &WAYS.map(|(name, _)| name));
+            let message = format!("unknown way to read an empty value `{way}`");
+            self.error_at(fields, "empty", &message, Some(&hint));
+            return false;
+        };
+        if has_subject || !value.is_empty() || key.ends_with('*') {
+            let hint = "it takes no empty value in any case, or a `*` says which it takes";
+            self.error_at(fields, "empty", "`empty` is for a descriptor with a key alone", Some(hint));
+        }
+        *is_absent
     }
 
     /// The pattern that values are counted under together.

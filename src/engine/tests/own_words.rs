@@ -282,6 +282,22 @@ descriptors:
 }
 
 #[test]
+fn an_empty_value_is_absent_where_that_is_said() {
+    let bench = Bench::new(
+        "
+domain: d
+evaluate: first_match
+descriptors:
+  - {key: business, empty: absent, rate_limit: {name: business, requests_per_unit: 3, per: 1m}}
+  - {key: user, empty: value, rate_limit: {name: user, requests_per_unit: 3, per: 1m}}
+",
+    );
+    assert_eq!(bench.send(&["business=", "user=u1"]), "OK: free | user 2/3");
+    assert_eq!(bench.send(&["business=b1", "user=u1"]), "OK: business 2/3 | user passed over");
+    assert_eq!(bench.send(&["user="]), "OK: user 2/3", "an empty value is a value like any other");
+}
+
+#[test]
 fn nothing_a_client_sends_reaches_an_answer_unescaped() {
     let bench = Bench::new(
         r#"
