@@ -5,7 +5,6 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::Criterion;
 use futures_util::FutureExt;
@@ -179,7 +178,7 @@ fn others(criterion: &mut Criterion) {
     entries.extend(one("last", long(10_000)));
     measure(criterion, "a body that shows the last entry 1000 times", &deep, None, &vec![entries]);
 
-    let mut yaml = "domain: d\nrequest_headers:\n".to_owned();
+    let mut yaml = "domain: d\nsubjects: d.subjects.yaml\nrequest_headers:\n".to_owned();
     for n in 0..100 {
         let _ = writeln!(yaml, "  X-{n}: '{}'", "{{entry.path}}".repeat(20));
     }
@@ -190,7 +189,7 @@ fn others(criterion: &mut Criterion) {
     entries.push(("path".to_owned(), long(BYTES)));
     measure(criterion, "100 headers that show the path 20 times", &yaml, Some(subjects), &vec![entries]);
 
-    let mut yaml = "domain: d\ndescriptors:\n".to_owned();
+    let mut yaml = "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n".to_owned();
     for n in 0..20 {
         let _ = writeln!(yaml, "- {{key: k, subject: kind{n}, rate_limit: {{unlimited: true}}}}");
     }
@@ -207,12 +206,13 @@ fn others(criterion: &mut Criterion) {
         "domain: d\ndescriptors:\n- key: a\n  descriptors:\n  - key: b\n    rate_limits:\n".to_owned();
     for n in 0..100 {
         let by = if n % 2 == 0 { "a" } else { "b" };
-        let _ = writeln!(yaml, "    - {{name: l{n}, requests_per_unit: 9, per: 1h, count_by: [{by}]}}");
+        let _ =
+            writeln!(yaml, "    - {{name: l{n}, requests_per_unit: 9, per: {}h, count_by: [{by}]}}", n + 1);
     }
     let entries = vec![("a".to_owned(), long(BYTES / 2)), ("b".to_owned(), long(BYTES / 2))];
     measure(criterion, "100 limits that count by two long values in turn", &yaml, None, &vec![entries]);
 
-    let mut yaml = "domain: d\ndescriptors:\n- key: k\n  subject: api_key\n  rate_limit: {per: 1h, requests_per_unit: {by: plan, values: {".to_owned();
+    let mut yaml = "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n- key: k\n  subject: api_key\n  rate_limit: {per: 1h, requests_per_unit: {by: plan, values: {".to_owned();
     for n in 0..1_000 {
         let _ = write!(yaml, "plan{n}: {n}, ");
     }

@@ -443,15 +443,20 @@ fn templates_that_make_a_path_go_too_many_ways_are_refused() {
     assert_eq!(many.check(), Ok(()));
 }
 
+/// The nanoseconds that this thread has had of a core: waiting for one costs nothing.
+fn time_of_this_thread() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 /// The least nanoseconds of some runs, which is the run that nothing else came in the way of.
-#[expect(clippy::disallowed_methods, reason = "what it costs is what is asked")]
-fn cost(endpoints: &Endpoints, target: &[u8]) -> u128 {
+fn cost(endpoints: &Endpoints, target: &[u8]) -> i64 {
     let run = || {
-        let start = std::time::Instant::now();
+        let before = time_of_this_thread();
         for _ in 0..20 {
             std::hint::black_box(endpoints.name(b"GET", std::hint::black_box(target)));
         }
-        start.elapsed().as_nanos()
+        time_of_this_thread() - before
     };
     (0..9).map(|_| run()).min().unwrap()
 }

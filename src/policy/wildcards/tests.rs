@@ -17,6 +17,7 @@ fn wildcard(rank: usize, pattern: Pattern) -> Wildcard {
         shared: None,
         value_to_metric: false,
         subject: None,
+        empty_is_absent: false,
         exempt: Vec::new(),
     };
     Wildcard { rank, pattern, node }
@@ -77,68 +78,85 @@ fn compare(sets: &[Vec<String>], texts: &[String]) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// A thousand wildcards of each form, and what a client would send to make the most of them.
-fn unlucky() -> Vec<(&'static str, Vec<String>, String)> {
+/// A thousand wildcards of one form, and of what a client would make a value to be compared with as many as it can.
+struct Unlucky {
+    form: &'static str,
+    patterns: Vec<String>,
+    head: &'static str,
+    repeated: &'static str,
+}
+
+fn unlucky() -> Vec<Unlucky> {
     let numbered = |form: &str| (0..1_000).map(|n| form.replace('N', &format!("{n:03}"))).collect::<Vec<_>>();
     let long = |length: usize| "a".repeat(length);
+    let growing = |most| (1..most).map(long).collect::<Vec<_>>().join("*");
+    let mixed = ["/aN*", "*aN", "a*bN", "*aN*", "a*bN*c", "/a/*/a/*/rN", "*a*aa*aN*", "a**N*a"];
+    let mixed = mixed.iter().flat_map(|form| numbered(form).into_iter().step_by(8));
+    let unlucky = |form, patterns, head, repeated| Unlucky { form, patterns, head, repeated };
     vec![
-        ("aN*", numbered("/aN*"), "/a999x".into()),
-        ("*aN", numbered("*aN"), "a999".into()),
-        ("a*bN", numbered("/a*bN"), "/a999b9".into()),
-        ("*aN*", numbered("*aN*"), "a99 ".into()),
-        (
-            "one after the other",
-            numbered("*aN*aN*zN*"),
-            (0..300).map(|n| format!("a{n:03}")).collect::<Vec<_>>().concat(),
-        ),
-        ("a path", numbered("/api/v1/*/rN/*"), "/api/v1/r99/r999".into()),
-        ("shared pieces", numbered("/a/*/a/*/rN"), "/a/b/a".into()),
-        ("a last piece that fails", numbered("/a/*/rN/*/zN/x"), "/a/b/r001/r002/r003".into()),
-        ("nested pieces", (1..1_000).map(|n| format!("*{}*b", long(n))).collect(), long(60)),
-        (
-            "growing pieces",
-            (1..45).map(|most| (1..most).map(long).collect::<Vec<_>>().join("*") + "*b").collect(),
-            long(60),
-        ),
-        (
-            "after a long piece",
-            (1..1_000).map(|n| format!("*{}*{}*b", long(20), long(n))).collect(),
-            long(60),
-        ),
-        (
+        unlucky("a*", numbered("/aN*"), "/a99", "x"),
+        unlucky("*a", numbered("*aN"), "", "a99"),
+        unlucky("a*b", numbered("/a*bN"), "/a", "b99"),
+        unlucky("*a*", numbered("*aN*"), "", "a99 "),
+        unlucky("a path", numbered("/api/v1/*/rN/*"), "/api/v1/", "r99/"),
+        unlucky("pieces that are shared", numbered("/a/*/a/*/rN"), "/", "a/r000/"),
+        unlucky("an end that never comes", numbered("/a/*/rN/*/z"), "/a/", "r000/r001/r002/"),
+        unlucky("the next piece each time", numbered("*a*bN*cN*z"), "", "b000b001c000c001"),
+        unlucky("nested pieces", (1..1_000).map(|n| format!("*{}*b", long(n))).collect(), "", "a"),
+        unlucky("growing pieces", (1..45).map(|most| growing(most) + "*b").collect(), "", "a"),
+        unlucky("overlaps", (1..1_000).map(|n| format!("*{}*{}*b", long(9), long(n))).collect(), "", "a"),
+        unlucky("all of these", mixed.collect(), "/a/", "a999b99r99a/"),
+        unlucky(
             "nested stems and ends",
             (0..961).map(|n| format!("{}*b{}", long(n / 31), long(n % 31))).collect(),
-            long(60),
-        ),
-        (
-            "all mixed",
-            ["/aN*", "*aN", "a*bN", "*aN*", "a*bN*c", "/a/*/a/*/rN", "*a*aa*aN*", "a**N*a"]
-                .iter()
-                .flat_map(|form| numbered(form).into_iter().step_by(8))
-                .collect(),
-            "/a/a/a999b99r99a".into(),
+            "",
+            "a",
         ),
     ]
 }
 
-/// The work for 60 KB, however they are cut into texts.
+/// The work for 60 KB, cut into texts of so many bytes.
+fn work(wildcards: &Wildcards, head: &str, repeated: &str, cut: usize) -> u64 {
+    let text: Vec<u8> = head.bytes().chain(repeated.bytes().cycle()).take(cut).collect();
+    let mut scratch = Scratch::default();
+    for _ in 0..60_000 / cut {
+        black_box(wildcards.find(&text, &mut scratch).map(|found| found.rank));
+    }
+    scratch.work
+}
+
 #[test]
 fn the_work_grows_with_the_text_and_not_with_the_wildcards() {
-    const BYTES: usize = 60_000;
-    for (name, patterns, repeated) in unlucky() {
+    for Unlucky { form, patterns, head, repeated } in unlucky() {
         let wildcards = wildcards(&patterns);
-        let text: Vec<u8> = repeated.bytes().cycle().take(BYTES).collect();
-        for cut in [BYTES, 1_000, 60, 10] {
-            let mut scratch = Scratch::default();
-            text.chunks(cut).for_each(|text| drop(black_box(wildcards.find(text, &mut scratch))));
-            let work = scratch.work;
-            println!("{name:25} in texts of {cut:6}: {:6.2} a byte", work as f64 / BYTES as f64);
+        assert!(wildcards.index().is_some());
+        for cut in [60_000, 1_000, 60] {
+            // A unit is a step reached, a wildcard's end looked at, or a piece's occurrence: nanoseconds.
+            let work = work(&wildcards, head, repeated, cut);
+            assert!(work <= 10 * 60_000, "{form}, in texts of {cut}: {work}");
         }
     }
 }
 
+/// A policy can be made so that a short text reaches a step for every letter and has pieces for all that follow. Each
+/// wildcard is then looked at once at most, and never again for a longer text.
+#[test]
+fn at_worst_a_text_costs_one_look_at_each_wildcard() {
+    let stem = |n: usize| "a".repeat(1 + n / 30);
+    let patterns: Vec<String> =
+        (0..900).map(|n| format!("{}*{}*z", stem(n), "b".repeat(1 + n % 30))).collect();
+    let wildcards = wildcards(&patterns);
+    let text = |length| "a".repeat(30) + &"b".repeat(length - 30);
+    for length in [60, 600, 6_000] {
+        let mut scratch = Scratch::default();
+        assert!(wildcards.find(text(length).as_bytes(), &mut scratch).is_none());
+        let most = 4 * patterns.len() + 4 * length;
+        assert!(scratch.work <= most as u64, "{length}: {} of {most}", scratch.work);
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn the_first_that_fits_is_found_as_if_each_were_tried(
