@@ -141,17 +141,14 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
         for headers in &one.limit.shape.headers {
             let near = families.iter().take(NEAR).position(|(_, family, ..)| Arc::ptr_eq(family, headers));
             let place = near.or_else(|| later.get(&Arc::as_ptr(headers)).copied());
-            match place.map(|place| &mut families[place]) {
-                Some((first, _, _, all)) => {
-                    *first = (*first).min(one.descriptor);
-                    all.push(told);
+            if let Some((first, _, _, all)) = place.map(|place| &mut families[place]) {
+                *first = (*first).min(one.descriptor);
+                all.push(told);
+            } else {
+                if families.len() >= NEAR {
+                    later.insert(Arc::as_ptr(headers), families.len());
                 }
-                None => {
-                    if families.len() >= NEAR {
-                        later.insert(Arc::as_ptr(headers), families.len());
-                    }
-                    families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
-                }
+                families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
             }
         }
     }

@@ -182,9 +182,10 @@ impl Level {
         let (mut whole, mut stripped) = (None, None);
         let somebody = key.subjects.iter().find_map(|(asked, node)| {
             let directory = directory?;
-            let hash = match asked.strip_scheme {
-                true => stripped.get_or_insert_with(|| CredentialHash::of(strip_scheme(entry.value))),
-                false => whole.get_or_insert_with(|| CredentialHash::of(entry.value)),
+            let hash = if asked.strip_scheme {
+                stripped.get_or_insert_with(|| CredentialHash::of(strip_scheme(entry.value)))
+            } else {
+                whole.get_or_insert_with(|| CredentialHash::of(entry.value))
             };
             let found = directory.resolve_hashed(&asked.kind, hash)?;
             let same = before.is_none_or(|before| before.subject.id() == found.subject.id());

@@ -5,7 +5,6 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::Criterion;
 use futures_util::FutureExt;
