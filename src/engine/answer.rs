@@ -144,12 +144,12 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
             if let Some((first, _, _, all)) = place.map(|place| &mut families[place]) {
                 *first = (*first).min(one.descriptor);
                 all.push(told);
-                continue;
+            } else {
+                if families.len() >= NEAR {
+                    later.insert(Arc::as_ptr(headers), families.len());
+                }
+                families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
             }
-            if families.len() >= NEAR {
-                later.insert(Arc::as_ptr(headers), families.len());
-            }
-            families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
         }
     }
     families

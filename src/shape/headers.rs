@@ -54,11 +54,10 @@ impl<'a> Headers<'a> {
 
     /// Whether there is one of that name, in any case.
     pub fn has(&self, name: &str) -> bool {
-        if self.lines.len() <= FEW {
-            self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name))
-        } else {
-            self.names.contains(&name.to_ascii_lowercase())
+        if self.lines.len() > FEW {
+            return self.names.contains(&name.to_ascii_lowercase());
         }
+        self.lines.iter().any(|line| line.name.eq_ignore_ascii_case(name))
     }
 
     /// Adds a header with what `write` appends; none when it says that there is nothing to send.

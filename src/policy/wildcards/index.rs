@@ -80,17 +80,17 @@ struct Draft {
 impl Index {
     /// None when the automata would be too large.
     pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Option<Self> {
-        let (mut stems, mut pieces, mut ends) = (Names::default(), Names::default(), Names::default());
+        let (mut heads, mut pieces, mut tails) = (Names::default(), Names::default(), Names::default());
         let mut parsed = Vec::new();
         for pattern in patterns {
             let (stem, between, end) = pattern.parts();
             let between: Vec<usize> =
                 between.filter(|piece| !piece.is_empty()).map(|piece| pieces.number(piece)).collect();
-            parsed.push((stems.number(stem), between, ends.number(end)));
+            parsed.push((heads.number(stem), between, tails.number(end)));
         }
         let numbered = Pieces::new(&pieces.list)?;
         let draft = |length, piece| Draft { length, piece, finishes: Vec::new(), edges: Vec::new() };
-        let mut drafts: Vec<Draft> = stems.list.iter().map(|stem| draft(stem.len(), NONE)).collect();
+        let mut drafts: Vec<Draft> = heads.list.iter().map(|stem| draft(stem.len(), NONE)).collect();
         let mut after: HashMap<(usize, usize), usize> = HashMap::new();
         for (place, (stem, between, end)) in parsed.into_iter().enumerate() {
             let mut step = stem;
@@ -106,13 +106,13 @@ impl Index {
             // `a**b` and `a*b` are the same here, and the first listed counts.
             drafts[step].finishes.push((end, place));
         }
-        let end_lengths: Vec<usize> = ends.list.iter().map(|end| end.len()).collect();
+        let end_lengths: Vec<usize> = tails.list.iter().map(|end| end.len()).collect();
         let backwards: Vec<Vec<u8>> =
-            ends.list.iter().map(|end| end.iter().rev().copied().collect()).collect();
+            tails.list.iter().map(|end| end.iter().rev().copied().collect()).collect();
         let backwards: Vec<&[u8]> = backwards.iter().map(Vec::as_slice).collect();
         let (reached, finishes, edges) = finish(drafts, &end_lengths);
         Some(Self {
-            stems: Literals::new(&stems.list)?,
+            stems: Literals::new(&heads.list)?,
             ends: Literals::new(&backwards)?,
             end_lengths,
             pieces: numbered,
