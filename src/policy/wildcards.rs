@@ -29,7 +29,7 @@ pub(super) struct Wildcards {
     /// Places in `listed`.
     places: HashMap<Box<[u8]>, usize>,
     /// Made when all are listed. None where they are such that it would be too large.
-    index: OnceLock<Option<Index>>,
+    index: OnceLock<Option<Box<Index>>>,
 }
 
 impl Wildcards {
@@ -68,7 +68,8 @@ impl Wildcards {
     }
 
     fn index(&self) -> Option<&Index> {
-        self.index.get_or_init(|| Index::new(self.listed.iter().map(|wildcard| &wildcard.pattern))).as_ref()
+        let make = || Index::new(self.listed.iter().map(|wildcard| &wildcard.pattern)).map(Box::new);
+        self.index.get_or_init(make).as_deref()
     }
 
     /// Whether there are none.

@@ -63,6 +63,18 @@ fn hostile_aliases_end_no_running_server_and_fill_no_memory() {
 }
 
 #[test]
+fn a_policy_takes_memory_in_proportion_to_its_text() {
+    let rule = |n| format!("  - {{key: k, value: v{n}, rate_limit: {{unit: hour, requests_per_unit: 9}}}}\n");
+    let rules = |count: u32| format!("domain: d\ndescriptors:\n{}", (0..count).map(rule).collect::<String>());
+    let peak_of = |count| {
+        let config = directory(&[("policy.yaml", &rules(count))]);
+        peak(&Spillway::start(config.path(), "127.0.0.1:0"))
+    };
+    let more = peak_of(20_000) - peak_of(1);
+    assert!(more < 40 << 10, "{more} KiB for 20,000 rules");
+}
+
+#[test]
 fn merge_keys_take_time_in_proportion() {
     let keys = |letter: char| (0..3_000).map(|n| format!("{letter}{n}: 1")).collect::<Vec<_>>().join(", ");
     let uses = vec![format!("{{<<: *a, {}}}", keys('j')); 20].join(", ");
