@@ -139,8 +139,8 @@ impl Requests {
         let granted = own.or_else(|| match &self.source {
             Source::Fixed(number) => Some(*number),
             Source::Table { by, values } => {
-                let value = attribute(by)?;
-                values.iter().find(|(name, _)| *name == value.as_text()).map(|(_, number)| *number)
+                let value = attribute(by)?.as_text();
+                values.iter().find(|(name, _)| *name == value).map(|(_, number)| *number)
             }
             Source::Attribute(name) => number(name),
         })?;

@@ -15,6 +15,8 @@ pub(super) enum Escape {
     Markup,
     /// In any other type. Controls are dropped.
     Plain,
+    /// In a header's value. All that is not visible ASCII is dropped.
+    Header,
 }
 
 impl Escape {
@@ -23,11 +25,29 @@ impl Escape {
         let text = cut(text, MAX_BYTES.min(allowance.0));
         allowance.0 -= text.len();
         for chunk in text.utf8_chunks() {
-            chunk.valid().chars().for_each(|c| self.write_char(c, out));
+            let mut rest = chunk.valid();
+            loop {
+                let plain = rest.bytes().position(|byte| !self.stays(byte)).unwrap_or(rest.len());
+                out.push_str(&rest[..plain]);
+                let mut after = rest[plain..].chars();
+                let Some(c) = after.next() else { break };
+                self.write_char(c, out);
+                rest = after.as_str();
+            }
             if !chunk.invalid().is_empty() {
-                out.push(char::REPLACEMENT_CHARACTER);
+                self.write_char(char::REPLACEMENT_CHARACTER, out);
             }
         }
+    }
+
+    /// Whether `byte` is a character that is written as it is.
+    fn stays(self, byte: u8) -> bool {
+        let is_special = match self {
+            Self::Json => matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&'),
+            Self::Markup => matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''),
+            Self::Plain | Self::Header => false,
+        };
+        is_visible(byte) && !is_special
     }
 
     fn write_char(self, c: char, out: &mut String) {
@@ -44,6 +64,7 @@ impl Escape {
             (Self::Markup, '"') => out.push_str("&quot;"),
             (Self::Markup, '\'') => out.push_str("&#39;"),
             (Self::Markup | Self::Plain, c) if c.is_control() => {}
+            (Self::Header, c) if !u8::try_from(c).is_ok_and(is_visible) => {}
             _ => out.push(c),
         }
     }
@@ -58,6 +79,11 @@ impl Allowance {
     /// That of a new one: [`MAX_TEXTS`].
     pub(super) fn whole() -> Self {
         Self(MAX_TEXTS)
+    }
+
+    /// What nothing more is to be shown of.
+    pub(super) fn none() -> Self {
+        Self(0)
     }
 }
 

@@ -8,7 +8,10 @@ use crate::shape::piece::{self, Piece};
 
 /// A header's name: a token (RFC 9110 §5.6.2), and none that a rate limit server must leave alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderName(String);
+pub struct HeaderName {
+    text: String,
+    lower_case: String,
+}
 
 /// Headers that do harm in Envoy's hands, and why. All in lower case.
 const RESERVED: &[(&str, &str)] = &[
@@ -40,13 +43,13 @@ impl HeaderName {
         }
         match RESERVED.iter().find(|(name, _)| *name == lower) {
             Some((_, reason)) => reserved(reason),
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self { text: text.to_owned(), lower_case: lower }),
         }
     }
 
     /// As it was written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -213,10 +216,7 @@ impl HeaderSet {
             return;
         }
         for line in &self.lines {
-            let name = line.name.as_str();
-            if !out.has(name) {
-                out.add(name, |value| line.write(told, limited, value));
-            }
+            out.add_once(&line.name.text, &line.name.lower_case, |value| line.write(told, limited, value));
         }
     }
 }

@@ -56,7 +56,7 @@ impl Template {
     /// The value of a request header for the upstream.
     pub fn header(text: &str) -> Result<Self, ShapeError> {
         let pieces = piece::parse_header(text, 0)?.into_iter().map(|(_, piece)| piece).collect();
-        Ok(Self { pieces, escape: Escape::Plain })
+        Ok(Self { pieces, escape: Escape::Header })
     }
 
     /// The body. An absent number is `null` in JSON; whatever else is absent leaves its place empty.
@@ -91,7 +91,13 @@ impl Template {
     pub fn write_header(&self, context: &Context<'_>, out: &mut String) -> bool {
         let start = out.len();
         let mut filling = Filling::from(context);
-        let complete = self.pieces.iter().all(|piece| self.write(piece, &mut filling, out));
+        let complete = self.pieces.iter().all(|piece| {
+            if out.len() - start >= escape::MAX_BYTES {
+                // It would be cut off. Whether all that is named is there must be known all the same.
+                filling.allowance = Allowance::none();
+            }
+            self.write(piece, &mut filling, out)
+        });
         escape::make_header_value(out, start);
         if !complete {
             out.truncate(start);

@@ -76,11 +76,16 @@ fn forms() -> Vec<(&'static str, Vec<String>, &'static str, &'static str)> {
         ("*aN*", numbered("*aN*"), "", "a99 "),
         ("/api/v1/*/rN/*", numbered("/api/v1/*/rN/*"), "/api/v1/", "r99/"),
         ("/a/*/a/*/rN", numbered("/a/*/a/*/rN"), "/", "a/r000/"),
-        ("/a/*/rN/*/z", numbered("/a/*/rN/*/z"), "/a/", "r000/r001/r002/"),
-        ("*a..a*", (1..=1_000).map(|n| format!("*{}*b", long(n))).collect(), "", "a"),
+        (
+            "/a/*/rN/*/x|z",
+            (0..1_000).map(|n| format!("/a/*/r{n:03}/*{}/", ["x", "z"][n % 2])).collect(),
+            "/a/",
+            "r000/r001/r002/",
+        ),
+        ("*a..a*", (1..=1_000).map(|n| format!("*{}*{}", long(n), ["b", "x*a"][n % 2])).collect(), "", "a"),
         (
             "a*aa*aaa*..",
-            (1..45).map(|most| (1..most).map(long).collect::<Vec<_>>().join("*") + "*b").collect(),
+            (1..45).map(|most| (1..most).map(long).collect::<Vec<_>>().join("*") + "*x*a").collect(),
             "",
             "a",
         ),
@@ -88,6 +93,19 @@ fn forms() -> Vec<(&'static str, Vec<String>, &'static str, &'static str)> {
         (
             "a..a*b..b*z",
             (0..900).map(|n| format!("{}*{}*z", long(1 + n / 30), "b".repeat(1 + n % 30))).collect(),
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "b",
+        ),
+        (
+            // Pieces that occur before others that do not, and several ends, of which one is there.
+            "a..a*b..b*x*a|b",
+            (0..900)
+                .map(|n| {
+                    let end = ["a", "b", "*x*b"][n % 3];
+                    format!("{}*{}*{end}", long(1 + n / 30), "b".repeat(1 + n % 30))
+                })
+                .filter(|pattern| !pattern.ends_with("*b") || pattern.ends_with("*x*b"))
+                .collect(),
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "b",
         ),
@@ -166,15 +184,15 @@ fn others(criterion: &mut Criterion) {
     let body = "{\"p\":\"".to_owned() + &"{{entry.last}}".repeat(1_000) + "\"}";
     let mut deep = "domain: d\n".to_owned();
     let _ = writeln!(deep, "deny: {{content_type: application/json, body: '{body}'}}\ndescriptors:");
-    for level in 0..40 {
+    for level in 0..25 {
         let _ = writeln!(deep, "{0}- key: k\n{0}  descriptors:", "  ".repeat(2 * level));
     }
     let _ = writeln!(
         deep,
         "{}- {{key: last, rate_limit: {{requests_per_unit: 0, unit: year}}}}",
-        "  ".repeat(80)
+        "  ".repeat(50)
     );
-    let mut entries: Vec<_> = (0..40).map(|_| ("k".to_owned(), long(1_000))).collect();
+    let mut entries: Vec<_> = (0..25).map(|_| ("k".to_owned(), long(1_000))).collect();
     entries.extend(one("last", long(10_000)));
     measure(criterion, "a body that shows the last entry 1000 times", &deep, None, &vec![entries]);
 

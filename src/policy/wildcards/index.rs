@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::Pattern;
-use super::literals::{Literals, longest_ends};
+use super::literals::{Literals, Where, longest_ends};
 
 /// No piece, or no step.
 pub(super) const NONE: usize = usize::MAX;
@@ -40,6 +40,8 @@ pub(super) struct Step {
     pub(super) first: usize,
     /// The fewest bytes that any of them still needs.
     pub(super) needs: usize,
+    /// The end that all of them have; [`NONE`] when they have several.
+    pub(super) end: usize,
     /// Where its finishes stand.
     pub(super) finishes: (usize, usize),
     /// Where its edges stand.
@@ -112,8 +114,8 @@ impl Index {
         let backwards: Vec<&[u8]> = backwards.iter().map(Vec::as_slice).collect();
         let (reached, finishes, edges) = finish(drafts, &end_lengths);
         Some(Self {
-            stems: Literals::new(&heads.list)?,
-            ends: Literals::new(&backwards)?,
+            stems: Literals::new(&heads.list, Where::AtStart)?,
+            ends: Literals::new(&backwards, Where::AtStart)?,
             end_lengths,
             pieces: numbered,
             steps: reached,
@@ -122,6 +124,9 @@ impl Index {
         })
     }
 }
+
+/// No end yet.
+const UNKNOWN: usize = usize::MAX - 1;
 
 type Pairs = Vec<(usize, usize)>;
 
@@ -135,6 +140,11 @@ fn finish(drafts: Vec<Draft>, end_lengths: &[usize]) -> (Vec<Step>, Pairs, Pairs
         draft.edges.sort_unstable();
         let from = (finishes.len(), edges.len());
         let first = draft.finishes.iter().map(|(_, place)| *place).min().unwrap_or(usize::MAX);
+        let end = match draft.finishes[..] {
+            [(end, _)] => Some(end),
+            [] => None,
+            _ => Some(NONE),
+        };
         let needs = draft.finishes.iter().map(|(end, _)| end_lengths[*end]).min().unwrap_or(usize::MAX);
         finishes.append(&mut draft.finishes);
         edges.append(&mut draft.edges);
@@ -143,6 +153,8 @@ fn finish(drafts: Vec<Draft>, end_lengths: &[usize]) -> (Vec<Step>, Pairs, Pairs
             piece: draft.piece,
             first,
             needs,
+            // To be replaced below where nothing ends yet.
+            end: end.unwrap_or(UNKNOWN),
             finishes: (from.0, finishes.len()),
             edges: (from.1, edges.len()),
         });
@@ -151,7 +163,9 @@ fn finish(drafts: Vec<Draft>, end_lengths: &[usize]) -> (Vec<Step>, Pairs, Pairs
     for at in (0..steps.len()).rev() {
         let (from, to) = steps[at].edges;
         for (_, after) in &edges[from..to] {
-            let Step { first, needs, length, .. } = steps[*after];
+            let Step { first, needs, length, end, .. } = steps[*after];
+            let own = steps[at].end;
+            steps[at].end = if own == UNKNOWN || own == end { end } else { NONE };
             steps[at].first = steps[at].first.min(first);
             steps[at].needs = steps[at].needs.min(length.saturating_add(needs));
         }
@@ -190,7 +204,7 @@ impl Pieces {
             }
         }
         let longest = list.iter().map(|piece| piece.len()).max().unwrap_or(0);
-        Some(Self { literals: Literals::new(list)?, numbers, runs, longest })
+        Some(Self { literals: Literals::new(list, Where::Anywhere)?, numbers, runs, longest })
     }
 
     /// The longest other piece that a piece ends with, or [`NONE`].

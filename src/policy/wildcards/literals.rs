@@ -1,64 +1,104 @@
 //! A set of byte strings, all of which are looked for at once.
 
-use aho_corasick::Anchored;
 use aho_corasick::automaton::Automaton;
+use aho_corasick::dfa::DFA;
 use aho_corasick::nfa::contiguous::NFA;
+use aho_corasick::{Anchored, StartKind};
 
 /// The most matches that an automaton's states may list together. Each state lists all members that end in it, which are
 /// many only where members are ends of one another, many times over: no policy in its senses comes near.
 const MOST_LISTED: usize = 1 << 24;
 
+/// Up to so many states a table is made of them: at most 4 MiB, and as a rule a sixteenth, for what is read in half the time.
+const MOST_IN_A_TABLE: usize = 4_096;
+
 /// Distinct byte strings, known by their places in the list that they came in.
 #[derive(Debug)]
-pub(super) struct Literals {
-    automaton: NFA,
+pub(super) struct Literals(Form);
+
+#[derive(Debug)]
+enum Form {
+    Table(DFA),
+    Links(NFA),
+}
+
+/// Where the members of a set are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Where {
+    /// Where a text starts: see [`Literals::at_start`].
+    AtStart,
+    /// All over it: see [`Literals::ends`].
+    Anywhere,
 }
 
 impl Literals {
     /// The set of `members`, which are distinct. None when the automaton would be too large.
-    pub(super) fn new(members: &[&[u8]]) -> Option<Self> {
+    pub(super) fn new(members: &[&[u8]], place: Where) -> Option<Self> {
         let states = beginnings(members);
         let nested = 1 + depths(&longest_ends(members)).into_iter().max().unwrap_or(0);
         if states.saturating_mul(nested) > MOST_LISTED {
             return None;
         }
-        let automaton = NFA::builder().prefilter(false).build(members).ok()?;
-        Some(Self { automaton })
+        if states > MOST_IN_A_TABLE {
+            let links = NFA::builder().prefilter(false).build(members).ok()?;
+            return Some(Self(Form::Links(links)));
+        }
+        let start = match place {
+            Where::AtStart => StartKind::Anchored,
+            Where::Anywhere => StartKind::Unanchored,
+        };
+        let table = DFA::builder().prefilter(false).start_kind(start).build(members).ok()?;
+        Some(Self(Form::Table(table)))
     }
 
     /// Tells the members that `text` starts with, the shortest first.
-    pub(super) fn at_start(&self, text: impl IntoIterator<Item = u8>, mut tell: impl FnMut(usize)) {
-        let Ok(mut state) = self.automaton.start_state(Anchored::Yes) else { return };
-        let mut read = 0;
-        let mut text = text.into_iter();
-        loop {
-            // A state lists the longest member first, and only that one can be all that was read.
-            if self.automaton.is_match(state) {
-                let member = self.automaton.match_pattern(state, 0);
-                if self.automaton.pattern_len(member) == read {
-                    tell(member.as_usize());
-                }
-            }
-            let Some(byte) = text.next() else { return };
-            state = self.automaton.next_state(Anchored::Yes, state, byte);
-            read += 1;
-            if self.automaton.is_dead(state) {
-                return;
-            }
+    pub(super) fn at_start(&self, text: impl IntoIterator<Item = u8>, tell: impl FnMut(usize)) {
+        match &self.0 {
+            Form::Table(table) => at_start(table, text, tell),
+            Form::Links(links) => at_start(links, text, tell),
         }
     }
 
     /// Tells the longest member that ends at each place of `text` where one does, with the place; until it is told to
     /// stop by `false`.
-    pub(super) fn ends(&self, text: &[u8], mut tell: impl FnMut(usize, usize) -> bool) {
-        let Ok(mut state) = self.automaton.start_state(Anchored::No) else { return };
-        for (at, &byte) in text.iter().enumerate() {
-            state = self.automaton.next_state(Anchored::No, state, byte);
-            if self.automaton.is_match(state) {
-                let member = self.automaton.match_pattern(state, 0);
-                if !tell(at + 1, member.as_usize()) {
-                    return;
-                }
+    pub(super) fn ends(&self, text: &[u8], tell: impl FnMut(usize, usize) -> bool) {
+        match &self.0 {
+            Form::Table(table) => ends(table, text, tell),
+            Form::Links(links) => ends(links, text, tell),
+        }
+    }
+}
+
+fn at_start(automaton: &impl Automaton, text: impl IntoIterator<Item = u8>, mut tell: impl FnMut(usize)) {
+    let Ok(mut state) = automaton.start_state(Anchored::Yes) else { return };
+    let mut read = 0;
+    let mut text = text.into_iter();
+    loop {
+        // A state lists the longest member first, and only that one can be all that was read.
+        if automaton.is_match(state) {
+            let member = automaton.match_pattern(state, 0);
+            if automaton.pattern_len(member) == read {
+                tell(member.as_usize());
+            }
+        }
+        let Some(byte) = text.next() else { return };
+        state = automaton.next_state(Anchored::Yes, state, byte);
+        read += 1;
+        if automaton.is_dead(state) {
+            return;
+        }
+    }
+}
+
+fn ends(automaton: &impl Automaton, text: &[u8], mut tell: impl FnMut(usize, usize) -> bool) {
+    let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
+    for (at, &byte) in text.iter().enumerate() {
+        state = automaton.next_state(Anchored::No, state, byte);
+        // Dead, a match or a start: as a rule none of them.
+        if automaton.is_special(state) && automaton.is_match(state) {
+            let member = automaton.match_pattern(state, 0);
+            if !tell(at + 1, member.as_usize()) {
+                return;
             }
         }
     }
@@ -116,12 +156,12 @@ mod tests {
 
     #[test]
     fn a_text_is_told_what_it_starts_with_and_what_ends_where() {
-        let literals = Literals::new(&[b"", b"ab", b"b", b"abab"]).unwrap();
+        let literals = Literals::new(&[b"", b"ab", b"b", b"abab"], Where::AtStart).unwrap();
         let mut told = Vec::new();
         literals.at_start(*b"ababab", |member| told.push(member));
         assert_eq!(told, [0, 1, 3]);
 
-        let literals = Literals::new(&[b"ab", b"b", b"abab"]).unwrap();
+        let literals = Literals::new(&[b"ab", b"b", b"abab"], Where::Anywhere).unwrap();
         let mut told = Vec::new();
         literals.ends(b"bxabab", |end, member| {
             told.push((end, member));
@@ -146,7 +186,9 @@ mod tests {
             let heads = heads.iter().map(|&head| [&[head][..], &[b'a'; 1_000]].concat());
             tails.chain(heads).collect::<Vec<Vec<u8>>>()
         };
-        let set = |members: &[Vec<u8>]| Literals::new(&members.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let set = |members: &[Vec<u8>]| {
+            Literals::new(&members.iter().map(Vec::as_slice).collect::<Vec<_>>(), Where::Anywhere)
+        };
         assert!(set(&nested(b"")).is_some());
         assert!(set(&nested(b"0123456789abcdefgh")).is_none());
     }

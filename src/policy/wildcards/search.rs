@@ -3,8 +3,8 @@
 //! A step that was reached waits for all its next pieces at once. Each wait ends with the first occurrence of its piece
 //! and never comes back, so a text costs its length and one unit of work for each step that it truly reaches:
 //!
-//! - Only pieces that occur somewhere in the text are waited for, and those that could still lead to a wildcard that is
-//!   listed before the best so far and is not longer than the text.
+//! - Only pieces that occur somewhere in the text are waited for, and of those only such as could still lead to a wildcard
+//!   that is listed before the best so far, is not longer than the text and ends as it does.
 //! - A piece may not overlap the one before it, so a wait begins to count `length` bytes after it was set up. Until then it
 //!   lies in a calendar and costs nothing, however often the piece occurs.
 //! - Where an occurrence ends, shorter pieces end too. Those with a wait are found by a bitmap over the pieces' numbers;
@@ -74,6 +74,11 @@ impl Scratch {
             return None;
         }
         self.find_ends(index, text);
+        let (end_seen, search) = (&self.end_seen, self.search);
+        self.roots.retain(|&root| may_end(end_seen, search, steps[root].end));
+        if self.ends.is_empty() || self.roots.is_empty() {
+            return None;
+        }
 
         let mut best = NONE;
         for at in 0..self.roots.len() {
@@ -190,7 +195,10 @@ impl Scratch {
         let edges = &index.edges[from..to];
         let mut wait = |step: usize| {
             let after = &index.steps[step];
-            if after.first < best && fits(text, at, after.length.saturating_add(after.needs)) {
+            if after.first < best
+                && fits(text, at, after.length.saturating_add(after.needs))
+                && may_end(&self.end_seen, self.search, after.end)
+            {
                 self.waits.set_up(self.search, step, at + after.length);
             }
         };
@@ -219,6 +227,11 @@ impl Scratch {
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "only tests count")]
     fn tick(&mut self, _: usize) {}
+}
+
+/// Whether the text has the end that all wildcards from a step on have; it may where they have several.
+fn may_end(seen: &[u64], search: u64, end: usize) -> bool {
+    end == NONE || seen[end] == search
 }
 
 /// Whether so many bytes have room in `text` from a place on.
