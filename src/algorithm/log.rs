@@ -160,8 +160,7 @@ impl Log {
             hits -= taken;
             self.total -= taken;
             if taken < count {
-                // Fewer hits take no more room.
-                self.newest.set_last(count - taken);
+                self.newest.lower(last, count - taken);
                 continue;
             }
             self.newest.pop();
@@ -181,7 +180,7 @@ impl Log {
             hits -= taken;
             self.total -= taken;
             if taken < count {
-                oldest.lower_first(count - taken);
+                oldest.lower(0, count - taken);
                 continue;
             }
             oldest.drop_first(1);

@@ -176,7 +176,8 @@ impl Locked<'_> {
         }
         let full = self.shard.len() >= self.store.most;
         if full || (self.shard.is_to_grow() && self.are_too_many_bytes(self.shard.table_bytes())) {
-            self.make_room(now, false);
+            let evicted = self.shard.make_places(now);
+            self.count(evicted);
         }
         self.shard.insert(key, cell);
     }
@@ -184,7 +185,8 @@ impl Locked<'_> {
     /// Makes room if the shard has grown, and all counters together take too many bytes now.
     fn stay_within_bytes(&mut self, now: Timestamp) {
         if self.shard.bytes() > self.before && self.are_too_many_bytes(0) {
-            self.make_room(now, true);
+            let evicted = self.shard.make_bytes(now);
+            self.count(evicted);
         }
     }
 
@@ -194,8 +196,7 @@ impl Locked<'_> {
         others.saturating_add(self.shard.bytes()).saturating_add(more) > self.store.most_bytes
     }
 
-    fn make_room(&mut self, now: Timestamp, elsewhere: bool) {
-        let evicted = self.shard.make_room(now, elsewhere);
+    fn count(&self, evicted: u64) {
         self.store.evicted.fetch_add(evicted, Ordering::Relaxed);
     }
 }

@@ -112,3 +112,27 @@ fn nor_one_of_windows_that_end_later() {
     }
     assert!(!apply(&store, offender, BEGUN).admitted);
 }
+
+#[test]
+fn nor_one_of_other_limits_than_the_offenders() {
+    // Logs grow as their clients go on, when the memory is full of counters that keep nothing elsewhere.
+    for (clients, limit) in [(200, 600), (2_000, 60)] {
+        let bytes = 8 << 20;
+        let store = MemoryStore::holding(usize::MAX, bytes);
+        for number in 10_000..310_000 {
+            apply(&store, charge(number, Law::Aligned { window: HOUR }, LIMIT), BEGUN);
+        }
+        assert!(store.evicted() > 0, "the memory was full");
+        let mut admitted = vec![0; clients];
+        for turn in 0..2 * limit {
+            for (admitted, client) in admitted.iter_mut().zip(0..) {
+                let now = BEGUN.plus(Duration::from_secs(turn));
+                let charge = charge(client, Law::Sliding { window: HOUR }, limit);
+                *admitted += u64::from(apply(&store, charge, now).admitted);
+            }
+        }
+        // The first hit of a client looks like one of an invented key, and may be forgotten with those.
+        assert!(admitted.iter().all(|&admitted| admitted <= limit + 1), "{clients} clients");
+        assert!(store.bytes() <= bytes, "{} bytes", store.bytes());
+    }
+}

@@ -119,17 +119,18 @@ impl Block {
     /// Gives the last entry `hits` hits. Tells whether there was room for as many.
     pub(super) fn set_last(&mut self, hits: u64) -> bool {
         let Some(last) = self.len().checked_sub(1) else { return false };
-        if !self.has_room(self.of_stamp, length_of_count(hits)) {
+        // A number that takes no more bytes needs no room.
+        if length_of_count(hits) > self.of_count && !self.has_room(self.of_stamp, length_of_count(hits)) {
             return false;
         }
         self.set(last, hits);
         true
     }
 
-    /// Gives the first entry `hits` hits, no more than it has.
-    pub(super) fn lower_first(&mut self, hits: u64) {
-        if !self.is_empty() {
-            self.set(0, hits);
+    /// Gives the entry `at` `hits` hits, no more than it has.
+    pub(super) fn lower(&mut self, at: usize, hits: u64) {
+        if at < self.len() {
+            self.set(at, hits);
         }
     }
 

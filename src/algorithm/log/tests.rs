@@ -86,6 +86,17 @@ fn hits_are_found_removed_and_forgotten_in_order() {
 }
 
 #[test]
+fn a_part_of_an_entry_is_taken_back_wherever_it_stands_in_its_block() {
+    let mut log = Log::default();
+    for n in 0..1_000 {
+        log.push(at(n), 3, MINUTE);
+        log.take_newest(1, MINUTE);
+        assert_eq!(log.entries().map(|(_, hits)| hits).sum::<u64>(), log.total, "{n}");
+    }
+    assert_eq!(log.total, 2_000);
+}
+
+#[test]
 fn the_clock_stepping_back_leaves_the_order() {
     let mut log = Log::default();
     log.push(at(9), 1, MINUTE);
@@ -99,10 +110,11 @@ enum Do {
         gap: i64,
         hits: u64,
     },
-    /// As many single hits, so far apart.
+    /// As many entries, so far apart.
     Burst {
         times: u8,
         gap: u64,
+        hits: u64,
     },
     Forget {
         window: u64,
@@ -127,7 +139,7 @@ fn anything() -> impl Strategy<Value = Do> {
     prop_oneof![
         6 => (any_gap(), any_hits()).prop_map(|(gap, hits)| Do::Push { gap: gap.cast_signed(), hits }),
         1 => (any_gap(), any_hits()).prop_map(|(gap, hits)| Do::Push { gap: -gap.cast_signed(), hits }),
-        4 => (any::<u8>(), any_gap()).prop_map(|(times, gap)| Do::Burst { times, gap: gap >> 8 }),
+        4 => (any::<u8>(), any_gap(), any_hits()).prop_map(|(times, gap, hits)| Do::Burst { times, gap: gap >> 8, hits }),
         3 => (any_gap(), any_gap()).prop_map(|(window, later)| Do::Forget { window, later }),
         2 => any_hits().prop_map(Do::TakeNewest),
         2 => any_hits().prop_map(Do::DropOldest),
@@ -147,10 +159,10 @@ proptest! {
                     log.push(Timestamp::from_nanos(now), hits, MINUTE);
                     plain.push(Timestamp::from_nanos(now), hits, MINUTE);
                 }
-                Do::Burst { times, gap } => for _ in 0..times {
+                Do::Burst { times, gap, hits } => for _ in 0..times {
                     now = now.saturating_add(gap);
-                    log.push(Timestamp::from_nanos(now), 1, MINUTE);
-                    plain.push(Timestamp::from_nanos(now), 1, MINUTE);
+                    log.push(Timestamp::from_nanos(now), hits, MINUTE);
+                    plain.push(Timestamp::from_nanos(now), hits, MINUTE);
                 },
                 Do::Forget { window, later } => {
                     now = now.saturating_add(later);

@@ -1,5 +1,7 @@
 //! Counters behind one lock.
 
+use std::cmp::Ordering;
+
 use hashbrown::HashTable;
 
 use crate::algorithm::{Cell, Worth};
@@ -58,57 +60,95 @@ impl Shard {
     pub(super) fn sweep(&mut self, now: Timestamp) {
         self.retain(|cell| !cell.is_spent(now));
         if self.table.len() < self.table.capacity() / 4 {
-            self.table.shrink_to_fit(|(key, _)| hash(key));
-            self.table_bytes = self.table.allocation_size();
+            self.rebuild(self.len());
         }
+        // Whatever a step that failed has left wrong.
+        self.elsewhere = self.table.iter().map(|(_, cell)| cell.heap_bytes()).sum();
     }
 
     /// Forgets what decides nothing any more, and then, if it must be, what is worth least; of those the first to end.
-    /// An eighth of the counters goes, and with `elsewhere` an eighth of the bytes that they keep elsewhere. Returns how
-    /// many were forgotten that still counted.
-    pub(super) fn make_room(&mut self, now: Timestamp, elsewhere: bool) -> u64 {
-        let most = self.table.len() - self.table.len().div_ceil(PART);
-        let most_elsewhere = if elsewhere { self.elsewhere - self.elsewhere / PART } else { usize::MAX };
+    /// An eighth of the counters goes, so that there are places for others. Returns how many were forgotten that still
+    /// counted.
+    pub(super) fn make_places(&mut self, now: Timestamp) -> u64 {
+        let most = self.len() - self.len().div_ceil(PART);
         self.retain(|cell| !cell.is_spent(now));
-        let mut evicted = 0;
-        let too_many = self.table.len().saturating_sub(most);
-        if too_many > 0 || self.elsewhere > most_elsewhere {
-            let mut ranks: Vec<_> =
-                self.table.iter().map(|(_, cell)| (rank(cell), cell.heap_bytes())).collect();
-            let first_kept = if self.elsewhere > most_elsewhere {
-                ranks.sort_unstable();
-                let mut kept = self.elsewhere;
-                let enough = |(_, bytes): &(Rank, usize)| {
-                    kept -= bytes;
-                    kept <= most_elsewhere
-                };
-                ranks.iter().position(enough).map_or(ranks.len(), |last| last + 1).max(too_many)
-            } else {
-                ranks.select_nth_unstable(too_many - 1);
-                too_many
-            };
-            let highest = ranks[..first_kept].iter().map(|(rank, _)| *rank).max();
-            let mut equal = ranks[..first_kept].iter().filter(|(rank, _)| Some(*rank) == highest).count();
-            evicted = first_kept as u64;
-            self.retain(|cell| match Some(rank(cell)).cmp(&highest) {
-                std::cmp::Ordering::Less => false,
-                std::cmp::Ordering::Equal if equal > 0 => {
-                    equal -= 1;
-                    false
-                }
-                _ => true,
-            });
-        }
+        let too_many = self.len().saturating_sub(most);
+        let evicted = if too_many > 0 { self.forget(too_many, &mut self.ranks(too_many)) } else { 0 };
         // What was removed leaves marks in the table, which would grow for want of free places.
         if self.is_to_grow() {
-            let mut table = HashTable::with_capacity(self.table.len() + 1);
-            for entry in std::mem::take(&mut self.table) {
-                table.insert_unique(hash(&entry.0), entry, |(key, _)| hash(key));
-            }
-            self.table_bytes = table.allocation_size();
-            self.table = table;
+            self.rebuild(self.len() + 1);
         }
         evicted
+    }
+
+    /// The same until an eighth of the bytes is given back, be they the table's or what counters keep elsewhere. A table
+    /// gives bytes back only when it is half as large.
+    pub(super) fn make_bytes(&mut self, now: Timestamp) -> u64 {
+        let most = self.bytes() - self.bytes() / PART;
+        self.retain(|cell| !cell.is_spent(now));
+        let mut ranks = self.ranks(self.len());
+        ranks.sort_unstable();
+        let (mut len, mut elsewhere, mut places) = (self.len(), self.elsewhere, self.places());
+        let mut table_bytes = self.table_bytes;
+        let mut fits = |len: usize, elsewhere: usize| {
+            while len <= places / 2 && places > 1 {
+                places /= 2;
+                table_bytes /= 2;
+            }
+            table_bytes + elsewhere <= most
+        };
+        let mut too_many = 0;
+        while too_many < ranks.len() && !fits(len, elsewhere) {
+            len -= 1;
+            elsewhere -= ranks[too_many].1;
+            too_many += 1;
+        }
+        let evicted = if too_many > 0 { self.forget(too_many, &mut ranks) } else { 0 };
+        if self.len() <= self.places() / 2 {
+            self.rebuild(self.len());
+        }
+        evicted
+    }
+
+    /// How many counters the table has places for, as large as it is.
+    fn places(&self) -> usize {
+        // Hashbrown leaves an eighth free.
+        self.table.num_buckets() / 8 * 7
+    }
+
+    /// What is worth least, and the bytes that each keeps elsewhere: the first `sorted` of them before all others.
+    fn ranks(&self, sorted: usize) -> Vec<(Rank, usize)> {
+        let mut ranks: Vec<_> = self.table.iter().map(|(_, cell)| (rank(cell), cell.heap_bytes())).collect();
+        if sorted < ranks.len() {
+            ranks.select_nth_unstable(sorted);
+        }
+        ranks
+    }
+
+    /// Forgets the first `count` of `ranks`.
+    fn forget(&mut self, count: usize, ranks: &mut [(Rank, usize)]) -> u64 {
+        let ranks = &ranks[..count];
+        let highest = ranks.iter().map(|(rank, _)| *rank).max();
+        let mut equal = ranks.iter().filter(|(rank, _)| Some(*rank) == highest).count();
+        self.retain(|cell| match Some(rank(cell)).cmp(&highest) {
+            Ordering::Less => false,
+            Ordering::Equal if equal > 0 => {
+                equal -= 1;
+                false
+            }
+            _ => true,
+        });
+        count as u64
+    }
+
+    /// Makes the table anew, as large as `places` need.
+    fn rebuild(&mut self, places: usize) {
+        let mut table = HashTable::with_capacity(places);
+        for entry in std::mem::take(&mut self.table) {
+            table.insert_unique(hash(&entry.0), entry, |(key, _)| hash(key));
+        }
+        self.table_bytes = table.allocation_size();
+        self.table = table;
     }
 
     fn retain(&mut self, mut keeps: impl FnMut(&Cell) -> bool) {
