@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::model::Timestamp;
 
-/// The largest limit whose hits keep their own stamps: at most 8 kB for requests that cost one each.
+/// The largest limit whose hits keep their own stamps: less than 6 kB for requests that cost one each.
 const EXACT_UP_TO: u64 = 1_024;
 
 /// Sub-buckets of a window.

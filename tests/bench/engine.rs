@@ -79,9 +79,13 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
-/// The `number`th sliding limit of 600 a minute.
+/// The `number`th sliding limit of `limit` a minute.
 fn sliding(number: u32, stage: u32, limit: u64) -> Charge {
-    let law = Law::Sliding { window: Duration::from_secs(60) };
+    sliding_per(Duration::from_secs(60), number, stage, limit)
+}
+
+fn sliding_per(window: Duration, number: u32, stage: u32, limit: u64) -> Charge {
+    let law = Law::Sliding { window };
     let share = Share { law, limit, hits: Hits::ONE, count_denied: false, enforced: true, stage, cell: 0 };
     let hash = |salt: u64| (u64::from(number) ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
     Charge { key: CellKey { high: hash(1).wrapping_mul(3), low: hash(2).wrapping_mul(5) }, share }
@@ -89,10 +93,14 @@ fn sliding(number: u32, stage: u32, limit: u64) -> Charge {
 
 /// Charges `all` again and again, each time 100 ms later: a log of 600 hits loses one and gains one.
 fn apply(bencher: &mut criterion::Bencher<'_>, mode: Mode, all: &[Charge]) {
+    apply_every(Duration::from_millis(100), bencher, mode, all);
+}
+
+fn apply_every(gap: Duration, bencher: &mut criterion::Bencher<'_>, mode: Mode, all: &[Charge]) {
     let store = MemoryStore::default();
     let mut now = Timestamp::from_secs(1_800_000_000);
     let mut again = || {
-        now = now.plus(Duration::from_millis(100));
+        now = now.plus(gap);
         store.apply(mode, black_box(all), now).now_or_never().expect("at once").expect("decided").len()
     };
     (0..700).for_each(|_| {
@@ -109,6 +117,10 @@ fn charging(criterion: &mut Criterion) {
             apply(bencher, Mode::Each, &[sliding(7, 0, limit)]);
         });
     }
+    group.bench_function("one sliding limit of an hour, admitted", |bencher| {
+        let hour = Duration::from_secs(3_600);
+        apply_every(hour / 600, bencher, Mode::Each, &[sliding_per(hour, 7, 0, 600)]);
+    });
     group.throughput(Throughput::Elements(4096)).sample_size(10);
     for (what, cells) in [("different", 4096), ("the same four", 4)] {
         let charges: Vec<_> = (0..4096).map(|n| sliding(n % cells, n / 4, 600)).collect();

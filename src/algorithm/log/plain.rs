@@ -1,11 +1,11 @@
-//! The plain form of the log: what the compact one must say, too.
+//! The plain form of a log, a word for each stamp: the model that the compact form is compared with.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::model::Timestamp;
 
-/// Hits with their stamps, a word each.
+/// Hits with their stamps, to the nanosecond.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plain {
     /// Never falling.
@@ -18,10 +18,12 @@ pub(super) struct Plain {
     until: Timestamp,
 }
 
-/// The part of it that counts.
-#[derive(Clone, Copy, Debug)]
+/// The part of a log that counts at some time, under some window.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Live {
+    /// Hits that count.
     pub(super) used: u64,
+    /// Entries before them that no longer do.
     dead: usize,
 }
 
@@ -33,6 +35,11 @@ impl Plain {
 
     pub(super) fn is_empty(&self) -> bool {
         self.stamps.is_empty()
+    }
+
+    /// Bytes that it has allocated.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of::<Timestamp>() * self.stamps.capacity() + size_of::<u64>() * self.counts.capacity()
     }
 
     /// What counts at `now`; stamps later than `now` do.
@@ -137,6 +144,11 @@ impl Plain {
                 *first -= taken;
             }
         }
+    }
+
+    /// Stamps, and the hits of each.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, u64)> {
+        self.stamps.iter().enumerate().map(|(at, stamp)| (*stamp, self.count(at)))
     }
 
     fn count(&self, at: usize) -> u64 {
