@@ -19,6 +19,8 @@ use crate::telemetry::{ConnectionRefused, Metrics};
 
 /// How long a client may take to send the headers of a request, or to send another one.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection is kept: one that does not read its answer must not keep its place.
+const LASTS: Duration = Duration::from_secs(60);
 /// What a client may send before its request is too long.
 const BUFFER: usize = 16 << 10;
 
@@ -59,5 +61,6 @@ async fn answer(connection: TcpStream, router: Router, slot: Slot) {
         // What went wrong is the client's own affair.
         _ = connection => {}
         () = slot.wanted() => {}
+        () = tokio::time::sleep(LASTS) => {}
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::accept::accept;
 use super::dispatch::Dispatch;
 use super::slots::{Slot, Slots};
-use crate::telemetry::{ConnectionRefused, Metrics};
+use crate::telemetry::{ConnectionRefused, Metrics, TaskEnded};
 
 /// How many connections may wait for a lane that is busy.
 const WAITING: usize = 1024;
@@ -90,6 +90,7 @@ impl Lanes {
                         // A thread that is gone takes none, which is an internal error: the others do.
                         Err(mpsc::error::SendError(back)) => connection = back,
                     }
+                    TaskEnded { what: "a thread of connections" }.emit(&metrics);
                     dispatch.forget(at);
                     lanes.swap_remove(at);
                 }

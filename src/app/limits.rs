@@ -2,8 +2,13 @@
 
 /// The least of all: with fewer descriptors there is nothing to divide.
 const FEWEST: usize = 64;
-/// What files, listeners and the runtimes may need.
+/// What files and listeners may need.
 const FILES: usize = 32;
+/// What the runtime of a core needs: to wait for sockets, to be woken, and to be told of signals.
+const OF_A_CORE: usize = 4;
+/// The most connections for Envoy that nobody asked for: each takes some tens of kilobytes, and an Envoy opens one for each
+/// of its threads.
+const MOST_BY_DEFAULT: usize = 16_384;
 /// What operators' connections may take at most.
 const HTTP: usize = 256;
 
@@ -29,15 +34,21 @@ pub struct TooFewDescriptors {
 }
 
 impl Limits {
-    /// What `descriptors` allow, less an eighth for operators and some for files; or as many for Envoy as are `wanted`.
-    pub fn within(descriptors: usize, wanted: Option<usize>) -> Result<Self, TooFewDescriptors> {
+    /// What `descriptors` allow, less an eighth for operators and some for files and for what runs on `cores`; or as many
+    /// for Envoy as are `wanted`.
+    pub fn within(
+        descriptors: usize,
+        cores: usize,
+        wanted: Option<usize>,
+    ) -> Result<Self, TooFewDescriptors> {
         let http = (descriptors / 8).clamp(8, HTTP);
-        let rest = descriptors.max(FEWEST).saturating_sub(FILES + http);
+        let kept = FILES + OF_A_CORE * cores + http;
+        let rest = descriptors.max(FEWEST).saturating_sub(kept);
         match wanted {
             Some(wanted) if wanted > rest => {
-                Err(TooFewDescriptors { wanted, needed: wanted + FILES + http, limit: descriptors })
+                Err(TooFewDescriptors { wanted, needed: wanted + kept, limit: descriptors })
             }
-            _ => Ok(Self { grpc: wanted.unwrap_or(rest), http }),
+            _ => Ok(Self { grpc: wanted.unwrap_or(rest.clamp(1, MOST_BY_DEFAULT)), http }),
         }
     }
 }
@@ -55,15 +66,17 @@ mod tests {
 
     #[test]
     fn each_port_has_its_part_of_the_descriptors() {
-        let within = |descriptors, wanted| Limits::within(descriptors, wanted);
-        assert_eq!(within(1_024, None), Ok(Limits::default()));
-        assert_eq!(within(256, None), Ok(Limits { grpc: 192, http: 32 }));
-        assert_eq!(within(1_048_576, None), Ok(Limits { grpc: 1_048_288, http: 256 }));
-        assert_eq!(within(0, None), Ok(Limits { grpc: 24, http: 8 }));
+        let within = |descriptors, wanted| Limits::within(descriptors, 2, wanted);
+        assert_eq!(within(1_024, None), Ok(Limits { grpc: 856, http: 128 }));
+        assert_eq!(within(256, None), Ok(Limits { grpc: 184, http: 32 }));
+        assert_eq!(Limits::within(256, 16, None), Ok(Limits { grpc: 128, http: 32 }));
+        assert_eq!(within(1_048_576, None), Ok(Limits { grpc: 16_384, http: 256 }));
+        assert_eq!(within(1_048_576, Some(1_000_000)), Ok(Limits { grpc: 1_000_000, http: 256 }));
+        assert_eq!(within(0, None), Ok(Limits { grpc: 16, http: 8 }));
         assert_eq!(within(256, Some(100)), Ok(Limits { grpc: 100, http: 32 }));
         let error = within(256, Some(1_000)).unwrap_err().to_string();
         assert!(
-            error.starts_with("1000 connections need 1064 file descriptors, and the limit is 256:"),
+            error.starts_with("1000 connections need 1072 file descriptors, and the limit is 256:"),
             "{error}"
         );
     }

@@ -138,7 +138,7 @@ pub async fn serve<C: Clock>(
     let routes = Routes::new(health_service)
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
-    let heavy = rls::Heavy::start(RateLimitService::new(Arc::clone(&engine)));
+    let heavy = rls::Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics));
     let shared = rls::Shared {
         metrics: Arc::clone(&metrics),
         unfinished: rls::Unfinished::default(),
@@ -242,7 +242,7 @@ fn lost(ended: Result<(), JoinError>, metrics: &Metrics) {
 }
 
 /// As many as this process may use.
-fn cores() -> usize {
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

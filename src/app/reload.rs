@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{self, Fingerprint, Options};
 use crate::engine::Engine;
 use crate::store::Store;
-use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics};
+use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics, TaskEnded};
 
 /// How often files are looked at, be there news or none: not every file system tells, and not through every link.
 const LOOK: Duration = Duration::from_secs(1);
@@ -60,7 +60,8 @@ pub(super) async fn follow<S: Store, C: Clock>(
             if told {
                 tokio::time::sleep(SETTLES).await;
             }
-            let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&metrics));
+            let (engine, metrics, of_task) =
+                (Arc::clone(&engine), Arc::clone(&metrics), Arc::clone(&metrics));
             let now = Instant::now();
             // On a thread that serves nobody: a large policy takes its time. A panic there leaves things as they were.
             let mut looking = follower.clone();
@@ -68,8 +69,9 @@ pub(super) async fn follow<S: Store, C: Clock>(
                 looking.look(now, &engine, &metrics);
                 looking
             });
-            if let Ok(looked) = looked.await {
-                follower = looked;
+            match looked.await {
+                Ok(looked) => follower = looked,
+                Err(_) => TaskEnded { what: "reading the configuration" }.emit(&of_task),
             }
         }
     }
@@ -93,7 +95,8 @@ fn watch(path: &Path, news: &Arc<Notify>) -> Option<impl Watcher + use<>> {
             RecursiveMode::NonRecursive,
         )
     };
-    watcher.watch(directory, mode).ok()?;
+    // One that may not be read below it, as `lost+found`, fails the whole: then those on top are watched.
+    watcher.watch(directory, mode).or_else(|_| watcher.watch(directory, RecursiveMode::NonRecursive)).ok()?;
     Some(watcher)
 }
 
@@ -134,8 +137,9 @@ impl Follower {
             self.read = looks;
             self.changing_since = None;
             self.load(now, engine, metrics);
-        } else if now.duration_since(since) >= LONGEST_WAIT && self.take(engine, metrics).is_ok() {
+        } else if now.duration_since(since) >= LONGEST_WAIT {
             // Half a file is no mistake: of a state that does not settle, only one that can be read counts.
+            let _ = self.take(engine, metrics);
             self.changing_since = Some(now);
         }
     }
@@ -160,13 +164,13 @@ impl Follower {
                 }
                 ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
                 engine.publish(loaded.policy);
-                // Files may have come to it or left it; that is no change of what they say.
-                let same = self.read == Fingerprint::of(&self.watched.path, &self.watched.files);
-                self.watched.files = loaded.files;
-                if same {
-                    self.read = Fingerprint::of(&self.watched.path, &self.watched.files);
-                    self.before = self.read;
+                // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is
+                // seen by the second look, which is at those that were known before.
+                let looks = Fingerprint::of(&self.watched.path, &loaded.files);
+                if self.read == Fingerprint::of(&self.watched.path, &self.watched.files) {
+                    (self.read, self.before) = (looks, looks);
                 }
+                self.watched.files = loaded.files;
                 self.failed = None;
                 Ok(())
             }

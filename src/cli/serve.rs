@@ -23,17 +23,18 @@ use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 pub(super) fn run(args: Serve) -> ExitCode {
     let log = Log::to(io::stderr());
     start_logging(&args, &log);
-    let connections = match Limits::within(machine::descriptors(), args.max_connections) {
+    let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
+    let path = args.config.unwrap_or_else(peer::config);
+    let options = peer::options(args.merging);
     let requests = match args.beyond_bounds {
+        Beyond::Refuse if options.shadow_mode => BeyondBounds::Pass,
         Beyond::Refuse => BeyondBounds::Refuse,
         Beyond::Error => BeyondBounds::Error,
     };
     let bounds = Bounds { connections, requests };
-    let path = args.config.unwrap_or_else(peer::config);
-    let options = peer::options(args.merging);
     // Before they are read: what changes in between is seen as a change.
     let seen = Fingerprint::of(&path, &[]);
     let loaded = match config::load(&[&path], options.clone()) {

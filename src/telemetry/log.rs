@@ -11,6 +11,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use super::throttle::Throttle;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// How many lines wait for their reader.
@@ -63,9 +64,12 @@ impl Log {
     /// Has panics logged as lines of this log. The standard hook writes to standard error itself, and would wait for a
     /// reader that does not read.
     pub fn take_panics(&self) {
-        panic::set_hook(Box::new(|panic| {
+        let throttle = Throttle::default();
+        panic::set_hook(Box::new(move |panic| {
+            // A client may have found out how to cause one.
+            let Some(held_back) = throttle.admit() else { return };
             let thread = thread::current();
-            tracing::error!(thread = thread.name(), "internal error (bug): {panic}");
+            tracing::error!(thread = thread.name(), held_back, "internal error (bug): {panic}");
         }));
     }
 
