@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// A million credentials with all that can be said of them are a third of this.
-const LARGEST: u64 = 1 << 30;
+/// A million credentials are a third of this, with little said of each.
+const LARGEST: u64 = 512 << 20;
 
 /// The text of a regular file. Anything else is refused at once: to open a FIFO waits for its writer, and a device may
 /// never end.
@@ -28,10 +28,16 @@ pub fn text(path: &Path) -> io::Result<String> {
         };
         return Err(io::Error::other(format!("it is {what} and no regular file")));
     }
-    let mut text = String::with_capacity(usize::try_from(metadata.len().min(LARGEST)).unwrap_or_default());
+    let too_large = || io::Error::other(format!("it has more than {} MiB", LARGEST >> 20));
+    if metadata.len() > LARGEST {
+        return Err(too_large());
+    }
+    let mut text = String::new();
+    // There may be less memory than that, and the server is to go on with what it has.
+    text.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
     // It may grow while it is read.
     if file.take(LARGEST + 1).read_to_string(&mut text)? as u64 > LARGEST {
-        return Err(io::Error::other(format!("it has more than {} MiB", LARGEST >> 20)));
+        return Err(too_large());
     }
     Ok(text)
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::files::yaml_files;
+use super::files::{Found, yaml_files};
 
 /// What files looked like at one moment: which there were, which inodes, how long, who may read them, and when they were
 /// written or anything about them changed. Links are followed, so the exchange of a Kubernetes `..data` link shows; and
@@ -14,12 +14,11 @@ use super::files::yaml_files;
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Of every YAML file in the directory `path`, or beside the file `path` (policies, and subjects whether they could
-    /// be read or not), and of `others`, wherever they are.
+    /// Of the file `path`, or every YAML file in the directory `path` (policies, and subjects whether they could be read or
+    /// not), and of `others`, wherever they are.
     pub fn of(path: &Path, others: &[PathBuf]) -> Self {
         let mut hasher = DefaultHasher::new();
-        let directory = if path.is_dir() { Some(path) } else { path.parent() };
-        let beside = directory.and_then(|directory| yaml_files(directory).ok()).unwrap_or_default();
+        let beside = if path.is_dir() { yaml_files(path).unwrap_or_default() } else { Found::default() };
         beside.unreadable.len().hash(&mut hasher);
         let others = others.iter().map(PathBuf::as_path);
         for file in beside.files.iter().map(PathBuf::as_path).chain([path]).chain(others) {

@@ -15,6 +15,7 @@ use http_body::Body;
 use tonic::Status;
 
 use super::beyond::{Bound, Undecided};
+use super::heavy::LONG;
 use super::service::PREFIX;
 
 /// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
@@ -26,6 +27,9 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the unfinished messages of all connections may hold together.
 const MOST_HELD_BY_ALL: usize = 256 << 20;
+/// What those may hold beyond that which are no longer than a client's headers can be: others' long ones keep them out only
+/// when that is full, too.
+const MOST_SHORT_ONES: usize = 64 << 20;
 
 /// How many bytes the unfinished messages of all connections may come to hold.
 #[derive(Clone, Debug, Default)]
@@ -44,33 +48,40 @@ impl Held {
         Self { here: Rc::default(), by_all: by_all.clone() }
     }
 
-    /// Sets so much aside for one message. What is said counts, not what has come: what had come first would depend on
-    /// the order in which streams are looked at.
+    /// Sets so much aside for one message. Here what is said counts, not what has come: what had come first would depend
+    /// on the order in which streams are looked at.
     fn reserve(&self, length: usize) -> Result<Reserved, Bound> {
         let held = self.here.get() + length;
         if held > MOST_HELD {
             return Err(Bound::UnfinishedHere);
         }
-        let by_all = &self.by_all.0;
-        if by_all.fetch_add(length, Ordering::Relaxed).saturating_add(length) > MOST_HELD_BY_ALL {
-            by_all.fetch_sub(length, Ordering::Relaxed);
-            return Err(Bound::UnfinishedByAll);
-        }
         self.here.set(held);
-        Ok(Reserved { held: self.clone(), length })
+        Ok(Reserved { held: self.clone(), length, came: 0 })
     }
 }
 
 /// Room for one message.
 struct Reserved {
     held: Held,
+    /// As long as it said that it is.
     length: usize,
+    came: usize,
+}
+
+impl Reserved {
+    /// So many bytes of it came. Of all connections only those count: to say a length costs nothing.
+    fn come(&mut self, bytes: usize) -> Result<(), Bound> {
+        self.came += bytes;
+        let most = if self.length <= LONG { MOST_HELD_BY_ALL + MOST_SHORT_ONES } else { MOST_HELD_BY_ALL };
+        let by_all = self.held.by_all.0.fetch_add(bytes, Ordering::Relaxed);
+        if by_all.saturating_add(bytes) > most { Err(Bound::UnfinishedByAll) } else { Ok(()) }
+    }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.held.here.set(self.held.here.get() - self.length);
-        self.held.by_all.0.fetch_sub(self.length, Ordering::Relaxed);
+        self.held.by_all.0.fetch_sub(self.came, Ordering::Relaxed);
     }
 }
 
@@ -150,10 +161,14 @@ where
             self.first = data;
             return length_of(&self.first).map(drop);
         }
+        let before = if self.reserved.is_some() { self.pieces.len() } else { 0 };
         self.pieces.extend_from_slice(&std::mem::take(&mut self.first));
         self.pieces.extend_from_slice(&data);
         if let (Some(length), None) = (length_of(&self.pieces)?, &self.reserved) {
             self.reserved = Some(self.held.reserve(length)?);
+        }
+        if let Some(reserved) = &mut self.reserved {
+            reserved.come(self.pieces.len() - before)?;
         }
         Ok(())
     }

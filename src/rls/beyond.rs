@@ -16,6 +16,8 @@ pub enum BeyondBounds {
     Refuse,
     /// A gRPC error, for which Envoy has its failure mode.
     Error,
+    /// `OK`: nothing is refused while Spillway only watches.
+    Pass,
 }
 
 /// A bound of what is decided.
@@ -94,4 +96,9 @@ impl From<Status> for Undecided {
 /// A `RateLimitResponse` whose `overall_code` is `OVER_LIMIT`, behind its prefix.
 pub(super) fn over_limit() -> Bytes {
     Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 2])
+}
+
+/// The same with `OK`.
+pub(super) fn ok() -> Bytes {
+    Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 1])
 }

@@ -30,7 +30,7 @@ use tower_service::Service as _;
 use super::MendedStream;
 use super::activity::Activity;
 use super::arrival::{Arrival, Held, Unfinished};
-use super::beyond::{BeyondBounds, Undecided, over_limit};
+use super::beyond::{self, BeyondBounds, Undecided};
 use super::deadline;
 use super::deferred::Streams;
 use super::heavy::{Heavy, LONG};
@@ -134,7 +134,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         );
         let mut stopping = pin!(stopping.fuse());
         let mut timer = pin!(sleep(PREFACE_WITHIN));
-        let mut before = seen.progress();
+        let mut before = (seen.progress(), activity.calls());
         let mut idle_since = Instant::now();
         let mut silent = false;
         let mut asked_to_go = false;
@@ -152,7 +152,7 @@ impl<S: Store, C: Clock> Server<S, C> {
                     silent = true;
                     return Poll::Ready(Err("it has not begun to speak HTTP/2".into()));
                 }
-                let progress = seen.progress();
+                let progress = (seen.progress(), activity.calls());
                 let goes_on = progress != std::mem::replace(&mut before, progress);
                 if !goes_on && seen.waits_for_its_client() {
                     seen.stalled.set(true);
@@ -322,12 +322,12 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let Undecided::Beyond(bound) = undecided else { return told(undecided.status()) };
         let shared = &self.server.shared;
         RequestBeyondBounds { bound: format_args!("{bound}"), peer: self.peer }.emit(&shared.metrics);
-        match shared.beyond_bounds {
-            BeyondBounds::Error => told(undecided.status()),
-            BeyondBounds::Refuse => {
-                service::response(over_limit()).map(|answer| Reply::Answer(answer, Underway::new(&self.seen)))
-            }
-        }
+        let answer = match shared.beyond_bounds {
+            BeyondBounds::Error => return told(undecided.status()),
+            BeyondBounds::Refuse => beyond::over_limit(),
+            BeyondBounds::Pass => beyond::ok(),
+        };
+        service::response(answer).map(|answer| Reply::Answer(answer, Underway::new(&self.seen)))
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {

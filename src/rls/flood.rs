@@ -40,6 +40,8 @@ pub(super) struct Meter {
     calls: u32,
     /// Those that were taken back as soon as they were begun.
     taken_back: u32,
+    /// Those that were taken back later.
+    given_up: u32,
     control: u32,
 }
 
@@ -81,8 +83,8 @@ impl Meter {
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => {}
             // A client's streams have every other number.
             RST_STREAM if self.newest.saturating_sub(frame.stream) <= 2 * NEWEST => self.taken_back += 1,
-            // It belongs to a call that was counted.
-            RST_STREAM => {}
+            // No call is given up twice, but those of the second before may be.
+            RST_STREAM if self.given_up < self.calls.max(FREE) => self.given_up += 1,
             _ => self.control += 1,
         }
     }
@@ -137,6 +139,16 @@ mod tests {
             (first..first + 1_000).for_each(|n| see(RST_STREAM, n));
         }
         assert_eq!(meter.judge(), Ok(()));
+    }
+
+    #[test]
+    fn resets_of_no_call_are_control_frames() {
+        let mut meter = Meter::default();
+        meter.read(Instant::now());
+        let mut see = |kind, stream| meter.see(FrameHead { kind, flags: 0, length: 4, stream });
+        see(HEADERS, 2_001);
+        (0..3_000).for_each(|_| see(RST_STREAM, 1));
+        assert_eq!(meter.judge(), Err(Flood::Control));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::beyond::{Bound, Undecided};
 use super::service::RateLimitService;
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::telemetry::{Metrics, TaskEnded};
 
 /// From how many bytes on a request is long.
 pub(super) const LONG: usize = 64 << 10;
@@ -57,11 +58,14 @@ impl Drop for Room {
 
 impl Heavy {
     /// Starts the thread, which asks `service`. It ends with the last handle.
-    pub fn start<S: Store, C: Clock>(service: RateLimitService<S, C>) -> io::Result<Self> {
+    pub fn start<S: Store, C: Clock>(
+        service: RateLimitService<S, C>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("long-requests".to_owned()).spawn(move || {
-            runtime.block_on(async {
+            let decide = async {
                 while let Some(job) = jobs.recv().await {
                     // Nobody waits for it any more.
                     let late = job.deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -71,7 +75,10 @@ impl Heavy {
                     }
                     drop(job.room);
                 }
-            });
+            };
+            if AssertUnwindSafe(runtime.block_on(AssertUnwindSafe(decide).catch_unwind())).is_err() {
+                TaskEnded { what: "long requests" }.emit(&metrics);
+            }
         })?;
         Ok(Self { queue, waiting: Arc::default() })
     }

@@ -65,7 +65,7 @@ async fn served() -> Served {
     let shared = Shared {
         metrics: Arc::clone(&metrics),
         unfinished: Unfinished::default(),
-        heavy: Heavy::start(RateLimitService::new(Arc::clone(&engine))).unwrap(),
+        heavy: Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
     };
     let server = Rc::new(Server::new(RateLimitService::new(engine), Routes::default(), shared));
