@@ -75,6 +75,7 @@ fn forms() -> Vec<(&'static str, Vec<String>, &'static str, &'static str)> {
         ("a*bN", numbered("/a*bN"), "/a", "b99"),
         ("*aN*", numbered("*aN*"), "", "a99 "),
         ("/api/v1/*/rN/*", numbered("/api/v1/*/rN/*"), "/api/v1/", "r99/"),
+        ("/a/*/rN/*", numbered("/a/*/rN/*"), "/a/", "/r999/"),
         ("/a/*/a/*/rN", numbered("/a/*/a/*/rN"), "/", "a/r000/"),
         (
             "/a/*/rN/*/x|z",

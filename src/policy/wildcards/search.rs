@@ -10,7 +10,7 @@
 //! - Where an occurrence ends, shorter pieces end too. Those with a wait are found by a bitmap over the pieces' numbers;
 //!   each one that is found ends at least one wait.
 
-use super::index::{Index, NONE};
+use super::index::{Index, NONE, Step};
 
 /// Room to look for wildcards in, to be used again.
 ///
@@ -198,6 +198,7 @@ impl Scratch {
             if after.first < best
                 && fits(text, at, after.length.saturating_add(after.needs))
                 && may_end(&self.end_seen, self.search, after.end)
+                && may_go_on(&self.piece_seen, self.search, index, after)
             {
                 self.waits.set_up(self.search, step, at + after.length);
             }
@@ -232,6 +233,15 @@ impl Scratch {
 /// Whether the text has the end that all wildcards from a step on have; it may where they have several.
 fn may_end(seen: &[u64], search: u64, end: usize) -> bool {
     end == NONE || seen[end] == search
+}
+
+/// Whether the text has the piece that all wildcards from a step on need next; it may where they need several, or none.
+fn may_go_on(seen: &[u64], search: u64, index: &Index, step: &Step) -> bool {
+    let ends_here = step.finishes.0 < step.finishes.1;
+    match index.edges[step.edges.0..step.edges.1] {
+        [(piece, _)] if !ends_here => seen[piece] == search,
+        _ => true,
+    }
 }
 
 /// Whether so many bytes have room in `text` from a place on.

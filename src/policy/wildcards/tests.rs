@@ -99,6 +99,7 @@ fn unlucky() -> Vec<Unlucky> {
         unlucky("a*b", numbered("/a*bN"), "/a", "b99"),
         unlucky("*a*", numbered("*aN*"), "", "a99 "),
         unlucky("a path", numbered("/api/v1/*/rN/*"), "/api/v1/", "r99/"),
+        unlucky("a piece that occurs", numbered("/a/*/rN/*"), "/a/", "/r999/"),
         unlucky("pieces that are shared", numbered("/a/*/a/*/rN"), "/", "a/r000/"),
         unlucky("an end that never comes", numbered("/a/*/rN/*/z"), "/a/", "r000/r001/r002/"),
         unlucky("the next piece each time", numbered("*a*bN*cN*z"), "", "b000b001c000c001"),
