@@ -31,8 +31,8 @@ impl Pattern {
         (stem, between.into_iter().flat_map(|between| between.split(|&byte| byte == b'*')), end)
     }
 
-    /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst. Of many patterns,
-    /// [`Wildcards`](super::wildcards::Wildcards) find the first that fits faster.
+    /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst. A level looks for all
+    /// of its patterns at once.
     pub fn matches(&self, value: &[u8]) -> bool {
         let Some(mut rest) = value.strip_prefix(&self.text[..self.first_star]) else { return false };
         // Every part between two stars is taken at its first occurrence, which leaves the most for the parts after it.
