@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::log::Dropped;
-use self::throttle::Throttle;
+use self::throttle::{Throttle, Throttles};
 use crate::model::lossy;
 
 /// Counts of what happened since the start, as Prometheus reads them.
@@ -29,7 +29,7 @@ pub struct Metrics {
     ended_lines: Throttle,
     lost_lines: Throttle,
     refused_lines: Throttle,
-    beyond_lines: Throttle,
+    beyond_lines: Throttles,
     accept_lines: Throttle,
     panic_lines: Throttle,
 }
@@ -418,8 +418,8 @@ impl ConnectionRefused {
             tracing::warn!(
                 peer = %self.peer,
                 held_back,
-                "a connection for {} was refused: there are as many as there may be, all in use; raise \
-                 `--max-connections` or the limit of file descriptors",
+                "a connection for {} was refused: there are as many as there may be, and none was without a \
+                 call for long enough to be closed; raise `--max-connections` or the limit of file descriptors",
                 self.what
             );
         }
@@ -428,19 +428,21 @@ impl ConnectionRefused {
 
 /// A request is beyond a bound of what is decided.
 #[derive(Debug)]
-pub struct RequestBeyondBounds<'a> {
-    /// Which bound.
-    pub bound: std::fmt::Arguments<'a>,
-    /// Whose it was.
+pub struct RequestBeyondBounds {
+    /// What the bound is.
+    pub bound: &'static str,
+    /// What became of the request.
+    pub outcome: &'static str,
+    /// Who sent it.
     pub peer: SocketAddr,
 }
 
-impl RequestBeyondBounds<'_> {
-    /// Counts it, and logs it at most once a second.
+impl RequestBeyondBounds {
+    /// Counts it, and logs it at most once a second for each bound.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.requests_beyond_bounds.fetch_add(1, Ordering::Relaxed);
-        if let Some(held_back) = metrics.beyond_lines.admit() {
-            tracing::warn!(peer = %self.peer, held_back, "a request was not decided: {}", self.bound);
+        if let Some(held_back) = metrics.beyond_lines.admit(self.bound) {
+            tracing::warn!(peer = %self.peer, held_back, "a request beyond a bound {}: {}", self.outcome, self.bound);
         }
     }
 }

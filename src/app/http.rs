@@ -17,7 +17,7 @@ use super::accept::accept;
 use super::slots::{Slot, Slots};
 use crate::telemetry::{ConnectionRefused, Metrics};
 
-/// How long a client may take to send the headers of a request, or to send another one.
+/// How long a client may take to send the headers of its request.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection is kept: one that does not read its answer must not keep its place.
 const LASTS: Duration = Duration::from_secs(60);
@@ -53,6 +53,8 @@ async fn answer(connection: TcpStream, router: Router, slot: Slot) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
+        // One request each: whoever sends many and reads no answer would keep its place.
+        .keep_alive(false)
         .max_buf_size(BUFFER)
         // hyper cannot write the date of a clock that stands before 1970, and panics.
         .auto_date_header(false)

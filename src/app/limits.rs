@@ -46,7 +46,7 @@ impl Limits {
         let rest = descriptors.max(FEWEST).saturating_sub(kept);
         match wanted {
             Some(wanted) if wanted > rest => {
-                Err(TooFewDescriptors { wanted, needed: wanted + kept, limit: descriptors })
+                Err(TooFewDescriptors { wanted, needed: wanted.saturating_add(kept), limit: descriptors })
             }
             _ => Ok(Self { grpc: wanted.unwrap_or(rest.clamp(1, MOST_BY_DEFAULT)), http }),
         }

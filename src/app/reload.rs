@@ -35,6 +35,8 @@ pub struct Watched {
     pub seen: Fingerprint,
     /// Those that were read, wherever they are.
     pub files: Vec<PathBuf>,
+    /// Notified when the files are to be read at once, changed or not.
+    pub reload: Arc<Notify>,
 }
 
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
@@ -50,14 +52,16 @@ pub(super) async fn follow<S: Store, C: Clock>(
     let _watcher = watch(&watched.path, &news);
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reload = Arc::clone(&watched.reload);
     let mut follower = Follower::of(watched);
     loop {
-        let told = tokio::select! {
-            _ = ticks.tick() => false,
-            () = news.notified() => true,
+        let why = tokio::select! {
+            _ = ticks.tick() => Why::Time,
+            () = news.notified() => Why::News,
+            () = reload.notified() => Why::Asked,
         };
-        for _ in 0..if told { 2 } else { 1 } {
-            if told {
+        for _ in 0..if why == Why::News { 2 } else { 1 } {
+            if why == Why::News {
                 tokio::time::sleep(SETTLES).await;
             }
             let (engine, metrics, of_task) =
@@ -66,7 +70,11 @@ pub(super) async fn follow<S: Store, C: Clock>(
             // On a thread that serves nobody: a large policy takes its time. A panic there leaves things as they were.
             let mut looking = follower.clone();
             let looked = tokio::task::spawn_blocking(move || {
-                looking.look(now, &engine, &metrics);
+                if why == Why::Asked {
+                    looking.read_now(now, &engine, &metrics);
+                } else {
+                    looking.look(now, &engine, &metrics);
+                }
                 looking
             });
             match looked.await {
@@ -75,6 +83,14 @@ pub(super) async fn follow<S: Store, C: Clock>(
             }
         }
     }
+}
+
+/// Why the files are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Time,
+    News,
+    Asked,
 }
 
 /// Has `news` told when something changes in the directory `path`, or beside the file `path`.
@@ -116,9 +132,10 @@ struct Follower {
 
 impl Follower {
     fn of(watched: Watched) -> Self {
-        // Which files lie elsewhere is known only since they were read.
+        // Which files lie elsewhere is known only since they were read. What changes meanwhile is seen by the second look.
+        let looks = Fingerprint::of(&watched.path, &watched.files);
         let unchanged = Fingerprint::of(&watched.path, &[]) == watched.seen;
-        let seen = if unchanged { Fingerprint::of(&watched.path, &watched.files) } else { watched.seen };
+        let seen = if unchanged { looks } else { watched.seen };
         Self { watched, read: seen, before: seen, changing_since: None, failed: None }
     }
 
@@ -142,6 +159,15 @@ impl Follower {
             let _ = self.take(engine, metrics);
             self.changing_since = Some(now);
         }
+    }
+
+    /// Reads the files, whether they changed or not.
+    fn read_now<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
+        let looks = Fingerprint::of(&self.watched.path, &self.watched.files);
+        (self.read, self.before, self.changing_since) = (looks, looks, None);
+        // Whoever asks is told again.
+        self.failed = None;
+        self.load(now, engine, metrics);
     }
 
     /// Reads the files, and tells what is wrong with them if that is something new.

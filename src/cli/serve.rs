@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Beyond, LogFormat, Serve};
@@ -22,6 +23,16 @@ use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 
 pub(super) fn run(args: Serve) -> ExitCode {
     let log = Log::to(io::stderr());
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
+    };
+    let reload = Arc::new(Notify::new());
+    // Before the first line of the log: a file that is as large as it may be is told by a signal.
+    let asked = match runtime.block_on(async { signals(Arc::clone(&reload)) }) {
+        Ok(asked) => asked,
+        Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
+    };
     start_logging(&args, &log);
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
@@ -53,19 +64,14 @@ pub(super) fn run(args: Serve) -> ExitCode {
         OnlyWatching.emit();
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, seen, files: loaded.files });
+    let watched = Some(Watched { path, options, seen, files: loaded.files, reload });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
     let engine = Arc::new(Engine::new(loaded.policy, store, SystemClock));
 
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
-    };
     let grpc = args.grpc_addr.unwrap_or_else(peer::grpc_addr);
     let http = args.http_addr.unwrap_or_else(peer::http_addr);
     let ended = runtime.block_on(async {
-        let asked = signals()?;
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
         tokio::select! {
@@ -86,16 +92,26 @@ pub(super) fn run(args: Serve) -> ExitCode {
     }
 }
 
-/// How often the end was asked for, by SIGTERM or SIGINT; both are caught from here on.
-fn signals() -> Result<watch::Receiver<u32>, ServeError> {
-    let caught =
-        |kind| signal(kind).map_err(|source| ServeError::Failed { what: "signal", source: source.into() });
-    let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+/// How often the end was asked for, by SIGTERM or SIGINT. SIGHUP asks for the files to be read. What else would end the
+/// process without a word is caught, and means nothing: a log file that may grow no more, and signals that other servers
+/// have a meaning for.
+fn signals(reload: Arc<Notify>) -> io::Result<watch::Receiver<u32>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    for nothing in [too_large, SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        // It stays caught when nobody listens.
+        drop(signal(nothing)?);
+    }
     let (asking, asked) = watch::channel(0);
     tokio::spawn(async move {
         loop {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            asking.send_modify(|times| *times += 1);
+            tokio::select! {
+                _ = terminate.recv() => asking.send_modify(|times| *times += 1),
+                _ = interrupt.recv() => asking.send_modify(|times| *times += 1),
+                _ = hangup.recv() => reload.notify_one(),
+            }
         }
     });
     Ok(asked)

@@ -1,13 +1,16 @@
 //! Which files make up a configuration.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::words::did_you_mean;
 use super::{Diagnostic, Severity};
+use crate::model::lossy;
 
 /// Directories inside directories, and no further: deep enough for any layout.
 const DEEPEST: usize = 16;
@@ -31,7 +34,7 @@ pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
         return Err(error);
     }
     if found.is_empty() {
-        return Err(Diagnostic::error(format!("no test in `{}`", path.display()))
+        return Err(Diagnostic::error(format!("no test in `{}`", shown(path)))
             .hint(Some("tests are files named `*.test.yaml`".to_owned())));
     }
     Ok(found.into_iter().collect())
@@ -49,7 +52,7 @@ pub(super) fn yaml_files(directory: &Path) -> Result<Found, Diagnostic> {
 pub(super) fn policy_files(path: &Path) -> Result<Found, Diagnostic> {
     let found = files(path, &is_policy)?;
     if found.files.is_empty() && found.unreadable.iter().all(|one| one.severity == Severity::Warning) {
-        return Err(Diagnostic::error(format!("no policy in `{}`", path.display()))
+        return Err(Diagnostic::error(format!("no policy in `{}`", shown(path)))
             .hint(Some("policies are files named `*.yaml` or `*.yml`".to_owned())));
     }
     Ok(found)
@@ -116,6 +119,11 @@ fn stem(name: &str) -> Option<&str> {
     name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))
 }
 
+/// A path as it is told: whoever names files must not be able to write lines of the log.
+pub(super) fn shown(path: &Path) -> Cow<'_, str> {
+    lossy(path.as_os_str().as_bytes())
+}
+
 /// An error that names the file, and the file that was meant if there is one with almost that name.
 pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
     let reason = match error.kind() {
@@ -125,14 +133,19 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
         _ => error.to_string(),
     };
     let hint = (error.kind() == io::ErrorKind::NotFound).then(|| neighbour(path)).flatten();
-    Diagnostic::error(format!("cannot read `{}`: {reason}", path.display())).hint(hint)
+    Diagnostic::error(format!("cannot read `{}`: {reason}", shown(path))).hint(hint)
 }
 
 fn neighbour(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let names = fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
-    did_you_mean(path.file_name()?.to_str()?, names.iter().map(String::as_str))
+    let wanted = path.file_name()?.to_str()?;
+    // A link that leads nowhere has the right name.
+    if names.iter().any(|name| name == wanted) {
+        return Some("the link leads nowhere".to_owned());
+    }
+    did_you_mean(wanted, names.iter().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
-use super::files::{cannot_read, policy_files};
+use super::files::{cannot_read, policy_files, shown};
 use super::read;
 use super::source::Source;
 use crate::policy::Policy;
@@ -68,7 +68,7 @@ fn read_all<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec
                 diagnostics.extend(found.unreadable);
                 for file in found.files {
                     match read::text(&file) {
-                        Ok(text) => sources.push(Source::new(&file.display().to_string(), text)),
+                        Ok(text) => sources.push(Source::new(&shown(&file), text)),
                         Err(error) => diagnostics.push(cannot_read(&file, &error)),
                     }
                 }

@@ -3,8 +3,6 @@
 //! Envoy lets a request pass whose call fails, unless it is told otherwise. What a client of the API can cause by what it
 //! sends must not switch its limits off, so a request beyond a bound is answered `OVER_LIMIT` by default.
 
-use std::fmt;
-
 use bytes::Bytes;
 use tonic::Status;
 
@@ -41,15 +39,16 @@ impl Bound {
     /// As gRPC has it.
     fn status(self) -> Status {
         match self {
-            Self::Descriptors | Self::Entries => Status::invalid_argument(self.to_string()),
-            _ => Status::resource_exhausted(self.to_string()),
+            Self::Descriptors | Self::Entries => Status::invalid_argument(self.text()),
+            _ => Status::resource_exhausted(self.text()),
         }
     }
 }
 
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Bound {
+    /// What it is, in a sentence.
+    pub(super) fn text(self) -> &'static str {
+        match self {
             Self::Message => "a request has at most 16 MiB",
             Self::Descriptors => "a request has at most 1024 descriptors",
             Self::Entries => "a request has at most 1024 entries in a descriptor",
@@ -58,7 +57,7 @@ impl fmt::Display for Bound {
                 "the unfinished requests of all connections have at most 256 MiB together"
             }
             Self::LongOnesWaiting => "the requests over 64 KiB that wait have at most 16 MiB together",
-        })
+        }
     }
 }
 

@@ -321,12 +321,13 @@ impl<S: Store, C: Clock> Calls<S, C> {
     fn undecided(&self, undecided: Undecided) -> Response<Reply> {
         let Undecided::Beyond(bound) = undecided else { return told(undecided.status()) };
         let shared = &self.server.shared;
-        RequestBeyondBounds { bound: format_args!("{bound}"), peer: self.peer }.emit(&shared.metrics);
-        let answer = match shared.beyond_bounds {
-            BeyondBounds::Error => return told(undecided.status()),
-            BeyondBounds::Refuse => beyond::over_limit(),
-            BeyondBounds::Pass => beyond::ok(),
+        let (outcome, answer) = match shared.beyond_bounds {
+            BeyondBounds::Error => ("was answered by an error, as --beyond-bounds says", None),
+            BeyondBounds::Refuse => ("was refused", Some(beyond::over_limit())),
+            BeyondBounds::Pass => ("was let pass, as SHADOW_MODE says", Some(beyond::ok())),
         };
+        RequestBeyondBounds { bound: bound.text(), outcome, peer: self.peer }.emit(&shared.metrics);
+        let Some(answer) = answer else { return told(undecided.status()) };
         service::response(answer).map(|answer| Reply::Answer(answer, Underway::new(&self.seen)))
     }
 

@@ -1,5 +1,6 @@
 //! At most one line of a kind a second, however often clients cause it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,17 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Admits one line a second, and counts those that it holds back.
 #[derive(Debug, Default)]
 pub(super) struct Throttle(Mutex<State>);
+
+/// The same for each of some kinds of lines.
+#[derive(Debug, Default)]
+pub(super) struct Throttles(Mutex<BTreeMap<&'static str, Throttle>>);
+
+impl Throttles {
+    /// Whether a line of that kind may be written now, and then how many were held back since the last one.
+    pub(super) fn admit(&self, kind: &'static str) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default().admit()
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {

@@ -103,3 +103,20 @@ async fn mending_a_subjects_file_that_was_refused_is_noticed() {
     put(config.path(), "d.subjects.yaml", &subjects(4));
     until_told(&spillway, Some((4, 0))).await;
 }
+
+#[test]
+fn sighup_reads_the_files_and_tells_their_mistakes_again() {
+    let config = directory(&[("d.yaml", "domain: d")]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    spillway.signal("HUP");
+    spillway.log_line("configuration loaded");
+    put(config.path(), "d.yaml", "domain: [");
+    spillway.log_line("the old one stays in force");
+    spillway.signal("HUP");
+    spillway.log_line("the old one stays in force");
+    // Signals that other servers have a meaning for.
+    spillway.signal("USR1");
+    spillway.signal("USR2");
+    spillway.signal("TERM");
+    assert!(spillway.wait().success());
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{Document, Fields, Node, Scope, Severity, scalar};
-use crate::config::files::cannot_read;
+use crate::config::files::{cannot_read, shown};
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::words::choices;
@@ -107,7 +107,7 @@ impl Document<'_, '_> {
             Ok(directory) => return Some(directory),
             Err(problems) => problems,
         };
-        let source = Source::secret(&path.display().to_string(), text);
+        let source = Source::secret(&shown(&path), text);
         for problem in problems {
             let span = Span { line: problem.line, column: problem.column, length: problem.length };
             self.compiler.add(source.diagnose(Severity::Error, span, problem.message, problem.hint));

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::POLICY;
 use crate::support::{PATIENCE, Process, command, directory, metric};
@@ -165,4 +165,32 @@ fn clients_cannot_fill_the_log_and_probes_are_not_told_of() {
         log.lines().map(Result::unwrap).filter(|line| line.contains("connection ended")).collect();
     assert!(!rest.is_empty() && rest.len() as u64 <= seconds, "{} lines in {seconds} s", rest.len());
     assert!(rest.iter().all(|line| line.contains("peer=127.0.0.1:")), "{rest:?}");
+}
+
+#[test]
+fn a_log_file_that_may_grow_no_more_stops_nothing() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let path = config.path().join("log");
+    let log = fs::File::create(&path).unwrap();
+    let [grpc, http] = [free_port(), free_port()];
+    let mut limited = Command::new("prlimit");
+    limited.args([
+        "--fsize=2048:2048",
+        env!("CARGO_BIN_EXE_spillway"),
+        "serve",
+        "--grpc-addr",
+        &grpc.to_string(),
+    ]);
+    limited.args(["--http-addr", &http.to_string(), "--config"]).arg(config.path());
+    let process = Process::of(limited.stdout(Stdio::null()).stderr(log));
+    let server = Server { process, grpc, http };
+    server.until("it is ready", |server| server.get("/ready").starts_with("HTTP/1.1 200"));
+    // Each reload is a line.
+    for n in 0..50 {
+        let pid = server.process.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", "HUP", &pid]).status().unwrap().success());
+        server.until("it is read", |server| server.metric("spillway_config_loads_total") > n + 1);
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), 2_048);
+    assert!(server.metric("spillway_log_lines_dropped_total") > 0);
 }

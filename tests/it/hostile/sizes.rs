@@ -6,7 +6,7 @@ use super::raw::{
 };
 use super::{Code, Others, POLICY, framed, free, hpack};
 use crate::rls::{descriptor, request};
-use crate::support::Spillway;
+use crate::support::{Spillway, directory, serve};
 
 const LARGEST: usize = 16 << 20;
 const INTERNAL: Outcome = Outcome::Status(13);
@@ -209,4 +209,38 @@ fn a_request_with_too_many_descriptors_or_entries_is_refused() {
         assert_eq!(is_refused(&outcome), refused);
     }
     Others::of(&spillway).are_answered(&spillway);
+}
+
+#[test]
+fn what_is_only_announced_takes_no_room_from_others() {
+    let spillway = Spillway::serving(POLICY);
+    let mut waiting: Vec<_> = (0..9).map(|_| Raw::to(&spillway)).collect();
+    for raw in &mut waiting {
+        for _ in 0..2 {
+            let stream = begin(raw);
+            raw.send_data(stream, &prefix(LARGEST - 5));
+            raw.send_data(stream, &[0]);
+        }
+        assert!(raw.is_alive());
+    }
+    let mut good = Raw::to(&spillway);
+    let stream = begin(&mut good);
+    let outcome = finish(&mut good, stream, &of_length(200_000));
+    assert!(!is_refused(&outcome) && outcome.is_decision(), "{outcome:?}");
+}
+
+#[test]
+fn a_deployment_that_only_watches_lets_pass_what_is_beyond_a_bound() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).env("SHADOW_MODE", "true"));
+    let mut raw = Raw::to(&spillway);
+    let stream = begin(&mut raw);
+    raw.send_data(stream, &prefix(LARGEST + 1));
+    let outcome = raw.outcome(stream);
+    assert!(
+        matches!(&outcome, Outcome::Decision(answer) if answer.overall_code() == Code::Ok),
+        "{outcome:?}"
+    );
+    spillway
+        .log_line("a request beyond a bound was let pass, as SHADOW_MODE says: a request has at most 16 MiB");
 }
