@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
-use crate::config::{self, Fingerprint, Options};
+use crate::config::{self, Diagnostic, Fingerprint, Options};
 use crate::engine::Engine;
 use crate::store::Store;
 use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics, TaskEnded};
@@ -20,8 +20,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const SETTLES: Duration = Duration::from_millis(25);
 /// How long files may go on changing before they are read all the same.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// How long after a failure the same files are read again, at first and at most. What failed may lie outside of them: a
-/// file system that comes back, a right that is granted.
+/// How long after files could not be read they are tried again, at first and at most: a file system comes back, a right is
+/// granted.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// Files that a policy was read from.
@@ -126,7 +126,7 @@ struct Follower {
     before: Fingerprint,
     /// Since when they have looked otherwise than when they were read.
     changing_since: Option<Instant>,
-    /// What was wrong with them, when they are read again, and how long after that the next time.
+    /// Why they could not be read, when they are tried again, and how long after that the next time.
     failed: Option<(String, Instant, Duration)>,
 }
 
@@ -172,17 +172,25 @@ impl Follower {
 
     /// Reads the files, and tells what is wrong with them if that is something new.
     fn load<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
-        let Err(mistakes) = self.take(engine, metrics) else { return };
+        let Err(diagnostics) = self.take(engine, metrics) else { return };
+        let mistakes = config::render(&diagnostics, false);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
         if known.is_none() {
             ConfigRefused { mistakes: mistakes.clone() }.emit(metrics);
         }
-        self.failed = Some((mistakes, now + pause, pause));
+        // What was read says the same however often it is read.
+        if diagnostics.iter().any(|diagnostic| diagnostic.unread) {
+            self.failed = Some((mistakes, now + pause, pause));
+        }
     }
 
     /// Puts in force what the files say, or tells what is wrong with them.
-    fn take<S: Store, C: Clock>(&mut self, engine: &Engine<S, C>, metrics: &Metrics) -> Result<(), String> {
+    fn take<S: Store, C: Clock>(
+        &mut self,
+        engine: &Engine<S, C>,
+        metrics: &Metrics,
+    ) -> Result<(), Vec<Diagnostic>> {
         match config::load(&[&self.watched.path], self.watched.options.clone()) {
             Ok(loaded) => {
                 if !loaded.warnings.is_empty() {
@@ -200,7 +208,7 @@ impl Follower {
                 self.failed = None;
                 Ok(())
             }
-            Err(diagnostics) => Err(config::render(&diagnostics, false)),
+            Err(diagnostics) => Err(diagnostics),
         }
     }
 }

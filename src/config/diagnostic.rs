@@ -24,6 +24,8 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// Where it is; none for what concerns no line, such as a file that cannot be read.
     pub excerpt: Option<Excerpt>,
+    /// Whether a file could not be read, which may end without its changing.
+    pub unread: bool,
 }
 
 /// The offending piece of a file.
@@ -41,7 +43,7 @@ pub struct Excerpt {
 impl Diagnostic {
     /// An error that concerns no line of a file.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), hint: None, excerpt: None }
+        Self { severity: Severity::Error, message: message.into(), hint: None, excerpt: None, unread: false }
     }
 
     /// The same with what to do about it.

@@ -133,7 +133,8 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
         _ => error.to_string(),
     };
     let hint = (error.kind() == io::ErrorKind::NotFound).then(|| neighbour(path)).flatten();
-    Diagnostic::error(format!("cannot read `{}`: {reason}", shown(path))).hint(hint)
+    let wrong = Diagnostic::error(format!("cannot read `{}`: {reason}", shown(path))).hint(hint);
+    Diagnostic { unread: true, ..wrong }
 }
 
 fn neighbour(path: &Path) -> Option<String> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{Document, Fields, Node, Scope, Severity, scalar};
+use crate::config::Diagnostic;
 use crate::config::files::{cannot_read, shown};
 use crate::config::read;
 use crate::config::source::Source;
@@ -99,7 +100,11 @@ impl Document<'_, '_> {
             Ok(text) => text,
             Err(error) => {
                 let wrong = cannot_read(&path, &error);
-                self.error(file.span(), &wrong.message, wrong.hint.as_deref());
+                let wrong = Diagnostic {
+                    unread: true,
+                    ..self.source.diagnose(Severity::Error, file.span(), wrong.message, wrong.hint)
+                };
+                self.compiler.add(wrong);
                 return None;
             }
         };
