@@ -3,6 +3,7 @@
 //! They write their frames themselves, for no library sends what they do. All loops end, and nothing is waited for but
 //! answers: where nothing would come, a ping shows that all before it has been taken.
 
+mod clock;
 mod costly;
 mod counters;
 mod files;
@@ -15,6 +16,7 @@ mod process;
 mod raw;
 mod sizes;
 mod sockets;
+mod uneven;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;

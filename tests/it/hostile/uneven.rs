@@ -1,0 +1,53 @@
+//! Connections of which some have much more to do than others.
+
+use std::fs;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::raw::Raw;
+use super::{POLICY, free};
+use crate::support::Spillway;
+
+/// How long it takes until the server knows what a connection asks for.
+const SEEN: Duration = Duration::from_millis(1_100);
+
+/// How long each thread that serves connections has run, in nanoseconds.
+fn lanes(spillway: &Spillway) -> Vec<u64> {
+    let tasks =
+        fs::read_dir(format!("/proc/{}/task", spillway.id())).unwrap().map(|task| task.unwrap().path());
+    let lanes = tasks.filter(|task| fs::read_to_string(task.join("comm")).unwrap().starts_with("lane-"));
+    lanes
+        .map(|lane| {
+            let times = fs::read_to_string(lane.join("schedstat")).unwrap();
+            times.split_whitespace().next().unwrap().parse().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn two_busy_connections_are_not_served_by_one_thread_while_another_rests() {
+    let spillway = Spillway::serving(POLICY);
+    if lanes(&spillway).len() < 2 {
+        return;
+    }
+    // In turn, the third would meet the first where there are two threads. What a connection asks for is known when it
+    // has been there for a second.
+    let begun = Instant::now();
+    let mut first = Raw::to(&spillway);
+    let busy_for = |raw: &mut Raw, time| {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            raw.call(&free());
+        }
+    };
+    busy_for(&mut first, SEEN);
+    let mut second = Raw::to(&spillway);
+    second.call(&free());
+    busy_for(&mut first, SEEN);
+    let mut third = Raw::to(&spillway);
+    busy_for(&mut third, begun.elapsed());
+    let times = lanes(&spillway);
+    let (most, all) = (times.iter().max().unwrap(), times.iter().sum::<u64>());
+    assert!(most * 4 < all * 3, "{times:?} ns");
+}
