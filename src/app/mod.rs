@@ -47,6 +47,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// How long the lanes have their cores to themselves after each part of that.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
+/// What envoyproxy/ratelimit calls its service where it answers for its health.
+const PEER: &str = "ratelimit";
 /// How long to wait before a task that ended is started again: it may end again.
 const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
@@ -175,7 +177,9 @@ pub async fn serve<C: Clock>(
     let _sweeper =
         Guarded(tokio::spawn(supervised("freeing counters", metrics, move || sweep(Arc::clone(&engine)))));
 
-    reporter.set_service_status(rls::NAME, ServingStatus::Serving).await;
+    for service in [rls::NAME, PEER] {
+        reporter.set_service_status(service, ServingStatus::Serving).await;
+    }
     health.set_ready(true);
     Ready.emit();
 
@@ -185,7 +189,7 @@ pub async fn serve<C: Clock>(
         _ = &mut dealer.0 => return Err(failed("gRPC", "connections are taken no more")),
     }
     health.set_ready(false);
-    for service in ["", rls::NAME] {
+    for service in ["", rls::NAME, PEER] {
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
     // Until the task is gone its listener takes connections, which nobody would serve.

@@ -1,6 +1,7 @@
 //! What can be typed.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -38,10 +39,10 @@ pub(super) struct Serve {
     #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// Where Envoy calls: RLS, grpc.health.v1 and reflection [default: 0.0.0.0:8081]
-    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_GRPC_ADDR")]
+    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_GRPC_ADDR", value_parser = address)]
     pub(super) grpc_addr: Option<SocketAddr>,
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
-    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR")]
+    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
     /// The most counters that are kept; when there are more, those make room that are furthest from their limits
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000,
@@ -73,6 +74,16 @@ pub(super) struct Serve {
     pub(super) log_level: Option<tracing::Level>,
     #[command(flatten)]
     pub(super) merging: Merging,
+}
+
+/// `0.0.0.0:8081`, `localhost:8081`, or `:8081` for every address of the machine.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    let mut found = whole.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => "expected an address and a port, as in `0.0.0.0:8081`".to_owned(),
+        _ => "there is no such address".to_owned(),
+    })?;
+    found.next().ok_or_else(|| "there is no such address".to_owned())
 }
 
 /// The least memory for counters: there is a table of some for each of many locks.

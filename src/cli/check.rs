@@ -4,11 +4,12 @@ use std::io;
 use std::process::ExitCode;
 
 use super::args::Check;
-use super::{WRONG_INPUT, colour, complain, peer, print};
+use super::peer::Peer;
+use super::{WRONG_INPUT, colour, complain, print};
 use crate::config::{self, Diagnostic, Severity};
 
-pub(super) fn run(args: &Check) -> ExitCode {
-    match config::load(&args.paths, peer::options(args.merging)) {
+pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
+    match config::load(&args.paths, peer.options(args.merging)) {
         Ok(loaded) => {
             complain(&config::render(&loaded.warnings, colour(&io::stderr())));
             let (rules, files) = (loaded.policy.rules(), loaded.files.len());

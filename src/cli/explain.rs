@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::args::Explain;
 use super::check::report;
-use super::{WRONG_INPUT, complain, peer, print};
+use super::peer::Peer;
+use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
 use crate::engine::{Answer, Decision, Engine, Trace, Verdict, answer, trace};
@@ -17,7 +18,7 @@ use crate::policy::{CountBy, Entries, Landing, Level, Limit, Node, Policy, Reach
 use crate::store::MemoryStore;
 use crate::subjects::{Credential, Directory, strip_scheme};
 
-pub(super) fn run(args: &Explain) -> ExitCode {
+pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
     let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
     let typed = match typed {
         Ok(typed) => typed,
@@ -26,16 +27,14 @@ pub(super) fn run(args: &Explain) -> ExitCode {
             return ExitCode::from(WRONG_INPUT);
         }
     };
-    let loaded = match config::load(
-        &[args.config.clone().unwrap_or_else(peer::config)],
-        peer::options(args.merging),
-    ) {
-        Ok(loaded) => loaded,
-        Err(diagnostics) => {
-            complain(&report(&diagnostics));
-            return ExitCode::from(WRONG_INPUT);
-        }
-    };
+    let loaded =
+        match config::load(&[args.config.as_ref().unwrap_or(&peer.config)], peer.options(args.merging)) {
+            Ok(loaded) => loaded,
+            Err(diagnostics) => {
+                complain(&report(&diagnostics));
+                return ExitCode::from(WRONG_INPUT);
+            }
+        };
     let now = args.at.map_or_else(|| SystemClock.now(), timestamp);
     let request = Request {
         domain: args.domain.as_bytes(),

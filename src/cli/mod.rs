@@ -14,20 +14,33 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Args, Command};
+use peer::Peer;
 
 /// The input is wrong.
 const WRONG_INPUT: u8 = 1;
+/// The command line or the environment is wrong.
+const WRONG_COMMAND: u8 = 2;
 /// The program failed.
 const FAILED: u8 = 70;
 
-/// Runs the program; its exit code is 0 when all is well, 1 when the input is wrong, 2 when the command line is wrong
-/// and 70 when the program failed.
+/// Runs the program; its exit code is 0 when all is well, 1 when the input is wrong, 2 when the command line or
+/// the environment is wrong and 70 when the program failed.
 pub fn main() -> ExitCode {
-    match Args::parse().command {
-        Command::Serve(args) => serve::run(args),
-        Command::Check(args) => check::run(&args),
-        Command::Explain(args) => explain::run(&args),
-        Command::Test(args) => test::run(&args),
+    let command = Args::parse().command;
+    let peer = match Peer::read() {
+        Ok(peer) => peer,
+        Err(wrong) => {
+            for wrong in wrong {
+                complain(&format!("error: {wrong}\n"));
+            }
+            return ExitCode::from(WRONG_COMMAND);
+        }
+    };
+    match command {
+        Command::Serve(args) => serve::run(args, &peer),
+        Command::Check(args) => check::run(&args, &peer),
+        Command::Explain(args) => explain::run(&args, &peer),
+        Command::Test(args) => test::run(&args, &peer),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "spillway", &mut script);

@@ -1,82 +1,184 @@
 //! The environment of an envoyproxy/ratelimit deployment, where it means something here.
+//!
+//! Whatever is set there is done, or ends the start by its name: a limit that is silently not enforced, or enforced where
+//! it was to be watched, is worse than none.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::args::Merging;
 use crate::config::Options;
 use crate::shape::{Emit, HeaderLine, HeaderSet};
 
+/// What it says.
+#[derive(Debug)]
+pub(super) struct Peer {
+    merge_domains: bool,
+    shadow_mode: bool,
+    headers: Option<Arc<HeaderSet>>,
+    /// `RUNTIME_ROOT`/`RUNTIME_SUBDIRECTORY`/`RUNTIME_APPDIRECTORY`, else `./config`.
+    pub(super) config: PathBuf,
+    /// `GRPC_HOST` and `GRPC_PORT`.
+    pub(super) grpc: SocketAddr,
+    /// `HOST` and `PORT`.
+    pub(super) http: SocketAddr,
+    /// `LOG_LEVEL`.
+    pub(super) log_level: Option<tracing::Level>,
+    /// `LOG_FORMAT`.
+    pub(super) json: bool,
+    /// A variable that asks for counters in Redis or memcached.
+    pub(super) other_store: Option<&'static str>,
+}
+
+/// A variable whose value is not understood.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment has {}={:?}: expected {}", self.name, self.value, self.expected)
+    }
+}
+
+impl Peer {
+    /// What the environment says, or all that is wrong with it.
+    pub(super) fn read() -> Result<Self, Vec<Wrong>> {
+        let mut reader = Reader::default();
+        let shown = reader.switch("LIMIT_RESPONSE_HEADERS_ENABLED");
+        let headers = reader.headers();
+        let path = |name| variable(name).map(PathBuf::from);
+        let config = path("RUNTIME_ROOT").map_or_else(
+            || "config".into(),
+            |root| {
+                let below = path("RUNTIME_SUBDIRECTORY").unwrap_or_default();
+                root.join(below).join(path("RUNTIME_APPDIRECTORY").unwrap_or_else(|| "config".into()))
+            },
+        );
+        let peer = Self {
+            merge_domains: reader.switch("MERGE_DOMAIN_CONFIG"),
+            shadow_mode: reader.switch("SHADOW_MODE"),
+            headers: headers.filter(|_| shown).map(Arc::new),
+            config,
+            grpc: reader.address("GRPC_HOST", "GRPC_PORT", 8081),
+            http: reader.address("HOST", "PORT", 8080),
+            log_level: reader.log_level(),
+            json: reader.json(),
+            other_store: other_store(),
+        };
+        if reader.wrong.is_empty() { Ok(peer) } else { Err(reader.wrong) }
+    }
+
+    /// How files are read: `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and
+    /// `LIMIT_RESPONSE_HEADERS_ENABLED`.
+    pub(super) fn options(&self, merging: Merging) -> Options {
+        Options {
+            merge_domains: merging.merge_domains || self.merge_domains,
+            shadow_mode: self.shadow_mode,
+            headers: self.headers.clone(),
+        }
+    }
+}
+
+/// A variable that says something; an empty one does not.
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
-fn variable<T: FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok()?.parse().ok()
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(value).filter(|value| !value.is_empty())
 }
 
-fn switched_on(name: &str) -> bool {
-    variable::<String>(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "t" | "true"))
+fn other_store() -> Option<&'static str> {
+    let asked = ["REDIS_URL", "REDIS_PERSECOND_URL", "MEMCACHE_HOST_PORT", "MEMCACHE_SRV"];
+    let backend = variable("BACKEND_TYPE").filter(|backend| !backend.eq_ignore_ascii_case("memory"));
+    asked.into_iter().find(|name| variable(name).is_some()).or(backend.map(|_| "BACKEND_TYPE"))
 }
 
-/// `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and `LIMIT_RESPONSE_HEADERS_ENABLED`.
-pub(super) fn options(merging: Merging) -> Options {
-    Options {
-        merge_domains: merging.merge_domains || switched_on("MERGE_DOMAIN_CONFIG"),
-        shadow_mode: switched_on("SHADOW_MODE"),
-        headers: switched_on("LIMIT_RESPONSE_HEADERS_ENABLED").then(headers).flatten().map(Arc::new),
+#[derive(Default)]
+struct Reader {
+    wrong: Vec<Wrong>,
+}
+
+impl Reader {
+    fn wrong(&mut self, name: &'static str, value: String, expected: &'static str) {
+        self.wrong.push(Wrong { name, value, expected });
     }
-}
 
-/// Three headers, whose names may be given by `LIMIT_LIMIT_HEADER`, `LIMIT_REMAINING_HEADER` and `LIMIT_RESET_HEADER`. A
-/// name that is none is passed over.
-fn headers() -> Option<HeaderSet> {
-    let line = |variable_name, name: &str, shown| {
-        let given = variable::<String>(variable_name).and_then(|given| HeaderLine::parse(&given, shown).ok());
-        given.or_else(|| HeaderLine::parse(name, shown).ok())
-    };
-    let lines = [
-        line("LIMIT_LIMIT_HEADER", "RateLimit-Limit", "limit")?,
-        line("LIMIT_REMAINING_HEADER", "RateLimit-Remaining", "remaining")?,
-        line("LIMIT_RESET_HEADER", "RateLimit-Reset", "reset_s")?,
-    ];
-    HeaderSet::new(lines.into(), Emit::Always).ok()
-}
-
-/// `RUNTIME_ROOT`/`RUNTIME_SUBDIRECTORY`/`RUNTIME_APPDIRECTORY`, else `./config`.
-pub(super) fn config() -> PathBuf {
-    let Some(root) = variable::<PathBuf>("RUNTIME_ROOT") else { return "config".into() };
-    let below = variable::<PathBuf>("RUNTIME_SUBDIRECTORY").unwrap_or_default();
-    let app = variable::<PathBuf>("RUNTIME_APPDIRECTORY").unwrap_or_else(|| "config".into());
-    root.join(below).join(app)
-}
-
-/// `GRPC_HOST` and `GRPC_PORT`.
-pub(super) fn grpc_addr() -> SocketAddr {
-    address("GRPC_HOST", "GRPC_PORT", 8081)
-}
-
-/// `HOST` and `PORT`.
-pub(super) fn http_addr() -> SocketAddr {
-    address("HOST", "PORT", 8080)
-}
-
-/// Shells and platforms set `HOST` to names as well; what is no address is passed over.
-fn address(host: &str, port: &str, default_port: u16) -> SocketAddr {
-    let host: IpAddr = variable(host).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    SocketAddr::new(host, variable(port).unwrap_or(default_port))
-}
-
-/// `LOG_LEVEL`.
-pub(super) fn log_level() -> Option<tracing::Level> {
-    let name: String = variable("LOG_LEVEL")?;
-    match name.to_lowercase().as_str() {
-        "warning" => Some(tracing::Level::WARN),
-        "fatal" | "panic" => Some(tracing::Level::ERROR),
-        other => other.parse().ok(),
+    fn switch(&mut self, name: &'static str) -> bool {
+        let Some(value) = variable(name) else { return false };
+        match value.to_lowercase().as_str() {
+            "1" | "t" | "true" | "y" | "yes" | "on" => true,
+            "0" | "f" | "false" | "n" | "no" | "off" => false,
+            _ => {
+                self.wrong(name, value, "`true` or `false`");
+                false
+            }
+        }
     }
-}
 
-/// `LOG_FORMAT`.
-pub(super) fn logs_json() -> bool {
-    variable::<String>("LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json"))
+    /// Three headers, whose names may be given by `LIMIT_LIMIT_HEADER`, `LIMIT_REMAINING_HEADER` and `LIMIT_RESET_HEADER`.
+    fn headers(&mut self) -> Option<HeaderSet> {
+        let mut line = |variable_name, name: &str, shown| {
+            let given = variable(variable_name);
+            let parsed = HeaderLine::parse(given.as_deref().unwrap_or(name), shown);
+            if let (Err(_), Some(given)) = (&parsed, given) {
+                self.wrong(variable_name, given, "the name of a header");
+            }
+            parsed.ok()
+        };
+        let lines = [
+            line("LIMIT_LIMIT_HEADER", "RateLimit-Limit", "limit"),
+            line("LIMIT_REMAINING_HEADER", "RateLimit-Remaining", "remaining"),
+            line("LIMIT_RESET_HEADER", "RateLimit-Reset", "reset_s"),
+        ];
+        HeaderSet::new(lines.into_iter().collect::<Option<Vec<_>>>()?, Emit::Always).ok()
+    }
+
+    fn address(&mut self, host: &'static str, port: &'static str, default_port: u16) -> SocketAddr {
+        let number = match variable(port).map(|value| (value.parse(), value)) {
+            None => default_port,
+            Some((Ok(number), _)) => number,
+            Some((Err(_), value)) => {
+                self.wrong(port, value, "a port, from 0 to 65535");
+                default_port
+            }
+        };
+        let anywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), number);
+        let Some(name) = variable(host) else { return anywhere };
+        let found = (name.as_str(), number).to_socket_addrs().ok().and_then(|mut found| found.next());
+        found.unwrap_or_else(|| {
+            self.wrong(host, name, "an address of this machine, or a name that has one");
+            anywhere
+        })
+    }
+
+    fn log_level(&mut self) -> Option<tracing::Level> {
+        let value = variable("LOG_LEVEL")?;
+        let level = match value.to_lowercase().as_str() {
+            "warning" => Some(tracing::Level::WARN),
+            "fatal" | "panic" => Some(tracing::Level::ERROR),
+            "error" | "warn" | "info" | "debug" | "trace" => value.parse().ok(),
+            _ => None,
+        };
+        if level.is_none() {
+            self.wrong("LOG_LEVEL", value, "`error`, `warn`, `info`, `debug` or `trace`");
+        }
+        level
+    }
+
+    fn json(&mut self) -> bool {
+        let Some(value) = variable("LOG_FORMAT") else { return false };
+        match value.to_lowercase().as_str() {
+            "json" => true,
+            "text" => false,
+            _ => {
+                self.wrong("LOG_FORMAT", value, "`text` or `json`");
+                false
+            }
+        }
+    }
 }

@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{Beyond, LogFormat, Serve};
 use super::check::report;
-use super::{FAILED, WRONG_INPUT, colour, complain, machine, peer};
+use super::peer::Peer;
+use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError, Watched};
 use crate::clock::SystemClock;
 use crate::config::{self, Fingerprint};
@@ -21,7 +22,7 @@ use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
 
-pub(super) fn run(args: Serve) -> ExitCode {
+pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let log = Log::to(io::stderr());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -33,13 +34,20 @@ pub(super) fn run(args: Serve) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
-    start_logging(&args, &log);
+    start_logging(&args, peer, &log);
+    if let Some(name) = peer.other_store {
+        let message = format!(
+            "{name} asks for counters in Redis or memcached, which Spillway does not have yet: each replica would count \
+             alone, and together they would let pass a multiple of every limit; unset it to have them in memory"
+        );
+        return fail(log, &message, WRONG_COMMAND);
+    }
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
-    let path = args.config.unwrap_or_else(peer::config);
-    let options = peer::options(args.merging);
+    let path = args.config.unwrap_or_else(|| peer.config.clone());
+    let options = peer.options(args.merging);
     let requests = match args.beyond_bounds {
         Beyond::Refuse if options.shadow_mode => BeyondBounds::Pass,
         Beyond::Refuse => BeyondBounds::Refuse,
@@ -69,8 +77,8 @@ pub(super) fn run(args: Serve) -> ExitCode {
     let store = MemoryStore::holding(args.max_counters, memory);
     let engine = Arc::new(Engine::new(loaded.policy, store, SystemClock));
 
-    let grpc = args.grpc_addr.unwrap_or_else(peer::grpc_addr);
-    let http = args.http_addr.unwrap_or_else(peer::http_addr);
+    let grpc = args.grpc_addr.unwrap_or(peer.grpc);
+    let http = args.http_addr.unwrap_or(peer.http);
     let ended = runtime.block_on(async {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
@@ -122,8 +130,8 @@ async fn reached(mut asked: watch::Receiver<u32>, enough: u32) {
     let _ = asked.wait_for(|&times| times >= enough).await;
 }
 
-fn start_logging(args: &Serve, log: &Log) {
-    let level = args.log_level.or_else(peer::log_level).unwrap_or(tracing::Level::INFO);
+fn start_logging(args: &Serve, peer: &Peer, log: &Log) {
+    let level = args.log_level.or(peer.log_level).unwrap_or(tracing::Level::INFO);
     // The libraries below are only interesting when they fail; what clients can make them warn of is not rate-limited.
     let filter = EnvFilter::new(format!("error,spillway={level}"));
     let logs = tracing_subscriber::fmt()
@@ -133,7 +141,7 @@ fn start_logging(args: &Serve, log: &Log) {
         .log_internal_errors(false);
     let json = match args.log_format {
         Some(format) => matches!(format, LogFormat::Json),
-        None => peer::logs_json(),
+        None => peer.json,
     };
     if json {
         logs.json().init();

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use super::args::Test;
 use super::check::{counted, report};
-use super::{WRONG_INPUT, complain, peer, print};
+use super::peer::Peer;
+use super::{WRONG_INPUT, complain, print};
 use crate::config::{self, Diagnostic, Options};
 use crate::policy::Policy;
 use crate::trial::{EngineTarget, Script, run as play};
 
-pub(super) fn run(args: &Test) -> ExitCode {
-    let options = peer::options(args.merging);
+pub(super) fn run(args: &Test, peer: &Peer) -> ExitCode {
+    let options = peer.options(args.merging);
     let mut scripts = Vec::new();
     for path in &args.paths {
         match config::test_files(path) {

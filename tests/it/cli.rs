@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use crate::support::{command, directory};
+use crate::support::{Spillway, command, directory};
 
 fn run(args: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(args).output().unwrap();
@@ -203,6 +203,46 @@ fn headers_that_envoyproxy_ratelimit_was_told_to_send_are_sent() {
 }
 
 #[test]
+fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
+    for (name, value, told) in [
+        ("SHADOW_MODE", "maybe", r#"SHADOW_MODE="maybe": expected `true` or `false`"#),
+        ("MERGE_DOMAIN_CONFIG", "ja", "MERGE_DOMAIN_CONFIG"),
+        ("GRPC_PORT", "31083x", "expected a port"),
+        ("GRPC_HOST", "no.such.host.invalid", "GRPC_HOST"),
+        ("LOG_LEVEL", "verbose", "expected `error`, `warn`"),
+        ("LOG_FORMAT", "xml", "expected `text` or `json`"),
+        ("LIMIT_RESET_HEADER", "no header", "the name of a header"),
+        ("REDIS_URL", "redis:6379", "REDIS_URL asks for counters in Redis"),
+        ("BACKEND_TYPE", "redis", "BACKEND_TYPE asks for"),
+    ] {
+        let mut command = command(&["serve", "--config", "config"]);
+        let output = command.env(name, value).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        assert!(stderr.contains(told), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn addresses_are_taken_as_people_write_them() {
+    let serve = |address: &str| {
+        let mut serve =
+            command(&["serve", "--http-addr", "127.0.0.1:0", "--config", "config", "--grpc-addr"]);
+        serve.arg(address);
+        serve
+    };
+    for address in ["localhost:0", ":0"] {
+        drop(Spillway::running(&mut serve(address)));
+    }
+    for wrong in ["8081", "localhost"] {
+        let output = serve(wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("expected an address and a port, as in `0.0.0.0:8081`"), "{told}");
+    }
+}
+
+#[test]
 fn a_deployment_in_shadow_mode_refuses_nothing() {
     let config = directory(&[(
         "a.yaml",
@@ -214,5 +254,6 @@ fn a_deployment_in_shadow_mode_refuses_nothing() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(explain("true").contains("overall  OK"), "{}", explain("true"));
+    assert!(explain("yes").contains("overall  OK"), "{}", explain("yes"));
     assert!(explain("false").contains("overall  OVER_LIMIT"), "{}", explain("false"));
 }

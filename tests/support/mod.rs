@@ -149,9 +149,17 @@ pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spillway"));
     command.args(args);
     let ours = |name: &str| {
-        let peer =
-            ["HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "MERGE_DOMAIN_CONFIG", "SHADOW_MODE", "NO_COLOR"];
-        let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_"];
+        let peer = [
+            "HOST",
+            "PORT",
+            "LOG_LEVEL",
+            "LOG_FORMAT",
+            "MERGE_DOMAIN_CONFIG",
+            "SHADOW_MODE",
+            "NO_COLOR",
+            "BACKEND_TYPE",
+        ];
+        let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_"];
         peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     for (name, _) in std::env::vars_os() {
