@@ -206,7 +206,9 @@ impl Explained<'_, '_, '_> {
             Decision::Counted(counted) => {
                 for charged in &counted.limits {
                     let (limit, outcome) = (&counted.rule.limits[charged.limit], &charged.outcome);
-                    lines.push(("limit", written(limit, outcome.limit, &counted.rule)));
+                    // Of a bucket the outcome tells the burst, which is what `used` and `left` share.
+                    let granted = limit.requests.granted(counted.credential.as_ref(), self.verdict.now);
+                    lines.push(("limit", written(limit, granted.unwrap_or(outcome.limit), &counted.rule)));
                     if let Trace::Walked(Reached::Node(landing)) = &way {
                         lines.push(("counter", counter(limit, &entries, landing, self.policy)));
                     }

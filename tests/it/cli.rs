@@ -257,3 +257,17 @@ fn a_deployment_in_shadow_mode_refuses_nothing() {
     assert!(explain("yes").contains("overall  OK"), "{}", explain("yes"));
     assert!(explain("false").contains("overall  OVER_LIMIT"), "{}", explain("false"));
 }
+
+#[test]
+fn explain_tells_what_a_bucket_grants_and_what_it_holds() {
+    let config = directory(&[(
+        "a.yaml",
+        "domain: a\ndescriptors: [{key: x, rate_limit: {requests_per_unit: 1000, per: 1h, algorithm: token_bucket, burst: \
+         100}}]",
+    )]);
+    let output =
+        command(&["explain", "--domain", "a", "x=1", "--config"]).arg(config.path()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("1000 per 1h, little by little, up to 100 at once"), "{told}");
+    assert!(told.contains("used 1 of 100, 99 left"), "{told}");
+}
