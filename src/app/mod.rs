@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -174,8 +175,12 @@ pub async fn serve<C: Clock>(
     let answer =
         move || http::serve(Arc::clone(&listener), admin.clone(), Arc::clone(&slots), Arc::clone(&of_task));
     let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
-    let _sweeper =
-        Guarded(tokio::spawn(supervised("freeing counters", metrics, move || sweep(Arc::clone(&engine)))));
+    let evicted = Arc::new(Evicted::default());
+    let sweeping = {
+        let (engine, evicted) = (Arc::clone(&engine), Arc::clone(&evicted));
+        move || sweep(Arc::clone(&engine), Arc::clone(&evicted))
+    };
+    let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", metrics, sweeping)));
 
     for service in [rls::NAME, PEER] {
         reporter.set_service_status(service, ServingStatus::Serving).await;
@@ -198,6 +203,7 @@ pub async fn serve<C: Clock>(
     drop(stop);
     Draining.emit();
     let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
+    evicted.tell(&engine.store);
     Drained { complete }.emit();
     Ok(())
 }
@@ -265,15 +271,26 @@ async fn supervised<F: Future<Output = ()>>(what: &'static str, metrics: Arc<Met
     }
 }
 
-async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>) {
+/// How many counters were forgotten before their time, as far as it was told.
+#[derive(Debug, Default)]
+struct Evicted(AtomicU64);
+
+impl Evicted {
+    /// Tells of those since it was told last.
+    fn tell(&self, store: &MemoryStore) {
+        let now = store.evicted();
+        let count = now.saturating_sub(self.0.swap(now, Ordering::Relaxed));
+        if count > 0 {
+            CountersEvicted { count }.emit();
+        }
+    }
+}
+
+async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, evicted: Arc<Evicted>) {
     let mut ticks = tokio::time::interval(SWEEP);
-    let mut evicted = 0;
     loop {
         ticks.tick().await;
-        let before = std::mem::replace(&mut evicted, engine.store.evicted());
-        if evicted > before {
-            CountersEvicted { count: evicted - before }.emit();
-        }
+        evicted.tell(&engine.store);
         // A little at a time, for where there are no more cores than lanes this takes the time of one.
         for () in engine.store.sweeps(engine.clock.now().minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;

@@ -32,7 +32,7 @@ fn invented_keys_take_the_memory_that_they_may_and_free_no_offender() {
     let config = directory(&[("policy.yaml", POLICY)]);
     let memory = format!("{MEMORY}KiB");
     let mut serve = serve();
-    let spillway = Spillway::running(serve.arg(config.path()).args(["--max-counter-memory", &memory]));
+    let mut spillway = Spillway::running(serve.arg(config.path()).args(["--max-counter-memory", &memory]));
     let others = Others::of(&spillway);
     others.are_answered(&spillway);
     let offender = || vec![descriptor(&[("client", "offender")])];
@@ -49,6 +49,13 @@ fn invented_keys_take_the_memory_that_they_may_and_free_no_offender() {
     assert!(metric(spillway.http, "spillway_counters_evicted_total") > 0, "there was room for all");
     assert!(!others.pass(offender()), "a flood has let the offender off");
     others.are_answered(&spillway);
+    // Also of those since it was told last.
+    let evicted = metric(spillway.http, "spillway_counters_evicted_total");
+    drop(others);
+    spillway.signal("TERM");
+    assert!(spillway.wait().success());
+    let told = spillway.seen.iter().filter_map(|line| line.split_once(" keys count="));
+    assert_eq!(told.map(|(_, count)| count.parse::<u64>().unwrap()).sum::<u64>(), evicted);
 }
 
 #[test]
