@@ -222,10 +222,12 @@ impl Store for MemoryStore {
         charges: &[Charge],
         now: Timestamp,
     ) -> Result<Few<Option<Outcome>>, StoreError> {
-        match (mode, charges) {
-            (_, [only]) => return Ok(Few::from_iter([Some(self.step(only, now))])),
-            (Mode::AllOrNothing, _) => return Ok(self.settle(charges, now)),
-            _ => {}
+        if let [only] = charges {
+            return Ok(Few::from_iter([Some(self.step(only, now))]));
+        }
+        let one_stage = charges.windows(2).all(|pair| pair[0].share.stage == pair[1].share.stage);
+        if one_stage || mode == Mode::AllOrNothing {
+            return Ok(self.settle(charges, now));
         }
         // Stages know nothing of each other's counters but who refused: no two are locked together.
         let mut outcomes = Few::with_capacity(charges.len());

@@ -45,7 +45,10 @@ impl Shard {
         let (_, cell) = self.table.find_mut(hash(key), |(other, _)| other == key)?;
         let before = cell.heap_bytes();
         let told = step(cell);
-        self.elsewhere = self.elsewhere - before + cell.heap_bytes();
+        let after = cell.heap_bytes();
+        if after != before {
+            self.elsewhere = self.elsewhere - before + after;
+        }
         Some(told)
     }
 
