@@ -23,6 +23,21 @@ fn check(config: &Path) -> Output {
     output
 }
 
+/// The same as somebody who may not read everything. The program is copied into `directory`, for where it was built nobody
+/// else may look.
+fn as_nobody(command: &Command, directory: &Path) -> Command {
+    let program = directory.join(".spillway");
+    // By another process: while this one had the copy open for writing, a child of another test could keep it so.
+    assert!(Command::new("cp").arg(command.get_program()).arg(&program).status().unwrap().success());
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut nobody = Command::new(program);
+    nobody.args(command.get_args()).uid(NOBODY).gid(NOBODY);
+    for (name, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+        nobody.env_remove(name);
+    }
+    nobody
+}
+
 fn told(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
@@ -103,9 +118,7 @@ fn links_that_lead_back_and_strays_refuse_nothing() {
     symlink("nowhere", config.path().join("gone")).unwrap();
     fs::create_dir(config.path().join("lost+found")).unwrap();
     fs::set_permissions(config.path().join("lost+found"), fs::Permissions::from_mode(0o700)).unwrap();
-    fs::set_permissions(config.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut checked = command(&["check"]);
-    checked.arg(config.path()).uid(NOBODY).gid(NOBODY);
+    let mut checked = as_nobody(command(&["check"]).arg(config.path()), config.path());
     let output = checked.output().unwrap();
     let told = told(&output);
     assert_eq!(output.status.code(), Some(0), "{told}");
@@ -126,9 +139,8 @@ fn what_becomes_readable_is_read() {
     let config = directory(&[("policy.yaml", POLICY)]);
     let policy = config.path().join("policy.yaml");
     let mode = |mode| fs::set_permissions(&policy, fs::Permissions::from_mode(mode)).unwrap();
-    fs::set_permissions(config.path(), fs::Permissions::from_mode(0o755)).unwrap();
     mode(0o644);
-    let mut spillway = Spillway::running(serve().arg(config.path()).uid(NOBODY).gid(NOBODY));
+    let mut spillway = Spillway::running(&mut as_nobody(serve().arg(config.path()), config.path()));
     mode(0o600);
     spillway.log_line("permission denied");
     // Changed while it cannot be read, which nobody but its owner sees.
