@@ -44,7 +44,7 @@ pub(super) struct Serve {
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
-    /// The most counters that are kept; when there are more, those make room that are furthest from their limits
+    /// The most counters that are kept; when there are more, those furthest from their limits are dropped first
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..))]
     pub(super) max_counters: usize,
@@ -52,7 +52,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "BYTES", env = "SPILLWAY_MAX_COUNTER_MEMORY", value_parser = memory)]
     pub(super) max_counter_memory: Option<usize>,
     /// The most connections for gRPC; when there are more, idle ones make room [default: what the limit of file
-    /// descriptors allows]
+    /// descriptors allows, 16,384 at most]
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS",
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub(super) max_connections: Option<usize>,
