@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use super::process::peak;
+use super::process::{peak, resident, until};
 use super::{Others, POLICY};
 use crate::support::{PATIENCE, Spillway, command, directory, serve};
 
@@ -87,6 +87,20 @@ fn a_policy_takes_memory_in_proportion_to_its_text() {
     };
     let more = peak_of(20_000) - peak_of(1);
     assert!(more < 40 << 10, "{more} KiB for 20,000 rules");
+}
+
+#[test]
+fn the_memory_of_a_refused_set_is_given_back() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    let before = resident(&spillway);
+    let rule = |n| format!("  - {{key: k, value: v{n}, rate_limit: {{unit: hour, requests_per_unit: 9}}}}\n");
+    let rules: String = (0..50_000).map(rule).collect();
+    put(config.path(), "more.yaml", &format!("domain: more\ndescriptors:\n{rules}  - {{kye: k}}\n"));
+    spillway.log_line("the old one stays in force");
+    let most = peak(&spillway) - before;
+    assert!(most > 32 << 10, "{most} KiB tell nothing");
+    until("most memory is given back", || resident(&spillway) - before < most / 8);
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn busy(spillway: &Spillway) -> Duration {
 }
 
 /// Looks until it `is`, for as long as a failure may take.
-fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut is: impl FnMut() -> bool) {
     let asked = tokio::time::Instant::now();
     while !is() {
         assert!(asked.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
