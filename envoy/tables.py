@@ -335,27 +335,31 @@ def slow_down(limit: int) -> Mapping[str, Expected]:
     return {LIMIT: limit, REMAINING: 0, RESET: unix(50, 61), RETRY: Within(50, 60)}
 
 
+def started(limit: int) -> Mapping[str, Expected]:
+    return {LIMIT: limit, REMAINING: left(limit - 1), RESET: unix(50, 61)}
+
+
 LEAPERONE = Table(
-    "leaperone: requests a minute by tier and kind of endpoint; headers on 429 only",
+    "leaperone: requests a minute by tier and kind of endpoint",
     "leaperone.localhost",
     [LIMIT, REMAINING, RESET, RETRY],
     [
         Step(
             "An account of tier 2 has 40, but its owner gave this key 10 of them …",
             "POST /v1/chat/completions",
-            [Answers(10, 200, "key", {}), Answers(1, 429, "key", slow_down(10))],
+            [Answers(10, 200, "key", started(10)), Answers(1, 429, "key", slow_down(10))],
             bearer("sk-studio-1"),
         ),
         Step(
             "… which leaves 30 for the other one: the refused request did not count.",
             "POST /v1/chat/completions",
-            [Answers(30, 200, "account", {}), Answers(1, 429, "account", slow_down(40))],
+            [Answers(30, 200, "account", {**started(40), REMAINING: left(29)}), Answers(1, 429, "account", slow_down(40))],
             bearer("sk-studio-2"),
         ),
         Step(
             "A newcomer is of tier 0.",
             "POST /v1/chat/completions",
-            [Answers(5, 200, "account", {}), Answers(1, 429, "account", slow_down(5))],
+            [Answers(5, 200, "account", started(5)), Answers(1, 429, "account", slow_down(5))],
             bearer("sk-new-1"),
         ),
     ],

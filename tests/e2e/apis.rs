@@ -20,7 +20,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("leadping_refuses_with_a_problem_and_when_to_retry", leadping_refuses_with_a_problem_and_when_to_retry),
     ("leadping_takes_a_source_key_from_query_and_body", leadping_takes_a_source_key_from_query_and_body),
     ("leadping_counts_what_it_cannot_place_by_address", leadping_counts_what_it_cannot_place_by_address),
-    ("leaperone_limits_by_tier_and_says_so_on_429_only", leaperone_limits_by_tier_and_says_so_on_429_only),
+    ("leaperone_limits_by_tier_and_says_so_always", leaperone_limits_by_tier_and_says_so_always),
     ("leaperone_keys_may_have_a_lower_limit", leaperone_keys_may_have_a_lower_limit),
     ("mega_tells_whole_again_and_next_request_apart", mega_tells_whole_again_and_next_request_apart),
     ("mega_counts_bulk_uploads_and_customers_apart", mega_counts_bulk_uploads_and_customers_apart),
@@ -174,10 +174,14 @@ fn leadping_takes_a_source_key_from_query_and_body(gateway: &Gateway) {
         let body = format!(r#"{{"name":"Ada","sourceKey":"{key}"}}"#);
         leadping.ask_with_body(from, "POST /leads/intake", &[&content_type], &body)
     };
+    let form = |content_type: &str, body: &str| {
+        leadping.ask_with_body(from, "POST /leads/intake", &[&format!("content-type: {content_type}")], body)
+    };
     query(&[]).is(BARE);
     body("application/json", "src_b1_site").is(BARE);
+    form("application/x-www-form-urlencoded", "sourceKey=src_b1_site&name=Ada+L.").is(BARE);
     query(&["x-business-id: b1"]).is(BARE);
-    leadping.charge(&[("method", "POST"), ("path", "/leads"), ("source_key", "src_b1_ads")], 297);
+    leadping.charge(&[("method", "POST"), ("path", "/leads"), ("source_key", "src_b1_ads")], 296);
 
     // The business's intake is full, whichever of its keys is shown, where, and on which route.
     leadping.now(secs(43));
@@ -185,9 +189,20 @@ fn leadping_takes_a_source_key_from_query_and_body(gateway: &Gateway) {
     query(&["x-business-id: b1"]).is(LEADPING_REFUSAL);
     body("application/json", "src_b1_site").is(LEADPING_REFUSAL);
     body("Application/JSON; charset=utf-8", "src_b1_ads").is(LEADPING_REFUSAL);
+    body("application/vnd.leads+json", "src_b1_ads").is(LEADPING_REFUSAL);
+    form("application/x-www-form-urlencoded", "name=Ada&sourceKey=src_b1_site").is(LEADPING_REFUSAL);
+    form(
+        "Application/X-WWW-Form-Urlencoded; charset=utf-8",
+        "source%4bey=src%5Fb1%5Fads&sourceKey=src_b2_site",
+    )
+    .is(LEADPING_REFUSAL);
     leadping.ask(from, "GET /leads/intake?sourceKey=src_b1_site", &[]).is(LEADPING_REFUSAL);
 
     body("application/json", "src_b2_site").is(BARE);
+    body("application/lead+json", "src_b2_site").is(BARE);
+    form("application/x-www-form-urlencoded", "sourceKey=src_b2_site").is(BARE);
+    // What is no form is not read as one: it counts for the address.
+    form("text/plain", "sourceKey=src_b1_site").is(BARE);
     leadping.ask(from, "GET /leads", &["x-business-id: b1"]).is(BARE);
 }
 
@@ -234,15 +249,21 @@ fn leaperone_refusal(limit: u32, reset: u64, retry_after: u64) -> String {
     )
 }
 
+fn leaperone_ok(limit: u32, remaining: u32, reset: u64) -> String {
+    format!(
+        "{BARE}\nX-RateLimit-Limit: {limit}\nX-RateLimit-Remaining: {remaining}\nX-RateLimit-Reset: {reset}"
+    )
+}
+
 const CHAT: &str = "POST /v1/chat/completions";
 const IMAGE: &str = "POST /v1/images/generations";
 const AUDIO: &str = "POST /v1/audio/speech";
 
-fn leaperone_limits_by_tier_and_says_so_on_429_only(gateway: &Gateway) {
+fn leaperone_limits_by_tier_and_says_so_always(gateway: &Gateway) {
     let leaperone = Turn::at(gateway, "leaperone", START);
     let ask = |line: &str, key: &str| leaperone.ask("127.0.2.8", line, &[&format!("authorization: {key}")]);
-    for _ in 0..5 {
-        ask(CHAT, "Bearer sk-new-1").is(BARE);
+    for remaining in (0..5).rev() {
+        ask(CHAT, "Bearer sk-new-1").is(&leaperone_ok(5, remaining, 1_800_000_060));
     }
     leaperone.now(secs(20));
     ask(CHAT, "Bearer sk-new-1").is(&leaperone_refusal(5, 1_800_000_060, 40));
@@ -250,32 +271,38 @@ fn leaperone_limits_by_tier_and_says_so_on_429_only(gateway: &Gateway) {
     ask(CHAT, "bearer sk-new-1").is(&leaperone_refusal(5, 1_800_000_060, 40));
     ask(CHAT, "Bearer sk-new-wide").is(&leaperone_refusal(5, 1_800_000_060, 40));
 
-    for _ in 0..2 {
-        ask(IMAGE, "Bearer sk-new-1").is(BARE);
+    for remaining in (0..2).rev() {
+        ask(IMAGE, "Bearer sk-new-1").is(&leaperone_ok(2, remaining, 1_800_000_080));
     }
     ask(IMAGE, "Bearer sk-new-1").is(&leaperone_refusal(2, 1_800_000_080, 60));
     leaperone.now(secs(60));
-    ask(CHAT, "Bearer sk-new-1").is(BARE);
+    // A class is every path of its family.
+    ask("GET /v1/chat/completions/chatcmpl-1?limit=2", "Bearer sk-new-1").is(&leaperone_ok(
+        5,
+        4,
+        1_800_000_120,
+    ));
+    ask(CHAT, "Bearer sk-new-1").is(&leaperone_ok(5, 3, 1_800_000_120));
 }
 
 fn leaperone_keys_may_have_a_lower_limit(gateway: &Gateway) {
     let leaperone = Turn::at(gateway, "leaperone", START);
     let ask =
         |line: &str, key: &str| leaperone.ask("127.0.2.9", line, &[&format!("authorization: Bearer {key}")]);
-    for _ in 0..10 {
-        ask(CHAT, "sk-studio-1").is(BARE);
+    for remaining in (0..10).rev() {
+        ask(CHAT, "sk-studio-1").is(&leaperone_ok(10, remaining, 1_800_000_060));
     }
     leaperone.now(secs(20));
     ask(CHAT, "sk-studio-1").is(&leaperone_refusal(10, 1_800_000_060, 40));
     // What the key's own limit refused did not count for the account: 30 of 40 are left.
-    for _ in 0..30 {
-        ask(CHAT, "sk-studio-2").is(BARE);
+    for remaining in (0..30).rev() {
+        ask(CHAT, "sk-studio-2").is(&leaperone_ok(40, remaining, 1_800_000_060));
     }
     ask(CHAT, "sk-studio-2").is(&leaperone_refusal(40, 1_800_000_060, 40));
 
     // A higher limit than the tier's grants nothing.
-    for _ in 0..2 {
-        ask(AUDIO, "sk-new-wide").is(BARE);
+    for remaining in (0..2).rev() {
+        ask(AUDIO, "sk-new-wide").is(&leaperone_ok(2, remaining, 1_800_000_080));
     }
     ask(AUDIO, "sk-new-wide").is(&leaperone_refusal(2, 1_800_000_080, 60));
 }
