@@ -110,6 +110,7 @@ fn window_end(window: Duration, now: Timestamp) -> Timestamp {
 struct Count {
     limit: u64,
     used: u64,
+    attempted: u64,
     hits: Hits,
     admitted: bool,
     applies: bool,
@@ -118,15 +119,18 @@ struct Count {
 impl Count {
     fn new(limit: u64, used: u64, hits: Hits, commit: Commit) -> Self {
         let verdict = judge(limit, used, hits, commit);
-        let used = if verdict.applies { hits.applied_to(used) } else { used };
-        Self { limit, used, hits, admitted: verdict.admitted, applies: verdict.applies }
+        let attempted = hits.applied_to(used);
+        let used = if verdict.applies { attempted } else { used };
+        Self { limit, used, attempted, hits, admitted: verdict.admitted, applies: verdict.applies }
     }
 
     fn tell(&self, window: Duration, until_end: Duration) -> Outcome {
         Outcome {
             admitted: self.admitted,
             limit: self.limit,
+            quota: self.limit,
             used: self.used,
+            attempted: self.attempted,
             remaining: self.limit.saturating_sub(self.used),
             window,
             reset_after: until_end,
@@ -202,7 +206,7 @@ mod tests {
             &[
                 "0s ok, 3 used, 0 left, resets in 60s",
                 "1s over, 5 used, 0 left, resets in 59s",
-                "2s over, 4 used, 0 left, resets in 58s",
+                "2s ok, 4 used, 0 left, resets in 58s",
                 "3s ok, 3 used, 0 left, resets in 57s",
                 "4s ok, 3 used, 0 left, resets in 56s",
                 "5s ok, 0 used, 3 left, resets in 55s",

@@ -134,13 +134,12 @@ struct Verdict {
 
 /// Judges `hits` against a count of `used` out of `limit`.
 ///
-/// A look is admitted while the count is within the limit, and a refund when it leaves the count within it.
+/// A look is admitted while the count is within the limit. A refund asks for nothing, so it always is, also where it
+/// leaves the limit exceeded.
 fn judge(limit: u64, used: u64, hits: Hits, commit: Commit) -> Verdict {
     match hits {
         Hits::Look => Verdict { admitted: used <= limit, applies: false },
-        Hits::Refund(_) => {
-            Verdict { admitted: hits.applied_to(used) <= limit, applies: commit != Commit::Never }
-        }
+        Hits::Refund(_) => Verdict { admitted: true, applies: commit != Commit::Never },
         Hits::Charge(n) => {
             let admitted = used.checked_add(n.get()).is_some_and(|after| after <= limit);
             let applies = match commit {

@@ -137,8 +137,6 @@ proptest! {
             let Some(wait) = told.retry_after else { continue };
             let wait = u64::try_from(wait.as_nanos()).unwrap();
             prop_assert!(wait > 0);
-            // A refund that left the limit exceeded is asked again as a look would be.
-            if matches!(hits, Hits::Refund(_)) { continue }
             prop_assert!(!step(&mut cell.clone(), now + wait - 1, Commit::IfAdmitted).admitted);
             prop_assert!(step(&mut cell.clone(), now + wait, Commit::IfAdmitted).admitted);
         }

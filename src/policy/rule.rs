@@ -21,7 +21,7 @@ pub struct Rule {
     pub name: Option<String>,
     /// What is counted; empty for `unlimited: true`.
     pub limits: Vec<Limit>,
-    /// Names of the rules that are put aside when this one is reached in the same request.
+    /// Names of the rules and limits that are put aside when this one is reached in the same request.
     pub replaces: Vec<String>,
     /// Counted and reported, never refused.
     pub shadow: bool,
@@ -47,6 +47,10 @@ pub struct Limit {
     pub id: LimitId,
     /// Its `name`, or the rule's label, for headers, bodies and people.
     pub name: String,
+    /// Whether it was given that name, by which others can replace it.
+    pub is_named: bool,
+    /// Names of the rules and limits that are put aside when this one of several is charged in the same request.
+    pub replaces: Vec<String>,
     /// How many hits a window grants, and to whom.
     pub requests: Requests,
     /// When the count starts over.
@@ -205,6 +209,16 @@ impl Window {
                 period(billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now))
             }
             Self::Calendar(calendar, zone) => period(calendar_period(*calendar, zone, now)),
+        }
+    }
+
+    /// How long it is, if it is always as long.
+    pub fn length(&self) -> Option<Duration> {
+        match self {
+            Self::Unit(unit, multiplier) => Some(unit.length().saturating_mul(*multiplier)),
+            Self::Clock(window) | Self::FirstHit(window) | Self::Sliding(window) => Some(*window),
+            Self::Bucket { window, .. } => Some(*window),
+            Self::BillingPeriod | Self::Calendar(..) => None,
         }
     }
 
