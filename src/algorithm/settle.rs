@@ -89,8 +89,8 @@ struct OfCell {
     cost: u64,
     /// Where its copy is.
     copy: Option<usize>,
-    /// How long until all charges of the cell pass together, once that was asked. `Some(None)`: they never do.
-    wait: Option<Option<Duration>>,
+    /// How long until all charges of the cell pass together, once that was asked; `Duration::MAX` when they never do.
+    wait: Option<Duration>,
 }
 
 impl Asked {
@@ -152,8 +152,8 @@ impl Asked {
             if charge.enforced {
                 let so_far = Charge { hits: Hits::charge(of.cost), ..*charge };
                 let outcome = so_far.step_as(cells, Commit::Never, now);
-                let wait = if outcome.admitted { Some(Duration::ZERO) } else { outcome.retry_after };
-                of.wait = Some(of.wait.map_or(wait, |longest| longest.zip(wait).map(|(a, b)| a.max(b))));
+                let never = if outcome.admitted { Duration::ZERO } else { Duration::MAX };
+                of.wait = of.wait.max(Some(outcome.retry_after.unwrap_or(never)));
             }
         }
         for (charge, outcome) in stage.iter().zip(outcomes) {
@@ -161,8 +161,8 @@ impl Asked {
             if let (2.., Some(wait), Some(outcome)) = (of.charges, of.wait, outcome)
                 && !outcome.admitted
             {
-                outcome.retry_after = wait;
-                if let (Law::Sliding { .. }, Some(wait)) = (charge.law, wait) {
+                outcome.retry_after = Some(wait).filter(|wait| *wait < Duration::MAX);
+                if let (Law::Sliding { .. }, Some(wait)) = (charge.law, outcome.retry_after) {
                     outcome.reset_after = wait;
                 }
             }

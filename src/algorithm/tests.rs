@@ -35,7 +35,7 @@ impl Kind {
     fn law(self, window: u64, now: u64) -> Law {
         let length = nanos(window);
         match self {
-            Self::Aligned => Law::Aligned { window: length },
+            Self::Aligned => Law::aligned(length),
             Self::Anchored => Law::Anchored { window: length },
             Self::Period => {
                 let start = now - now % window;
@@ -277,7 +277,7 @@ proptest! {
         for (kind, limit, window, now, n, hits, commit) in steps {
             let length = if window == u64::MAX { Duration::MAX } else { nanos(window) };
             let law = [
-                Law::Aligned { window: length },
+                Law::aligned(length),
                 Law::Anchored { window: length },
                 Law::Period { start: at(now.min(window)), end: at(now.max(window)) },
                 Law::Sliding { window: length },

@@ -17,7 +17,8 @@ pub use trace::{Trace, trace};
 use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
 use crate::model::{
-    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy, recycled,
+    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Reading, Request, Timestamp, lossy,
+    recycled,
 };
 use crate::policy::{
     CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Node, Part, Policy, Reached,
@@ -40,7 +41,7 @@ pub struct Engine<S, C> {
 /// All that was decided about one request.
 #[derive(Debug)]
 pub struct Verdict<'p> {
-    /// The one clock reading behind every number.
+    /// What the wall clock showed at the one reading behind every number.
     pub now: Timestamp,
     /// Whether the request is to be refused.
     pub over_limit: bool,
@@ -242,7 +243,8 @@ impl<S: Store, C: Clock> Engine<S, C> {
         policy: &'p Policy,
         request: &Request<'_>,
     ) -> Result<Verdict<'p>, StoreError> {
-        let now = self.clock.now();
+        let reading = self.clock.read();
+        let now = reading.wall;
         let (mut matched, mut decisions): (Vec<Matched<'p>>, _) =
             (recycled(desk.matched), recycled(desk.decisions));
         let Some(domain) = policy.domain(request.domain) else {
@@ -262,7 +264,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
             (0..).zip(matched.iter().zip(&fates).zip(&request.descriptors))
         {
             if let (Matched::Rule(candidate), Fate::Charged) = (one, fate) {
-                charges.extend(candidate.charges(descriptor.hits, stage, now));
+                charges.extend(candidate.charges(descriptor.hits, stage, reading));
             }
         }
         let mode = match domain.evaluate {
@@ -270,7 +272,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
             Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
             Evaluate::InOrder => Mode::InOrder,
         };
-        let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
+        let mut outcomes = self.store.apply(mode, &charges, reading.steady).await?.into_iter();
         decisions.extend(matched.drain(..).zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)));
         let over_limit = judge(&mut decisions);
         Ok(Verdict { now, over_limit, decisions, matched: recycled(matched), scratch: Some(scratch) })
@@ -337,16 +339,15 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
         let same = limits.iter().find(|limit| limit.window.length() == Some(length));
         let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
-        let key = match (same, &landing) {
-            (Some(same), Some(landing)) => self.key(same, &self.on_the_way(entries, &landing.way), landing),
-            _ => {
-                let mut key = self.keyer.start();
-                for entry in entries {
-                    key.push(&self.keyer.part(entry.key));
-                    key.push(&self.keyer.part(entry.value));
-                }
-                key
+        let key = if let (Some(same), Some(landing)) = (same, &landing) {
+            self.key(same, &self.on_the_way(entries, &landing.way), landing)
+        } else {
+            let mut key = self.keyer.start();
+            for entry in entries {
+                key.push(&self.keyer.part(entry.key));
+                key.push(&self.keyer.part(entry.value));
             }
+            key
         };
         Candidate {
             limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
@@ -409,7 +410,7 @@ impl Candidate<'_> {
         !self.limits.is_empty() || self.rule.is_unlimited()
     }
 
-    fn charges(&self, hits: Hits, stage: u32, now: Timestamp) -> impl Iterator<Item = Charge> {
+    fn charges(&self, hits: Hits, stage: u32, now: Reading) -> impl Iterator<Item = Charge> {
         self.limits.iter().map(move |&(at, key, granted)| {
             let limit = &self.rule.limits[at];
             let share = Share {

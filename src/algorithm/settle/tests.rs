@@ -147,7 +147,7 @@ fn any_limits() -> impl Strategy<Value = Vec<(Law, u64)>> {
     let law = (1_u64..20, 0_u64..4, 0_usize..4).prop_map(|(window, burst, kind)| {
         let window = Duration::from_nanos(window);
         [
-            Law::Aligned { window },
+            Law::aligned(window),
             Law::Anchored { window },
             Law::Sliding { window },
             Law::Bucket { window, burst },

@@ -65,7 +65,7 @@ impl Model {
 
     fn state(&self, law: Law, limit: u64, now: u64) -> State {
         match law {
-            Law::Aligned { window } => {
+            Law::Aligned { window, .. } => {
                 let window = u64::try_from(window.as_nanos()).unwrap();
                 self.fixed(limit, window, now / window * window, now)
             }

@@ -165,33 +165,33 @@ fn a_limit_sent_along_shares_the_counter_of_what_it_overrides() {
     let sent = |requests_per_unit, unit, unit_multiplier| {
         Some(LimitOverride { requests_per_unit, unit, unit_multiplier })
     };
-    let send = |entry, sent| bench.send_with(&[(entry, Hits::ONE, sent)]);
-    assert_eq!(send("a=1", None), "OK: minute 4/5");
-    assert_eq!(send("a=1", sent(9, Unit::Minute, 1)), "OK: a (limit from Envoy) 7/9");
-    assert_eq!(send("a=1", sent(9, Unit::Hour, 1)), "OK: a (limit from Envoy) 8/9", "another unit");
-    assert_eq!(send("a=2", sent(9, Unit::Minute, 1)), "OK: a (limit from Envoy) 8/9", "another value");
-    assert_eq!(send("a=1", None), "OK: minute 2/5", "and the other way round");
-    assert_eq!(send("b=1", None), "OK: b 4/5");
-    assert_eq!(send("b=1", sent(2, Unit::Minute, 15)), "OK: b (limit from Envoy) 0/2");
-    assert_eq!(send("b=1", sent(2, Unit::Minute, 15)), "OVER: b (limit from Envoy) 0/2 over");
-    assert_eq!(send("b=1", None), "OK: b 1/5", "which counts what it refuses, as the rule says");
-    assert_eq!(send("c=1", sent(2, Unit::Minute, 1)), "OK: c (limit from Envoy) 1/2", "where no rule is");
+    let ask = |entry, sent| bench.send_with(&[(entry, Hits::ONE, sent)]);
+    assert_eq!(ask("a=1", None), "OK: minute 4/5");
+    assert_eq!(ask("a=1", sent(9, Unit::Minute, 1)), "OK: a (limit from Envoy) 7/9");
+    assert_eq!(ask("a=1", sent(9, Unit::Hour, 1)), "OK: a (limit from Envoy) 8/9", "another unit");
+    assert_eq!(ask("a=2", sent(9, Unit::Minute, 1)), "OK: a (limit from Envoy) 8/9", "another value");
+    assert_eq!(ask("a=1", None), "OK: minute 2/5", "and the other way round");
+    assert_eq!(ask("b=1", None), "OK: b 4/5");
+    assert_eq!(ask("b=1", sent(2, Unit::Minute, 15)), "OK: b (limit from Envoy) 0/2");
+    assert_eq!(ask("b=1", sent(2, Unit::Minute, 15)), "OVER: b (limit from Envoy) 0/2 over");
+    assert_eq!(ask("b=1", None), "OK: b 1/5", "which counts what it refuses, as the rule says");
+    assert_eq!(ask("c=1", sent(2, Unit::Minute, 1)), "OK: c (limit from Envoy) 1/2", "where no rule is");
 }
 
 #[test]
 fn a_limit_sent_along_follows_evaluate() {
-    let two = Some(LimitOverride { requests_per_unit: 2, unit: Unit::Minute, unit_multiplier: 1 });
+    let sent =
+        |requests_per_unit| Some(LimitOverride { requests_per_unit, unit: Unit::Minute, unit_multiplier: 1 });
     for (evaluate, used) in [("each", 5), ("all_or_nothing", 2)] {
         let bench = Bench::new(&format!("domain: d\nevaluate: {evaluate}\n{SENT}"));
         for key in ["a=1", "c=1"] {
             for _ in 0..5 {
-                bench.send_with(&[(key, Hits::ONE, two)]);
+                bench.send_with(&[(key, Hits::ONE, sent(2))]);
             }
         }
-        let ten = Some(LimitOverride { requests_per_unit: 10, ..two.unwrap() });
         for key in ["a", "c"] {
             let left = 10 - used - 1;
-            let told = bench.send_with(&[(&format!("{key}=1"), Hits::ONE, ten)]);
+            let told = bench.send_with(&[(&format!("{key}=1"), Hits::ONE, sent(10))]);
             assert_eq!(told, format!("OK: {key} (limit from Envoy) {left}/10"), "{evaluate}");
         }
     }

@@ -1,5 +1,6 @@
 //! The meaning of the policy language, told by example: YAML in, answers out.
 
+mod clock;
 mod corners;
 mod own_words;
 

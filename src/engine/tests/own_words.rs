@@ -47,7 +47,7 @@ impl Bench {
     }
 
     /// The response headers, as lines.
-    fn headers(&self, entries: &[(&str, &[u8])]) -> Vec<String> {
+    pub(super) fn headers(&self, entries: &[(&str, &[u8])]) -> Vec<String> {
         let headers = self.answers(entries).response_headers;
         headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
     }

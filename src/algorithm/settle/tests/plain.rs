@@ -59,18 +59,21 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
         if outcomes[at].admitted || of_cell.len() < 2 {
             continue;
         }
-        if let Some(wait) = wait_for_all(&of_cell, cells, now) {
-            outcomes[at].retry_after = wait;
-            if let (Law::Sliding { .. }, Some(wait)) = (charge.law, wait) {
-                outcomes[at].reset_after = wait;
-            }
+        let waits = waits(&of_cell, cells, now);
+        if waits.is_empty() {
+            continue;
+        }
+        let wait = if waits.contains(&None) { None } else { waits.into_iter().max().flatten() };
+        outcomes[at].retry_after = wait;
+        if let (Law::Sliding { .. }, Some(wait)) = (charge.law, wait) {
+            outcomes[at].reset_after = wait;
         }
     }
     (outcomes, admits)
 }
 
-/// How long until all of those charges of one cell pass; none when no charge of them refuses anything.
-fn wait_for_all(of_cell: &[&Charge], cells: &mut [Cell], now: Timestamp) -> Option<Option<Duration>> {
+/// How long until each of those charges of one cell passes that can refuse anything, beside those before it.
+fn waits(of_cell: &[&Charge], cells: &mut [Cell], now: Timestamp) -> Vec<Option<Duration>> {
     let is_refund = |charge: &Charge| matches!(charge.hits, Hits::Refund(_));
     let mut waits = Vec::new();
     for (at, charge) in of_cell.iter().enumerate().filter(|(_, charge)| charge.enforced && !is_refund(charge))
@@ -84,6 +87,5 @@ fn wait_for_all(of_cell: &[&Charge], cells: &mut [Cell], now: Timestamp) -> Opti
         let outcome = together.step_as(cells, Commit::Never, now);
         waits.push(if outcome.admitted { Some(Duration::ZERO) } else { outcome.retry_after });
     }
-    let never = waits.contains(&None);
-    waits.into_iter().max().map(|longest| if never { None } else { longest })
+    waits
 }
