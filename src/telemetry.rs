@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use self::log::Dropped;
 use self::throttle::{Throttle, Throttles};
@@ -18,6 +19,8 @@ pub struct Metrics {
     accepts_failed: AtomicU64,
     authorities_mended: AtomicU64,
     calls_panicked: AtomicU64,
+    clock_steps_back: AtomicU64,
+    clock_steps_forward: AtomicU64,
     connections_ended: AtomicU64,
     configs_loaded: AtomicU64,
     configs_refused: AtomicU64,
@@ -121,6 +124,14 @@ impl Metrics {
             now.evicted,
         );
         metric("spillway_rules", "gauge", "Rules in force.", now.rules as u64);
+        text.push_str(
+            "# HELP spillway_clock_steps_total Times that the wall clock was set.\n\
+             # TYPE spillway_clock_steps_total counter\n",
+        );
+        for (direction, steps) in [("back", &self.clock_steps_back), ("forward", &self.clock_steps_forward)] {
+            let steps = steps.load(Ordering::Relaxed);
+            let _ = writeln!(text, "spillway_clock_steps_total{{direction=\"{direction}\"}} {steps}");
+        }
         text
     }
 }
@@ -182,6 +193,35 @@ impl CountersEvicted {
             "counters were forgotten before their windows ended, to make room for new ones: raise `--max-counters` or \
              `--max-counter-memory`, or look for a client that makes up keys",
         );
+    }
+}
+
+/// The wall clock was set.
+#[derive(Debug)]
+pub struct ClockStepped {
+    /// Whether it shows more than before.
+    pub forward: bool,
+    /// By how much.
+    pub by: Duration,
+}
+
+impl ClockStepped {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        let by = self.by.as_secs_f64();
+        if self.forward {
+            metrics.clock_steps_forward.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                seconds = by,
+                "the clock was set forward; windows that have ended by it begin anew"
+            );
+        } else {
+            metrics.clock_steps_back.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                seconds = by,
+                "the clock was set back; nobody waits longer for that, and times of day are told by it",
+            );
+        }
     }
 }
 
@@ -443,6 +483,29 @@ impl RequestBeyondBounds {
         metrics.requests_beyond_bounds.fetch_add(1, Ordering::Relaxed);
         if let Some(held_back) = metrics.beyond_lines.admit(self.bound) {
             tracing::warn!(peer = %self.peer, held_back, "a request beyond a bound {}: {}", self.outcome, self.bound);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ClockStepped, Metrics, Snapshot};
+
+    #[test]
+    fn steps_of_the_clock_are_counted_by_their_direction() {
+        let metrics = Metrics::default();
+        for forward in [true, false, false] {
+            ClockStepped { forward, by: Duration::from_secs(600) }.emit(&metrics);
+        }
+        let text = metrics.render(&Snapshot::default());
+        for line in [
+            "# TYPE spillway_clock_steps_total counter\n",
+            "spillway_clock_steps_total{direction=\"back\"} 2\n",
+            "spillway_clock_steps_total{direction=\"forward\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{text}");
         }
     }
 }

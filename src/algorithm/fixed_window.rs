@@ -10,19 +10,27 @@ use std::time::Duration;
 use super::{Cell, Commit, Worth, judge, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
 
-/// At most `limit` hits between two multiples of `window` since the Unix epoch.
+/// At most `limit` hits between two multiples of `window` since the Unix epoch, by a wall clock that is so far behind.
 ///
-/// Around a boundary an interval as long as the window may see twice the limit, and all clients come back at once.
+/// When the wall clock is set back, a count goes on until its window ends by either clock, whichever comes first: nobody
+/// waits longer than was told, and the next window is the wall clock's. Around a boundary an interval as long as the window may see twice the limit, and all clients come back at once.
 pub(super) fn aligned(
-    window: Duration,
+    (window, behind): (Duration, Duration),
     limit: u64,
     cell: &mut Cell,
     hits: Hits,
     commit: Commit,
     now: Timestamp,
 ) -> Outcome {
-    let of_now = window_end(window, now);
-    let (end, used) = open(cell, window, of_now, now).unwrap_or((of_now, 0));
+    let of_now = window_end(window, now.minus(behind)).plus(behind);
+    let (mut end, used) = open(cell, window, of_now, now).unwrap_or((of_now, 0));
+    // Another thread that read the clock a little later may have begun the next window.
+    if end > of_now && of_now.since(now) > tolerance(window) {
+        end = of_now;
+        if let Cell::Window { end, .. } = cell {
+            *end = of_now;
+        }
+    }
     let count = Count::new(limit, used, hits, commit);
     if count.applies {
         *cell = Cell::Window { end, used: count.used, worth: Worth::NOTHING };
@@ -110,6 +118,7 @@ fn window_end(window: Duration, now: Timestamp) -> Timestamp {
 struct Count {
     limit: u64,
     used: u64,
+    attempted: u64,
     hits: Hits,
     admitted: bool,
     applies: bool,
@@ -118,15 +127,18 @@ struct Count {
 impl Count {
     fn new(limit: u64, used: u64, hits: Hits, commit: Commit) -> Self {
         let verdict = judge(limit, used, hits, commit);
-        let used = if verdict.applies { hits.applied_to(used) } else { used };
-        Self { limit, used, hits, admitted: verdict.admitted, applies: verdict.applies }
+        let attempted = hits.applied_to(used);
+        let used = if verdict.applies { attempted } else { used };
+        Self { limit, used, attempted, hits, admitted: verdict.admitted, applies: verdict.applies }
     }
 
     fn tell(&self, window: Duration, until_end: Duration) -> Outcome {
         Outcome {
             admitted: self.admitted,
             limit: self.limit,
+            quota: self.limit,
             used: self.used,
+            attempted: self.attempted,
             remaining: self.limit.saturating_sub(self.used),
             window,
             reset_after: until_end,
@@ -144,7 +156,7 @@ mod tests {
     use crate::algorithm::{Cell, Commit, Law};
     use crate::model::{Hits, Timestamp, Unit};
 
-    const ALIGNED: Law = Law::Aligned { window: Duration::from_secs(60) };
+    const ALIGNED: Law = Law::aligned(Duration::from_secs(60));
     const ANCHORED: Law = Law::Anchored { window: Duration::from_secs(60) };
 
     const fn days(start: u64, end: u64) -> Law {
@@ -202,7 +214,7 @@ mod tests {
             &[
                 "0s ok, 3 used, 0 left, resets in 60s",
                 "1s over, 5 used, 0 left, resets in 59s",
-                "2s over, 4 used, 0 left, resets in 58s",
+                "2s ok, 4 used, 0 left, resets in 58s",
                 "3s ok, 3 used, 0 left, resets in 57s",
                 "4s ok, 3 used, 0 left, resets in 56s",
                 "5s ok, 0 used, 3 left, resets in 55s",

@@ -44,6 +44,8 @@ pub enum Law {
     Aligned {
         /// The window's length.
         window: Duration,
+        /// How far the wall clock, which the epoch is of, is behind the time that is counted by.
+        behind: Duration,
     },
     /// A fixed window that starts at its first hit.
     Anchored {
@@ -86,6 +88,11 @@ pub enum Commit {
 }
 
 impl Law {
+    /// `Aligned`, by a clock that was never set back.
+    pub const fn aligned(window: Duration) -> Self {
+        Self::Aligned { window, behind: Duration::ZERO }
+    }
+
     /// Decides on `hits` at `now` and brings `cell` up to date.
     ///
     /// A cell that another kind of law wrote counts as empty; one that this law wrote under another limit or another
@@ -93,7 +100,9 @@ impl Law {
     /// or an edited policy left there what this law cannot have written: such a cell is mended by whoever sees it.
     pub fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         let outcome = match self {
-            Self::Aligned { window } => fixed_window::aligned(window, limit, cell, hits, commit, now),
+            Self::Aligned { window, behind } => {
+                fixed_window::aligned((window, behind), limit, cell, hits, commit, now)
+            }
             Self::Anchored { window } => fixed_window::anchored(window, limit, cell, hits, commit, now),
             Self::Period { start, end } => fixed_window::period((start, end), limit, cell, hits, commit, now),
             Self::Sliding { window } => sliding_window::step(window, limit, cell, hits, commit, now),
@@ -134,13 +143,12 @@ struct Verdict {
 
 /// Judges `hits` against a count of `used` out of `limit`.
 ///
-/// A look is admitted while the count is within the limit, and a refund when it leaves the count within it.
+/// A look is admitted while the count is within the limit. A refund asks for nothing, so it always is, also where it
+/// leaves the limit exceeded.
 fn judge(limit: u64, used: u64, hits: Hits, commit: Commit) -> Verdict {
     match hits {
         Hits::Look => Verdict { admitted: used <= limit, applies: false },
-        Hits::Refund(_) => {
-            Verdict { admitted: hits.applied_to(used) <= limit, applies: commit != Commit::Never }
-        }
+        Hits::Refund(_) => Verdict { admitted: true, applies: commit != Commit::Never },
         Hits::Charge(n) => {
             let admitted = used.checked_add(n.get()).is_some_and(|after| after <= limit);
             let applies = match commit {

@@ -1,5 +1,7 @@
 //! How several charges of one request go together.
 
+use std::time::Duration;
+
 use super::{Cell, Commit, Law, Worth};
 use crate::model::{Few, Hits, Outcome, Timestamp};
 
@@ -87,6 +89,8 @@ struct OfCell {
     cost: u64,
     /// Where its copy is.
     copy: Option<usize>,
+    /// How long until all charges of the cell pass together, once that was asked; `Duration::MAX` when they never do.
+    wait: Option<Duration>,
 }
 
 impl Asked {
@@ -110,8 +114,7 @@ impl Asked {
     /// What the charge would say if those before it were counted. Leaves the cells as they are.
     fn rehearse(&mut self, charge: &Charge, cells: &mut [Cell], now: Timestamp) -> Outcome {
         let of = &mut self.of[charge.cell];
-        // What a refund would leave behind is told only where cells are shared.
-        let needs_copy = of.charges > 1 || (self.shared && matches!(charge.hits, Hits::Refund(_)));
+        let needs_copy = of.charges > 1;
         if !needs_copy {
             // Charges of different cells cannot know of each other, and a log is dear to copy.
             return charge.step_as(cells, Commit::Never, now);
@@ -124,9 +127,46 @@ impl Asked {
         charge.step(&mut copies[copy], now)
     }
 
-    /// Whether its limit could ever grant all that the stage asks of its cell.
-    fn fits(&self, charge: &Charge) -> bool {
-        self.of[charge.cell].cost <= charge.law.capacity(charge.limit)
+    /// Tells whoever was refused, of a cell that several charges ask for, when all of them pass: none of them alone knows.
+    ///
+    /// The hits of a charge are needed beside those of the ones before it. What a refund gives back is not relied on.
+    fn wait_for_all(
+        &mut self,
+        stage: &[Charge],
+        cells: &mut [Cell],
+        now: Timestamp,
+        outcomes: &mut [Option<Outcome>],
+    ) {
+        for charge in stage {
+            self.of[charge.cell].cost = 0;
+        }
+        for charge in stage {
+            let of = &mut self.of[charge.cell];
+            if of.charges < 2 || matches!(charge.hits, Hits::Refund(_)) {
+                continue;
+            }
+            let is_counted = charge.count_denied || charge.hits.cost() <= charge.law.capacity(charge.limit);
+            if charge.enforced || is_counted {
+                of.cost = of.cost.saturating_add(charge.hits.cost());
+            }
+            if charge.enforced {
+                let so_far = Charge { hits: Hits::charge(of.cost), ..*charge };
+                let outcome = so_far.step_as(cells, Commit::Never, now);
+                let never = if outcome.admitted { Duration::ZERO } else { Duration::MAX };
+                of.wait = of.wait.max(Some(outcome.retry_after.unwrap_or(never)));
+            }
+        }
+        for (charge, outcome) in stage.iter().zip(outcomes) {
+            let of = &self.of[charge.cell];
+            if let (2.., Some(wait), Some(outcome)) = (of.charges, of.wait, outcome)
+                && !outcome.admitted
+            {
+                outcome.retry_after = Some(wait).filter(|wait| *wait < Duration::MAX);
+                if let (Law::Sliding { .. }, Some(wait)) = (charge.law, outcome.retry_after) {
+                    outcome.reset_after = wait;
+                }
+            }
+        }
     }
 }
 
@@ -147,6 +187,7 @@ fn all_or_nothing(
     asked.count(stage, cells.len());
     let tried: Few<Outcome> = stage.iter().map(|charge| asked.rehearse(charge, cells, now)).collect();
     let admits = !stage.iter().zip(&tried).any(|(charge, outcome)| charge.refuses(outcome));
+    let any_refused = tried.iter().any(|outcome| !outcome.admitted);
     for (charge, tried) in stage.iter().zip(tried) {
         let commit = match (admits, tried.admitted) {
             (true, _) => charge.commit(),
@@ -154,18 +195,18 @@ fn all_or_nothing(
             (false, _) => Commit::Never,
         };
         let mut outcome = charge.step_as(cells, commit, now);
-        // Those that share its cell are asked for together, so it fits when they do, whatever the cell says of it alone.
-        outcome.admitted = tried.admitted;
+        // Those that share its cell are asked for together, whatever the cell says of it alone.
+        (outcome.admitted, outcome.attempted) = (tried.admitted, tried.attempted);
         if !outcome.admitted {
             // Also where refusals are not counted.
             cells[charge.cell].set_worth(Worth::after(&outcome));
         }
-        outcome.retry_after = if tried.admitted {
-            None
-        } else {
-            outcome.retry_after.max(tried.retry_after).filter(|_| asked.fits(charge))
-        };
+        outcome.retry_after = outcome.retry_after.filter(|_| !tried.admitted);
         outcomes.push(Some(outcome));
+    }
+    if asked.shared && any_refused {
+        let of_stage = outcomes.len() - stage.len();
+        asked.wait_for_all(stage, cells, now, &mut outcomes[of_stage..]);
     }
     admits
 }
@@ -189,10 +230,9 @@ impl Charge {
         self.law.step(self.limit, &mut cells[self.cell], self.hits, commit, now)
     }
 
-    /// Whether that outcome refuses the stage. A refund asks for nothing, so it may find its limit exceeded and still
-    /// stands in nobody's way.
+    /// Whether that outcome refuses the stage.
     pub fn refuses(&self, outcome: &Outcome) -> bool {
-        self.enforced && !outcome.admitted && !matches!(self.hits, Hits::Refund(_))
+        self.enforced && !outcome.admitted
     }
 }
 

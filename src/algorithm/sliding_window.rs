@@ -25,6 +25,7 @@ pub(super) fn step(
     cut(window, limit, cell, now);
     let mut live = written(cell).map_or_else(Live::default, |log| log.live(window, now));
     let verdict = judge(limit, live.used, hits, commit);
+    let attempted = hits.applied_to(live.used);
     if verdict.applies {
         apply(window, limit, cell, live, hits, now);
         live = written(cell).map_or_else(Live::default, Log::all);
@@ -37,15 +38,19 @@ pub(super) fn step(
     // The request fits as soon as all that is over `limit - cost` has left, the oldest first.
     let too_many = live.used.saturating_sub(limit.saturating_sub(hits.cost()));
     let fits_after = || log.nth(live, too_many.saturating_sub(1)).map(wait);
+    let retry_after = if verdict.admitted || hits.cost() > limit { None } else { fits_after() };
     Outcome {
         admitted: verdict.admitted,
         limit,
+        quota: limit,
         used: live.used,
+        attempted,
         remaining: limit.saturating_sub(live.used),
         window,
-        reset_after: log.nth(live, 0).map(wait).unwrap_or_default(),
+        // Whoever is refused may wait for either.
+        reset_after: retry_after.or_else(|| log.nth(live, 0).map(wait)).unwrap_or_default(),
         full_after: log.newest(live).map(wait).unwrap_or_default(),
-        retry_after: if verdict.admitted || hits.cost() > limit { None } else { fits_after() },
+        retry_after,
     }
 }
 

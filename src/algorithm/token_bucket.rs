@@ -14,6 +14,8 @@ use crate::model::{Hits, Outcome, Timestamp};
 pub(super) struct Rate {
     /// The time in which the limit refills.
     window: Duration,
+    /// Hits that refill in the window.
+    limit: u64,
     /// The most hits that pass at once; none under a limit of 0.
     burst: u64,
     /// The time in which one hit refills, at least 1 ns. It is rounded up, or more than the limit would refill.
@@ -25,6 +27,7 @@ impl Rate {
         let per_hit = window.as_nanos().div_ceil(limit.max(1).into()).max(1);
         Self {
             window,
+            limit,
             burst: if limit == 0 { 0 } else { burst },
             per_hit: u64::try_from(per_hit).unwrap_or(u64::MAX),
         }
@@ -71,7 +74,8 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
         }
     }
 
-    let verdict = judge(rate.burst, rate.used(depth, now), hits, commit);
+    let before = rate.used(depth, now);
+    let verdict = judge(rate.burst, before, hits, commit);
     if verdict.applies {
         let deeper = match hits {
             Hits::Look => depth,
@@ -95,7 +99,9 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
     Outcome {
         admitted: verdict.admitted,
         limit: rate.burst,
+        quota: rate.limit,
         used,
+        attempted: hits.applied_to(before),
         remaining: rate.burst.saturating_sub(used),
         window: rate.window,
         // One hit is partly refilled: what is left of it comes first.

@@ -52,7 +52,7 @@ mod tests {
     fn the_nearer_to_its_limit_the_more_a_counter_is_worth() {
         let window = Duration::from_secs(60);
         for law in [
-            Law::Aligned { window },
+            Law::aligned(window),
             Law::Anchored { window },
             Law::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(60) },
             Law::Sliding { window },
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_any_size_has_its_parts() {
-        let law = Law::Aligned { window: Duration::from_secs(60) };
+        let law = Law::aligned(Duration::from_secs(60));
         for (limit, hits, told) in [
             (1, 1, 254),
             (2, 1, 0),

@@ -27,12 +27,12 @@ use tonic_health::ServingStatus;
 use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
 use crate::admin::{self, Health};
-use crate::clock::Clock;
+use crate::clock::{Clock, Step};
 use crate::engine::Engine;
 use crate::rls::{self, BeyondBounds, RateLimitService};
 use crate::store::MemoryStore;
 use crate::telemetry::{
-    ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready, TaskEnded,
+    ClockStepped, ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready, TaskEnded,
 };
 
 pub use limits::{Limits, TooFewDescriptors};
@@ -45,6 +45,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 const KEPT: Duration = Duration::from_secs(60);
 /// How often counters that decide nothing any more are freed.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How often the clock is looked at, also where nobody asks for the time.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
 /// How long the lanes have their cores to themselves after each part of that.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
@@ -180,6 +182,11 @@ pub async fn serve<C: Clock>(
         let (engine, evicted) = (Arc::clone(&engine), Arc::clone(&evicted));
         move || sweep(Arc::clone(&engine), Arc::clone(&evicted))
     };
+    let watching = {
+        let (engine, of_task) = (Arc::clone(&engine), Arc::clone(&metrics));
+        move || watch_clock(Arc::clone(&engine), Arc::clone(&of_task))
+    };
+    let _watcher = Guarded(tokio::spawn(supervised("watching the clock", Arc::clone(&metrics), watching)));
     let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", metrics, sweeping)));
 
     for service in [rls::NAME, PEER] {
@@ -286,13 +293,28 @@ impl Evicted {
     }
 }
 
+/// Tells of each time that the wall clock was set.
+async fn watch_clock<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(CLOCK_LOOK);
+    loop {
+        ticks.tick().await;
+        for step in engine.clock.take_steps() {
+            let (forward, by) = match step {
+                Step::Forward(by) => (true, by),
+                Step::Back(by) => (false, by),
+            };
+            ClockStepped { forward, by }.emit(&metrics);
+        }
+    }
+}
+
 async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, evicted: Arc<Evicted>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
         evicted.tell(&engine.store);
         // A little at a time, for where there are no more cores than lanes this takes the time of one.
-        for () in engine.store.sweeps(engine.clock.now().minus(KEPT)) {
+        for () in engine.store.sweeps(engine.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
     }

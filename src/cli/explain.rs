@@ -35,7 +35,7 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
                 return ExitCode::from(WRONG_INPUT);
             }
         };
-    let now = args.at.map_or_else(|| SystemClock.now(), timestamp);
+    let now = args.at.map_or_else(|| SystemClock::new().now(), timestamp);
     let request = Request {
         domain: args.domain.as_bytes(),
         descriptors: typed

@@ -75,7 +75,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let watched = Some(Watched { path, options, seen, files: loaded.files, reload });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
-    let engine = Arc::new(Engine::new(loaded.policy, store, SystemClock));
+    let engine = Arc::new(Engine::new(loaded.policy, store, SystemClock::new()));
 
     let grpc = args.grpc_addr.unwrap_or(peer.grpc);
     let http = args.http_addr.unwrap_or(peer.http);

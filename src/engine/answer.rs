@@ -1,10 +1,11 @@
 //! What a verdict looks like to the client and to the upstream: headers and a body, in the policy's words.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Charged, Counted, Decision, Verdict, urgency};
-use crate::model::{Few, Request};
+use crate::model::{CellKey, Few, Request};
 use crate::policy::{Entries, Limit, Policy};
 use crate::shape::{Context, HeaderSet, Headers, Told};
 
@@ -67,9 +68,12 @@ pub fn answer_in<'v>(
     // The one that decides comes first, and is the one whose word stands where two would say the same header.
     sort(&mut spoken);
 
-    for (descriptor, headers, limited, told) in families(&spoken, verdict) {
+    for (descriptor, headers, refuses, told) in families(&spoken, verdict) {
+        if !headers.is_sent(refuses) {
+            continue;
+        }
         let from = answer.response_headers.iter().len();
-        headers.render(&told, limited, &mut answer.response_headers);
+        headers.render(&told, verdict.over_limit, &mut answer.response_headers);
         answer.response_headers.rank(from, descriptor);
     }
     answer.response_headers.sort_by_rank();
@@ -133,11 +137,12 @@ const NEAR: usize = 8;
 /// Each family of headers with the first descriptor it belongs to, whether one of its limits refuses the request, and the
 /// limits it tells about, the one to report first. The family of the limit that decides comes first.
 fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<'v>> {
+    let retry_after = verdict.retry_after();
     let mut families: Few<Family<'_>> = Few::new();
     // Most answers have one or two, which are compared with each other; the places of the others are looked up.
     let mut later: HashMap<*const HeaderSet, usize> = HashMap::new();
     for one in spoken {
-        let told = Told { name: &one.limit.name, outcome: &one.charged.outcome, now: verdict.now };
+        let told = told(one, verdict, retry_after);
         for headers in &one.limit.shape.headers {
             let near = families.iter().take(NEAR).position(|(_, family, ..)| Arc::ptr_eq(family, headers));
             let place = near.or_else(|| later.get(&Arc::as_ptr(headers)).copied());
@@ -152,7 +157,33 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
             }
         }
     }
+    for (_, headers, _, all) in &mut families {
+        if all.len() > 1 && headers.names_counters() {
+            name_apart(all);
+        }
+    }
     families
+}
+
+/// Marks those whose name another counter has, too. A counter that is there twice is told once, as it is in the end.
+fn name_apart(all: &mut Few<Told<'_>>) {
+    let mut counters: HashMap<&str, HashSet<CellKey>> = HashMap::new();
+    all.retain(|told| counters.entry(told.name).or_default().insert(told.counter));
+    for told in all {
+        told.shares_name = counters[told.name].len() > 1;
+    }
+}
+
+fn told<'v>(one: &Spoken<'v, '_>, verdict: &Verdict<'_>, retry_after: Option<Duration>) -> Told<'v> {
+    Told {
+        name: &one.limit.name,
+        outcome: &one.charged.outcome,
+        now: verdict.now,
+        retry_after,
+        counter: one.charged.key,
+        shares_name: false,
+        refuses: one.charged.refuses,
+    }
 }
 
 /// Calls `render` with all that a template may name.
@@ -176,7 +207,7 @@ fn with_context<T>(
     let attribute =
         |name: &str| credential?.attribute_at(name, verdict.now).map(|value| value.as_text().into_owned());
     render(&Context {
-        told: Some(Told { name: &one.limit.name, outcome: &one.charged.outcome, now: verdict.now }),
+        told: Some(told(one, verdict, verdict.retry_after())),
         entries: &entries,
         subject: credential.map(|credential| credential.subject.id()),
         attribute: &attribute,

@@ -17,7 +17,8 @@ pub use trace::{Trace, trace};
 use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
 use crate::model::{
-    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Request, Timestamp, lossy, recycled,
+    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Reading, Request, Timestamp, lossy,
+    recycled,
 };
 use crate::policy::{
     CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Node, Part, Policy, Reached,
@@ -40,7 +41,7 @@ pub struct Engine<S, C> {
 /// All that was decided about one request.
 #[derive(Debug)]
 pub struct Verdict<'p> {
-    /// The one clock reading behind every number.
+    /// What the wall clock showed at the one reading behind every number.
     pub now: Timestamp,
     /// Whether the request is to be refused.
     pub over_limit: bool,
@@ -65,6 +66,19 @@ impl Verdict<'_> {
         Desk { matched: self.matched, decisions: recycled(self.decisions), scratch: self.scratch }
     }
 
+    /// How long until the request could pass: the longest time of all limits that refuse it, quota rules included. `None`
+    /// when it passes, or never will.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let mut longest = None;
+        for decision in &self.decisions {
+            let Decision::Counted(counted) = decision else { continue };
+            for charged in counted.limits.iter().filter(|charged| charged.refuses) {
+                longest = longest.max(Some(charged.outcome.retry_after?));
+            }
+        }
+        longest
+    }
+
     /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
     pub fn told(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
         let counted = self.decisions.iter().filter_map(|decision| match decision {
@@ -84,7 +98,8 @@ impl Verdict<'_> {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each decision")]
 pub enum Decision<'p> {
-    /// It reached no rule, or a node without one (an exemption), or none of the rule's limits is meant for whoever asks.
+    /// It reached no rule, or a node without one (an exemption), or none of the rule's limits is meant for whoever asks; or,
+    /// where another one settled the request, a limit of Envoy's that was not charged.
     Free,
     /// Whoever asks is exempt by name.
     Exempt(Credential<'p>),
@@ -171,6 +186,8 @@ pub(crate) fn urgency(charged: &Charged) -> impl Ord + use<> {
 #[derive(Debug)]
 enum Matched<'p> {
     Nothing,
+    /// A node without a limit.
+    Exemption,
     Exempt(Credential<'p>),
     Rule(Candidate<'p>),
 }
@@ -182,6 +199,8 @@ struct Candidate<'p> {
     credential: Option<Credential<'p>>,
     /// Each with the number it grants.
     limits: Few<(usize, CellKey, u64)>,
+    /// Whether another rule of the request replaces it, or all of its limits.
+    is_replaced: bool,
 }
 
 impl<S: Store, C: Clock> Engine<S, C> {
@@ -224,7 +243,8 @@ impl<S: Store, C: Clock> Engine<S, C> {
         policy: &'p Policy,
         request: &Request<'_>,
     ) -> Result<Verdict<'p>, StoreError> {
-        let now = self.clock.now();
+        let reading = self.clock.read();
+        let now = reading.wall;
         let (mut matched, mut decisions): (Vec<Matched<'p>>, _) =
             (recycled(desk.matched), recycled(desk.decisions));
         let Some(domain) = policy.domain(request.domain) else {
@@ -236,6 +256,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
         matched.extend(
             request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now, &mut scratch)),
         );
+        put_aside(&mut matched);
         let fates = fates(&matched, domain.evaluate);
 
         let mut charges = Few::with_capacity(matched.len());
@@ -243,7 +264,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
             (0..).zip(matched.iter().zip(&fates).zip(&request.descriptors))
         {
             if let (Matched::Rule(candidate), Fate::Charged) = (one, fate) {
-                charges.extend(candidate.charges(descriptor.hits, stage, now));
+                charges.extend(candidate.charges(descriptor.hits, stage, reading));
             }
         }
         let mode = match domain.evaluate {
@@ -251,7 +272,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
             Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
             Evaluate::InOrder => Mode::InOrder,
         };
-        let mut outcomes = self.store.apply(mode, &charges, now).await?.into_iter();
+        let mut outcomes = self.store.apply(mode, &charges, reading.steady).await?.into_iter();
         decisions.extend(matched.drain(..).zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)));
         let over_limit = judge(&mut decisions);
         Ok(Verdict { now, over_limit, decisions, matched: recycled(matched), scratch: Some(scratch) })
@@ -266,30 +287,15 @@ impl<S: Store, C: Clock> Engine<S, C> {
     ) -> Matched<'p> {
         let entries = domain.entries(&descriptor.entries);
         let entries = entries.as_slice();
-        if let Some(limit) = descriptor.limit {
-            let rule = override_rule(domain, &entries, limit);
-            let mut key = self.keyer.start();
-            for entry in &entries {
-                key.push(&self.keyer.part(entry.key));
-                key.push(&self.keyer.part(entry.value));
-            }
-            let limits = rule
-                .limits
-                .iter()
-                .enumerate()
-                .map(|(at, one)| (at, key.finish(one.id), limit.requests_per_unit.into()));
-            let limits = limits.collect();
-            return Matched::Rule(Candidate {
-                rule: RuleRef::Sent(Box::new(rule)),
-                credential: None,
-                limits,
-            });
+        let reached = domain.walk(&entries, now, scratch);
+        if let Some(sent) = descriptor.limit {
+            return Matched::Rule(self.sent(domain, &entries, sent, reached));
         }
-        match domain.walk(&entries, now, scratch) {
+        match reached {
             Reached::Nothing { .. } => Matched::Nothing,
-            Reached::Exempt(landing) => landing.credential.map_or(Matched::Nothing, Matched::Exempt),
+            Reached::Exempt(landing) => landing.credential.map_or(Matched::Exemption, Matched::Exempt),
             Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
-                None => Matched::Nothing,
+                None => Matched::Exemption,
                 Some(rule) => {
                     // Limits of one rule nearly always count by the same: what they share is hashed once.
                     let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
@@ -307,9 +313,47 @@ impl<S: Store, C: Clock> Engine<S, C> {
                         rule: RuleRef::Written(rule),
                         credential: landing.credential,
                         limits,
+                        is_replaced: false,
                     })
                 }
             },
+        }
+    }
+
+    /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
+    /// of the limit that has the same window, as envoyproxy/ratelimit counts by entries and unit, and to one of its own
+    /// where there is none.
+    fn sent<'p>(
+        &self,
+        domain: &'p Domain,
+        entries: &[Entry<'_>],
+        sent: LimitOverride,
+        reached: Reached<'p>,
+    ) -> Candidate<'p> {
+        let landing = match reached {
+            Reached::Node(landing) | Reached::Exempt(landing) => Some(landing),
+            Reached::Nothing { .. } => None,
+        };
+        let rule = landing.as_ref().and_then(|landing| landing.node()?.rule.as_ref());
+        let limits = rule.map_or(&[][..], |rule| &rule.limits);
+        let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
+        let same = limits.iter().find(|limit| limit.window.length() == Some(length));
+        let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
+        let key = if let (Some(same), Some(landing)) = (same, &landing) {
+            self.key(same, &self.on_the_way(entries, &landing.way), landing)
+        } else {
+            let mut key = self.keyer.start();
+            for entry in entries {
+                key.push(&self.keyer.part(entry.key));
+                key.push(&self.keyer.part(entry.value));
+            }
+            key
+        };
+        Candidate {
+            limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
+            rule: RuleRef::Sent(Box::new(sent_rule(limit))),
+            credential: landing.and_then(|landing| landing.credential),
+            is_replaced: false,
         }
     }
 
@@ -361,7 +405,12 @@ struct OnTheWay<'e> {
 }
 
 impl Candidate<'_> {
-    fn charges(&self, hits: Hits, stage: u32, now: Timestamp) -> impl Iterator<Item = Charge> {
+    /// Whether it says something about whoever asks: one of its limits is meant for them, or that there is none.
+    fn applies(&self) -> bool {
+        !self.limits.is_empty() || self.rule.is_unlimited()
+    }
+
+    fn charges(&self, hits: Hits, stage: u32, now: Reading) -> impl Iterator<Item = Charge> {
         self.limits.iter().map(move |&(at, key, granted)| {
             let limit = &self.rule.limits[at];
             let share = Share {
@@ -386,47 +435,62 @@ enum Fate {
     PassedOver,
 }
 
-/// Under `first_match` the first descriptor that reached something settles the request; else a rule is only put aside
-/// by another one that replaces it by its name.
+/// A rule that another one replaces is put aside. Of the others, under `first_match` the first one that says something about
+/// whoever asks settles the request: a rule, or an exemption. A rule that is only watched settles nothing.
 fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
-    // A rule that is only watched settles nothing.
     let settles = |one: &Matched<'_>| match one {
         Matched::Nothing => false,
-        Matched::Exempt(_) => true,
-        Matched::Rule(candidate) => !candidate.rule.shadow,
+        Matched::Exemption | Matched::Exempt(_) => true,
+        Matched::Rule(candidate) => candidate.applies() && !candidate.is_replaced && !candidate.rule.shadow,
     };
-    let first = matched.iter().position(settles);
-    let replaced = replaced(matched);
+    let first = match evaluate {
+        Evaluate::FirstMatch => matched.iter().position(settles),
+        Evaluate::Each | Evaluate::AllOrNothing | Evaluate::InOrder => None,
+    };
     let fate = |(at, one): (usize, &Matched<'_>)| match one {
-        _ if evaluate == Evaluate::FirstMatch => {
-            if first.is_some_and(|first| at > first) {
-                Fate::PassedOver
-            } else {
-                Fate::Charged
-            }
-        }
-        Matched::Rule(candidate) if is_replaced(&candidate.rule, &replaced) => Fate::Replaced,
+        _ if first.is_some_and(|first| at > first) => Fate::PassedOver,
+        Matched::Rule(candidate) if candidate.is_replaced => Fate::Replaced,
         _ => Fate::Charged,
     };
     matched.iter().enumerate().map(fate).collect()
 }
 
-/// The names of all rules that a rule of the request replaces. Each rule is asked once, however many descriptors reach it.
-fn replaced<'m>(matched: &'m [Matched<'_>]) -> HashSet<&'m str> {
-    let mut asked: HashSet<*const Rule> = HashSet::new();
+/// Puts aside the rules that others of the request replace by their names, and single limits of a list.
+fn put_aside(matched: &mut [Matched<'_>]) {
+    let replaced = replaced(matched);
+    if replaced.is_empty() {
+        return;
+    }
+    for one in matched {
+        let Matched::Rule(candidate) = one else { continue };
+        let RuleRef::Written(rule) = candidate.rule else { continue };
+        let granted = !candidate.limits.is_empty();
+        candidate.limits.retain(|(at, ..)| {
+            let limit = &rule.limits[*at];
+            !(limit.is_named && replaced.contains(limit.name.as_str()))
+        });
+        let whole = rule.name.as_deref().is_some_and(|name| replaced.contains(name));
+        candidate.is_replaced = whole || (granted && candidate.limits.is_empty());
+    }
+}
+
+/// The names that rules and limits of the request replace. Each is asked once, however many descriptors reach it.
+fn replaced<'p>(matched: &[Matched<'p>]) -> HashSet<&'p str> {
+    let (mut rules, mut limits): (HashSet<*const Rule>, HashSet<*const Limit>) = Default::default();
     let mut names = HashSet::new();
     for one in matched {
-        let Matched::Rule(Candidate { rule, .. }) = one else { continue };
-        let rule: &Rule = rule;
-        if !rule.replaces.is_empty() && asked.insert(rule) {
+        let Matched::Rule(candidate) = one else { continue };
+        let RuleRef::Written(rule) = candidate.rule else { continue };
+        if !rule.replaces.is_empty() && candidate.applies() && rules.insert(rule) {
             names.extend(rule.replaces.iter().map(String::as_str));
+        }
+        for limit in candidate.limits.iter().map(|(at, ..)| &rule.limits[*at]) {
+            if !limit.replaces.is_empty() && limits.insert(limit) {
+                names.extend(limit.replaces.iter().map(String::as_str));
+            }
         }
     }
     names
-}
-
-fn is_replaced(rule: &Rule, replaced: &HashSet<&str>) -> bool {
-    rule.name.as_deref().is_some_and(|name| replaced.contains(name))
 }
 
 /// Takes as many `outcomes` as charges were made of `one`.
@@ -436,7 +500,7 @@ fn decision<'p>(
     outcomes: &mut impl Iterator<Item = Option<Outcome>>,
 ) -> Decision<'p> {
     match one {
-        Matched::Nothing => Decision::Free,
+        Matched::Nothing | Matched::Exemption => Decision::Free,
         Matched::Exempt(credential) => Decision::Exempt(credential),
         Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::PassedOver => {
             Decision::PassedOver(rule)
@@ -447,7 +511,7 @@ fn decision<'p>(
         Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::Replaced => {
             Decision::Replaced(rule)
         }
-        Matched::Rule(Candidate { rule, credential, limits }) => {
+        Matched::Rule(Candidate { rule, credential, limits, .. }) => {
             if fate == Fate::PassedOver || limits.is_empty() {
                 return Decision::Free;
             }
@@ -470,32 +534,52 @@ fn decision<'p>(
     }
 }
 
-/// A shadow rule's limits never say no; what they would have said shows in `used`.
+/// A shadow rule's limits never say no; what they would have said shows in `used`, and in that nothing remains.
 fn told(outcome: Outcome, rule: &Rule) -> Outcome {
-    if rule.shadow { Outcome { admitted: true, retry_after: None, ..outcome } } else { outcome }
+    if !rule.shadow {
+        return outcome;
+    }
+    let remaining = if outcome.admitted { outcome.remaining } else { 0 };
+    Outcome { admitted: true, retry_after: None, remaining, ..outcome }
 }
 
-/// The rule that a limit sent along with a descriptor stands for. It beats the policy's own, and shadow mode with it.
-fn override_rule(domain: &Domain, entries: &[Entry<'_>], limit: LimitOverride) -> Rule {
+/// The limit that came with a descriptor. What it overrides says how refusals count and how answers are told, and with the
+/// same window how it counts; else it counts as a `unit:` of the policy does.
+fn sent_limit(
+    domain: &Domain,
+    entries: &[Entry<'_>],
+    sent: LimitOverride,
+    overridden: Option<&Limit>,
+    has_same_window: bool,
+) -> Limit {
     let keys: Vec<_> = entries.iter().map(|entry| lossy(entry.key)).collect();
-    let label = format!("{} (limit from Envoy)", keys.join(" > "));
+    let name = format!("{} (limit from Envoy)", keys.join(" > "));
+    if let (Some(limit), true) = (overridden, has_same_window) {
+        return Limit { name, is_named: false, replaces: Vec::new(), ..limit.clone() };
+    }
     let id = LimitId::of([
         b"override".as_slice(),
         domain.name.as_bytes(),
-        limit.unit.name().as_bytes(),
-        &limit.unit_multiplier.to_le_bytes(),
+        sent.unit.name().as_bytes(),
+        &sent.unit_multiplier.to_le_bytes(),
     ]);
-    let limit = Limit {
+    Limit {
         id,
-        name: label.clone(),
-        requests: Requests::fixed(limit.requests_per_unit.into()),
-        window: Window::Unit(limit.unit, limit.unit_multiplier),
+        name,
+        is_named: false,
+        replaces: Vec::new(),
+        requests: Requests::fixed(sent.requests_per_unit.into()),
+        window: Window::Unit(sent.unit, sent.unit_multiplier),
         count_by: Arc::new([CountBy::Entries]),
-        count_denied: true,
-        shape: Arc::clone(&domain.shape),
-    };
+        count_denied: overridden.map_or(domain.evaluate == Evaluate::Each, |limit| limit.count_denied),
+        shape: Arc::clone(overridden.map_or(&domain.shape, |limit| &limit.shape)),
+    }
+}
+
+/// The rule that it stands for. It beats the policy's own, and shadow mode with it.
+fn sent_rule(limit: Limit) -> Rule {
     Rule {
-        label,
+        label: limit.name.clone(),
         name: None,
         limits: vec![limit],
         replaces: Vec::new(),
@@ -521,7 +605,7 @@ fn judge(decisions: &mut [Decision<'_>]) -> bool {
 
     for decision in decisions.iter_mut() {
         let Decision::Counted(counted) = decision else { continue };
-        let decides = if counted.rule.quota { all_quotas && !ordinary } else { ordinary };
+        let decides = if counted.rule.quota { all_quotas } else { ordinary };
         for charged in &mut counted.limits {
             charged.refuses = decides && !charged.outcome.admitted;
         }

@@ -11,7 +11,7 @@ pub use hits::Hits;
 pub use key::CellKey;
 pub use outcome::Outcome;
 pub use request::{Descriptor, Entry, LimitOverride, Request, lossy};
-pub use time::Timestamp;
+pub use time::{Reading, Timestamp};
 pub use unit::Unit;
 
 /// A list that nearly always has at most four members, and then needs no allocation.

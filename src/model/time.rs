@@ -45,3 +45,26 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
+
+/// One reading of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What is counted by: it runs as fast as time does, follows the wall clock when that is set forward, and never goes back.
+    pub steady: Timestamp,
+    /// What the wall clock shows: what calendars go by, and what clients are told. Never later than `steady`.
+    pub wall: Timestamp,
+}
+
+impl Reading {
+    /// How far the wall clock was set back.
+    pub const fn behind(self) -> Duration {
+        self.steady.since(self.wall)
+    }
+}
+
+/// A clock that was never set back.
+impl From<Timestamp> for Reading {
+    fn from(now: Timestamp) -> Self {
+        Self { steady: now, wall: now }
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::algorithm::{Calendar, Law, billing_period, calendar_period};
-use crate::model::{Timestamp, Unit};
+use crate::model::{Reading, Timestamp, Unit};
 use crate::shape::{Denial, HeaderSet};
 use crate::subjects::Credential;
 
@@ -21,7 +21,7 @@ pub struct Rule {
     pub name: Option<String>,
     /// What is counted; empty for `unlimited: true`.
     pub limits: Vec<Limit>,
-    /// Names of the rules that are put aside when this one is reached in the same request.
+    /// Names of the rules and limits that are put aside when this one is reached in the same request.
     pub replaces: Vec<String>,
     /// Counted and reported, never refused.
     pub shadow: bool,
@@ -47,6 +47,10 @@ pub struct Limit {
     pub id: LimitId,
     /// Its `name`, or the rule's label, for headers, bodies and people.
     pub name: String,
+    /// Whether it was given that name, by which others can replace it.
+    pub is_named: bool,
+    /// Names of the rules and limits that are put aside when this one of several is charged in the same request.
+    pub replaces: Vec<String>,
     /// How many hits a window grants, and to whom.
     pub requests: Requests,
     /// When the count starts over.
@@ -179,14 +183,19 @@ impl Window {
         limit: u64,
         written: Option<u64>,
         credential: Option<&Credential<'_>>,
-        now: Timestamp,
+        now: Reading,
     ) -> Law {
-        let period = |(start, end)| Law::Period { start, end };
+        // What the wall clock shows at the bounds, as the time that is counted by.
+        let behind = now.behind();
+        let period = |(start, end): (Timestamp, Timestamp)| Law::Period {
+            start: start.plus(behind),
+            end: end.plus(behind),
+        };
         match self {
             Self::Unit(unit, multiplier) => {
-                Law::Aligned { window: unit.length().saturating_mul(*multiplier) }
+                Law::Aligned { window: unit.length().saturating_mul(*multiplier), behind }
             }
-            Self::Clock(window) => Law::Aligned { window: *window },
+            Self::Clock(window) => Law::Aligned { window: *window, behind },
             Self::FirstHit(window) => Law::Anchored { window: *window },
             Self::Sliding(window) => Law::Sliding { window: *window },
             Self::Bucket { window, burst } => {
@@ -202,9 +211,21 @@ impl Window {
                 let subject = credential.map(|credential| credential.subject);
                 let anchor = subject.and_then(|subject| subject.billing_anchor()).unwrap_or(Timestamp::EPOCH);
                 let zone = subject.and_then(|subject| subject.time_zone());
-                period(billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now))
+                period(billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now.wall))
             }
-            Self::Calendar(calendar, zone) => period(calendar_period(*calendar, zone, now)),
+            Self::Calendar(calendar, zone) => period(calendar_period(*calendar, zone, now.wall)),
+        }
+    }
+
+    /// How long it is, if it is always as long.
+    pub fn length(&self) -> Option<Duration> {
+        match self {
+            Self::Unit(unit, multiplier) => Some(unit.length().saturating_mul(*multiplier)),
+            Self::Clock(window)
+            | Self::FirstHit(window)
+            | Self::Sliding(window)
+            | Self::Bucket { window, .. } => Some(*window),
+            Self::BillingPeriod | Self::Calendar(..) => None,
         }
     }
 

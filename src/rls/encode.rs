@@ -62,7 +62,7 @@ fn counted_status(counted: &Counted<'_>, out: &mut BytesMut) {
         // Where Envoy has no words for the window, its unit is UNKNOWN.
         let (unit, multiplier) =
             limit.window.in_units().map_or((0, 1), |(unit, many)| (units::to_wire(unit), many));
-        out.number(1, saturate(outcome.limit));
+        out.number(1, saturate(outcome.quota));
         out.number(2, unit.into());
         out.bytes(3, limit_name(counted, limit).as_bytes());
         if multiplier != 1 {

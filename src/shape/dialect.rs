@@ -17,16 +17,17 @@ pub const DIALECTS: &[(&str, &[(&str, &str)])] = &[
         "draft-07",
         &[
             ("RateLimit", "limit={{limit}}, remaining={{remaining}}, reset={{reset_s}}"),
-            ("RateLimit-Policy", "{{each}}{{limit}};w={{window_s}}"),
+            ("RateLimit-Policy", "{{each}}{{quota}};w={{window_s}}"),
         ],
     ),
     // draft-ietf-httpapi-ratelimit-headers-08 to -11: structured fields, one member for each limit. `t` is the time
-    // within which no more than `r` can be used, so it ends when the first slot comes back.
+    // within which no more than `r` can be used, so it ends when the first slot comes back. A bucket's quota is what
+    // refills in its window; the draft has no word for its burst.
     (
         "draft-11",
         &[
-            ("RateLimit-Policy", "{{each}}{{name_quoted}};q={{limit}};w={{window_s}}"),
-            ("RateLimit", "{{each}}{{name_quoted}};r={{remaining}};t={{reset_s}}"),
+            ("RateLimit-Policy", "{{each}}{{name_quoted}};q={{quota}};w={{window_s}}{{pk}}"),
+            ("RateLimit", "{{each}}{{name_quoted}};r={{remaining}};t={{reset_s}}{{pk}}"),
         ],
     ),
     // The three of draft-03 with the time until the limit is *whole* again, beside the time until one request passes.

@@ -70,6 +70,15 @@ impl Escape {
     }
 }
 
+/// Appends the lower six bytes of `number` in base64 (RFC 4648 §4), which are eight characters without padding.
+pub(super) fn base64(number: u64, out: &mut String) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for shift in (0..48).step_by(6).rev() {
+        let six = usize::try_from(number >> shift & 63).unwrap_or_default();
+        out.push(ALPHABET[six].into());
+    }
+}
+
 /// How many bytes of entries' values may still be shown by one body or header value. A value that is shown again and again
 /// counts each time, or a client could have megabytes made of one long value.
 #[derive(Clone, Copy, Debug)]

@@ -103,12 +103,12 @@ impl HeaderLine {
             return told.first().is_some_and(|told| self.tell(told, limited, out));
         }
         let start = out.len();
-        for told in told {
+        for told in told.iter().map(|told| told.by_itself()) {
             let before = out.len();
             if before > start {
                 out.push_str(", ");
             }
-            let is_told = self.tell(told, limited, out);
+            let is_told = self.tell(&told, limited, out);
             // A long list is cut between members, or it would no longer parse.
             let too_long = before > start && out.len() - start > escape::MAX_BYTES;
             if !is_told || too_long {
@@ -202,17 +202,26 @@ impl HeaderSet {
         Ok(Self { lines, emit })
     }
 
+    /// Whether it is sent where its limits refuse the request, or where they do not.
+    pub fn is_sent(&self, refuses: bool) -> bool {
+        match self.emit {
+            Emit::Always => true,
+            Emit::OnLimited => refuses,
+            Emit::Never => false,
+        }
+    }
+
+    /// Whether it names counters apart that have one name.
+    pub fn names_counters(&self) -> bool {
+        self.lines.iter().any(|line| line.parts.contains(&Part::Number(Number::PartitionKey)))
+    }
+
     /// Appends the headers that tell of `told`, of which the first is the limit to report; the others appear in
     /// `{{each}}` headers only. `limited`: whether the request is refused.
     ///
     /// A header that already stands in `out` is left as it is, so that one answer never says two things.
     pub fn render<'a>(&'a self, told: &[Told<'_>], limited: bool, out: &mut Headers<'a>) {
-        let wanted = match self.emit {
-            Emit::Always => true,
-            Emit::OnLimited => limited,
-            Emit::Never => false,
-        };
-        if !wanted {
+        if !self.is_sent(limited) {
             return;
         }
         for line in &self.lines {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Outcome, Timestamp};
+use crate::model::{CellKey, Outcome, Timestamp};
 use crate::shape::escape;
 use crate::shape::form::{self, Form};
 
@@ -15,6 +15,30 @@ pub struct Told<'a> {
     pub outcome: &'a Outcome,
     /// The clock reading they were computed from.
     pub now: Timestamp,
+    /// How long until the request could pass: the longest time of all limits that refuse it. `None` when it passes, or
+    /// never will.
+    pub retry_after: Option<Duration>,
+    /// The counter that they are of.
+    pub counter: CellKey,
+    /// Whether the answer tells of another counter under the same name.
+    pub shares_name: bool,
+    /// Whether it is because of this limit that the request is refused.
+    pub refuses: bool,
+}
+
+impl<'a> Told<'a> {
+    /// A limit that is all there is to tell about.
+    pub fn alone(name: &'a str, outcome: &'a Outcome, now: Timestamp) -> Self {
+        let counter = CellKey { high: 0, low: 0 };
+        let refuses = !outcome.admitted;
+        Self { name, outcome, now, retry_after: None, counter, shares_name: false, refuses }.by_itself()
+    }
+
+    /// The same with the limit's own time to retry.
+    #[must_use]
+    pub(super) fn by_itself(self) -> Self {
+        Self { retry_after: self.outcome.retry_after.filter(|_| self.refuses), ..self }
+    }
 }
 
 /// Something a header or a body may show of a limit.
@@ -24,14 +48,21 @@ pub enum Number {
     Name,
     /// The same as a structured-field String (RFC 9651): quoted, escaped, visible ASCII only.
     NameQuoted,
-    /// Hits granted per window.
+    /// The most hits at once: those granted per window, or a bucket's burst.
     Limit,
+    /// Hits granted per window, of a bucket too.
+    Quota,
     /// Hits counted in this window.
     Used,
+    /// What `used` would be with this request, whether it is counted or not.
+    Attempted,
     /// Hits left in this window.
     Remaining,
     /// How long a window lasts, in seconds rounded up; absent where there is no window.
     WindowSeconds,
+    /// `;pk=:…:` (draft-ietf-httpapi-ratelimit-headers-11 §3.1.4) where the answer tells of two counters of that name, else
+    /// nothing.
+    PartitionKey,
     /// A time to wait for, and how it is written.
     Wait(Wait, Form),
 }
@@ -52,9 +83,12 @@ const NUMBERS: &[(&str, Number)] = &[
     ("name", Number::Name),
     ("name_quoted", Number::NameQuoted),
     ("limit", Number::Limit),
+    ("quota", Number::Quota),
     ("used", Number::Used),
+    ("attempted", Number::Attempted),
     ("remaining", Number::Remaining),
     ("window_s", Number::WindowSeconds),
+    ("pk", Number::PartitionKey),
     ("reset_s", Number::Wait(Wait::Reset, Form::Seconds)),
     ("reset_ms", Number::Wait(Wait::Reset, Form::Millis)),
     ("reset_s_decimal", Number::Wait(Wait::Reset, Form::DecimalSeconds)),
@@ -96,18 +130,26 @@ impl Number {
     ///
     /// A name comes as it is; making it safe for where it stands is up to the caller.
     pub fn render(self, told: &Told<'_>, out: &mut String) -> bool {
-        let Told { name, outcome, now } = *told;
+        let Told { name, outcome, now, .. } = *told;
         match self {
             Self::Name | Self::NameQuoted if name.is_empty() => return false,
             Self::WindowSeconds if outcome.window.is_zero() => return false,
             Self::Name => out.push_str(name),
             Self::NameQuoted => escape::structured_string(name, out),
             Self::Limit => form::digits(outcome.limit, out),
+            Self::Quota => form::digits(outcome.quota, out),
             Self::Used => form::digits(outcome.used, out),
+            Self::Attempted => form::digits(outcome.attempted, out),
             Self::Remaining => form::digits(outcome.remaining, out),
             Self::WindowSeconds => form::digits(form::seconds(outcome.window), out),
+            Self::PartitionKey if !told.shares_name => {}
+            Self::PartitionKey => {
+                out.push_str(";pk=:");
+                escape::base64(told.counter.low, out);
+                out.push(':');
+            }
             Self::Wait(wait, form) => {
-                return wait.of(outcome, form).is_some_and(|time| form.write(time, now, out));
+                return wait.of(told, form).is_some_and(|time| form.write(time, now, out));
             }
         }
         true
@@ -125,16 +167,15 @@ impl Number {
 }
 
 impl Wait {
-    fn of(self, outcome: &Outcome, form: Form) -> Option<Duration> {
+    fn of(self, told: &Told<'_>, form: Form) -> Option<Duration> {
         match self {
-            Self::Reset => Some(outcome.reset_after),
-            Self::Full => Some(outcome.full_after),
-            Self::RetryAfter if outcome.admitted => None,
+            Self::Reset => Some(told.outcome.reset_after),
+            Self::Full => Some(told.outcome.full_after),
             // «Come back in 0 seconds» is no help to the refused.
             Self::RetryAfter if form == Form::Seconds => {
-                outcome.retry_after.map(|wait| wait.max(Duration::from_secs(1)))
+                told.retry_after.map(|wait| wait.max(Duration::from_secs(1)))
             }
-            Self::RetryAfter => outcome.retry_after,
+            Self::RetryAfter => told.retry_after,
         }
     }
 }
@@ -147,7 +188,9 @@ pub(super) mod samples {
     pub(crate) const REFUSED: Outcome = Outcome {
         admitted: false,
         limit: 60,
+        quota: 60,
         used: 60,
+        attempted: 61,
         remaining: 0,
         window: Duration::from_secs(60),
         reset_after: Duration::from_secs(30),
@@ -159,7 +202,9 @@ pub(super) mod samples {
     pub(crate) const ADMITTED: Outcome = Outcome {
         admitted: true,
         limit: 1000,
+        quota: 1000,
         used: 1,
+        attempted: 1,
         remaining: 999,
         window: Duration::from_secs(3600),
         reset_after: Duration::from_secs(3600),
@@ -170,8 +215,8 @@ pub(super) mod samples {
     /// 2025-02-07T15:26:00Z.
     pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_738_941_960);
 
-    pub(crate) const fn told<'a>(name: &'a str, outcome: &'a Outcome) -> Told<'a> {
-        Told { name, outcome, now: NOW }
+    pub(crate) fn told<'a>(name: &'a str, outcome: &'a Outcome) -> Told<'a> {
+        Told::alone(name, outcome, NOW)
     }
 }
 
@@ -195,9 +240,12 @@ mod tests {
             ("name", "per \"minute\""),
             ("name_quoted", r#""per \"minute\"""#),
             ("limit", "60"),
+            ("quota", "60"),
             ("used", "60"),
+            ("attempted", "61"),
             ("remaining", "0"),
             ("window_s", "60"),
+            ("pk", ""),
             ("reset_s", "30"),
             ("reset_ms", "30000"),
             ("reset_s_decimal", "30.000"),
@@ -225,7 +273,7 @@ mod tests {
         ] {
             assert_eq!(render(name, &told).as_deref(), Some(expected), "{name}");
         }
-        assert_eq!(Number::names().count(), 30);
+        assert_eq!(Number::names().count(), 33);
         assert_eq!(Number::from_name("reset"), None);
     }
 

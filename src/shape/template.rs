@@ -155,7 +155,9 @@ impl Template {
         let outcome = Outcome {
             admitted: false,
             limit: 60,
+            quota: 60,
             used: 60,
+            attempted: 60,
             remaining: 0,
             window: time,
             reset_after: time,
@@ -171,7 +173,7 @@ impl Template {
             })
             .collect();
         self.render_body(&Context {
-            told: Some(Told { name: TEXT, outcome: &outcome, now: Timestamp::EPOCH }),
+            told: Some(Told::alone(TEXT, &outcome, Timestamp::EPOCH)),
             entries: &entries,
             subject: Some(TEXT),
             attribute: &|_| Some(TEXT.into()),

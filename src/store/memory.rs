@@ -263,7 +263,7 @@ mod tests {
 
     fn charge(low: u64, window: u64) -> Charge {
         let share = Share {
-            law: Law::Aligned { window: Duration::from_secs(window) },
+            law: Law::aligned(Duration::from_secs(window)),
             limit: 1,
             hits: Hits::ONE,
             count_denied: true,
@@ -323,7 +323,7 @@ mod tests {
         let at = |n: u64| Charge { key: key(n), ..charge(0, 10) };
         // A hundred counters of an hour, some of them on each shard, and a flood of short ones.
         let long = |n: u64| {
-            let law = Law::Aligned { window: Duration::from_secs(3_600) };
+            let law = Law::aligned(Duration::from_secs(3_600));
             Charge { share: Share { law, ..at(n).share }, ..at(n) }
         };
         for n in 0..100 {

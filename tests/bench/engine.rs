@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use spillway::algorithm::{Charge as Share, Law, Mode};
-use spillway::clock::ManualClock;
+use spillway::clock::{Clock, ManualClock, SystemClock};
 use spillway::config::{self, Options};
 use spillway::engine::Engine;
 use spillway::model::{CellKey, Descriptor, Entry, Hits, Request, Timestamp};
@@ -133,6 +133,16 @@ fn charging(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What every request pays to know the time.
+fn reading(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("clock");
+    let clock = SystemClock::new();
+    group.bench_function("a reading", |bencher| bencher.iter(|| black_box(&clock).read()));
+    #[expect(clippy::disallowed_methods, reason = "to compare with")]
+    group.bench_function("the wall clock alone", |bencher| bencher.iter(std::time::SystemTime::now));
+    group.finish();
+}
+
 fn loading(criterion: &mut Criterion) {
     let yaml = policy(100_000);
     let mut group = criterion.benchmark_group("load");
@@ -149,6 +159,6 @@ fn few_samples() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group!(benches, decide, charging, loading);
+criterion_group!(benches, decide, charging, reading, loading);
 criterion_group!(name = bounded; config = few_samples(); targets = costly::costly);
 criterion_main!(benches, bounded);

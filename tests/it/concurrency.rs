@@ -95,7 +95,7 @@ fn no_law_admits_more_than_it_may_under_any_concurrency() {
         Law::Anchored { .. } => 2 * LIMIT - 1,
     };
     for law in [
-        Law::Aligned { window: WINDOW },
+        Law::aligned(WINDOW),
         Law::Anchored { window: WINDOW },
         Law::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(1 << 30) },
         Law::Sliding { window: WINDOW },
@@ -115,7 +115,7 @@ fn no_law_admits_more_than_it_may_under_any_concurrency() {
 #[test]
 fn all_or_nothing_leaves_every_counter_exact() {
     // Two counters without an end, one shared by all keys: what passed is what was counted, on both, to the hit.
-    let forever = Law::Aligned { window: Duration::from_secs(1 << 30) };
+    let forever = Law::aligned(Duration::from_secs(1 << 30));
     let of = |limit, charge: Charge| Charge { share: Share { limit, ..charge.share }, ..charge };
     let shared = of(700_000, charge(99, forever));
     let both = |key: u64| vec![of(300_000, charge(key, forever)), shared];

@@ -50,7 +50,7 @@ fn flood(store: &MemoryStore, law: Law, invented: u64, hits: u64) -> u64 {
 }
 
 const LAWS: [Law; 5] = [
-    Law::Aligned { window: HOUR },
+    Law::aligned(HOUR),
     Law::Anchored { window: HOUR },
     Law::Period { start: Timestamp::from_secs(500_000 * 3_600), end: Timestamp::from_secs(500_001 * 3_600) },
     Law::Sliding { window: HOUR },
@@ -102,11 +102,11 @@ fn nor_one_that_fills_the_memory() {
 #[test]
 fn nor_one_of_windows_that_end_later() {
     let store = MemoryStore::holding(2_000, usize::MAX);
-    let offender = charge(0, Law::Aligned { window: HOUR }, LIMIT);
+    let offender = charge(0, Law::aligned(HOUR), LIMIT);
     for _ in 0..=LIMIT {
         apply(&store, offender, BEGUN);
     }
-    let month = Law::Aligned { window: HOUR * 720 };
+    let month = Law::aligned(HOUR * 720);
     for invented in 1..20_000 {
         apply(&store, charge(invented, month, LIMIT), BEGUN);
     }
@@ -120,7 +120,7 @@ fn nor_one_of_other_limits_than_the_offenders() {
         let bytes = 8 << 20;
         let store = MemoryStore::holding(usize::MAX, bytes);
         for number in 10_000..310_000 {
-            apply(&store, charge(number, Law::Aligned { window: HOUR }, LIMIT), BEGUN);
+            apply(&store, charge(number, Law::aligned(HOUR), LIMIT), BEGUN);
         }
         assert!(store.evicted() > 0, "the memory was full");
         let mut admitted = vec![0; clients];

@@ -17,7 +17,7 @@ impl Model {
         let before = self.state(law, limit, now);
         let after_charge = before.used + hits.cost();
         let admitted = match hits {
-            Hits::Refund(n) => before.used.saturating_sub(n.get()) <= before.limit,
+            Hits::Refund(_) => true,
             _ => after_charge <= before.limit,
         };
         if commit == Commit::Always || (commit == Commit::IfAdmitted && (admitted || hits.cost() == 0)) {
@@ -43,21 +43,29 @@ impl Model {
                 *at > now && still <= state.limit && fits(*at)
             })
         });
+        let retry_after = retry.flatten().map(|at| wait(at - now));
+        let first = wait(state.frees.first().map_or(0, |at| at - now));
+        let is_sliding = matches!(law, Law::Sliding { .. });
         Outcome {
             admitted,
             limit: state.limit,
+            quota: limit,
             used: state.used,
+            attempted: match hits {
+                Hits::Refund(n) => before.used.saturating_sub(n.get()),
+                _ => after_charge,
+            },
             remaining: state.limit.saturating_sub(state.used),
             window: state.window,
-            reset_after: wait(state.frees.first().map_or(0, |at| at - now)),
+            reset_after: if is_sliding { retry_after.unwrap_or(first) } else { first },
             full_after: wait(state.frees.last().map_or(0, |at| at - now)),
-            retry_after: retry.flatten().map(|at| wait(at - now)),
+            retry_after,
         }
     }
 
     fn state(&self, law: Law, limit: u64, now: u64) -> State {
         match law {
-            Law::Aligned { window } => {
+            Law::Aligned { window, .. } => {
                 let window = u64::try_from(window.as_nanos()).unwrap();
                 self.fixed(limit, window, now / window * window, now)
             }

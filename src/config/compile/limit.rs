@@ -62,7 +62,7 @@ impl Document<'_, '_> {
         if items.is_empty() && matches!(list.kind(), Kind::Sequence(_)) {
             self.error(list.span(), "there are no limits in the list", None);
         }
-        let (mut limits, mut replaces): (Vec<Limit>, Vec<_>) = (Vec::new(), Vec::new());
+        let mut limits: Vec<Limit> = Vec::new();
         for item in items {
             let Some(fields) = self.fields(item, Scope::RateLimit) else { continue };
             if self.flag(&fields, "unlimited") == Some(true) {
@@ -73,16 +73,16 @@ impl Document<'_, '_> {
                 );
                 continue;
             }
-            // A rule is replaced as a whole, so the name of one of its limits is nothing to replace it by.
-            let name = self.text(&fields, "name").map(str::to_owned);
-            replaces.extend(self.replaces(fields.get("replaces"), name.as_deref()));
+            let name = self.name(&fields);
+            let replaces = self.replaces(fields.get("replaces"), name.as_deref());
             let Some(limit) = self.limit(item, &fields, inherited) else { continue };
+            let limit = Limit { replaces, ..limit };
             if limits.iter().any(|other| other.id == limit.id) {
                 self.error(item.span(), "two limits in this list are the same but for the number", None);
             }
             limits.push(limit);
         }
-        rule(None, limits, replaces, inherited)
+        rule(None, limits, Vec::new(), inherited)
     }
 
     fn name(&mut self, fields: &Fields<'_>) -> Option<String> {
@@ -110,8 +110,21 @@ impl Document<'_, '_> {
         let counter = self.text(fields, "counter");
         self.shared_counter(fields, counter, &window, &count_by);
         let id = self.identity(&window, counter, &count_by, inherited);
-        let name = self.text(fields, "name").map_or_else(|| inherited.label(), str::to_owned);
-        Some(Limit { id, name, requests: requests?, window, count_by, count_denied, shape })
+        let name = self.text(fields, "name");
+        let is_named = name.is_some();
+        let name = name.map_or_else(|| inherited.label(), str::to_owned);
+        let replaces = Vec::new();
+        Some(Limit {
+            id,
+            name,
+            is_named,
+            replaces,
+            requests: requests?,
+            window,
+            count_by,
+            count_denied,
+            shape,
+        })
     }
 
     /// Domain, way, window and owner; or domain, counter, window and owner, where limits share a counter by its name.

@@ -1,5 +1,7 @@
 //! The meaning of the policy language, told by example: YAML in, answers out.
 
+mod clock;
+mod corners;
 mod own_words;
 
 use std::time::Duration;

@@ -47,7 +47,7 @@ impl Bench {
     }
 
     /// The response headers, as lines.
-    fn headers(&self, entries: &[(&str, &[u8])]) -> Vec<String> {
+    pub(super) fn headers(&self, entries: &[(&str, &[u8])]) -> Vec<String> {
         let headers = self.answers(entries).response_headers;
         headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
     }
@@ -378,17 +378,42 @@ descriptors: [{key: key, subject: key, rate_limit: {name: t, requests_per_unit: 
 }
 
 #[test]
-fn under_first_match_a_rule_that_is_passed_over_replaces_nothing() {
-    let bench = Bench::new(
+fn a_rule_that_grants_whoever_asks_nothing_neither_settles_nor_replaces() {
+    let bench = with_subjects(
         "
 domain: d
+subjects: d.subjects.yaml
 evaluate: first_match
 descriptors:
-  - {key: a, rate_limit: {name: a, requests_per_unit: 2, per: 1m}}
-  - {key: b, rate_limit: {name: b, requests_per_unit: 9, per: 1m, replaces: [{name: a}]}}
+  - key: key
+    subject: key
+    rate_limits: [{name: own, requests_per_unit: {attribute: rpm}, per: 1m, replaces: [{name: ip}]}]
+  - {key: ip, rate_limit: {name: ip, requests_per_unit: 9, per: 1m}}
 ",
+        PEOPLE,
     );
-    assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a 1/2 | b passed over");
+    assert_eq!(bench.send(&["key=k2", "ip=1"]), "OK: key 0/1 | ip passed over");
+    assert_eq!(bench.send(&["key=k1", "ip=1"]), "OK: free | ip 8/9");
+}
+
+#[test]
+fn a_limit_of_ones_own_can_stand_in_for_another_of_its_list() {
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+headers: {X: '{{each}}{{name}}={{remaining}}'}
+descriptors:
+  - key: key
+    subject: key
+    rate_limits:
+      - {name: all, requests_per_unit: 9, per: 1m, count_by: credential}
+      - {name: own, requests_per_unit: {attribute: rpm}, per: 1h, count_by: credential, replaces: [{name: all}]}
+",
+        PEOPLE,
+    );
+    assert_eq!(bench.headers(&[("key", b"k1")]), ["X: all=8"]);
+    assert_eq!(bench.headers(&[("key", b"k2")]), ["X: own=0"]);
 }
 
 #[test]

@@ -159,7 +159,7 @@ proptest! {
         limit_name in any::<String>(), limited in any::<bool>(), nanos in any::<u64>(),
     ) {
         let outcome = Outcome { retry_after: Some(Duration::from_nanos(nanos)), ..REFUSED };
-        let told = Told { name: &limit_name, outcome: &outcome, now: Timestamp::from_nanos(nanos) };
+        let told = Told::alone(&limit_name, &outcome, Timestamp::from_nanos(nanos));
         for name in [name.as_str(), "x-limit"] {
             let Ok(set) = set(&[(name, &value)], Emit::Always) else { continue };
             let mut headers = Headers::default();

@@ -33,7 +33,7 @@ fn body(text: &str, content_type: &str, context: &Context<'_>) -> String {
 fn published_bodies_come_out_as_published() {
     let outcome =
         Outcome { used: 50_001, limit: 50_000, retry_after: Some(Duration::from_millis(841_001)), ..REFUSED };
-    let context = Context { told: Some(Told { name: "quota", outcome: &outcome, now: NOW }), ..NOTHING };
+    let context = Context { told: Some(Told::alone("quota", &outcome, NOW)), ..NOTHING };
     for (text, expected) in [
         (
             r#"{"success":false,"status":429,"message":"Too many requests","retryAfter":{{retry_after_s}}}"#,
@@ -164,7 +164,7 @@ proptest! {
         };
         let entries = [Entry { key: b"k", value: &value }];
         let context = Context {
-            told: Some(Told { name: &name, outcome: &outcome, now: Timestamp::from_nanos(nanos) }),
+            told: Some(Told::alone(&name, &outcome, Timestamp::from_nanos(nanos))),
             entries: &entries,
             subject: subject.as_deref(),
             attribute: &|_| Some(name.clone()),
@@ -193,7 +193,7 @@ proptest! {
     fn no_value_reaches_a_request_header_or_a_page_unescaped(value in hostile(), name in any::<String>()) {
         let entries = [Entry { key: b"k", value: &value }];
         let context = Context {
-            told: Some(Told { name: &name, outcome: &REFUSED, now: NOW }),
+            told: Some(Told::alone(&name, &REFUSED, NOW)),
             entries: &entries,
             subject: Some(&name),
             attribute: &|_| Some(name.clone()),

@@ -17,7 +17,9 @@ const LONGEST: usize = 4096;
 const CALM: Outcome = Outcome {
     admitted: true,
     limit: 60,
+    quota: 60,
     used: 1,
+    attempted: 1,
     remaining: 59,
     window: Duration::from_secs(60),
     reset_after: Duration::from_secs(42),
@@ -31,7 +33,9 @@ const REFUSED: Outcome =
 const EXTREME: Outcome = Outcome {
     admitted: false,
     limit: u64::MAX,
+    quota: u64::MAX,
     used: u64::MAX,
+    attempted: u64::MAX,
     remaining: u64::MAX,
     window: Duration::MAX,
     reset_after: Duration::MAX,
@@ -71,7 +75,7 @@ fn each_context(sent: &[u8], mut show: impl FnMut(&Context<'_>)) {
         let entries = keys.map(|key| Entry { key: key.as_bytes(), value: sent });
         let now = if outcome.admitted { Timestamp::EPOCH } else { Timestamp::from_nanos(u64::MAX) };
         show(&Context {
-            told: Some(Told { name: &text, outcome, now }),
+            told: Some(Told::alone(&text, outcome, now)),
             entries: &entries,
             subject: Some(&text),
             attribute: &|_| Some(text.clone().into_owned()),

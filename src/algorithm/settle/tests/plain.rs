@@ -1,8 +1,10 @@
 //! The same, charge by charge and as plainly as it can be said, with time to spare: every charge looks at every other.
 
+use std::time::Duration;
+
 use crate::algorithm::settle::{Charge, Mode};
-use crate::algorithm::{Cell, Commit};
-use crate::model::{Outcome, Timestamp};
+use crate::algorithm::{Cell, Commit, Law};
+use crate::model::{Hits, Outcome, Timestamp};
 
 pub(super) fn settle(
     mode: Mode,
@@ -48,11 +50,42 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
         };
         let mut outcome = charge.step_as(cells, commit, now);
         outcome.admitted = tried.admitted;
-        let asked = stage.iter().filter(|other| other.cell == charge.cell).map(|other| other.hits.cost());
-        let fits = asked.fold(0, u64::saturating_add) <= charge.law.capacity(charge.limit);
-        outcome.retry_after =
-            if tried.admitted { None } else { outcome.retry_after.max(tried.retry_after).filter(|_| fits) };
+        outcome.attempted = tried.attempted;
+        outcome.retry_after = if tried.admitted { None } else { outcome.retry_after };
         outcomes.push(outcome);
     }
+    for (at, charge) in stage.iter().enumerate() {
+        let of_cell: Vec<&Charge> = stage.iter().filter(|other| other.cell == charge.cell).collect();
+        if outcomes[at].admitted || of_cell.len() < 2 {
+            continue;
+        }
+        let waits = waits(&of_cell, cells, now);
+        if waits.is_empty() {
+            continue;
+        }
+        let wait = if waits.contains(&None) { None } else { waits.into_iter().max().flatten() };
+        outcomes[at].retry_after = wait;
+        if let (Law::Sliding { .. }, Some(wait)) = (charge.law, wait) {
+            outcomes[at].reset_after = wait;
+        }
+    }
     (outcomes, admits)
+}
+
+/// How long until each of those charges of one cell passes that can refuse anything, beside those before it.
+fn waits(of_cell: &[&Charge], cells: &mut [Cell], now: Timestamp) -> Vec<Option<Duration>> {
+    let is_refund = |charge: &Charge| matches!(charge.hits, Hits::Refund(_));
+    let mut waits = Vec::new();
+    for (at, charge) in of_cell.iter().enumerate().filter(|(_, charge)| charge.enforced && !is_refund(charge))
+    {
+        let counts = |other: &&&Charge| {
+            let can_pass = other.hits.cost() <= other.law.capacity(other.limit);
+            other.enforced || other.count_denied || can_pass
+        };
+        let cost = of_cell[..=at].iter().filter(counts).map(|other| other.hits.cost());
+        let together = Charge { hits: Hits::charge(cost.fold(0, u64::saturating_add)), ..**charge };
+        let outcome = together.step_as(cells, Commit::Never, now);
+        waits.push(if outcome.admitted { Some(Duration::ZERO) } else { outcome.retry_after });
+    }
+    waits
 }
