@@ -40,6 +40,18 @@ fn every_policy_here_is_valid() {
     assert!(seen >= 6, "only {seen} policies were found");
 }
 
+/// Blocks that begin with `domain:` are policies; the page's other test loads them.
+#[test]
+fn every_policy_of_the_reference_page_is_valid() {
+    let page = fs::read_to_string("config/README.md").unwrap();
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let policies: Vec<&str> = blocks.filter(|block| block.contains("domain: ")).collect();
+    assert!(policies.len() > 5, "only {} policies were found", policies.len());
+    for policy in policies {
+        assert_eq!(mistakes(policy), [""; 0], "{policy}");
+    }
+}
+
 /// What both the loader and the schema refuse.
 const WRONG: &[&str] = &[
     "descriptors: []",
