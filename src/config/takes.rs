@@ -69,23 +69,32 @@ impl Takes {
                 one_of(scalar::LENGTHS.map(|(unit, _)| unit).to_vec()),
                 one_of(periods())
             ),
-            Self::Requests => format!("a whole number up to {}, or a mapping (below)", u32::MAX),
+            Self::Requests => format!("a whole number up to {}, or {}", u32::MAX, a_mapping(Scope::Requests)),
             Self::Numbers => "a mapping of values to whole numbers".to_owned(),
-            Self::Mapping(_) => "a mapping (below)".to_owned(),
-            Self::List(Scope::Descriptor) => "a list of descriptors (below)".to_owned(),
-            Self::List(_) => "a list of mappings (below)".to_owned(),
-            Self::Undeclared => "`one`, or a mapping (below)".to_owned(),
+            Self::Mapping(scope) => a_mapping(scope),
+            Self::List(scope) => format!("a list of [mappings]({})", anchor(scope)),
+            Self::Undeclared => format!("`one`, or {}", a_mapping(Scope::Undeclared)),
             Self::Endpoints => {
                 "a list of templates, `METHOD /path`, or of names with a list of templates".to_owned()
             }
             Self::CountBy => {
                 "`entries`, `subject`, `credential`, the key of an entry, or a list of such".to_owned()
             }
-            Self::Headers => "a mapping, or a list of mappings (below)".to_owned(),
+            Self::Headers => format!("{}, or a list of such", a_mapping(Scope::Headers)),
             Self::Dialects => "a [dialect](#dialects), or a list of dialects".to_owned(),
             Self::Templates => "a mapping of headers to [templates](#templates)".to_owned(),
             Self::Attributes => "a mapping of attributes to values".to_owned(),
             Self::Anything => "a mapping".to_owned(),
         }
     }
+}
+
+fn a_mapping(scope: Scope) -> String {
+    format!("a [mapping]({})", anchor(scope))
+}
+
+/// Where the words of `scope` are on the reference page.
+fn anchor(scope: Scope) -> String {
+    let place = scope.to_string().replace('`', "").replace(' ', "-");
+    format!("#in-{place}")
 }

@@ -122,7 +122,7 @@ impl Number {
             Self::Used => "hits that are counted in this window, this request's among them if it passed",
             Self::Remaining => "hits that are left",
             Self::WindowSeconds => "the window's length in seconds, rounded up; of a period, this one's",
-            Self::Wait(wait, form) => return format!("{}, {}", wait.meaning(), form.meaning()),
+            Self::Wait(wait, form) => return format!("{}: {}", wait.meaning(), form.meaning()),
         };
         text.to_owned()
     }
@@ -144,7 +144,7 @@ impl Wait {
         match self {
             Self::Reset => "until the window ends, or the first hit is given back",
             Self::Full => "until the limit is whole again",
-            Self::RetryAfter => "on a refusal: until this request could pass",
+            Self::RetryAfter => "until this request could pass, on a refusal",
         }
     }
 

@@ -45,6 +45,31 @@ fn the_tables_are_what_the_code_knows() {
     assert!(page == wanted, "{PAGE} is not what the code knows: run `make reference`");
 }
 
+/// What a heading is called in a link, as GitHub and most others do it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_within_the_page_leads_to_a_heading() {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let headings: Vec<String> = page
+        .lines()
+        .filter(|line| line.starts_with("##"))
+        .map(|line| anchor(line.trim_start_matches('#').trim()))
+        .collect();
+    let links = page.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap());
+    for link in links {
+        assert!(headings.iter().any(|heading| heading == link), "#{link} leads nowhere");
+    }
+    for file in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        let local = !file.starts_with('#') && !file.contains("://");
+        assert!(!local || std::path::Path::new("config").join(file).exists(), "{file} is not there");
+    }
+}
+
 /// The YAML blocks of the page, each with the name of its file, which is its first line.
 fn files() -> Vec<(String, String)> {
     let page = fs::read_to_string(PAGE).unwrap();

@@ -107,7 +107,7 @@ pub(super) const WORDS: &[Word] = &[
     ]),
     word("empty", Own, DESCRIPTOR, Takes::OneOf(empties), [
         "`value`",
-        "`absent`: an entry with an empty value does not match. For a descriptor with a key alone",
+        "`absent`: an entry with an empty value does not match. For a descriptor without a `value`",
         "empty: absent",
     ]),
     word("unit", Peer, LIMIT, Takes::Unit, [
@@ -146,7 +146,7 @@ pub(super) const WORDS: &[Word] = &[
         "per: calendar_day, time_zone: Europe/Berlin",
     ]),
     word("name", Peer, &[Scope::RateLimit, Scope::Replaces], Takes::Text("text"), [
-        "the way to it, as in `api_key > path=/login`",
+        "the way to it, as in `api_key > path=/login`; in `replaces` it must be there",
         "what the limit is called in headers, bodies, logs and `explain`, and what `replaces` names it by",
         "name: login",
     ]),
