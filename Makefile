@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check deny fuzz bench soak demo clean-tools
+.PHONY: help build test check reference deny fuzz bench soak demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -19,6 +19,9 @@ check: deny ## what must hold before a commit: format, lints, documentation, dep
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	$(CARGO) test
+
+reference: ## write the tables of config/README.md anew, from the code
+	SPILLWAY_WRITE_REFERENCE=1 $(CARGO) test --test it reference::the_tables
 
 # Found in .tools first, where it is put when there is none.
 DENY_VERSION = 0.20.2

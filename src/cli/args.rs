@@ -31,6 +31,8 @@ pub(super) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print the JSON Schema of a policy file, for editors
+    Schema,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod machine;
 mod peer;
+mod schema;
 mod serve;
 mod test;
 
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
+        Command::Schema => schema::run(),
     }
 }
 

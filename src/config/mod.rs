@@ -3,17 +3,22 @@
 mod compile;
 mod diagnostic;
 mod files;
+mod language;
 mod load;
 mod read;
 mod scalar;
+mod schema;
 mod source;
+mod takes;
 mod watch;
 mod words;
 
 pub use diagnostic::{Diagnostic, Severity, render};
 pub use files::test_files;
+pub use language::{Section, WordRow, algorithms, language};
 pub use load::{Loaded, Options, load, load_text};
 pub use read::text as read_text;
+pub use schema::schema;
 pub use watch::Fingerprint;
 pub use words::did_you_mean;
 

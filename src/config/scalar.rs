@@ -91,16 +91,18 @@ fn number(text: &str) -> Option<f64> {
     radix("0x", 16).or_else(|| radix("0o", 8)).or_else(decimal).map(|magnitude| sign * magnitude)
 }
 
+/// The units of a length of time, in nanoseconds.
+pub(super) const LENGTHS: [(&str, u64); 6] = [
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+    ("w", 604_800_000_000_000),
+];
+
 /// A length of time: numbers with units, as in `15m` or `1h30m`. Never zero.
 pub(super) fn duration(text: &str) -> Result<Duration, NotThat> {
-    const UNITS: [(&str, u64); 6] = [
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-        ("d", 86_400_000_000_000),
-        ("w", 604_800_000_000_000),
-    ];
     let wrong = || {
         not_that(format!("`{text}` is not a length of time"), Some("write a number and a unit, as in `15m`"))
     };
@@ -110,7 +112,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, NotThat> {
         let (number, after) = rest.split_at(digits);
         let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
-        let unit = UNITS.iter().find(|(name, _)| *name == unit);
+        let unit = LENGTHS.iter().find(|(name, _)| *name == unit);
         let part =
             number.parse::<u64>().ok().zip(unit).and_then(|(number, (_, unit))| number.checked_mul(*unit));
         match part.and_then(|part| nanos.checked_add(part)) {

@@ -1,6 +1,11 @@
-//! Every word of the policy language, and where it may stand.
+//! Every word of the policy language: where it may stand, what it takes and what it says.
+
+mod rows;
 
 use std::fmt;
+
+use super::takes::Takes;
+use rows::WORDS;
 
 /// A kind of mapping in a policy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +15,23 @@ pub(super) enum Scope {
     RateLimit,
     Replaces,
     Requests,
+    Headers,
     Deny,
     Undeclared,
+}
+
+impl Scope {
+    /// Every kind, in the order of the reference page.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Root,
+        Self::Descriptor,
+        Self::RateLimit,
+        Self::Requests,
+        Self::Replaces,
+        Self::Headers,
+        Self::Deny,
+        Self::Undeclared,
+    ];
 }
 
 impl fmt::Display for Scope {
@@ -22,6 +42,7 @@ impl fmt::Display for Scope {
             Self::RateLimit => "`rate_limit`",
             Self::Replaces => "an item of `replaces`",
             Self::Requests => "`requests_per_unit`",
+            Self::Headers => "`headers`",
             Self::Deny => "`deny`",
             Self::Undeclared => "`undeclared`",
         })
@@ -36,69 +57,40 @@ pub(super) enum Origin {
     /// Spillway's.
     Own,
 }
-use Origin::{Own, Peer};
 
-const WORDS: &[(&str, Origin, &[Scope])] = &[
-    ("domain", Peer, &[Scope::Root]),
-    ("descriptors", Peer, &[Scope::Root, Scope::Descriptor]),
-    ("key", Peer, &[Scope::Descriptor]),
-    ("value", Peer, &[Scope::Descriptor]),
-    ("rate_limit", Peer, &[Scope::Descriptor]),
-    ("shadow_mode", Peer, &[Scope::Descriptor]),
-    ("quota_mode", Peer, &[Scope::Descriptor]),
-    ("detailed_metric", Peer, &[Scope::Descriptor]),
-    ("value_to_metric", Peer, &[Scope::Descriptor]),
-    ("share_threshold", Peer, &[Scope::Descriptor]),
-    ("metadata", Peer, &[Scope::Descriptor]),
-    ("unit", Peer, &[Scope::RateLimit]),
-    ("requests_per_unit", Peer, &[Scope::RateLimit]),
-    ("unlimited", Peer, &[Scope::RateLimit]),
-    ("replaces", Peer, &[Scope::RateLimit]),
-    ("name", Peer, &[Scope::RateLimit, Scope::Replaces]),
-    ("subjects", Own, &[Scope::Root]),
-    ("evaluate", Own, &[Scope::Root]),
-    ("endpoints", Own, &[Scope::Root]),
-    ("undeclared", Own, &[Scope::Root]),
-    ("segments", Own, &[Scope::Undeclared]),
-    ("ignore_case", Own, &[Scope::Root]),
-    ("request_headers", Own, &[Scope::Root]),
-    ("headers", Own, &[Scope::Root, Scope::Descriptor, Scope::RateLimit]),
-    ("deny", Own, &[Scope::Root, Scope::Descriptor, Scope::RateLimit]),
-    ("count_by", Own, &[Scope::Descriptor, Scope::RateLimit]),
-    ("subject", Own, &[Scope::Descriptor]),
-    ("strip_scheme", Own, &[Scope::Descriptor]),
-    ("exempt", Own, &[Scope::Descriptor]),
-    ("empty", Own, &[Scope::Descriptor]),
-    ("rate_limits", Own, &[Scope::Descriptor]),
-    ("per", Own, &[Scope::RateLimit]),
-    ("algorithm", Own, &[Scope::RateLimit]),
-    ("anchor", Own, &[Scope::RateLimit]),
-    ("burst", Own, &[Scope::RateLimit]),
-    ("time_zone", Own, &[Scope::RateLimit]),
-    ("override", Own, &[Scope::RateLimit]),
-    ("at_most", Own, &[Scope::RateLimit]),
-    ("count_denied", Own, &[Scope::RateLimit]),
-    ("counter", Own, &[Scope::RateLimit]),
-    ("by", Own, &[Scope::Requests]),
-    ("values", Own, &[Scope::Requests]),
-    ("attribute", Own, &[Scope::Requests]),
-    ("content_type", Own, &[Scope::Deny]),
-    ("body", Own, &[Scope::Deny]),
-];
+/// A word, with all that the reference page, the schema and the loader's hints say of it.
+#[derive(Debug)]
+pub(super) struct Word {
+    pub(super) name: &'static str,
+    pub(super) origin: Origin,
+    pub(super) scopes: &'static [Scope],
+    pub(super) takes: Takes,
+    /// What holds where the word is absent. Empty: it must be there.
+    pub(super) default: &'static str,
+    /// What it says, in Markdown.
+    pub(super) meaning: &'static str,
+    /// How it is written, with what it needs beside it.
+    pub(super) example: &'static str,
+}
 
 /// Where `word` may stand, if it is a word of the language.
 pub(super) fn scopes(word: &str) -> Option<&'static [Scope]> {
-    WORDS.iter().find(|(name, ..)| *name == word).map(|(.., scopes)| *scopes)
+    WORDS.iter().find(|row| row.name == word).map(|row| row.scopes)
 }
 
 /// Whether `word` is one of Spillway's own.
 pub(super) fn is_own(word: &str) -> bool {
-    WORDS.iter().any(|(name, origin, _)| *name == word && *origin == Own)
+    WORDS.iter().any(|row| row.name == word && row.origin == Origin::Own)
 }
 
 /// The words that may stand in `scope`.
 pub(super) fn of(scope: Scope) -> impl Iterator<Item = &'static str> {
-    WORDS.iter().filter(move |(.., scopes)| scopes.contains(&scope)).map(|(name, ..)| *name)
+    rows_of(scope).map(|row| row.name)
+}
+
+/// The same with all that is said of them.
+pub(super) fn rows_of(scope: Scope) -> impl Iterator<Item = &'static Word> {
+    WORDS.iter().filter(move |row| row.scopes.contains(&scope))
 }
 
 /// «did you mean», when one of `known` is close enough to `typed` to be what was meant.

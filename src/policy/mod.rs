@@ -51,6 +51,26 @@ impl Evaluate {
         ("in_order", Self::InOrder),
         ("first_match", Self::FirstMatch),
     ];
+
+    /// What it means, for the reference page.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Each => {
+                "each descriptor is charged, whatever becomes of the others: a request that one limit refuses counts for the \
+                 others all the same, as in envoyproxy/ratelimit"
+            }
+            Self::AllOrNothing => {
+                "all limits are charged, or none is: what one refuses costs the others nothing"
+            }
+            Self::InOrder => {
+                "one descriptor after the other, as Envoy sends them: what comes after a refusal is not charged; what came \
+                 before it is"
+            }
+            Self::FirstMatch => {
+                "only the first descriptor, as Envoy sends them, that reaches a limit, `unlimited` or an exemption is looked at"
+            }
+        }
+    }
 }
 
 /// The rules of one domain.

@@ -119,6 +119,41 @@ pub const DIALECTS: &[(&str, &[(&str, &str)])] = &[
     ("retry-after", &[("Retry-After", "retry_after_s")]),
 ];
 
+/// Where each dialect comes from, and what is special about it, in Markdown.
+const ABOUT: &[(&str, &str)] = &[
+    ("draft-03", "draft-polli-ratelimit-headers-03, and what envoyproxy/ratelimit sends: seconds from now"),
+    (
+        "draft-07",
+        "draft-ietf-httpapi-ratelimit-headers-07: one field, and one for the policies of all limits",
+    ),
+    (
+        "draft-11",
+        "draft-ietf-httpapi-ratelimit-headers-08 to -11: structured fields with a member for each limit. It has no \
+         `Retry-After`: write `dialect: [draft-11, retry-after]` to have both",
+    ),
+    (
+        "ratelimit-delta",
+        "seconds until the limit is *whole* again, beside the seconds until one request passes",
+    ),
+    (
+        "x-ratelimit",
+        "the most common of all: Unix seconds. `dialect: [x-ratelimit, retry-after]` tells the wait as well",
+    ),
+    ("x-ratelimit-ms", "the same in Unix milliseconds"),
+    ("x-ratelimit-delta", "the same in seconds from now"),
+    ("x-rate-limit", "with a hyphen more, as X and Okta have it: Unix seconds"),
+    ("github", "GitHub's: with what was used, and the limit's name as the resource"),
+    ("gitlab", "GitLab's: `RateLimit-Reset` is an instant here, unlike in the drafts"),
+    ("openai", "OpenAI's: durations until the limit is whole again"),
+    ("anthropic", "Anthropic's: the date at which the limit is whole again"),
+    ("retry-after", "`Retry-After` alone (RFC 9110): seconds, on refusals"),
+];
+
+/// What is to be said of the dialect called `name`, in Markdown.
+pub fn about(name: &str) -> Option<&'static str> {
+    ABOUT.iter().find(|(known, _)| *known == name).map(|(_, about)| *about)
+}
+
 /// The header lines of the dialect called `name`.
 pub fn dialect(name: &str) -> Result<Vec<HeaderLine>, ShapeError> {
     let (_, rows) = DIALECTS
@@ -196,6 +231,7 @@ mod tests {
             assert_eq!(tell(name, &told, true), *expected, "{name}");
         }
         let listed: Vec<_> = DIALECTS.iter().map(|(name, _)| name).collect();
+        assert_eq!(listed, ABOUT.iter().map(|(name, _)| name).collect::<Vec<_>>());
         assert_eq!(listed, REFUSALS.iter().map(|(name, _)| name).collect::<Vec<_>>());
     }
 

@@ -16,7 +16,7 @@ mod piece;
 mod template;
 
 pub use denial::{ContentType, Denial};
-pub use dialect::{DIALECTS, dialect};
+pub use dialect::{DIALECTS, about, dialect};
 pub use error::ShapeError;
 pub use form::Form;
 pub use header::{Emit, HeaderLine, HeaderName, HeaderSet};

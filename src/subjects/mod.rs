@@ -24,6 +24,7 @@ pub use credential::{CredentialHash, CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
 pub use problem::Problem;
 pub use value::Value;
+pub use words::{WordRow, language};
 
 #[cfg(test)]
 mod tests;

@@ -85,6 +85,93 @@ pub(super) const RULE: Scope = Scope {
     quotes: true,
 };
 
+/// Every kind of mapping, in the order of the reference page.
+const SCOPES: [&Scope; 6] = [&ROOT, &SUBJECT, &CREDENTIAL, &FACTS, &TIERS, &RULE];
+
+/// One word of a subjects file, for the reference page. All texts are Markdown.
+#[derive(Debug)]
+pub struct WordRow {
+    /// The word.
+    pub name: &'static str,
+    /// What it takes.
+    pub values: &'static str,
+    /// What holds where it is absent. Empty: it must be there.
+    pub default: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+}
+
+/// Every word of a subjects file, by the kind of mapping that it may stand in.
+pub fn language() -> Vec<(&'static str, Vec<WordRow>)> {
+    let row = |(name, word): &(&'static str, Word)| {
+        let [values, default, meaning] = word.documentation();
+        WordRow { name, values, default, meaning }
+    };
+    SCOPES.map(|scope| (scope.name, scope.words.iter().map(row).collect())).into()
+}
+
+impl Word {
+    /// What it takes, what holds where it is absent, and what it says.
+    const fn documentation(self) -> [&'static str; 3] {
+        match self {
+            Self::Subjects => ["a list of subjects", "nobody is known", "the customers, tenants or accounts"],
+            Self::Tiers => [
+                "a mapping",
+                "no tiers",
+                "a tier that follows from facts, and that is never lost once it is reached",
+            ],
+            Self::Id => [
+                "text",
+                "",
+                "what the subject is called in counters, logs and `{{subject}}`; no two are alike",
+            ],
+            Self::Attributes => [
+                "a mapping of names to text, whole numbers or true and false",
+                "none",
+                "what limits may ask of it: a plan, a number. One on a credential goes before its subject's",
+            ],
+            Self::BillingAnchor => [
+                "a point in time (RFC 3339)",
+                "the first of each month, 00:00",
+                "when a subscription began: periods begin on its day of each month, or on the month's last, at its time",
+            ],
+            Self::TimeZone => [
+                "a time zone of the IANA database",
+                "`UTC`",
+                "in which months of the subscription are counted",
+            ],
+            Self::Facts => ["a mapping", "none", "what tiers follow from"],
+            Self::Credentials => {
+                ["a list of credentials", "none", "what the subject may show to be known by"]
+            }
+            Self::Enabled => ["`true`, `false`", "`true`", "with `false` it is as if it were not there"],
+            Self::Kind => ["text", "", "which `subject:` in the policy takes it"],
+            Self::Value => ["text", "`value` or `sha256` must be there", "the credential itself"],
+            Self::Sha256 => [
+                "64 hexadecimal digits",
+                "`value` or `sha256` must be there",
+                "the SHA-256 of the credential, which keeps it out of the file: `printf %s \"$KEY\" | sha256sum`",
+            ],
+            Self::Spend => [
+                "an amount, as in `60` or `59.95`",
+                "nothing",
+                "what was spent; of a tier, the least that it takes",
+            ],
+            Self::FirstPayment => ["a point in time (RFC 3339)", "none yet", "when something was first paid"],
+            Self::Attribute => ["the name of an attribute", "", "which attribute holds the tier"],
+            Self::Rules => [
+                "a list of rules, the lowest tier first",
+                "",
+                "what each tier takes; each must take more than those before it",
+            ],
+            Self::Tier => ["a whole number", "", "the tier"],
+            Self::DaysSinceFirstPayment => {
+                ["a whole number", "none", "the least number of days since the first payment"]
+            }
+        }
+    }
+}
+
 impl Scope {
     /// What to say about `typed`, which is not a word of it.
     pub(super) fn unknown(&self, typed: &str) -> String {

@@ -13,6 +13,7 @@ mod fuzz;
 mod hostile;
 mod house;
 mod readme;
+mod reference;
 mod reload;
 mod rls;
 #[allow(dead_code, reason = "the soak uses more of it")]

@@ -8,6 +8,14 @@ use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, Subj
 use crate::subjects::Value;
 use crate::yaml::Items;
 
+/// Whether an empty value counts as none, by name.
+const EMPTIES: [(&str, bool); 2] = [("absent", true), ("value", false)];
+
+/// The names of these.
+pub(in crate::config) fn empties() -> Vec<&'static str> {
+    EMPTIES.map(|(name, _)| name).to_vec()
+}
+
 /// What a descriptor takes over from those around it.
 #[derive(Default)]
 pub(super) struct Inherited<'p> {
@@ -213,10 +221,9 @@ impl Document<'_, '_> {
 
     /// Whether an empty value counts as none. Only a key alone takes empty values.
     fn empty_is_absent(&mut self, fields: &Fields<'_>, key: &str, value: &str, has_subject: bool) -> bool {
-        const WAYS: [(&str, bool); 2] = [("absent", true), ("value", false)];
         let Some(way) = self.text(fields, "empty") else { return false };
-        let Some((_, is_absent)) = WAYS.iter().find(|(name, _)| *name == way) else {
-            let hint = choices(way, "ways to read an empty value", &WAYS.map(|(name, _)| name));
+        let Some((_, is_absent)) = EMPTIES.iter().find(|(name, _)| *name == way) else {
+            let hint = choices(way, "ways to read an empty value", &empties());
             let message = format!("unknown way to read an empty value `{way}`");
             self.error_at(fields, "empty", &message, Some(&hint));
             return false;

@@ -7,7 +7,7 @@ use crate::config::words::did_you_mean;
 use crate::policy::{Endpoints, Pattern, Undeclared};
 
 /// The most segments by which undeclared endpoints are told apart.
-const MOST_SEGMENTS: u32 = 16;
+pub(in crate::config) const MOST_SEGMENTS: u32 = 16;
 
 impl Document<'_, '_> {
     /// A list of templates, or of names with a list of templates each.

@@ -24,6 +24,35 @@ enum Algorithm {
     TokenBucket,
 }
 
+/// The names of the algorithms, each with what it does.
+pub(in crate::config) fn algorithms() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALGORITHMS.iter().map(|(name, algorithm)| (*name, algorithm.meaning()))
+}
+
+/// The names alone.
+pub(in crate::config) fn algorithm_names() -> Vec<&'static str> {
+    algorithms().map(|(name, _)| name).collect()
+}
+
+impl Algorithm {
+    /// What it counts, what it grants and how much it lets through at worst, in Markdown.
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::FixedWindow => {
+                "N hits from the window's beginning to its end. Around the end of a window up to 2 N pass within its length"
+            }
+            Self::SlidingWindow => {
+                "never more than N hits in any interval of the window's length: each hit is forgotten when it is that old. Exact \
+                 for N up to 1,024; beyond that, hits are forgotten up to a sixtieth of the window later"
+            }
+            Self::TokenBucket => {
+                "a bucket of `burst` hits that fills at N hits a window, little by little. Up to `burst` pass at once, and up to \
+                 `burst` + N within the window's length"
+            }
+        }
+    }
+}
+
 /// Periods of the calendar by name.
 const CALENDARS: [(&str, Calendar); 4] = [
     ("calendar_day", Calendar::Day),
@@ -31,6 +60,21 @@ const CALENDARS: [(&str, Calendar); 4] = [
     ("calendar_month", Calendar::Month),
     ("calendar_year", Calendar::Year),
 ];
+
+const BILLING_PERIOD: &str = "billing_period";
+
+/// What `per` takes beside a length of time.
+pub(in crate::config) fn periods() -> Vec<&'static str> {
+    CALENDARS.iter().map(|(name, _)| *name).chain([BILLING_PERIOD]).collect()
+}
+
+/// Where a fixed window begins, by name.
+const ANCHORS: [(&str, Anchor); 2] = [("clock", Anchor::Clock), ("first_hit", Anchor::FirstHit)];
+
+/// The names of the anchors.
+pub(in crate::config) fn anchors() -> Vec<&'static str> {
+    ANCHORS.map(|(name, _)| name).to_vec()
+}
 
 /// What `unit` or `per` says.
 enum Written {
@@ -305,7 +349,7 @@ impl Document<'_, '_> {
 
     fn per(&mut self, node: Node<'_>) -> Option<Written> {
         let text = self.read(node, scalar::text)?;
-        if text == "billing_period" {
+        if text == BILLING_PERIOD {
             return Some(Written::BillingPeriod);
         }
         if let Some((_, calendar)) = CALENDARS.iter().find(|(name, _)| *name == text) {
@@ -314,8 +358,7 @@ impl Document<'_, '_> {
         match scalar::duration(text) {
             Ok(length) => Some(Written::Length(length)),
             Err(wrong) => {
-                let names = CALENDARS.iter().map(|(name, _)| *name).chain(["billing_period"]);
-                let hint = did_you_mean(text, names).or(wrong.hint);
+                let hint = did_you_mean(text, periods()).or(wrong.hint);
                 self.error(node.span(), &wrong.message, hint.as_deref());
                 None
             }
@@ -375,15 +418,13 @@ impl Document<'_, '_> {
     }
 
     fn anchor(&mut self, fields: &Fields<'_>) -> Option<Anchor> {
-        match self.text(fields, "anchor")? {
-            "clock" => Some(Anchor::Clock),
-            "first_hit" => Some(Anchor::FirstHit),
-            other => {
-                let hint = choices(other, "anchors", &["clock", "first_hit"]);
-                self.error_at(fields, "anchor", &format!("unknown anchor `{other}`"), Some(&hint));
-                None
-            }
+        let name = self.text(fields, "anchor")?;
+        let known = ANCHORS.iter().find(|(known, _)| *known == name).map(|(_, anchor)| *anchor);
+        if known.is_none() {
+            let hint = choices(name, "anchors", &anchors());
+            self.error_at(fields, "anchor", &format!("unknown anchor `{name}`"), Some(&hint));
         }
+        known
     }
 
     fn zone(&mut self, fields: &Fields<'_>, written: &Written) -> jiff::tz::TimeZone {

@@ -7,6 +7,10 @@ mod limit;
 mod root;
 mod telling;
 
+pub(super) use descriptor::empties;
+pub(super) use endpoints::MOST_SEGMENTS;
+pub(super) use limit::{algorithm_names, algorithms, anchors, periods};
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 

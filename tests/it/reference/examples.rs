@@ -1,0 +1,82 @@
+//! What the table of words shows of each word is taken by the loader, in the place where it is shown.
+
+use spillway::config::{self, Options};
+
+use crate::support::directory;
+
+/// With whatever the examples ask of them.
+const SUBJECTS: &str = "
+subjects:
+  - id: one
+    attributes: {plan: free, internal: true, rpm: 5, agreed_per_minute: 5, own_cap: 5}
+    credentials: [{kind: api_key, value: key_one}]
+  - {id: other, attributes: {plan: pro}}
+";
+
+/// A policy around a limit: others that it may name, and somebody whom it may ask for attributes.
+const AROUND_A_LIMIT: &str =
+    "{domain: d, subjects: d.subjects.yaml, endpoints: [GET /leads/:id], descriptors: [
+  {key: x, rate_limit: {name: per-address, unit: day, requests_per_unit: 1}},
+  {key: y, rate_limit: {name: login, unit: day, requests_per_unit: 1}},
+  {key: a, subject: api_key, descriptors: [{key: endpoint, rate_limit: LIMIT}]}]}";
+
+/// Where a word stands, and what must be beside it: a line for each that none of the words before it is there for.
+const PLACES: [(&str, &str, &[(&[&str], &str)]); 8] = [
+    (
+        "the top of a policy",
+        "{EXAMPLE}",
+        &[
+            (&["domain"], "domain: d"),
+            (&["subjects"], "subjects: d.subjects.yaml"),
+            (&["endpoints"], "endpoints: [GET /leads/:id]"),
+        ],
+    ),
+    (
+        "a descriptor",
+        "{domain: d, subjects: d.subjects.yaml, descriptors: [{key: a, subject: api_key, descriptors: [{EXAMPLE}]}]}",
+        &[(&["key"], "key: k")],
+    ),
+    (
+        "`rate_limit`",
+        "{EXAMPLE}",
+        &[
+            (&["unit", "per", "unlimited"], "per: 1m"),
+            (&["requests_per_unit", "unlimited"], "requests_per_unit: 5"),
+        ],
+    ),
+    ("`requests_per_unit`", "{per: 1m, requests_per_unit: {EXAMPLE}}", &[]),
+    ("an item of `replaces`", "{unlimited: true, replaces: [{EXAMPLE}]}", &[]),
+    ("`headers`", "{domain: d, headers: {EXAMPLE}}", &[]),
+    ("`deny`", "{domain: d, deny: {EXAMPLE}}", &[(&["body"], "body: x")]),
+    ("`undeclared`", "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}}", &[]),
+];
+
+fn policy(place: &str, example: &str) -> String {
+    let (_, around, beside) = PLACES.iter().find(|(name, ..)| *name == place).unwrap();
+    let is_there =
+        |word: &&str| example.starts_with(&format!("{word}:")) || example.contains(&format!(", {word}:"));
+    let beside = beside.iter().filter(|(words, _)| !words.iter().any(is_there));
+    let lines: Vec<&str> = beside.map(|(_, line)| *line).chain([example]).collect();
+    let text = around.replace("EXAMPLE", &lines.join(", "));
+    if text.contains("domain: ") { text } else { AROUND_A_LIMIT.replace("LIMIT", &text) }
+}
+
+#[test]
+fn every_example_of_a_word_loads_without_a_warning() {
+    for section in config::language() {
+        for word in &section.words {
+            let policy = policy(&section.place, word.example);
+            let files = directory(&[
+                ("d.yaml", &policy),
+                ("d.subjects.yaml", SUBJECTS),
+                ("shop.subjects.yaml", SUBJECTS),
+            ]);
+            let told = match config::load(&[files.path()], Options::default()) {
+                Ok(loaded) => config::render(&loaded.warnings, false),
+                Err(diagnostics) => config::render(&diagnostics, false),
+            };
+            assert_eq!(told, "", "`{}` in {}: {policy}", word.name, section.place);
+            assert!(word.example.contains(&format!("{}:", word.name)), "{}", word.example);
+        }
+    }
+}
