@@ -92,7 +92,7 @@ impl<'t> Events<'t> {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut parser = Parser::new();
         parser.set_encoding(libyaml_safer::Encoding::Utf8);
-        parser.set_input(Pieces { rest: text });
+        parser.set_input(Pieces { rest: text, end: end(text) });
         Self { text, parser, anchors: HashMap::new(), known: 0, refused: too_many_tag_directives(text) }
     }
 
@@ -112,7 +112,10 @@ impl<'t> Events<'t> {
                     self.anchors.clear();
                     (Event::Document, whole)
                 }
-                EventData::Scalar { anchor, tag, value, style, .. } => {
+                EventData::Scalar { anchor, tag, mut value, style, .. } => {
+                    if position(end_mark.index) > self.text.len() && !end(self.text).is_empty() {
+                        value.truncate(value.trim_end_matches(END).len());
+                    }
                     let plain = is_plain(tag.as_deref(), style, whole)?;
                     (Event::Scalar { text: value, plain, anchor: self.anchor(anchor) }, whole)
                 }
@@ -185,8 +188,11 @@ fn not_yaml(text: &str, error: &Error) -> SyntaxError {
         (Some(context), _) => format!("{context}: "),
     };
     let message = format!("{context}{}", error.problem());
+    // The end that was put behind the text is on no line.
+    let behind = at > text.len() && error.problem() == "found unexpected end of stream";
+    let span = if behind { place(text, text.len()) } else { span(mark) };
     let hint = hint(text, at, error.context().unwrap_or_default(), error.problem());
-    SyntaxError { span: span(mark), message, hint: hint.map(str::to_owned) }
+    SyntaxError { span, message, hint: hint.map(str::to_owned) }
 }
 
 /// The parser looks at the characters of a text before it asks what they mean.
@@ -225,36 +231,55 @@ fn position(number: u64) -> usize {
 
 pub(super) const ALIAS_INSIDE_ITSELF: &str = "an alias inside what it stands for";
 
+/// A line's end that is like no other: the parser keeps it as it is.
+const END: char = '\u{2029}';
+
+/// What to put behind a text. The parser panics when it looks for the end of a block's last line and there is none; with this
+/// one it can be taken away again, which `\n` could not.
+fn end(text: &str) -> &'static str {
+    if text.is_empty() || text.ends_with(is_break) { "" } else { "\u{2029}" }
+}
+
 /// A text in pieces. The parser takes over at once what it is given, at four bytes for each character, so it is given
 /// little at a time.
 struct Pieces<'t> {
     rest: &'t str,
+    /// What is put behind it.
+    end: &'static str,
 }
 
 impl Pieces<'_> {
     const LONGEST: usize = 4096;
 
-    fn piece(&self) -> &[u8] {
-        let longest = Self::LONGEST.min(self.rest.len());
-        let end = (0..=longest).rev().find(|end| self.rest.is_char_boundary(*end)).unwrap_or_default();
-        self.rest[..end].as_bytes()
+    fn piece(&self) -> &str {
+        let rest = if self.rest.is_empty() { self.end } else { self.rest };
+        let longest = Self::LONGEST.min(rest.len());
+        let end = (0..=longest).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or_default();
+        &rest[..end]
     }
 }
 
 impl BufRead for Pieces<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(self.piece())
+        Ok(self.piece().as_bytes())
     }
 
     fn consume(&mut self, amount: usize) {
-        self.rest = self.rest.get(amount..).unwrap_or_default();
+        if self.rest.is_empty() {
+            self.end = self.end.get(amount..).unwrap_or_default();
+        } else {
+            self.rest = self.rest.get(amount..).unwrap_or_default();
+        }
     }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.piece().read(buffer)?;
+        let length = self.piece().as_bytes().read(buffer)?;
         self.consume(length);
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests;
