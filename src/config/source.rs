@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::policy::Place;
-use crate::yaml::Span;
+use crate::yaml::{Span, is_break};
 
 /// The most bytes of a line that is shown. To show one takes as long as it is, and a program may have written a whole
 /// policy on one line, with the same mistake in it a thousand times.
@@ -24,9 +24,16 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(file: &str, text: String) -> Self {
         let bytes = text.as_bytes();
-        // To YAML a carriage return ends a line as well, be it alone or before a line feed.
-        let ends = |at: usize| bytes[at] == b'\n' || bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
-        let starts = (0..bytes.len()).filter(|at| ends(*at)).map(|at| at + 1);
+        // To YAML a carriage return ends a line as well, be it alone or before a line feed; and so do three characters that
+        // few editors take for an end. Their last bytes are told apart by those before.
+        let end = |at: usize| match bytes[at] {
+            b'\n' => true,
+            b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+            0x85 => at > 0 && bytes[at - 1] == 0xc2,
+            0xa8 | 0xa9 => at > 1 && bytes[at - 2..at] == [0xe2, 0x80],
+            _ => false,
+        };
+        let starts = (0..bytes.len()).filter(|at| end(*at)).map(|at| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
         Self { file: file.into(), text, secret: false, lines }
     }
@@ -42,8 +49,8 @@ impl Source {
 
     fn line(&self, number: usize) -> &str {
         let Some(&start) = self.lines.get(number.saturating_sub(1)) else { return "" };
-        let end = self.lines.get(number).map_or(self.text.len(), |next| next - 1);
-        self.text.get(start..end).unwrap_or_default().trim_end_matches('\r')
+        let end = self.lines.get(number).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).unwrap_or_default().trim_end_matches(is_break)
     }
 
     pub(super) fn diagnose(

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use super::problem::Place;
 use super::table::index;
-use crate::yaml::Token;
+use crate::yaml::{Token, is_allowed, is_break};
 
 /// Deeper nesting is left to the real parser, and so are longer keys: to it, 1,024 is the most.
 const DEEPEST: usize = 32;
@@ -179,11 +179,10 @@ impl<'t> Plain<'t> {
         if !self.waits {
             return (top == Some(here)).then_some(());
         }
-        // A list may stand right below its key. To the real parser it then begins after its first dash.
+        // A list may stand right below its key.
         let below = kind == Kind::List && top == Some(Open { kind: Kind::Mapping, ..here });
         match top {
-            _ if below => self.begin(here, self.here()),
-            Some(top) if here.column <= top.column => None,
+            Some(top) if here.column <= top.column && !below => None,
             _ => self.begin(here, at),
         }
     }
@@ -218,7 +217,7 @@ impl<'t> Plain<'t> {
     fn end_line(&mut self) -> Option<()> {
         let rest = &self.text[self.at..];
         let length = rest.bytes().position(|byte| byte == b'\n').unwrap_or(rest.len());
-        if rest[..length].chars().any(|c| c.is_control() || c == '\u{feff}') {
+        if rest[..length].chars().any(|c| !is_allowed(c) || is_break(c) || c == '\u{feff}') {
             return None;
         }
         self.at = (self.at + length + 1).min(self.text.len());

@@ -9,7 +9,6 @@ use super::draft::Draft;
 use super::plain::Plain;
 use super::problem::{Place, Problem, Problems};
 use super::scalar::{self, NotThat};
-use super::table::index;
 use super::words::{ROOT, Scope, Word};
 use crate::yaml::{BYTE_ORDER_MARK, Expanded, Token};
 
@@ -46,14 +45,6 @@ pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
     if text.len() > LONGEST {
         let message = format!("a subjects file of {} bytes; the most is {LONGEST}", text.len());
         problems.add(Place::START, message, None);
-    } else if let Some(at) = text.find('\0') {
-        // The parser would take it for the end of the text, and the rest would be lost without a word.
-        let before = &text[..at];
-        let line = index(before.matches('\n').count() + 1);
-        let column = index(before.chars().rev().take_while(|c| *c != '\n').count() + 1);
-        problems.add(Place { line, column, length: 1 }, "a zero byte, which no YAML has", None);
-    }
-    if !problems.is_empty() {
         return Err(problems.finish());
     }
     let mut reader = Reader::new(Tokens::Plain(Plain::new(text)));
@@ -137,7 +128,7 @@ impl<'t> Reader<'t> {
             Tokens::Yaml(tokens) => match tokens.next() {
                 Ok((token, span)) => Ok((token, span.into())),
                 Err(error) => {
-                    self.problems.add(error.span.into(), error.message, None);
+                    self.problems.add(error.span.into(), error.message, error.hint);
                     Err(Stop)
                 }
             },

@@ -1,8 +1,12 @@
-//! The parser's events with their places. This is the one module that knows the parser.
+//! The parser's events with their places. This is the one module that knows the parser, libyaml's: what
+//! envoyproxy/ratelimit loads was read by a translation of the same, so whatever loads there is read alike here.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
 
-use saphyr_parser::{Event as Parsed, Marker, Parser, ScalarStyle, StrInput};
+use libyaml_safer::{Error, ErrorKind, Event as Parsed, EventData, Mark, Parser, ScalarStyle};
+
+use super::hint::hint;
 
 /// A stretch of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +29,29 @@ impl Span {
 pub(crate) struct SyntaxError {
     pub(crate) span: Span,
     pub(crate) message: String,
+    /// What to write instead.
+    pub(crate) hint: Option<String>,
 }
 
 impl SyntaxError {
     pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into() }
+        Self { span, message: message.into(), hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 }
 
 /// A piece of a document. Anchors are numbers; 0 is none.
-pub(super) enum Event<'t> {
+pub(super) enum Event {
     /// A document begins.
     Document,
     Scalar {
-        text: Cow<'t, str>,
-        /// Without quotes.
+        text: String,
+        /// Without quotes, or with a tag that says that it means what it would without: `!!int "5"`. What has the tag
+        /// `!!str`, or one that nobody knows, is text.
         plain: bool,
-        /// Without quotes, but said to be text by `!!str`.
-        tagged_text: bool,
         anchor: usize,
     },
     Sequence {
@@ -63,45 +72,214 @@ pub(super) enum Event<'t> {
 /// The byte order mark that some editors write before a text. It is in no column.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// The parser compares each `%TAG` line with those before it, so many of them would take time in proportion to their
+/// square. Nobody writes more than a few.
+const MOST_TAG_DIRECTIVES: usize = 64;
+
 pub(super) struct Events<'t> {
-    parser: Parser<'t, StrInput<'t>>,
+    text: &'t str,
+    parser: Parser<Pieces<'t>>,
+    /// What each anchor of the document stands for now: a name may be given again.
+    anchors: HashMap<String, usize>,
+    /// How many anchors there were so far.
+    known: usize,
+    /// Why nothing is read, until it was said.
+    refused: Option<SyntaxError>,
 }
 
 impl<'t> Events<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        Self { parser: Parser::new_from_str(text) }
+        let mut parser = Parser::new();
+        parser.set_encoding(libyaml_safer::Encoding::Utf8);
+        parser.set_input(Pieces { rest: text, end: end(text) });
+        Self { text, parser, anchors: HashMap::new(), known: 0, refused: too_many_tag_directives(text) }
     }
 
     /// The next event; [`Event::Finish`] for ever once the text has ended.
-    pub(super) fn next(&mut self) -> Result<(Event<'t>, Span), SyntaxError> {
+    pub(super) fn next(&mut self) -> Result<(Event, Span), SyntaxError> {
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
         loop {
-            let Some(next) = self.parser.next_event() else { return Ok((Event::Finish, Span::START)) };
-            let (parsed, stretch) =
-                next.map_err(|error| SyntaxError::new(span(error.marker(), 1), error.info()))?;
-            let one_line = stretch.start.line() == stretch.end.line();
-            let whole = span(&stretch.start, if one_line { stretch.len() } else { 1 });
-            let start = Span { length: 1, ..whole };
-            return Ok(match parsed {
-                Parsed::DocumentStart(_) => (Event::Document, whole),
-                Parsed::Scalar(text, style, anchor, tag) => {
-                    let plain = style == ScalarStyle::Plain;
-                    let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
-                    (Event::Scalar { text, plain, tagged_text: is_text, anchor }, whole)
+            let Parsed { data, start_mark, end_mark, .. } =
+                self.parser.parse().map_err(|error| not_yaml(self.text, &error))?;
+            let one_line = start_mark.line == end_mark.line;
+            let length = if one_line { end_mark.column.saturating_sub(start_mark.column) } else { 1 };
+            let whole = Span { length: position(length), ..span(start_mark) };
+            return Ok(match data {
+                EventData::DocumentStart { .. } => {
+                    self.anchors.clear();
+                    (Event::Document, whole)
                 }
-                Parsed::SequenceStart(anchor, _) => (Event::Sequence { anchor }, start),
-                Parsed::MappingStart(anchor, _) => (Event::Mapping { anchor }, start),
-                Parsed::SequenceEnd | Parsed::MappingEnd => (Event::End, whole),
-                Parsed::Alias(anchor) => (Event::Alias { anchor }, whole),
-                Parsed::StreamEnd => (Event::Finish, whole),
-                Parsed::Nothing | Parsed::StreamStart | Parsed::DocumentEnd => continue,
+                EventData::Scalar { anchor, tag, mut value, style, .. } => {
+                    if position(end_mark.index) > self.text.len() && !end(self.text).is_empty() {
+                        value.truncate(value.trim_end_matches(END).len());
+                    }
+                    let plain = is_plain(tag.as_deref(), style, whole)?;
+                    (Event::Scalar { text: value, plain, anchor: self.anchor(anchor) }, whole)
+                }
+                EventData::SequenceStart { anchor, .. } => {
+                    (Event::Sequence { anchor: self.anchor(anchor) }, span(start_mark))
+                }
+                EventData::MappingStart { anchor, .. } => {
+                    (Event::Mapping { anchor: self.anchor(anchor) }, span(start_mark))
+                }
+                EventData::SequenceEnd | EventData::MappingEnd => (Event::End, whole),
+                EventData::Alias { anchor } => match self.anchors.get(&anchor) {
+                    Some(&anchor) => (Event::Alias { anchor }, whole),
+                    None => return Err(unknown_anchor(whole)),
+                },
+                EventData::StreamEnd => (Event::Finish, whole),
+                _ => continue,
             });
+        }
+    }
+
+    /// The number of an anchor that is given here; an alias inside what it is given to means it already.
+    fn anchor(&mut self, name: Option<String>) -> usize {
+        let Some(name) = name else { return 0 };
+        self.known += 1;
+        self.anchors.insert(name, self.known);
+        self.known
+    }
+}
+
+/// Whether a single value means what it would mean without quotes and without its tag.
+fn is_plain(tag: Option<&str>, style: ScalarStyle, at: Span) -> Result<bool, SyntaxError> {
+    match tag.map(|tag| tag.strip_prefix("tag:yaml.org,2002:").unwrap_or(tag)) {
+        None => Ok(style == ScalarStyle::Plain),
+        // One exclamation mark says no more than that the value is what it is.
+        Some("!" | "int" | "float" | "bool" | "null" | "merge") => Ok(true),
+        Some("binary") => Err(SyntaxError::new(at, "`!!binary` values are not read")
+            .hint("write the text itself, in quotes where it needs them: `value: \"a b\"`")),
+        Some(_) => Ok(false),
+    }
+}
+
+/// Its name is not told: it may be a credential without its quotes.
+fn unknown_anchor(at: Span) -> SyntaxError {
+    SyntaxError::new(at, "an alias that stands for nothing")
+        .hint("put a value that begins with `*` in quotes: `value: \"*\"`; or name what the alias stands for with `&`")
+}
+
+fn too_many_tag_directives(text: &str) -> Option<SyntaxError> {
+    let begins_line = |at: usize| text[..at].chars().next_back().is_none_or(|before| is_break(before));
+    let mut directives = text.match_indices("%TAG").filter(|(at, _)| begins_line(*at));
+    let (at, _) = directives.nth(MOST_TAG_DIRECTIVES)?;
+    Some(SyntaxError::new(place(text, at), format!("more than {MOST_TAG_DIRECTIVES} `%TAG` lines")))
+}
+
+/// Whether a line ends with this character, or may.
+pub(crate) fn is_break(character: char) -> bool {
+    matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// What the parser says of `text`, with its place and what to do about it.
+fn not_yaml(text: &str, error: &Error) -> SyntaxError {
+    // None of the parser's words are from the text, which may hold credentials.
+    let Some(mark) = error.problem_mark() else { return unreadable(text, error) };
+    let at = usize::try_from(mark.index).unwrap_or(usize::MAX);
+    let context = match (error.context(), error.context_mark()) {
+        (None, _) => String::new(),
+        (Some(context), Some(begins)) if begins.line < mark.line => {
+            format!("{context} that begins in line {}: ", begins.line + 1)
+        }
+        (Some(context), _) => format!("{context}: "),
+    };
+    let message = format!("{context}{}", error.problem());
+    // The end that was put behind the text is on no line.
+    let behind = at > text.len() && error.problem() == "found unexpected end of stream";
+    let span = if behind { place(text, text.len()) } else { span(mark) };
+    let hint = hint(text, at, error.context().unwrap_or_default(), error.problem());
+    SyntaxError { span, message, hint: hint.map(str::to_owned) }
+}
+
+/// The parser looks at the characters of a text before it asks what they mean.
+fn unreadable(text: &str, error: &Error) -> SyntaxError {
+    // Strings are valid UTF-8, so of all that it may say only this is left.
+    let found = text.char_indices().find(|(_, c)| !is_allowed(*c));
+    let Some((at, character)) = found.filter(|_| error.kind() == ErrorKind::Reader) else {
+        return SyntaxError::new(Span::START, error.problem());
+    };
+    let message = format!("the control character U+{:04X}, which no YAML has", u32::from(character));
+    let hint = if character == '\0' { "save the file as UTF-8 text" } else { "remove it, or write it in double quotes as `\\xNN`" };
+    SyntaxError::new(place(text, at), message).hint(hint)
+}
+
+/// Whether YAML has this character at all.
+pub(crate) fn is_allowed(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Where the byte `at` of a text is.
+fn place(text: &str, at: usize) -> Span {
+    let before = text.get(..at).unwrap_or(text);
+    let ends = |(at, c): (usize, char)| is_break(c) && !(c == '\r' && before[at + 1..].starts_with('\n'));
+    let line = before.char_indices().filter(|end| ends(*end)).count() + 1;
+    let column = before.chars().rev().take_while(|c| !is_break(*c)).count() + 1;
+    Span { line, column, length: 1 }
+}
+
+fn span(mark: Mark) -> Span {
+    Span { line: position(mark.line).saturating_add(1), column: position(mark.column).saturating_add(1), length: 1 }
+}
+
+fn position(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+pub(super) const ALIAS_INSIDE_ITSELF: &str = "an alias inside what it stands for";
+
+/// A line's end that is like no other: the parser keeps it as it is.
+const END: char = '\u{2029}';
+
+/// What to put behind a text. The parser panics when it looks for the end of a block's last line and there is none; with this
+/// one it can be taken away again, which `\n` could not.
+fn end(text: &str) -> &'static str {
+    if text.is_empty() || text.ends_with(is_break) { "" } else { "\u{2029}" }
+}
+
+/// A text in pieces. The parser takes over at once what it is given, at four bytes for each character, so it is given
+/// little at a time.
+struct Pieces<'t> {
+    rest: &'t str,
+    /// What is put behind it.
+    end: &'static str,
+}
+
+impl Pieces<'_> {
+    const LONGEST: usize = 4096;
+
+    fn piece(&self) -> &str {
+        let rest = if self.rest.is_empty() { self.end } else { self.rest };
+        let longest = Self::LONGEST.min(rest.len());
+        let end = (0..=longest).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or_default();
+        &rest[..end]
+    }
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.piece().as_bytes())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if self.rest.is_empty() {
+            self.end = self.end.get(amount..).unwrap_or_default();
+        } else {
+            self.rest = self.rest.get(amount..).unwrap_or_default();
         }
     }
 }
 
-fn span(start: &Marker, length: usize) -> Span {
-    Span { line: start.line().max(1), column: start.col() + 1, length }
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.piece().as_bytes().read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
 }
 
-pub(super) const ALIAS_INSIDE_ITSELF: &str = "an alias inside what it stands for";
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::events::{ALIAS_INSIDE_ITSELF, Event, Events, Span, SyntaxError};
 /// A piece of a document.
 #[derive(Clone, Debug)]
 pub(crate) enum Token<'t> {
-    /// A single value; `plain` is one without quotes and without `!!str`.
+    /// A single value; `plain` is one without quotes, unless a tag says otherwise.
     Scalar {
         text: Cow<'t, str>,
         plain: bool,
@@ -91,8 +91,8 @@ impl<'t> Expanded<'t> {
                     self.alias(anchor, span)?;
                     continue;
                 }
-                Event::Scalar { text, plain, tagged_text, anchor } => {
-                    let token = Token::Scalar { plain: plain && !tagged_text, text };
+                Event::Scalar { text, plain, anchor } => {
+                    let token = Token::Scalar { text: text.into(), plain };
                     self.scalar(&token, anchor, span)?;
                     token
                 }

@@ -7,9 +7,10 @@
 mod budget;
 mod events;
 mod expanded;
+mod hint;
 mod tree;
 
-pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError};
+pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError, is_allowed, is_break};
 pub(crate) use expanded::{Expanded, Token};
 pub(crate) use tree::{Items, Kind, Node, Pairs, Tree};
 

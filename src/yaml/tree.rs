@@ -73,7 +73,7 @@ pub(crate) struct Node<'n> {
 pub(crate) enum Kind<'n> {
     Scalar {
         text: &'n str,
-        /// Without quotes.
+        /// Without quotes, unless a tag says otherwise.
         plain: bool,
     },
     Sequence(Items<'n>),
@@ -239,10 +239,10 @@ struct Builder {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), SyntaxError> {
+    fn take(&mut self, event: Event, span: Span) -> Result<(), SyntaxError> {
         let here = |message: String| SyntaxError::new(span, message);
         match event {
-            Event::Scalar { text, plain, anchor, .. } => {
+            Event::Scalar { text, plain, anchor } => {
                 let extent = Extent::of_text(&text);
                 self.budget.write(self.open.len(), extent).map_err(here)?;
                 let (start, length) = (index(self.tree.text.len(), span)?, index(text.len(), span)?);

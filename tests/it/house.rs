@@ -47,7 +47,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("h2", &["rls"]),
     ("serde_yaml", &["trial"]),
     ("sha2", &["subjects/credential"]),
-    ("saphyr_parser", &["yaml/events"]),
+    ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),
     ("dashmap", &["store/memory"]),
     ("hashbrown", &["store/memory"]),

@@ -61,7 +61,7 @@ impl Compiler {
 
     pub(super) fn syntax_error(&mut self, source: &Source, error: &SyntaxError) {
         let message = format!("not YAML: {}", error.message);
-        self.add(source.diagnose(Severity::Error, error.span, message, None));
+        self.add(source.diagnose(Severity::Error, error.span, message, error.hint.clone()));
     }
 
     /// Notes what was found, unless enough of its kind was.
