@@ -203,7 +203,11 @@ fn unreadable(text: &str, error: &Error) -> SyntaxError {
         return SyntaxError::new(Span::START, error.problem());
     };
     let message = format!("the control character U+{:04X}, which no YAML has", u32::from(character));
-    let hint = if character == '\0' { "save the file as UTF-8 text" } else { "remove it, or write it in double quotes as `\\xNN`" };
+    let hint = if character == '\0' {
+        "save the file as UTF-8 text"
+    } else {
+        "remove it, or write it in double quotes as `\\xNN`"
+    };
     SyntaxError::new(place(text, at), message).hint(hint)
 }
 
@@ -222,7 +226,11 @@ fn place(text: &str, at: usize) -> Span {
 }
 
 fn span(mark: Mark) -> Span {
-    Span { line: position(mark.line).saturating_add(1), column: position(mark.column).saturating_add(1), length: 1 }
+    Span {
+        line: position(mark.line).saturating_add(1),
+        column: position(mark.column).saturating_add(1),
+        length: 1,
+    }
 }
 
 fn position(number: u64) -> usize {

@@ -56,15 +56,16 @@ fn difference(shape: &Shape) -> Option<String> {
     let found = events(&shape.text);
     match (&found, &shape.events, shape.refused.as_deref()) {
         (Ok(found), Some(expected), _) => {
-            let named = |piece: &serde_json::Value| match piece.as_array().and_then(|all| all.last()?.as_str()) {
-                // The name of an anchor is our number.
-                Some(last) if last.starts_with('&') => {
-                    let mut piece = piece.as_array().cloned().unwrap_or_default();
-                    *piece.last_mut().unwrap() = "&".into();
-                    piece.into()
-                }
-                _ => piece.clone(),
-            };
+            let named =
+                |piece: &serde_json::Value| match piece.as_array().and_then(|all| all.last()?.as_str()) {
+                    // The name of an anchor is our number.
+                    Some(last) if last.starts_with('&') => {
+                        let mut piece = piece.as_array().cloned().unwrap_or_default();
+                        *piece.last_mut().unwrap() = "&".into();
+                        piece.into()
+                    }
+                    _ => piece.clone(),
+                };
             let expected: Vec<_> = expected.iter().map(named).collect();
             (*found != expected).then(|| format!("{found:?}\n{expected:?}"))
         }
