@@ -1,4 +1,5 @@
-//! `config/README.md`, the reference of the language: its tables are made of the code's own, and its examples run.
+//! `config/README.md`, the reference of the language: its tables are made of the code's own, and its examples run. So is
+//! the table of variables in `README.md`.
 
 mod examples;
 mod tables;
@@ -13,8 +14,7 @@ const BEGIN: &str = "<!-- table: ";
 const END: &str = "<!-- end of table -->";
 
 /// The page with every table written anew.
-fn written(page: &str) -> String {
-    let mut tables = tables::all();
+fn written(page: &str, mut tables: Vec<(&str, String)>) -> String {
     let mut parts = page.split(BEGIN);
     let mut out = parts.next().unwrap().to_owned();
     for part in parts {
@@ -33,16 +33,19 @@ fn written(page: &str) -> String {
 /// `make reference` writes what this compares.
 #[test]
 fn the_tables_are_what_the_code_knows() {
-    let page = fs::read_to_string(PAGE).unwrap();
-    let wanted = written(&page);
-    #[expect(clippy::disallowed_methods, reason = "`make reference` asks by it")]
-    if std::env::var("SPILLWAY_WRITE_REFERENCE").is_ok() {
-        return fs::write(PAGE, wanted).unwrap();
+    for (file, tables) in [(PAGE, tables::of_the_language()), ("README.md", tables::of_the_command())] {
+        let page = fs::read_to_string(file).unwrap();
+        let wanted = written(&page, tables);
+        #[expect(clippy::disallowed_methods, reason = "`make reference` asks by it")]
+        if std::env::var("SPILLWAY_WRITE_REFERENCE").is_ok() {
+            fs::write(file, wanted).unwrap();
+            continue;
+        }
+        for (n, (there, wanted)) in page.lines().zip(wanted.lines()).enumerate() {
+            assert_eq!(there, wanted, "{file}:{}: run `make reference`", n + 1);
+        }
+        assert!(page == wanted, "{file} is not what the code knows: run `make reference`");
     }
-    for (n, (there, wanted)) in page.lines().zip(wanted.lines()).enumerate() {
-        assert_eq!(there, wanted, "{PAGE}:{}: run `make reference`", n + 1);
-    }
-    assert!(page == wanted, "{PAGE} is not what the code knows: run `make reference`");
 }
 
 /// What a heading is called in a link, as GitHub and most others do it.
