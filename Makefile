@@ -20,7 +20,7 @@ check: deny ## what must hold before a commit: format, lints, documentation, dep
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	$(CARGO) test
 
-reference: ## write the tables of config/README.md anew, from the code
+reference: ## write the tables of config/README.md and README.md anew, from the code
 	SPILLWAY_WRITE_REFERENCE=1 $(CARGO) test --test it reference::the_tables
 
 # Found in .tools first, where it is put when there is none.

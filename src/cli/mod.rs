@@ -8,6 +8,9 @@ mod peer;
 mod schema;
 mod serve;
 mod test;
+mod variables;
+
+pub use variables::variables;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Merging;
+use super::variables::OTHERS;
 use crate::config::Options;
 use crate::shape::{Emit, HeaderLine, HeaderSet};
 
@@ -85,9 +86,13 @@ impl Peer {
     }
 }
 
-/// A variable that says something; an empty one does not.
+/// A variable that says something; an empty one does not. Every one is in the table that the README shows.
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 fn variable(name: &str) -> Option<String> {
+    debug_assert!(
+        OTHERS.iter().any(|(listed, _)| *listed == name),
+        "{name} is not in the table of variables"
+    );
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
     Some(value).filter(|value| !value.is_empty())
 }

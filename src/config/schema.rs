@@ -96,7 +96,9 @@ fn described(word: &Word) -> Value {
     let taken = taken(word.takes);
     // Beside a `$ref` everything else means nothing in this draft.
     let mut described = if taken.get("$ref").is_some() { json!({"allOf": [taken]}) } else { taken };
-    described["description"] = text.into();
+    described["description"] = text.replace('`', "").into();
+    // What the YAML language server shows instead, where it is there.
+    described["markdownDescription"] = text.into();
     described
 }
 

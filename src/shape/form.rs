@@ -30,20 +30,6 @@ const NANOS_PER_MILLI: u128 = 1_000_000;
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 impl Form {
-    /// How it is written, in words.
-    pub(super) const fn meaning(self) -> &'static str {
-        match self {
-            Self::Seconds => "seconds from now",
-            Self::Millis => "milliseconds from now",
-            Self::DecimalSeconds => "seconds from now with three decimals",
-            Self::UnixSeconds => "the instant in seconds since 1970",
-            Self::UnixMillis => "the instant in milliseconds since 1970",
-            Self::Rfc3339 => "the instant as RFC 3339 writes it",
-            Self::HttpDate => "the instant as an HTTP date",
-            Self::GoDuration => "as Go writes durations",
-        }
-    }
-
     /// Appends `wait`, counted from `now`, and says whether there was a way to: dates end with the year 9999.
     pub(super) fn write(self, wait: Duration, now: Timestamp, out: &mut String) -> bool {
         let wait = wait.as_nanos();

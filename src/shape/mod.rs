@@ -11,6 +11,7 @@ mod escape;
 mod form;
 mod header;
 mod headers;
+mod meaning;
 mod number;
 mod piece;
 mod template;

@@ -155,27 +155,6 @@ impl Number {
         true
     }
 
-    /// What it tells, in words.
-    pub fn meaning(self) -> String {
-        let text = match self {
-            Self::Name => "the limit's name; absent when it has none",
-            Self::NameQuoted => "the same as a structured-field String (RFC 9651): in quotes, escaped",
-            Self::Limit => "hits that a window grants; of a token bucket, its `burst`",
-            Self::Quota => "hits that a window grants, of a token bucket, too: its `requests_per_unit`",
-            Self::Used => "hits that are counted in this window, this request's among them if it passed",
-            Self::Attempted => {
-                "what `used` would be with this request, also where it is refused and not counted"
-            }
-            Self::Remaining => "hits that are left",
-            Self::PartitionKey => {
-                "`;pk=:…:` (draft-11) where an answer tells of two counters of one limit, else nothing"
-            }
-            Self::WindowSeconds => "the window's length in seconds, rounded up; of a period, this one's",
-            Self::Wait(wait, form) => return format!("{}: {}", wait.meaning(), form.meaning()),
-        };
-        text.to_owned()
-    }
-
     /// Whether it is text, which must be escaped where it stands, rather than digits or a date.
     pub(super) fn is_text(self) -> bool {
         matches!(self, Self::Name | Self::NameQuoted)
@@ -188,15 +167,6 @@ impl Number {
 }
 
 impl Wait {
-    /// What is waited for, in words.
-    const fn meaning(self) -> &'static str {
-        match self {
-            Self::Reset => "until the window ends, or the first hit is given back",
-            Self::Full => "until the limit is whole again",
-            Self::RetryAfter => "until this request could pass, on a refusal",
-        }
-    }
-
     fn of(self, told: &Told<'_>, form: Form) -> Option<Duration> {
         match self {
             Self::Reset => Some(told.outcome.reset_after),

@@ -1,9 +1,15 @@
-//! `config/README.md`, the reference of the language: its tables are made of the code's own, and its examples run.
+//! `config/README.md`, the reference of the language: its tables are made of the code's own, and its examples run. So is
+//! the table of variables in `README.md`.
 
 mod examples;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+
+use spillway::config;
+use spillway::trial::Script;
 
 use crate::support::{command, directory};
 
@@ -13,8 +19,7 @@ const BEGIN: &str = "<!-- table: ";
 const END: &str = "<!-- end of table -->";
 
 /// The page with every table written anew.
-fn written(page: &str) -> String {
-    let mut tables = tables::all();
+fn written(page: &str, mut tables: Vec<(&str, String)>) -> String {
     let mut parts = page.split(BEGIN);
     let mut out = parts.next().unwrap().to_owned();
     for part in parts {
@@ -33,16 +38,19 @@ fn written(page: &str) -> String {
 /// `make reference` writes what this compares.
 #[test]
 fn the_tables_are_what_the_code_knows() {
-    let page = fs::read_to_string(PAGE).unwrap();
-    let wanted = written(&page);
-    #[expect(clippy::disallowed_methods, reason = "`make reference` asks by it")]
-    if std::env::var("SPILLWAY_WRITE_REFERENCE").is_ok() {
-        return fs::write(PAGE, wanted).unwrap();
+    for (file, tables) in [(PAGE, tables::of_the_language()), ("README.md", tables::of_the_command())] {
+        let page = fs::read_to_string(file).unwrap();
+        let wanted = written(&page, tables);
+        #[expect(clippy::disallowed_methods, reason = "`make reference` asks by it")]
+        if std::env::var("SPILLWAY_WRITE_REFERENCE").is_ok() {
+            fs::write(file, wanted).unwrap();
+            continue;
+        }
+        for (n, (there, wanted)) in page.lines().zip(wanted.lines()).enumerate() {
+            assert_eq!(there, wanted, "{file}:{}: run `make reference`", n + 1);
+        }
+        assert!(page == wanted, "{file} is not what the code knows: run `make reference`");
     }
-    for (n, (there, wanted)) in page.lines().zip(wanted.lines()).enumerate() {
-        assert_eq!(there, wanted, "{PAGE}:{}: run `make reference`", n + 1);
-    }
-    assert!(page == wanted, "{PAGE} is not what the code knows: run `make reference`");
 }
 
 /// What a heading is called in a link, as GitHub and most others do it.
@@ -66,7 +74,7 @@ fn every_link_within_the_page_leads_to_a_heading() {
     }
     for file in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         let local = !file.starts_with('#') && !file.contains("://");
-        assert!(!local || std::path::Path::new("config").join(file).exists(), "{file} is not there");
+        assert!(!local || Path::new("config").join(file).exists(), "{file} is not there");
     }
 }
 
@@ -124,4 +132,72 @@ fn every_test_of_the_page_passes() {
     let tests = files.iter().filter(|(name, _)| name.ends_with(".test.yaml")).count();
     assert!(tests > 5, "only {tests} tests were found");
     assert!(stdout.contains(&format!("{tests} passed, 0 failed")), "{stdout}");
+}
+
+/// One test of a policy with every word there is.
+const EVERY_WORD: &str = "
+policy: p.yaml
+domain: d
+start: 2026-01-01T00:00:00Z
+steps:
+  - is: everything
+    at: 1m
+    set: {subject: s, attributes: {plan: pro}}
+    send: {key: value}
+    times: 2
+    every: 1s
+    hits: 3
+    expect: ok
+    headers: {X-Limit: ~}
+    all_headers: {X-Left: '1'}
+    request_headers: {x-tenant: s}
+    body: ''
+    rule: r
+";
+
+/// The words at the top of a test, and in its steps.
+fn words_of_a_test(text: &str) -> BTreeSet<String> {
+    let script: serde_yaml::Mapping = serde_yaml::from_str(text).unwrap();
+    let steps =
+        script["steps"].as_sequence().unwrap().iter().flat_map(|step| step.as_mapping().unwrap().keys());
+    script.keys().chain(steps).map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+/// A word is read by the program, it is on the page, and whatever a test of ours uses is on the page.
+#[test]
+fn the_words_of_a_test_are_on_the_page() {
+    Script::parse(EVERY_WORD).unwrap();
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (_, section) = page.split_once("\n## Tests of a policy\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.flat_map(|row| row.split(" | ").next().unwrap().split(", "));
+    let told: BTreeSet<String> = cells.map(|word| word.replace('`', "")).collect();
+    assert_eq!(told, words_of_a_test(EVERY_WORD));
+
+    let directories = ["config", "tests/policies"].map(Path::new);
+    let tests = directories.iter().flat_map(|path| config::test_files(path).unwrap());
+    let used: BTreeSet<String> =
+        tests.flat_map(|file| words_of_a_test(&fs::read_to_string(file).unwrap())).collect();
+    assert!(used.is_subset(&told), "not on the page: {:?}", used.difference(&told));
+}
+
+/// A page of Markdown and samples to change stand beside the policies; none of that is taken for something else.
+#[test]
+fn the_directory_of_samples_is_sound_without_a_warning() {
+    let output = command(&["check", "config"]).output().unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_schema_is_printed() {
+    let output = command(&["schema"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed, config::schema());
+    assert_eq!(printed["$schema"], "http://json-schema.org/draft-07/schema#");
 }

@@ -52,6 +52,19 @@ fn every_policy_of_the_reference_page_is_valid() {
     }
 }
 
+/// Whatever loads without a warning is valid, also what a fuzzer tries.
+#[test]
+fn what_the_loader_takes_from_a_fuzzer_is_valid() {
+    for file in fs::read_dir("tests/fuzz/corpus/policy").unwrap() {
+        let path = file.unwrap().path();
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if load_text("fuzzed.yaml", &text, Options::default()).is_ok_and(|loaded| loaded.warnings.is_empty())
+        {
+            assert_eq!(mistakes(&text), [""; 0], "{}", path.display());
+        }
+    }
+}
+
 /// What both the loader and the schema refuse.
 const WRONG: &[&str] = &[
     "descriptors: []",

@@ -1,7 +1,8 @@
-//! The tables of the reference page, made of the code's own.
+//! The tables, made of the code's own.
 
 use std::sync::Arc;
 
+use spillway::cli;
 use spillway::config::{self, Options};
 use spillway::model::{Timestamp, Unit};
 use spillway::policy::Evaluate;
@@ -9,8 +10,16 @@ use spillway::shape::{DIALECTS, Number, about};
 use spillway::subjects;
 use spillway::trial::{EngineTarget, Target};
 
-/// Every table by its name.
-pub(super) fn all() -> Vec<(&'static str, String)> {
+/// The tables of `README.md` by their names.
+pub(super) fn of_the_command() -> Vec<(&'static str, String)> {
+    let rows = cli::variables()
+        .into_iter()
+        .map(|(name, flag, says)| [code(&name), flag.map_or("—".to_owned(), |flag| code(&flag)), says]);
+    vec![("variables", table(["Variable", "Flag", "Says"], rows.collect::<Vec<_>>()))]
+}
+
+/// The tables of `config/README.md` by their names.
+pub(super) fn of_the_language() -> Vec<(&'static str, String)> {
     vec![
         ("words", words()),
         (

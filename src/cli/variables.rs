@@ -1,0 +1,64 @@
+//! Every variable of the environment that is honoured, for the table in the README.
+
+use clap::CommandFactory;
+
+use super::args::Args;
+
+/// Those of envoyproxy/ratelimit, and what is common among programs. What they say, in Markdown.
+pub(super) const OTHERS: &[(&str, &str)] = &[
+    ("RUNTIME_ROOT", "the policies are in `$RUNTIME_ROOT/$RUNTIME_SUBDIRECTORY/$RUNTIME_APPDIRECTORY`"),
+    ("RUNTIME_SUBDIRECTORY", "a part of that path; nothing by default"),
+    ("RUNTIME_APPDIRECTORY", "the last part of that path; `config` by default"),
+    ("GRPC_HOST", "where Envoy calls: an address, or a name that has one; every address by default"),
+    ("GRPC_PORT", "its port; 8081 by default"),
+    ("HOST", "where operators look; every address by default"),
+    ("PORT", "its port; 8080 by default"),
+    ("LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace`; also `warning`, `fatal` and `panic`"),
+    ("LOG_FORMAT", "`text`, `json`"),
+    ("MERGE_DOMAIN_CONFIG", "`true`: several files may describe one domain"),
+    ("SHADOW_MODE", "`true`: every limit is counted and reported, and refuses nothing"),
+    ("LIMIT_RESPONSE_HEADERS_ENABLED", "`true`: three headers on the answers of policies without `headers`"),
+    ("LIMIT_LIMIT_HEADER", "the name of the first; `RateLimit-Limit` by default"),
+    ("LIMIT_REMAINING_HEADER", "the name of the second; `RateLimit-Remaining` by default"),
+    ("LIMIT_RESET_HEADER", "the name of the third; `RateLimit-Reset` by default"),
+    (
+        "BACKEND_TYPE",
+        "`memory`. Anything else asks for counters that Spillway does not have, and ends the start",
+    ),
+    ("REDIS_URL", "asks for counters in Redis, and ends the start"),
+    ("REDIS_PERSECOND_URL", "the same"),
+    ("MEMCACHE_HOST_PORT", "asks for counters in memcached, and ends the start"),
+    ("MEMCACHE_SRV", "the same"),
+    ("NO_COLOR", "anything: no colours"),
+];
+
+/// Every variable that is honoured: its name, the flag that says the same, if there is one, and what it says.
+pub fn variables() -> Vec<(String, Option<String>, String)> {
+    let mut found: Vec<(String, Option<String>, String)> = Vec::new();
+    for command in Args::command().get_subcommands() {
+        for argument in command.get_arguments() {
+            let (Some(name), Some(flag)) = (argument.get_env(), argument.get_long()) else { continue };
+            let name = name.to_string_lossy().into_owned();
+            if found.iter().all(|(known, ..)| *known != name) {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                found.push((name, Some(format!("--{flag}")), help));
+            }
+        }
+    }
+    found.extend(OTHERS.iter().map(|(name, says)| ((*name).to_owned(), None, (*says).to_owned())));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OTHERS;
+
+    /// The other way round, a variable that is not listed is refused where it is read, in builds for tests.
+    #[test]
+    fn what_is_listed_is_read_somewhere() {
+        let readers = [include_str!("peer.rs"), include_str!("mod.rs")].concat();
+        for (name, _) in OTHERS {
+            assert!(readers.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
+}
