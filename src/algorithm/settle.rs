@@ -91,6 +91,12 @@ struct OfCell {
     copy: Option<usize>,
     /// How long until all charges of the cell pass together, once that was asked; `Duration::MAX` when they never do.
     wait: Option<Duration>,
+    /// The law and the limit of the first of its charges.
+    first: Option<(Law, u64)>,
+    /// Where its copy is that the wait is tried out with.
+    tried: Option<usize>,
+    /// Whether another charge has another law or limit.
+    differs: bool,
 }
 
 impl Asked {
@@ -106,6 +112,7 @@ impl Asked {
                 *of = OfCell { stage: self.stage, ..OfCell::default() };
             }
             of.charges += 1;
+            of.differs |= *of.first.get_or_insert((charge.law, charge.limit)) != (charge.law, charge.limit);
             self.shared |= of.charges > 1;
             of.cost = of.cost.saturating_add(charge.hits.cost());
         }
@@ -129,7 +136,9 @@ impl Asked {
 
     /// Tells whoever was refused, of a cell that several charges ask for, when all of them pass: none of them alone knows.
     ///
-    /// The hits of a charge are needed beside those of the ones before it. What a refund gives back is not relied on.
+    /// The hits of a charge are needed beside those of the ones before it. What a refund gives back is not relied on. Where the
+    /// hits of one charge are not worth those of another (a bucket is emptied at two rates), the time is tried out, and none is
+    /// told when they do not pass then.
     fn wait_for_all(
         &mut self,
         stage: &[Charge],
@@ -154,6 +163,22 @@ impl Asked {
                 let outcome = so_far.step_as(cells, Commit::Never, now);
                 let never = if outcome.admitted { Duration::ZERO } else { Duration::MAX };
                 of.wait = of.wait.max(Some(outcome.retry_after.unwrap_or(never)));
+            }
+        }
+        self.copies.clear();
+        for charge in stage {
+            let of = &mut self.of[charge.cell];
+            let (true, Some(wait)) = (of.differs, of.wait.filter(|wait| *wait < Duration::MAX)) else {
+                continue;
+            };
+            let copies = &mut self.copies;
+            // The copies that were rehearsed with are of no more use.
+            let copy = *of.tried.get_or_insert_with(|| {
+                copies.push(cells[charge.cell].clone());
+                copies.len() - 1
+            });
+            if charge.refuses(&charge.step(&mut copies[copy], now.plus(wait))) {
+                of.wait = Some(Duration::MAX);
             }
         }
         for (charge, outcome) in stage.iter().zip(outcomes) {

@@ -70,7 +70,10 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
         depth = u128::from(tat.as_nanos().saturating_sub(now.as_nanos()));
         if depth > deepest {
             depth = deepest;
-            *tat = full_at(now, depth);
+            // A limit of 0 has no bucket, and forgets nothing of that of another number.
+            if rate.burst > 0 {
+                *tat = full_at(now, depth);
+            }
         }
     }
 

@@ -528,6 +528,7 @@ fn decision<'p>(
             }
             match rule {
                 RuleRef::Written(rule) if !reached => Decision::PassedOver(rule),
+                RuleRef::Sent(_) if !reached => Decision::Free,
                 rule => Decision::Counted(Counted { rule, credential, limits: charged }),
             }
         }

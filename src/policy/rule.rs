@@ -200,12 +200,14 @@ impl Window {
             Self::Sliding(window) => Law::Sliding { window: *window },
             Self::Bucket { window, burst } => {
                 // Whoever is granted less than what is written saves up less, too.
-                let burst = burst.unwrap_or(limit);
-                let share = written.filter(|written| limit < *written).map(|written| {
-                    let share = u128::from(burst) * u128::from(limit) / u128::from(written);
-                    u64::try_from(share).unwrap_or(burst).max(u64::from(burst > 0 && limit > 0))
-                });
-                Law::Bucket { window: *window, burst: share.unwrap_or(burst) }
+                let share = |burst: u64| match written.filter(|written| limit < *written) {
+                    Some(written) => {
+                        let share = u128::from(burst) * u128::from(limit) / u128::from(written);
+                        u64::try_from(share).unwrap_or(burst).max(u64::from(burst > 0 && limit > 0))
+                    }
+                    None => burst,
+                };
+                Law::Bucket { window: *window, burst: burst.map_or(limit, share) }
             }
             Self::BillingPeriod => {
                 let subject = credential.map(|credential| credential.subject);

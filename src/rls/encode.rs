@@ -209,6 +209,7 @@ descriptors:
   - {key: quarter, rate_limit: {requests_per_unit: 7, per: 15m}, metadata: {a: {b: [1, true, null, x]}, n: 1.5}}
   - {key: odd, rate_limit: {requests_per_unit: 7, per: 1500ms}}
   - {key: free, rate_limit: {unlimited: true}}
+  - {key: bucket, rate_limit: {requests_per_unit: 10, per: 1m, algorithm: token_bucket, burst: 4}}
   - {key: long, rate_limit: {unit: hour, requests_per_unit: 0}}
 ";
 
@@ -243,6 +244,13 @@ descriptors:
             assert_eq!(told.overall_code, 1);
             assert_eq!(told.statuses.len(), entries.len());
         }
+    }
+
+    #[test]
+    fn a_bucket_is_told_as_what_refills_in_its_window() {
+        let told = told(&[("bucket", "x")]);
+        let limit = told.statuses[0].current_limit.as_ref().unwrap();
+        assert_eq!((limit.requests_per_unit, limit.unit, told.statuses[0].limit_remaining), (10, 2, 3));
     }
 
     #[test]

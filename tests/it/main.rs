@@ -12,6 +12,7 @@ mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
 mod house;
+mod model;
 mod readme;
 mod reference;
 mod reload;

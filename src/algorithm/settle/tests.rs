@@ -124,6 +124,16 @@ fn two_charges_that_never_fit_together_have_no_time_to_retry() {
 }
 
 #[test]
+fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
+    let bucket = Law::Bucket { window: Duration::from_secs(60), burst: 6 };
+    // Two hits take two minutes of a bucket that holds a minute and a half by the other rate.
+    let slow = Charge { law: bucket, ..charge(1, 0) };
+    let charges = [slow, slow, Charge { limit: 4, ..slow }];
+    let outcomes = settle(Mode::AllOrNothing, &charges, &mut [Cell::Empty], Timestamp::EPOCH);
+    assert_eq!(outcomes[2].unwrap().retry_after, None);
+}
+
+#[test]
 fn a_refund_is_given_back_where_the_limit_stays_exceeded() {
     let cells = &mut vec![Cell::Empty; 2];
     for cell in cells.iter_mut() {
