@@ -78,6 +78,7 @@ const WORDS: &[(&str, Origin, &[Scope])] = &[
     ("override", Own, &[Scope::RateLimit]),
     ("at_most", Own, &[Scope::RateLimit]),
     ("count_denied", Own, &[Scope::RateLimit]),
+    ("settle", Own, &[Scope::RateLimit]),
     ("counter", Own, &[Scope::RateLimit]),
     ("by", Own, &[Scope::Requests]),
     ("values", Own, &[Scope::Requests]),

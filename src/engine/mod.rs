@@ -418,6 +418,7 @@ impl Candidate<'_> {
                 limit: granted,
                 hits,
                 count_denied: limit.count_denied,
+                settles: limit.settles,
                 enforced: !self.rule.shadow,
                 stage,
                 cell: 0,
@@ -573,6 +574,7 @@ fn sent_limit(
         window: Window::Unit(sent.unit, sent.unit_multiplier),
         count_by: Arc::new([CountBy::Entries]),
         count_denied: overridden.map_or(domain.evaluate == Evaluate::Each, |limit| limit.count_denied),
+        settles: overridden.is_some_and(|limit| limit.settles),
         shape: Arc::clone(overridden.map_or(&domain.shape, |limit| &limit.shape)),
     }
 }

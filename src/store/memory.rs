@@ -267,6 +267,7 @@ mod tests {
             limit: 1,
             hits: Hits::ONE,
             count_denied: true,
+            settles: false,
             enforced: true,
             stage: 0,
             cell: 0,

@@ -16,6 +16,7 @@ fn charge(limit: u64, cell: usize) -> Charge {
         limit,
         hits: Hits::ONE,
         count_denied: false,
+        settles: false,
         enforced: true,
         stage: 0,
         cell,
@@ -181,7 +182,16 @@ fn charges(limits: &[(Law, u64)], asks: &[Ask]) -> Vec<Charge> {
     asks.iter()
         .map(|&(cell, cost, count_denied, enforced, stage)| {
             let (law, limit) = limits[cell];
-            Charge { law, limit, hits: Hits::charge(cost), count_denied, enforced, stage, cell }
+            Charge {
+                law,
+                limit,
+                hits: Hits::charge(cost),
+                count_denied,
+                settles: false,
+                enforced,
+                stage,
+                cell,
+            }
         })
         .collect()
 }

@@ -375,3 +375,36 @@ descriptors:
     assert_eq!(told(Hits::Look), "X: 2 of 2, 2 used, 2 of 9, 2 used");
     assert_eq!(told(Hits::refund(1)), "X: 1 of 2, 1 used, 1 of 9, 1 used");
 }
+
+#[test]
+fn a_limit_that_is_settled_afterwards_counts_whatever_it_is_charged() {
+    for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+        let bench = Bench::new(&format!(
+            "
+domain: d
+evaluate: all_or_nothing
+headers: {{dialect: retry-after}}
+descriptors:
+  - {{key: tokens, rate_limit: {{requests_per_unit: 100, per: 100s, algorithm: {algorithm}, settle: true}}}}
+  - {{key: calls, rate_limit: {{requests_per_unit: 2, per: 1h}}}}
+"
+        ));
+        let ask = |tokens| bench.ask(&[("tokens=1", tokens), ("calls=1", Hits::ONE)]);
+        assert!(!ask(Hits::Look).0, "{algorithm}");
+        // The answer took more than there was left; that is known only now.
+        assert!(!bench.ask(&[("tokens=1", Hits::charge(90))]).0);
+        let (over, _, outcomes) = bench.ask(&[("tokens=1", Hits::charge(90))]);
+        let most = if algorithm == "token_bucket" { 100 } else { 180 };
+        assert_eq!((over, outcomes[0].used), (false, most), "{algorithm}");
+        let (over, headers, outcomes) = ask(Hits::Look);
+        assert!(over && outcomes[1].used == 1, "{algorithm}: the call is refused, and takes nothing");
+        bench.wait(retry_after(&headers)[0] - 1);
+        assert!(ask(Hits::Look).0, "{algorithm}");
+        bench.wait(1);
+        assert!(!ask(Hits::Look).0, "{algorithm}");
+        // Where another limit refuses, what has happened has happened.
+        let used = bench.ask(&[("tokens=1", Hits::Look)]).2[0].used;
+        let (over, _, outcomes) = bench.ask(&[("calls=1", Hits::charge(9)), ("tokens=1", Hits::charge(5))]);
+        assert_eq!((over, outcomes[1].used), (true, (used + 5).min(100)), "{algorithm}");
+    }
+}

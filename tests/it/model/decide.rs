@@ -44,6 +44,8 @@ pub(super) struct Answer {
     /// Whether one counter was asked for by several charges, some of which give hits back, refuse nothing, or are granted
     /// another number. The time to retry may be told longer than it is then, or not at all.
     pub(super) is_rough: bool,
+    /// Whether a limit was charged that counts whatever it is charged, so that a refusal takes something.
+    pub(super) settles: bool,
 }
 
 /// Which counter: what the limit is, and the values it counts by.
@@ -157,7 +159,7 @@ impl Model {
             let history = copy.entry(charge.key.clone()).or_default();
             let used = charge.terms.state(history, now).used;
             let admitted = charge.terms.admits(history, charge.ask, now);
-            let is_counted = admitted || charge.count_denied;
+            let is_counted = admitted || charge.count_denied || charge.terms.settles;
             history.push(charge.event(is_counted, now));
             tried.push((admitted, applied(used, charge.ask)));
         }
@@ -166,15 +168,22 @@ impl Model {
         let mut told = Vec::new();
         for (charge, &(admitted, attempted)) in charges.iter().zip(&tried) {
             let is_counted = if refused {
-                !admitted && charge.count_denied
+                charge.terms.settles || (!admitted && charge.count_denied)
             } else {
                 // Asked again, for what was counted before may be other than what was tried.
-                admitted || charge.count_denied
+                admitted || charge.count_denied || charge.terms.settles
             };
             let history = self.counters.entry(charge.key.clone()).or_default();
             history.push(charge.event(is_counted, now));
             let state = charge.terms.state(history, now);
             let limit = charge.terms.limit();
+            let mut reset = state.frees.first().map_or(0, |at| at - now);
+            let is_sliding = charge.terms.counting == Counting::Sliding;
+            if charge.terms.settles && is_sliding && charge.asks() && state.used >= limit {
+                // When the next one passes.
+                let next = Charge { ask: Ask::Charge(1), ..charge.clone() };
+                reset = first_to_pass(history, &[], &next, now).unwrap_or(reset);
+            }
             told.push(Told {
                 name: charge.name.clone(),
                 admitted,
@@ -184,7 +193,7 @@ impl Model {
                 attempted,
                 remaining: limit.saturating_sub(state.used),
                 window: charge.terms.length,
-                reset: state.frees.first().map_or(0, |at| at - now),
+                reset,
                 full: state.frees.last().map_or(0, |at| at - now),
                 retry: None,
                 refuses: false,
@@ -217,6 +226,10 @@ impl Model {
 }
 
 impl Charge {
+    fn asks(&self) -> bool {
+        !matches!(self.ask, Ask::Refund(_))
+    }
+
     fn event(&self, is_counted: bool, now: u64) -> Event {
         Event { at: now, ask: if is_counted { self.ask } else { Ask::Look }, terms: self.terms }
     }
@@ -231,7 +244,7 @@ fn first_to_pass(history: &History, together: &[&Charge], charge: &Charge, now: 
         let mut history = history.clone();
         charges.iter().all(|charge| {
             let admitted = charge.terms.admits(&history, charge.ask, at);
-            history.push(charge.event(admitted || charge.count_denied, at));
+            history.push(charge.event(admitted || charge.count_denied || charge.terms.settles, at));
             admitted || charge.shadow
         })
     };
@@ -277,7 +290,8 @@ fn conclude(mut statuses: Vec<Status>, charged: &[Vec<Charge>], now: u64, is_rou
     let refusing = || spoken.iter().filter(|(told, _)| told.refuses).map(|(told, _)| told.retry);
     let retry = if refusing().any(|retry| retry.is_none()) { None } else { refusing().flatten().max() };
     let headers = headers(&spoken, retry, over_limit, now);
-    Answer { over_limit, statuses, retry, headers, is_rough }
+    let settles = spoken.iter().any(|(_, charge)| charge.terms.settles);
+    Answer { over_limit, statuses, retry, headers, is_rough, settles }
 }
 
 /// Each family tells of its first limit; a header that two of them have is told once.
@@ -413,7 +427,7 @@ fn terms(limit: &Limit, number: u64) -> Terms {
         _ => 0,
     };
     let length = if limit.counting == Counting::Day { DAY } else { limit.length };
-    Terms { counting: limit.counting, length, number, burst }
+    Terms { counting: limit.counting, length, number, burst, settles: limit.settles }
 }
 
 fn counts_refusals(policy: &Policy, limit: &Limit) -> bool {
@@ -452,7 +466,8 @@ fn sent(
     let same = limits.iter().find(|limit| limit.counting != Counting::Day && limit.length == length);
     let overridden = same.or(limits.first());
     let keys: Vec<_> = descriptor.entries.iter().map(|(key, _)| *key).collect();
-    let own = Terms { counting: Counting::Clock, length, number, burst: 0 };
+    let settles = overridden.is_some_and(|limit| limit.settles);
+    let own = Terms { counting: Counting::Clock, length, number, burst: 0, settles };
     let charge = Charge {
         key: same.map_or_else(
             || format!("sent {unit} {many} {:?}", descriptor.entries),

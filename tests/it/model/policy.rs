@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>): the same numbers from the same seed, on every machine.
+/// `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>): the same numbers from the same seed, on every machine.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -64,6 +64,7 @@ pub(super) struct Limit {
     /// Said by `unit:` rather than `per:`.
     pub(super) unit: Option<Unit>,
     pub(super) count_denied: Option<bool>,
+    pub(super) settles: bool,
     pub(super) name: Option<String>,
     pub(super) replaces: Vec<String>,
     /// Which of the families of headers it is told by; that of the domain when it says nothing.
@@ -194,7 +195,7 @@ fn replaces(own: Option<&str>, random: &mut Random) -> Vec<String> {
         return Vec::new();
     }
     let others: Vec<_> = NAMES.into_iter().filter(|name| Some(*name) != own).collect();
-    (0..1 + random.below(2)).map(|_| random.one_of(&others).to_owned()).collect()
+    (0..=random.below(2)).map(|_| random.one_of(&others).to_owned()).collect()
 }
 
 fn limit(random: &mut Random) -> Limit {
@@ -220,9 +221,10 @@ fn limit(random: &mut Random) -> Limit {
     }
     let name = random.once_in(2).then(|| random.one_of(&NAMES).to_owned());
     let replaces = replaces(name.as_deref(), random);
-    let count_denied = random.one_of(&[None, None, Some(true), Some(false)]);
+    let settles = random.once_in(10);
+    let count_denied = if settles { None } else { random.one_of(&[None, None, Some(true), Some(false)]) };
     let family = random.once_in(2).then(|| usize::try_from(random.below(3)).unwrap());
-    Limit { number, counting, length, unit, count_denied, name, replaces, family }
+    Limit { number, counting, length, unit, count_denied, settles, name, replaces, family }
 }
 
 fn family(at: usize) -> String {
@@ -252,7 +254,8 @@ impl Node {
             }
             match &rule.limits {
                 Limits::Unlimited { name, replaces } => {
-                    let words = ["unlimited: true".to_owned()].into_iter().chain(named(name, replaces));
+                    let words =
+                        ["unlimited: true".to_owned()].into_iter().chain(named(name.as_ref(), replaces));
                     let words: Vec<_> = words.collect();
                     let _ = writeln!(yaml, "{pad}  rate_limit: {{{}}}", words.join(", "));
                 }
@@ -272,7 +275,7 @@ impl Node {
     }
 }
 
-fn named(name: &Option<String>, replaces: &[String]) -> Vec<String> {
+fn named(name: Option<&String>, replaces: &[String]) -> Vec<String> {
     let mut words: Vec<_> = name.iter().map(|name| format!("name: {name}")).collect();
     if !replaces.is_empty() {
         let names: Vec<_> = replaces.iter().map(|name| format!("{{name: {name}}}")).collect();
@@ -283,7 +286,7 @@ fn named(name: &Option<String>, replaces: &[String]) -> Vec<String> {
 
 impl Limit {
     fn yaml(&self) -> String {
-        let mut words = named(&self.name, &self.replaces);
+        let mut words = named(self.name.as_ref(), &self.replaces);
         words.push(format!("requests_per_unit: {}", self.number));
         words.push(match (self.counting, self.unit) {
             (Counting::Day, _) => "per: calendar_day".to_owned(),
@@ -301,6 +304,9 @@ impl Limit {
             _ => {}
         }
         words.extend(self.count_denied.map(|count| format!("count_denied: {count}")));
+        if self.settles {
+            words.push("settle: true".to_owned());
+        }
         words.extend(self.family.map(|at| format!("headers: {}", family(at))));
         format!("{{{}}}", words.join(", "))
     }
@@ -336,7 +342,7 @@ impl Request {
         let scale = random.one_of(&[0, 0, 1, SECOND / 10, SECOND, 5 * SECOND, 30 * SECOND, 1_800 * SECOND]);
         let later = if scale == 0 { 0 } else { random.below(scale) + 1 };
         let mut descriptors: Vec<Descriptor> = Vec::new();
-        for _ in 0..1 + random.below(4) {
+        for _ in 0..=random.below(4) {
             // The same one again reaches its counters twice.
             let again = !descriptors.is_empty() && random.once_in(4);
             let mut new = if again { descriptors[0].clone() } else { descriptor(random) };

@@ -45,6 +45,7 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
     for (charge, tried) in stage.iter().zip(tried) {
         let commit = match (admits, tried.admitted) {
             (true, _) => charge.commit(),
+            (false, _) if charge.settles => Commit::Always,
             (false, false) if charge.count_denied => Commit::Always,
             (false, _) => Commit::Never,
         };
