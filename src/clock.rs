@@ -59,7 +59,9 @@ impl Default for SystemClock {
 fn show(start: Instant) -> Shown {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let elapsed = start.elapsed();
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let nanos = |time: Duration| {
+        time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
+    };
     Shown { wall: nanos(wall), elapsed: nanos(elapsed) }
 }
 
