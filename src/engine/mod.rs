@@ -458,10 +458,18 @@ fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
 
 /// Puts aside the rules that others of the request replace by their names, and single limits of a list.
 fn put_aside(matched: &mut [Matched<'_>]) {
-    let replaced = replaced(matched);
-    if replaced.is_empty() {
+    let replaces = |one: &Matched<'_>| match one {
+        Matched::Rule(candidate) => {
+            let rule: &Rule = &candidate.rule;
+            !rule.replaces.is_empty() || rule.limits.iter().any(|limit| !limit.replaces.is_empty())
+        }
+        _ => false,
+    };
+    // Most policies have no such rule.
+    if !matched.iter().any(replaces) {
         return;
     }
+    let replaced = replaced(matched);
     for one in matched {
         let Matched::Rule(candidate) = one else { continue };
         let RuleRef::Written(rule) = candidate.rule else { continue };

@@ -206,9 +206,12 @@ impl Model {
             if told[at].admitted {
                 continue;
             }
+            let is_bucket = matches!(charge.terms.counting, Counting::Bucket { .. });
             let terms = |charge: &Charge| (charge.terms.number, charge.terms.burst);
             let rough = |other: &&Charge| {
-                other.shadow || matches!(other.ask, Ask::Refund(_)) || terms(other) != terms(charge)
+                other.shadow
+                    || matches!(other.ask, Ask::Refund(_))
+                    || (terms(other) != terms(charge) && is_bucket)
             };
             is_rough |= beside.len() > 1 && beside.iter().any(rough);
             let history = &self.counters[&charge.key];
@@ -406,6 +409,10 @@ fn label(way: &[&Node]) -> String {
 
 /// The counter of a limit: where it stands, how it counts, and the values on the way to it.
 fn key(descriptor: &Descriptor, way: &[&Node], limit: &Limit) -> Key {
+    if limit.pooled {
+        let value = descriptor.entries.iter().find(|(key, _)| *key == "s").map(|(_, value)| value);
+        return format!("pool {value:?}");
+    }
     let values = way.iter().zip(&descriptor.entries).map(|(node, (_, value))| match node.wanted {
         Wanted::Star { shared: true } => "w*",
         _ => value,

@@ -65,6 +65,8 @@ pub(super) struct Limit {
     pub(super) unit: Option<Unit>,
     pub(super) count_denied: Option<bool>,
     pub(super) settles: bool,
+    /// Whether it shares one counter for each value of `s` with others, which have the same window and may grant another number.
+    pub(super) pooled: bool,
     pub(super) name: Option<String>,
     pub(super) replaces: Vec<String>,
     /// Which of the families of headers it is told by; that of the domain when it says nothing.
@@ -120,11 +122,12 @@ impl Policy {
     pub(super) fn any(random: &mut Random) -> Self {
         use Evaluate::{AllOrNothing, Each, FirstMatch, InOrder};
         let evaluate = random.one_of(&[Each, Each, AllOrNothing, AllOrNothing, InOrder, FirstMatch]);
+        let pool = limit(random);
         let mut nodes = Vec::new();
         for key in KEYS.iter().take(2 + usize::try_from(random.below(3)).unwrap()) {
             for wanted in [Wanted::Exact("v"), Wanted::Star { shared: random.once_in(2) }, Wanted::Any] {
                 if wanted == Wanted::Any || random.once_in(3) {
-                    nodes.push(node(key, wanted, evaluate, random, true));
+                    nodes.push(node(key, wanted, evaluate, random, &pool, true));
                 }
             }
         }
@@ -146,14 +149,21 @@ impl Policy {
     }
 }
 
-fn node(key: &'static str, wanted: Wanted, evaluate: Evaluate, random: &mut Random, outer: bool) -> Node {
+fn node(
+    key: &'static str,
+    wanted: Wanted,
+    evaluate: Evaluate,
+    random: &mut Random,
+    pool: &Limit,
+    outer: bool,
+) -> Node {
     let rule = (!random.once_in(6)).then(|| Rule {
-        limits: limits(random),
+        limits: if outer || random.once_in(3) { limits(random) } else { Limits::One(pooled(pool, random)) },
         shadow: random.once_in(6),
         quota: evaluate == Evaluate::Each && random.once_in(4),
     });
     let children = if outer && random.once_in(3) {
-        vec![node("s", Wanted::Any, evaluate, random, false)]
+        vec![node("s", Wanted::Any, evaluate, random, pool, false)]
     } else {
         Vec::new()
     };
@@ -187,6 +197,18 @@ fn limits(random: &mut Random) -> Limits {
             }
             Limits::Several(limits)
         }
+    }
+}
+
+fn pooled(pool: &Limit, random: &mut Random) -> Limit {
+    let number = random.one_of(&[1, 2, 3, 6]);
+    Limit {
+        number,
+        unit: None,
+        pooled: true,
+        count_denied: limit(random).count_denied,
+        settles: false,
+        ..pool.clone()
     }
 }
 
@@ -224,7 +246,7 @@ fn limit(random: &mut Random) -> Limit {
     let settles = random.once_in(10);
     let count_denied = if settles { None } else { random.one_of(&[None, None, Some(true), Some(false)]) };
     let family = random.once_in(2).then(|| usize::try_from(random.below(3)).unwrap());
-    Limit { number, counting, length, unit, count_denied, settles, name, replaces, family }
+    Limit { number, counting, length, unit, count_denied, settles, pooled: false, name, replaces, family }
 }
 
 fn family(at: usize) -> String {
@@ -304,6 +326,9 @@ impl Limit {
             _ => {}
         }
         words.extend(self.count_denied.map(|count| format!("count_denied: {count}")));
+        if self.pooled {
+            words.push("counter: pool, count_by: s".to_owned());
+        }
         if self.settles {
             words.push("settle: true".to_owned());
         }
@@ -356,7 +381,7 @@ impl Request {
 fn descriptor(random: &mut Random) -> Descriptor {
     let key = random.one_of(&["k0", "k0", "k1", "k1", "k2", "k3", "nobody"]);
     let mut entries = vec![(key, random.one_of(&["v", "w1", "w2", "x"]))];
-    if random.once_in(5) {
+    if random.once_in(3) {
         entries.push(("s", random.one_of(&["1", "2"])));
     }
     let number = u32::try_from(random.below(6)).unwrap();
