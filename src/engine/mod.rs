@@ -458,7 +458,7 @@ fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
 
 /// Puts aside the rules that others of the request replace by their names, and single limits of a list.
 fn put_aside(matched: &mut [Matched<'_>]) {
-    let replaces = |one: &Matched<'_>| match one {
+    let names_some = |one: &Matched<'_>| match one {
         Matched::Rule(candidate) => {
             let rule: &Rule = &candidate.rule;
             !rule.replaces.is_empty() || rule.limits.iter().any(|limit| !limit.replaces.is_empty())
@@ -466,7 +466,7 @@ fn put_aside(matched: &mut [Matched<'_>]) {
         _ => false,
     };
     // Most policies have no such rule.
-    if !matched.iter().any(replaces) {
+    if !matched.iter().any(names_some) {
         return;
     }
     let replaced = replaced(matched);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Bench;
+use crate::config;
 use crate::engine::{Decision, answer};
 use crate::model::{Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Unit};
 
@@ -407,4 +408,30 @@ descriptors:
         let (over, _, outcomes) = bench.ask(&[("calls=1", Hits::charge(9)), ("tokens=1", Hits::charge(5))]);
         assert_eq!((over, outcomes[1].used), (true, (used + 5).min(100)), "{algorithm}");
     }
+}
+
+#[test]
+fn in_a_list_of_limits_each_tells_its_own_time_to_retry() {
+    let bench = Bench::new(
+        "
+domain: d
+headers: {Retry-After: retry_after_s, X-Each: '{{each}}{{name}} {{retry_after_s}}'}
+descriptors:
+  - key: a
+    rate_limits:
+      - {name: m, requests_per_unit: 1, per: 1m}
+      - {name: h, requests_per_unit: 1, per: 1h}
+      - {name: d, requests_per_unit: 9, per: 1d}
+",
+    );
+    assert_eq!(bench.ask(&[("a=1", Hits::ONE)]).1, Vec::<String>::new());
+    assert_eq!(bench.ask(&[("a=1", Hits::ONE)]).1, ["Retry-After: 3600", "X-Each: h 3600, m 60"]);
+}
+
+#[test]
+fn a_limit_that_is_settled_afterwards_cannot_leave_refusals_uncounted() {
+    let yaml = "domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 1, per: 1m, settle: true, count_denied: no}}]";
+    let wrong = config::load_text("d.yaml", yaml, config::Options::default()).unwrap_err();
+    let told = config::render(&wrong, false);
+    assert!(told.contains("a limit with `settle` counts whatever it is charged"), "{told}");
 }
