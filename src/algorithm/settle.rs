@@ -65,7 +65,27 @@ pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp
             outcomes.resize(charges.len(), None);
         }
     }
+    if mode != Mode::AllOrNothing {
+        wait_together(charges, cells, now, &mut outcomes);
+    }
     outcomes
+}
+
+/// Tells whoever was refused, of a cell that several charges ask for, when all of them pass, those of other stages too.
+pub fn wait_together(
+    charges: &[Charge],
+    cells: &mut [Cell],
+    now: Timestamp,
+    outcomes: &mut [Option<Outcome>],
+) {
+    if outcomes.iter().flatten().all(|outcome| outcome.admitted) {
+        return;
+    }
+    let mut asked = Asked::default();
+    asked.count(charges, cells.len());
+    if asked.shared {
+        asked.wait_for_all(charges, cells, now, outcomes);
+    }
 }
 
 /// What the charges of one stage ask of each cell, so that none of them has to look through the others.

@@ -104,6 +104,32 @@ descriptors:
 }
 
 #[test]
+fn retry_after_counts_what_other_stages_ask_of_the_counter() {
+    for evaluate in ["each", "in_order"] {
+        for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+            let bench = Bench::new(&format!(
+                "
+domain: d
+evaluate: {evaluate}
+headers: {{dialect: retry-after}}
+descriptors:
+  - {{key: a, rate_limit: {{requests_per_unit: 4, per: 1m, algorithm: {algorithm}}}}}
+"
+            ));
+            let twice = [("a=1", Hits::charge(2)), ("a=1", Hits::charge(2))];
+            for _ in 0..3 {
+                assert!(!bench.ask(&[("a=1", Hits::ONE)]).0);
+                bench.wait(10);
+            }
+            let (over, headers, _) = bench.ask(&twice);
+            assert!(over, "{evaluate}, {algorithm}");
+            bench.wait(retry_after(&headers)[0]);
+            assert!(!bench.ask(&twice).0, "{evaluate}, {algorithm}");
+        }
+    }
+}
+
+#[test]
 fn a_sliding_windows_reset_is_when_retry_after_ends() {
     for count_denied in [false, true] {
         let bench = Bench::new(&format!(
