@@ -144,8 +144,7 @@ impl Asked {
     /// What the charge would say if those before it were counted. Leaves the cells as they are.
     fn rehearse(&mut self, charge: &Charge, cells: &mut [Cell], now: Timestamp) -> Outcome {
         let of = &mut self.of[charge.cell];
-        let needs_copy = of.charges > 1;
-        if !needs_copy {
+        if of.charges < 2 {
             // Charges of different cells cannot know of each other, and a log is dear to copy.
             return charge.step_as(cells, Commit::Never, now);
         }
@@ -212,7 +211,7 @@ impl Asked {
         for (charge, outcome) in stage.iter().zip(outcomes) {
             let of = &self.of[charge.cell];
             if let (2.., Some(wait), Some(outcome)) = (of.charges, of.wait, outcome)
-                && !outcome.admitted
+                && charge.refuses(outcome)
             {
                 outcome.retry_after = Some(wait).filter(|wait| *wait < Duration::MAX);
                 if let (Law::Sliding { .. }, Some(wait)) = (charge.law, outcome.retry_after) {

@@ -135,6 +135,16 @@ fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
 }
 
 #[test]
+fn a_shadow_beside_what_passes_tells_its_own_reset() {
+    let law = Law::Sliding { window: Duration::from_secs(60) };
+    let passes = Charge { law, ..charge(9, 0) };
+    let shadow = Charge { law, enforced: false, ..charge(1, 0) };
+    let outcomes = settle(Mode::AllOrNothing, &[passes, shadow], &mut [Cell::Empty], Timestamp::EPOCH);
+    let told = outcomes[1].unwrap();
+    assert_eq!((told.admitted, told.reset_after), (false, Duration::from_secs(60)));
+}
+
+#[test]
 fn a_refund_is_given_back_where_the_limit_stays_exceeded() {
     let cells = &mut vec![Cell::Empty; 2];
     for cell in cells.iter_mut() {

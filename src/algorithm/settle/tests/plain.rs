@@ -65,7 +65,7 @@ fn wait_together(charges: &[Charge], cells: &mut [Cell], now: Timestamp, outcome
     for (charge, outcome) in charges.iter().zip(outcomes) {
         let of_cell: Vec<&Charge> = charges.iter().filter(|other| other.cell == charge.cell).collect();
         let Some(outcome) = outcome else { continue };
-        if outcome.admitted || of_cell.len() < 2 {
+        if !charge.refuses(outcome) || of_cell.len() < 2 {
             continue;
         }
         let waits = waits(&of_cell, cells, now);
