@@ -134,6 +134,28 @@ impl Policy {
         Self { evaluate, nodes }
     }
 
+    /// Makes windows begin with hits that would begin with the clock's.
+    pub(super) fn count_from_hits(&mut self) {
+        fn of(nodes: &mut [Node]) {
+            for node in nodes {
+                let limits = match node.rule.as_mut().map(|rule| &mut rule.limits) {
+                    Some(Limits::One(limit)) => std::slice::from_mut(limit),
+                    Some(Limits::Several(limits)) => limits,
+                    Some(Limits::Unlimited { .. }) | None => &mut [],
+                };
+                for (limit, later) in limits.iter_mut().zip(1..) {
+                    if matches!(limit.counting, Counting::Clock | Counting::Day) {
+                        // No two limits of a list have one window.
+                        limit.length += if limit.pooled { 0 } else { later * 1_000_000 };
+                        (limit.counting, limit.unit) = (Counting::FirstHit, None);
+                    }
+                }
+                of(&mut node.children);
+            }
+        }
+        of(&mut self.nodes);
+    }
+
     pub(super) fn yaml(&self) -> String {
         let evaluate = match self.evaluate {
             Evaluate::Each => "each",
