@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check reference deny fuzz bench soak demo clean-tools
+.PHONY: help build test check reference deny fuzz model bench soak demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -48,6 +48,12 @@ fuzz: ## try to break whatever reads texts and requests, each target for TIME se
 			tests/fuzz/corpus/$$target -- -dict=tests/fuzz/$$target.dict -max_len=4096 -timeout=10 \
 			-rss_limit_mb=512 -max_total_time=$(TIME) || exit 1; \
 	done
+
+CASES ?= 25000
+SEED ?= 1
+
+model: ## compare CASES (25000) random policies with a slow model of them, 40 requests each, from SEED (1) on
+	SPILLWAY_MODEL_CASES=$(CASES) SPILLWAY_MODEL_SEED=$(SEED) $(CARGO) test --test it model::
 
 # The second baseline is this very benchmark's executable, built with the release settings that Cargo gives everyone.
 bench: ## how long a decision takes, and what a request costs the whole server beside bare tonic

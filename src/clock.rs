@@ -59,7 +59,9 @@ impl Default for SystemClock {
 fn show(start: Instant) -> Shown {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let elapsed = start.elapsed();
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let nanos = |time: Duration| {
+        time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
+    };
     Shown { wall: nanos(wall), elapsed: nanos(elapsed) }
 }
 
@@ -88,17 +90,17 @@ impl ManualClock {
         Self { wall: AtomicU64::new(now.as_nanos()), steady: AtomicU64::new(now.as_nanos()) }
     }
 
-    /// Shows `now` from here on. When that is earlier, the wall clock was set back, and no time has passed.
+    /// Shows `now` from here on. When that is later, so much time has passed; when it is earlier, none has, and the wall clock
+    /// was set back.
     pub fn set(&self, now: Timestamp) {
+        let Reading { steady, wall } = self.read();
+        self.steady.store(steady.plus(now.since(wall)).as_nanos(), Ordering::SeqCst);
         self.wall.store(now.as_nanos(), Ordering::SeqCst);
-        self.steady.fetch_max(now.as_nanos(), Ordering::SeqCst);
     }
 
     /// Lets so much time pass.
     pub fn advance(&self, by: Duration) {
-        let Reading { steady, wall } = self.read();
-        self.steady.store(steady.plus(by).as_nanos(), Ordering::SeqCst);
-        self.wall.store(wall.plus(by).as_nanos(), Ordering::SeqCst);
+        self.set(self.now().plus(by));
     }
 }
 

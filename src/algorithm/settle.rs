@@ -16,6 +16,9 @@ pub struct Charge {
     pub hits: Hits,
     /// Whether the limit counts what it refuses.
     pub count_denied: bool,
+    /// Whether it is told of what has happened already: whatever it is charged is counted, also where the request is refused, and
+    /// the next one is refused once the limit is reached.
+    pub settles: bool,
     /// Whether its refusal refuses the request; a limit in shadow mode only tells.
     pub enforced: bool,
     /// The charges of one stage stand side by side. All of them are one stage under all-or-nothing.
@@ -62,7 +65,27 @@ pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp
             outcomes.resize(charges.len(), None);
         }
     }
+    if mode != Mode::AllOrNothing {
+        wait_together(charges, cells, now, &mut outcomes);
+    }
     outcomes
+}
+
+/// Tells whoever was refused, of a cell that several charges ask for, when all of them pass, those of other stages too.
+pub fn wait_together(
+    charges: &[Charge],
+    cells: &mut [Cell],
+    now: Timestamp,
+    outcomes: &mut [Option<Outcome>],
+) {
+    if outcomes.iter().flatten().all(|outcome| outcome.admitted) {
+        return;
+    }
+    let mut asked = Asked::default();
+    asked.count(charges, cells.len());
+    if asked.shared {
+        asked.wait_for_all(charges, cells, now, outcomes);
+    }
 }
 
 /// What the charges of one stage ask of each cell, so that none of them has to look through the others.
@@ -121,8 +144,7 @@ impl Asked {
     /// What the charge would say if those before it were counted. Leaves the cells as they are.
     fn rehearse(&mut self, charge: &Charge, cells: &mut [Cell], now: Timestamp) -> Outcome {
         let of = &mut self.of[charge.cell];
-        let needs_copy = of.charges > 1;
-        if !needs_copy {
+        if of.charges < 2 {
             // Charges of different cells cannot know of each other, and a log is dear to copy.
             return charge.step_as(cells, Commit::Never, now);
         }
@@ -154,12 +176,17 @@ impl Asked {
             if of.charges < 2 || matches!(charge.hits, Hits::Refund(_)) {
                 continue;
             }
-            let is_counted = charge.count_denied || charge.hits.cost() <= charge.law.capacity(charge.limit);
+            let is_counted = charge.count_denied
+                || charge.settles
+                || charge.hits.cost() <= charge.law.capacity(charge.limit);
+            let before = of.cost;
             if charge.enforced || is_counted {
                 of.cost = of.cost.saturating_add(charge.hits.cost());
             }
             if charge.enforced {
-                let so_far = Charge { hits: Hits::charge(of.cost), ..*charge };
+                // One that comes after the fact passes where anything is left.
+                let needed = if charge.settles { before.saturating_add(1) } else { of.cost };
+                let so_far = Charge { hits: Hits::charge(needed), settles: false, ..*charge };
                 let outcome = so_far.step_as(cells, Commit::Never, now);
                 let never = if outcome.admitted { Duration::ZERO } else { Duration::MAX };
                 of.wait = of.wait.max(Some(outcome.retry_after.unwrap_or(never)));
@@ -184,7 +211,7 @@ impl Asked {
         for (charge, outcome) in stage.iter().zip(outcomes) {
             let of = &self.of[charge.cell];
             if let (2.., Some(wait), Some(outcome)) = (of.charges, of.wait, outcome)
-                && !outcome.admitted
+                && charge.refuses(outcome)
             {
                 outcome.retry_after = Some(wait).filter(|wait| *wait < Duration::MAX);
                 if let (Law::Sliding { .. }, Some(wait)) = (charge.law, outcome.retry_after) {
@@ -216,6 +243,7 @@ fn all_or_nothing(
     for (charge, tried) in stage.iter().zip(tried) {
         let commit = match (admits, tried.admitted) {
             (true, _) => charge.commit(),
+            (false, _) if charge.settles => Commit::Always,
             (false, false) if charge.count_denied => Commit::Always,
             (false, _) => Commit::Never,
         };
@@ -239,12 +267,37 @@ fn all_or_nothing(
 impl Charge {
     /// When it is counted, as far as it is up to this charge alone.
     fn commit(&self) -> Commit {
-        if self.count_denied { Commit::Always } else { Commit::IfAdmitted }
+        if self.count_denied || self.settles { Commit::Always } else { Commit::IfAdmitted }
     }
 
     /// Decides and counts, as long as it stands alone.
     pub fn step(&self, cell: &mut Cell, now: Timestamp) -> Outcome {
-        self.law.step(self.limit, cell, self.hits, self.commit(), now)
+        self.ask(cell, self.commit(), now)
+    }
+
+    fn ask(&self, cell: &mut Cell, commit: Commit, now: Timestamp) -> Outcome {
+        if self.settles && !matches!(self.hits, Hits::Refund(_)) {
+            return self.ask_settled(cell, commit, now);
+        }
+        self.law.step(self.limit, cell, self.hits, commit, now)
+    }
+
+    /// Whoever comes after the fact cannot be asked to wait: admitted is whoever finds anything left.
+    fn ask_settled(&self, cell: &mut Cell, commit: Commit, now: Timestamp) -> Outcome {
+        let before = self.law.step(self.limit, cell, Hits::ONE, Commit::Never, now);
+        let outcome = self.law.step(self.limit, cell, self.hits, commit, now);
+        let after = self.law.step(self.limit, cell, Hits::ONE, Commit::Never, now);
+        Outcome {
+            admitted: before.admitted,
+            retry_after: after.retry_after.filter(|_| !before.admitted),
+            // A sliding window's is when the next one passes; other windows end when they end.
+            reset_after: if matches!(self.law, Law::Sliding { .. }) {
+                after.reset_after
+            } else {
+                outcome.reset_after
+            },
+            ..outcome
+        }
     }
 
     fn take(&self, cells: &mut [Cell], now: Timestamp) -> Outcome {
@@ -252,7 +305,7 @@ impl Charge {
     }
 
     fn step_as(&self, cells: &mut [Cell], commit: Commit, now: Timestamp) -> Outcome {
-        self.law.step(self.limit, &mut cells[self.cell], self.hits, commit, now)
+        self.ask(&mut cells[self.cell], commit, now)
     }
 
     /// Whether that outcome refuses the stage.

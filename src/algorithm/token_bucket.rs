@@ -227,7 +227,8 @@ mod tests {
             (60, 2, 60, 1, 0, Some(1)),
             (60, 0, 60, 1, 0, None),
             (60, 2, 0, 1, 0, None),
-            (60, 10, 10, 1, 9, None),
+            // What the limits of 0 found is still there: two seconds, of the six that a hit takes.
+            (60, 10, 10, 1, 8, None),
         ] {
             let law = Law::Bucket { window: Duration::from_secs(window), burst };
             let out = law.step(limit, &mut cell, Hits::charge(cost), Commit::IfAdmitted, Timestamp::EPOCH);

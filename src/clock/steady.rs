@@ -10,9 +10,9 @@ use crate::model::{Reading, Timestamp};
 
 /// By how much the two clocks may differ from what they did, in nanoseconds, without having been set: they are not read at
 /// the same instant.
-const NOISE: u128 = 1_000_000;
+const NOISE: u64 = 1_000_000;
 /// The least that is called a step, in nanoseconds. What is less is followed all the same.
-const STEP: u128 = 100_000_000;
+const STEP: u64 = 100_000_000;
 /// How often both clocks are read before one of them is said to have been set.
 const READS: usize = 4;
 /// The most steps that wait to be told about.
@@ -21,33 +21,38 @@ const KEPT: usize = 16;
 /// What the wall clock and a clock that is never set showed at one instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown {
-    /// Nanoseconds since 1970, read first.
+    /// Nanoseconds since 1970, read first; 0 when it stands before.
     pub(super) wall: u64,
     /// Nanoseconds since some instant, read last.
     pub(super) elapsed: u64,
 }
 
 impl Shown {
-    fn offset(self) -> i128 {
-        i128::from(self.wall) - i128::from(self.elapsed)
+    /// Modulo 2^64, for the wall clock may show less than has elapsed.
+    const fn offset(self) -> u64 {
+        self.wall.wrapping_sub(self.elapsed)
     }
 }
 
-/// Nanoseconds from the clock that is never set to the others.
+/// How far one offset is from another; their difference is taken for less than 292 years.
+const fn moved(from: u64, to: u64) -> i64 {
+    to.wrapping_sub(from).cast_signed()
+}
+
+/// Nanoseconds from the clock that is never set to the others, modulo 2^64.
 #[derive(Clone, Copy, Debug)]
 struct Offsets {
     /// Never less than `wall`, and never less than it was.
-    steady: i128,
-    wall: i128,
+    steady: u64,
+    wall: u64,
 }
 
 impl Offsets {
-    fn reading(&self, elapsed: u64) -> Reading {
-        let at = |offset: i128| {
-            let nanos = (offset + i128::from(elapsed)).max(0);
-            Timestamp::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-        };
-        Reading { steady: at(self.steady), wall: at(self.wall) }
+    const fn reading(&self, elapsed: u64) -> Reading {
+        Reading {
+            steady: Timestamp::from_nanos(self.steady.wrapping_add(elapsed)),
+            wall: Timestamp::from_nanos(self.wall.wrapping_add(elapsed)),
+        }
     }
 }
 
@@ -74,7 +79,8 @@ impl Steady {
     pub(super) fn read(&self, mut show: impl FnMut() -> Shown) -> Reading {
         let shown = show();
         let offsets = **self.offsets.load();
-        if (shown.offset() - offsets.wall).unsigned_abs() <= NOISE {
+        // A wall clock that stands before 1970 shows nothing to follow.
+        if moved(offsets.wall, shown.offset()).unsigned_abs() <= NOISE || shown.wall == 0 {
             return offsets.reading(shown.elapsed);
         }
         self.follow(show)
@@ -86,22 +92,24 @@ impl Steady {
         let mut steps = self.steps.lock();
         let before = **self.offsets.load();
         // Whoever is held up after reading the wall clock sees less of it than there is, and never more.
-        let (mut wall, mut elapsed) = (i128::MIN, 0);
-        for shown in (0..READS).map(|_| show()) {
-            wall = wall.max(shown.offset());
-            elapsed = shown.elapsed;
+        let mut last = show();
+        let mut wall = last.offset();
+        for _ in 1..READS {
+            last = show();
+            wall = if moved(wall, last.offset()) > 0 { last.offset() } else { wall };
         }
-        let moved = (wall - before.wall).unsigned_abs();
-        if moved <= NOISE {
-            return before.reading(elapsed);
+        let step = moved(before.wall, wall);
+        if step.unsigned_abs() <= NOISE {
+            return before.reading(last.elapsed);
         }
-        let after = Offsets { steady: before.steady.max(wall), wall };
+        let ahead = moved(before.steady, wall) > 0;
+        let after = Offsets { steady: if ahead { wall } else { before.steady }, wall };
         self.offsets.store(after.into());
-        if moved >= STEP && steps.len() < KEPT {
-            let by = Duration::from_nanos(u64::try_from(moved).unwrap_or(u64::MAX));
-            steps.push(if wall > before.wall { Step::Forward(by) } else { Step::Back(by) });
+        if step.unsigned_abs() >= STEP && steps.len() < KEPT {
+            let by = Duration::from_nanos(step.unsigned_abs());
+            steps.push(if step > 0 { Step::Forward(by) } else { Step::Back(by) });
         }
-        after.reading(elapsed)
+        after.reading(last.elapsed)
     }
 
     pub(super) fn take_steps(&self) -> Vec<Step> {
@@ -191,14 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn clocks_before_1970_and_at_the_end_of_time_are_read() {
-        for wall in [0, u64::MAX] {
-            let steady = Steady::new(Shown { wall, elapsed: u64::MAX });
-            for shown in [Shown { wall, elapsed: u64::MAX }, Shown { wall: START, elapsed: 0 }] {
-                let reading = steady.read(|| shown);
-                assert!(reading.steady >= reading.wall);
-            }
+    fn a_clock_that_stood_before_1970_is_followed_when_it_is_set() {
+        // Until then time runs on from 1970.
+        let steady = Steady::new(Shown { wall: 0, elapsed: 5 * SECOND });
+        for (shown, expected) in [
+            (Shown { wall: 0, elapsed: 6 * SECOND }, SECOND),
+            (Shown { wall: START, elapsed: 7 * SECOND }, START),
+            (Shown { wall: START + SECOND, elapsed: 8 * SECOND }, START + SECOND),
+        ] {
+            assert_eq!(steady.read(|| shown).steady.as_nanos(), expected);
         }
+        assert!(matches!(steady.take_steps()[..], [Step::Forward(_)]));
     }
 
     #[test]

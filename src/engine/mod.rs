@@ -1,10 +1,11 @@
 //! Deciding: match, charge, judge. One clock reading, one policy snapshot, one trip to the store.
 
 mod answer;
+mod fate;
+mod sent;
 mod trace;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +15,12 @@ use arc_swap::ArcSwap;
 pub use answer::{Answer, Room, answer, answer_in};
 pub use trace::{Trace, trace};
 
+use self::fate::{Fate, fates, put_aside};
 use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
-use crate::model::{
-    CellKey, Descriptor, Entry, Few, Hits, LimitOverride, Outcome, Reading, Request, Timestamp, lossy,
-    recycled,
-};
+use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Outcome, Reading, Request, Timestamp, recycled};
 use crate::policy::{
-    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, LimitId, Node, Part, Policy, Reached,
-    Requests, Rule, Scratch, Window,
+    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, Node, Part, Policy, Reached, Rule, Scratch,
 };
 use crate::store::{Charge, Store, StoreError};
 use crate::subjects::Credential;
@@ -320,43 +318,6 @@ impl<S: Store, C: Clock> Engine<S, C> {
         }
     }
 
-    /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
-    /// of the limit that has the same window, as envoyproxy/ratelimit counts by entries and unit, and to one of its own
-    /// where there is none.
-    fn sent<'p>(
-        &self,
-        domain: &'p Domain,
-        entries: &[Entry<'_>],
-        sent: LimitOverride,
-        reached: Reached<'p>,
-    ) -> Candidate<'p> {
-        let landing = match reached {
-            Reached::Node(landing) | Reached::Exempt(landing) => Some(landing),
-            Reached::Nothing { .. } => None,
-        };
-        let rule = landing.as_ref().and_then(|landing| landing.node()?.rule.as_ref());
-        let limits = rule.map_or(&[][..], |rule| &rule.limits);
-        let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
-        let same = limits.iter().find(|limit| limit.window.length() == Some(length));
-        let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
-        let key = if let (Some(same), Some(landing)) = (same, &landing) {
-            self.key(same, &self.on_the_way(entries, &landing.way), landing)
-        } else {
-            let mut key = self.keyer.start();
-            for entry in entries {
-                key.push(&self.keyer.part(entry.key));
-                key.push(&self.keyer.part(entry.value));
-            }
-            key
-        };
-        Candidate {
-            limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
-            rule: RuleRef::Sent(Box::new(sent_rule(limit))),
-            credential: landing.and_then(|landing| landing.credential),
-            is_replaced: false,
-        }
-    }
-
     /// What `limit` counts by, of whoever and whatever the entries on the way are.
     fn key(&self, limit: &Limit, way: &[OnTheWay<'_>], landing: &Landing<'_>) -> KeyBuilder {
         let mut key = self.keyer.start();
@@ -418,6 +379,7 @@ impl Candidate<'_> {
                 limit: granted,
                 hits,
                 count_denied: limit.count_denied,
+                settles: limit.settles,
                 enforced: !self.rule.shadow,
                 stage,
                 cell: 0,
@@ -425,72 +387,6 @@ impl Candidate<'_> {
             Charge { key, share }
         })
     }
-}
-
-/// What is to become of a rule that was reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Charged,
-    Replaced,
-    PassedOver,
-}
-
-/// A rule that another one replaces is put aside. Of the others, under `first_match` the first one that says something about
-/// whoever asks settles the request: a rule, or an exemption. A rule that is only watched settles nothing.
-fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
-    let settles = |one: &Matched<'_>| match one {
-        Matched::Nothing => false,
-        Matched::Exemption | Matched::Exempt(_) => true,
-        Matched::Rule(candidate) => candidate.applies() && !candidate.is_replaced && !candidate.rule.shadow,
-    };
-    let first = match evaluate {
-        Evaluate::FirstMatch => matched.iter().position(settles),
-        Evaluate::Each | Evaluate::AllOrNothing | Evaluate::InOrder => None,
-    };
-    let fate = |(at, one): (usize, &Matched<'_>)| match one {
-        _ if first.is_some_and(|first| at > first) => Fate::PassedOver,
-        Matched::Rule(candidate) if candidate.is_replaced => Fate::Replaced,
-        _ => Fate::Charged,
-    };
-    matched.iter().enumerate().map(fate).collect()
-}
-
-/// Puts aside the rules that others of the request replace by their names, and single limits of a list.
-fn put_aside(matched: &mut [Matched<'_>]) {
-    let replaced = replaced(matched);
-    if replaced.is_empty() {
-        return;
-    }
-    for one in matched {
-        let Matched::Rule(candidate) = one else { continue };
-        let RuleRef::Written(rule) = candidate.rule else { continue };
-        let granted = !candidate.limits.is_empty();
-        candidate.limits.retain(|(at, ..)| {
-            let limit = &rule.limits[*at];
-            !(limit.is_named && replaced.contains(limit.name.as_str()))
-        });
-        let whole = rule.name.as_deref().is_some_and(|name| replaced.contains(name));
-        candidate.is_replaced = whole || (granted && candidate.limits.is_empty());
-    }
-}
-
-/// The names that rules and limits of the request replace. Each is asked once, however many descriptors reach it.
-fn replaced<'p>(matched: &[Matched<'p>]) -> HashSet<&'p str> {
-    let (mut rules, mut limits): (HashSet<*const Rule>, HashSet<*const Limit>) = Default::default();
-    let mut names = HashSet::new();
-    for one in matched {
-        let Matched::Rule(candidate) = one else { continue };
-        let RuleRef::Written(rule) = candidate.rule else { continue };
-        if !rule.replaces.is_empty() && candidate.applies() && rules.insert(rule) {
-            names.extend(rule.replaces.iter().map(String::as_str));
-        }
-        for limit in candidate.limits.iter().map(|(at, ..)| &rule.limits[*at]) {
-            if !limit.replaces.is_empty() && limits.insert(limit) {
-                names.extend(limit.replaces.iter().map(String::as_str));
-            }
-        }
-    }
-    names
 }
 
 /// Takes as many `outcomes` as charges were made of `one`.
@@ -542,53 +438,6 @@ fn told(outcome: Outcome, rule: &Rule) -> Outcome {
     }
     let remaining = if outcome.admitted { outcome.remaining } else { 0 };
     Outcome { admitted: true, retry_after: None, remaining, ..outcome }
-}
-
-/// The limit that came with a descriptor. What it overrides says how refusals count and how answers are told, and with the
-/// same window how it counts; else it counts as a `unit:` of the policy does.
-fn sent_limit(
-    domain: &Domain,
-    entries: &[Entry<'_>],
-    sent: LimitOverride,
-    overridden: Option<&Limit>,
-    has_same_window: bool,
-) -> Limit {
-    let keys: Vec<_> = entries.iter().map(|entry| lossy(entry.key)).collect();
-    let name = format!("{} (limit from Envoy)", keys.join(" > "));
-    if let (Some(limit), true) = (overridden, has_same_window) {
-        return Limit { name, is_named: false, replaces: Vec::new(), ..limit.clone() };
-    }
-    let id = LimitId::of([
-        b"override".as_slice(),
-        domain.name.as_bytes(),
-        sent.unit.name().as_bytes(),
-        &sent.unit_multiplier.to_le_bytes(),
-    ]);
-    Limit {
-        id,
-        name,
-        is_named: false,
-        replaces: Vec::new(),
-        requests: Requests::fixed(sent.requests_per_unit.into()),
-        window: Window::Unit(sent.unit, sent.unit_multiplier),
-        count_by: Arc::new([CountBy::Entries]),
-        count_denied: overridden.map_or(domain.evaluate == Evaluate::Each, |limit| limit.count_denied),
-        shape: Arc::clone(overridden.map_or(&domain.shape, |limit| &limit.shape)),
-    }
-}
-
-/// The rule that it stands for. It beats the policy's own, and shadow mode with it.
-fn sent_rule(limit: Limit) -> Rule {
-    Rule {
-        label: limit.name.clone(),
-        name: None,
-        limits: vec![limit],
-        replaces: Vec::new(),
-        shadow: false,
-        quota: false,
-        detailed_metric: false,
-        metadata: None,
-    }
 }
 
 /// Refused when any ordinary rule is over its limit, or when there are quota rules and every one of them is. Marks the

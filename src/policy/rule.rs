@@ -59,6 +59,9 @@ pub struct Limit {
     pub count_by: Arc<[CountBy]>,
     /// Whether a refused request is counted too.
     pub count_denied: bool,
+    /// Whether its charges come after the fact: they are always counted, and whoever comes next is refused once the limit is
+    /// reached.
+    pub settles: bool,
     /// How its numbers are told.
     pub shape: Arc<Shape>,
 }

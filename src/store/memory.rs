@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::shard::Shard;
 use super::{Charge, Share, Store, StoreError};
-use crate::algorithm::{Cell, Mode, settle};
+use crate::algorithm::{Cell, Mode, settle, wait_together};
 use crate::model::{CellKey, Few, Outcome, Timestamp};
 
 /// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (which holds it for longer
@@ -159,6 +159,33 @@ impl MemoryStore {
         locked.iter_mut().for_each(|locked| locked.stay_within_bytes(now));
         outcomes
     }
+
+    /// Tells of counters that several stages ask for when all of them pass.
+    fn wait_together(&self, charges: &[Charge], now: Timestamp, outcomes: &mut [Option<Outcome>]) {
+        let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
+        keys.sort_unstable();
+        let mut shared: Few<CellKey> =
+            keys.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        shared.dedup();
+        if shared.is_empty() {
+            return;
+        }
+        let kept = |key| self.lock(self.place(key)).shard.lend(key, |cell| cell.clone()).unwrap_or_default();
+        let mut cells: Few<Cell> = shared.iter().map(kept).collect();
+        let (mut numbered, mut of_shared): (Few<Share>, Few<Option<Outcome>>) = (Few::new(), Few::new());
+        let mut places: Few<usize> = Few::new();
+        for (at, charge) in charges.iter().enumerate() {
+            if let Ok(cell) = shared.binary_search(&charge.key) {
+                numbered.push(Share { cell, ..charge.share });
+                of_shared.push(outcomes[at]);
+                places.push(at);
+            }
+        }
+        wait_together(&numbered, &mut cells, now, &mut of_shared);
+        for (at, outcome) in places.into_iter().zip(of_shared) {
+            outcomes[at] = outcome;
+        }
+    }
 }
 
 /// A shard that is locked. Bytes that it takes more or less are accounted for when it is left.
@@ -229,7 +256,8 @@ impl Store for MemoryStore {
         if one_stage || mode == Mode::AllOrNothing {
             return Ok(self.settle(charges, now));
         }
-        // Stages know nothing of each other's counters but who refused: no two are locked together.
+        // Stages know nothing of each other's counters but who refused, and how long all of them wait for one that they share: no
+        // two are locked together.
         let mut outcomes = Few::with_capacity(charges.len());
         for stage in charges.chunk_by(|a, b| a.share.stage == b.share.stage) {
             let first = outcomes.len();
@@ -242,6 +270,9 @@ impl Store for MemoryStore {
                 outcomes.resize(charges.len(), None);
                 break;
             }
+        }
+        if outcomes.iter().flatten().any(|outcome| !outcome.admitted) {
+            self.wait_together(charges, now, &mut outcomes);
         }
         Ok(outcomes)
     }
@@ -267,6 +298,7 @@ mod tests {
             limit: 1,
             hits: Hits::ONE,
             count_denied: true,
+            settles: false,
             enforced: true,
             stage: 0,
             cell: 0,

@@ -91,7 +91,16 @@ fn sliding(number: u32, stage: u32, limit: u64) -> Charge {
 
 fn sliding_per(window: Duration, number: u32, stage: u32, limit: u64) -> Charge {
     let law = Law::Sliding { window };
-    let share = Share { law, limit, hits: Hits::ONE, count_denied: false, enforced: true, stage, cell: 0 };
+    let share = Share {
+        law,
+        limit,
+        hits: Hits::ONE,
+        count_denied: false,
+        settles: false,
+        enforced: true,
+        stage,
+        cell: 0,
+    };
     let hash = |salt: u64| (u64::from(number) ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
     Charge { key: CellKey { high: hash(1).wrapping_mul(3), low: hash(2).wrapping_mul(5) }, share }
 }

@@ -124,7 +124,7 @@ fn leadron_counts_a_customers_calls_until_renewal(gateway: &Gateway) {
     leadron.charge(&[("api_key", "key_acme_1")], 37_549);
     leadron.ask(from, "GET /", &[acme]).is(&ok(998, 50_000, 0));
     leadron.ask(from, "GET /", &[acme]).is(&refused(997, 50_001));
-    leadron.ask(from, "GET /", &["x-api-key: key_acme_2"]).is(&refused(996, 50_002));
+    leadron.ask(from, "GET /", &["x-api-key: key_acme_2"]).is(&refused(996, 50_001));
 
     let beta = leadron.ask(from, "GET /", &["x-api-key: key_beta_1"]);
     assert_eq!((beta.status, beta.header("x-api-usage-limit")), (200, Some("5000")), "another customer");
@@ -137,7 +137,7 @@ fn leadron_counts_a_customers_calls_until_renewal(gateway: &Gateway) {
         let answer = leadron.ask(from, "GET /", &[acme]);
         answer.header("x-api-usage-used").unwrap_or_else(|| panic!("{answer:?}")).to_owned()
     };
-    assert_eq!(used_at(1_740_734_999_999), "50003", "2025-02-28T09:29:59.999Z");
+    assert_eq!(used_at(1_740_734_999_999), "50001", "2025-02-28T09:29:59.999Z");
     assert_eq!(used_at(1_740_735_000_000), "1", "2025-02-28T09:30:00Z");
     assert_eq!(used_at(1_743_413_399_999), "2", "2025-03-31T09:29:59.999Z");
     assert_eq!(used_at(1_743_413_400_000), "1", "2025-03-31T09:30:00Z");

@@ -17,8 +17,16 @@ const WINDOW: Duration = Duration::from_millis(100);
 const TICK: u64 = 200;
 
 fn charge(key: u64, law: Law) -> Charge {
-    let share =
-        Share { law, limit: LIMIT, hits: Hits::ONE, count_denied: false, enforced: true, stage: 0, cell: 0 };
+    let share = Share {
+        law,
+        limit: LIMIT,
+        hits: Hits::ONE,
+        count_denied: false,
+        settles: false,
+        enforced: true,
+        stage: 0,
+        cell: 0,
+    };
     Charge { key: CellKey { high: key, low: key }, share }
 }
 

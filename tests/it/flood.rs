@@ -17,7 +17,16 @@ const BEGUN: Timestamp = Timestamp::from_secs(500_000 * 3_600);
 fn charge(number: u64, law: Law, limit: u64) -> Charge {
     let low = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let key = CellKey { high: low.rotate_left(32).wrapping_mul(0xbf58_476d_1ce4_e5b9), low };
-    let share = Share { law, limit, hits: Hits::ONE, count_denied: false, enforced: true, stage: 0, cell: 0 };
+    let share = Share {
+        law,
+        limit,
+        hits: Hits::ONE,
+        count_denied: false,
+        settles: false,
+        enforced: true,
+        stage: 0,
+        cell: 0,
+    };
     Charge { key, share }
 }
 

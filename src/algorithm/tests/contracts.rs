@@ -19,7 +19,16 @@ fn secs_up(time: Duration) -> u64 {
 }
 
 fn charge(law: Law, limit: u64, cell: usize) -> Charge {
-    Charge { law, limit, hits: Hits::ONE, count_denied: false, enforced: true, stage: 0, cell }
+    Charge {
+        law,
+        limit,
+        hits: Hits::ONE,
+        count_denied: false,
+        settles: false,
+        enforced: true,
+        stage: 0,
+        cell,
+    }
 }
 
 /// One hit against one limit for each time; the last answer.

@@ -149,6 +149,13 @@ impl Document<'_, '_> {
             && ["algorithm", "anchor", "burst"].iter().all(|word| fields.get(word).is_none());
         let count_denied =
             self.flag(fields, "count_denied").unwrap_or(plain && inherited.evaluate == Evaluate::Each);
+        let settles = self.flag(fields, "settle").unwrap_or_default();
+        if let (true, Some(false), Some(node)) =
+            (settles, self.flag(fields, "count_denied"), fields.get("count_denied"))
+        {
+            let hint = Some("remove one of the two");
+            self.error(node.span(), "a limit with `settle` counts whatever it is charged", hint);
+        }
         let window = self.window(written?, fields, inherited)?;
 
         let counter = self.text(fields, "counter");
@@ -167,6 +174,7 @@ impl Document<'_, '_> {
             window,
             count_by,
             count_denied,
+            settles,
             shape,
         })
     }

@@ -175,6 +175,12 @@ pub(super) const WORDS: &[Word] = &[
         "what this limit itself refuses is counted as well, so that `used` may exceed `limit`",
         "count_denied: true",
     ]),
+    word("settle", Own, LIMIT, Takes::Flag, [
+        "`false`",
+        "for charges that come after the fact (Envoy's `apply_on_stream_done`, token budgets): they are always counted, beyond \
+         the limit too, and a request is refused once the limit is reached",
+        "settle: true",
+    ]),
     word("counter", Own, LIMIT, Takes::Text("text"), [
         "a counter of its own",
         "limits of the domain that name one counter share it. They have one window, and one `count_by` other than `entries`",

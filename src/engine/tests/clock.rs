@@ -103,7 +103,7 @@ fn windows_of_the_clock_are_those_that_the_clock_shows_whatever_it_was_set_to() 
     let told = bench.headers(&[("a", b"1")]);
     let reset = format!("R: {}", at(3_600).as_nanos() / 1_000_000_000);
     assert!(told.contains(&reset), "{told:?} tells the clock's time");
-    // Set forward again, by what it was set back: on the hour still.
+    // Set forward: on the hour still.
     bench.set_clock(false, Duration::from_secs(720));
     assert_eq!(bench.told(), 3_600 - 720);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Bench;
+use crate::config;
 use crate::engine::{Decision, answer};
 use crate::model::{Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Unit};
 
@@ -99,6 +100,32 @@ descriptors:
         assert!(bench.ask(&twice).0, "{algorithm}: {told} s are not too long");
         bench.wait(1);
         assert!(!bench.ask(&twice).0, "{algorithm}: {told} s are enough");
+    }
+}
+
+#[test]
+fn retry_after_counts_what_other_stages_ask_of_the_counter() {
+    for evaluate in ["each", "in_order"] {
+        for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+            let bench = Bench::new(&format!(
+                "
+domain: d
+evaluate: {evaluate}
+headers: {{dialect: retry-after}}
+descriptors:
+  - {{key: a, rate_limit: {{requests_per_unit: 4, per: 1m, algorithm: {algorithm}}}}}
+"
+            ));
+            let twice = [("a=1", Hits::charge(2)), ("a=1", Hits::charge(2))];
+            for _ in 0..3 {
+                assert!(!bench.ask(&[("a=1", Hits::ONE)]).0);
+                bench.wait(10);
+            }
+            let (over, headers, _) = bench.ask(&twice);
+            assert!(over, "{evaluate}, {algorithm}");
+            bench.wait(retry_after(&headers)[0]);
+            assert!(!bench.ask(&twice).0, "{evaluate}, {algorithm}");
+        }
     }
 }
 
@@ -374,4 +401,63 @@ descriptors:
     assert_eq!(told(Hits::ONE), "X: 3 of 2, 2 used, 3 of 9, 2 used");
     assert_eq!(told(Hits::Look), "X: 2 of 2, 2 used, 2 of 9, 2 used");
     assert_eq!(told(Hits::refund(1)), "X: 1 of 2, 1 used, 1 of 9, 1 used");
+}
+
+#[test]
+fn a_limit_that_is_settled_afterwards_counts_whatever_it_is_charged() {
+    for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+        let bench = Bench::new(&format!(
+            "
+domain: d
+evaluate: all_or_nothing
+headers: {{dialect: retry-after}}
+descriptors:
+  - {{key: tokens, rate_limit: {{requests_per_unit: 100, per: 100s, algorithm: {algorithm}, settle: true}}}}
+  - {{key: calls, rate_limit: {{requests_per_unit: 2, per: 1h}}}}
+"
+        ));
+        let ask = |tokens| bench.ask(&[("tokens=1", tokens), ("calls=1", Hits::ONE)]);
+        assert!(!ask(Hits::Look).0, "{algorithm}");
+        // The answer took more than there was left; that is known only now.
+        assert!(!bench.ask(&[("tokens=1", Hits::charge(90))]).0);
+        let (over, _, outcomes) = bench.ask(&[("tokens=1", Hits::charge(90))]);
+        let most = if algorithm == "token_bucket" { 100 } else { 180 };
+        assert_eq!((over, outcomes[0].used), (false, most), "{algorithm}");
+        let (over, headers, outcomes) = ask(Hits::Look);
+        assert!(over && outcomes[1].used == 1, "{algorithm}: the call is refused, and takes nothing");
+        bench.wait(retry_after(&headers)[0] - 1);
+        assert!(ask(Hits::Look).0, "{algorithm}");
+        bench.wait(1);
+        assert!(!ask(Hits::Look).0, "{algorithm}");
+        // Where another limit refuses, what has happened has happened.
+        let used = bench.ask(&[("tokens=1", Hits::Look)]).2[0].used;
+        let (over, _, outcomes) = bench.ask(&[("calls=1", Hits::charge(9)), ("tokens=1", Hits::charge(5))]);
+        assert_eq!((over, outcomes[1].used), (true, (used + 5).min(100)), "{algorithm}");
+    }
+}
+
+#[test]
+fn in_a_list_of_limits_each_tells_its_own_time_to_retry() {
+    let bench = Bench::new(
+        "
+domain: d
+headers: {Retry-After: retry_after_s, X-Each: '{{each}}{{name}} {{retry_after_s}}'}
+descriptors:
+  - key: a
+    rate_limits:
+      - {name: m, requests_per_unit: 1, per: 1m}
+      - {name: h, requests_per_unit: 1, per: 1h}
+      - {name: d, requests_per_unit: 9, per: 1d}
+",
+    );
+    assert_eq!(bench.ask(&[("a=1", Hits::ONE)]).1, Vec::<String>::new());
+    assert_eq!(bench.ask(&[("a=1", Hits::ONE)]).1, ["Retry-After: 3600", "X-Each: h 3600, m 60"]);
+}
+
+#[test]
+fn a_limit_that_is_settled_afterwards_cannot_leave_refusals_uncounted() {
+    let yaml = "domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 1, per: 1m, settle: true, count_denied: no}}]";
+    let wrong = config::load_text("d.yaml", yaml, config::Options::default()).unwrap_err();
+    let told = config::render(&wrong, false);
+    assert!(told.contains("a limit with `settle` counts whatever it is charged"), "{told}");
 }

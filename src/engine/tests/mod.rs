@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::ManualClock;
 use crate::config;
-use crate::model::{Hits, Unit};
+use crate::model::{Hits, LimitOverride, Unit};
 use crate::store::MemoryStore;
 
 /// 2026-01-01T00:00:18Z: 42 s before the minute ends.

@@ -10,6 +10,8 @@ pub(super) struct Terms {
     pub(super) number: u64,
     /// Of a bucket.
     pub(super) burst: u64,
+    /// Whether it is charged after the fact, so that whoever finds anything left is admitted.
+    pub(super) settles: bool,
 }
 
 /// Something that a counter was asked. What was refused and not counted stands there as a look.
@@ -45,7 +47,7 @@ impl Terms {
         match self.counting {
             Counting::Clock => self.fixed(history, now, now / self.length * self.length),
             Counting::Day => self.fixed(history, now, now / DAY * DAY),
-            Counting::FirstHit => self.from_first_hit(history, now),
+            Counting::FirstHit => self.first_hit(history, now),
             Counting::Sliding => self.sliding(history, now),
             Counting::Bucket { .. } => self.bucket(history, now),
         }
@@ -55,6 +57,7 @@ impl Terms {
     pub(super) fn admits(&self, history: &History, ask: Ask, now: u64) -> bool {
         let used = self.state(history, now).used;
         match ask {
+            Ask::Look | Ask::Charge(_) if self.settles => used < self.limit(),
             Ask::Look => used <= self.limit(),
             Ask::Charge(hits) => used + hits <= self.limit(),
             Ask::Refund(_) => true,
@@ -72,7 +75,7 @@ impl Terms {
     }
 
     /// The first hit that is counted opens a window, and nothing else does.
-    fn from_first_hit(&self, history: &History, now: u64) -> State {
+    fn first_hit(&self, history: &History, now: u64) -> State {
         let mut window: Option<(u64, u64)> = None;
         for Event { at, ask, .. } in history {
             window = window.filter(|(start, _)| *at < start + self.length);

@@ -36,6 +36,7 @@ pub(super) enum Status {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Answer {
     pub(super) over_limit: bool,
     pub(super) statuses: Vec<Status>,
@@ -44,6 +45,10 @@ pub(super) struct Answer {
     /// Whether one counter was asked for by several charges, some of which give hits back, refuse nothing, or are granted
     /// another number. The time to retry may be told longer than it is then, or not at all.
     pub(super) is_rough: bool,
+    /// Whether a limit was charged that counts whatever it is charged, so that a refusal takes something.
+    pub(super) settles: bool,
+    /// Whether all that was to be charged is one counter's, of rules that refuse by themselves.
+    pub(super) one_counter: bool,
 }
 
 /// Which counter: what the limit is, and the values it counts by.
@@ -118,8 +123,13 @@ impl Model {
                 Reached::Charges { .. } => Status::Counted(told.into_iter().flatten().collect()),
             });
         }
-        // A limit of Envoy's that was not reached has no rule of the policy to name.
-        conclude(statuses, &charged, now, is_rough)
+        let all = stages.concat();
+        Answer {
+            settles: all.iter().any(|charge| charge.terms.settles),
+            one_counter: all.windows(2).all(|pair| pair[0].key == pair[1].key)
+                && all.iter().all(|charge| !charge.quota_mode),
+            ..conclude(statuses, &charged, now, is_rough)
+        }
     }
 
     /// What each charge is told, `None` where an earlier stage refused; and whether that is rough.
@@ -129,27 +139,24 @@ impl Model {
         stages: &[Vec<Charge>],
         now: u64,
     ) -> (Vec<Option<Told>>, bool) {
-        if matches!(evaluate, Evaluate::AllOrNothing | Evaluate::FirstMatch) {
-            let all: Vec<Charge> = stages.concat();
-            let (told, _, rough) = self.all_or_nothing(&all, now);
-            return (told.into_iter().map(Some).collect(), rough);
-        }
-        let (mut all, mut is_over, mut is_rough) = (Vec::new(), false, false);
-        for stage in stages {
+        let together = matches!(evaluate, Evaluate::AllOrNothing | Evaluate::FirstMatch);
+        let stages = if together { vec![stages.concat()] } else { stages.to_vec() };
+        let (mut all, mut is_over) = (Vec::new(), false);
+        for stage in &stages {
             if is_over && evaluate == Evaluate::InOrder {
                 all.extend(stage.iter().map(|_| None));
                 continue;
             }
-            let (told, refused, rough) = self.all_or_nothing(stage, now);
+            let (told, refused) = self.all_or_nothing(stage, now);
             is_over |= refused;
-            is_rough |= rough;
             all.extend(told.into_iter().map(Some));
         }
+        let is_rough = self.tell_waits(&stages.concat(), &mut all, now);
         (all, is_rough)
     }
 
     /// All charges are counted, or none but the refusals of limits that count theirs.
-    fn all_or_nothing(&mut self, charges: &[Charge], now: u64) -> (Vec<Told>, bool, bool) {
+    fn all_or_nothing(&mut self, charges: &[Charge], now: u64) -> (Vec<Told>, bool) {
         // First in a copy, each beside those before it.
         let mut copy = self.counters.clone();
         let mut tried = Vec::new();
@@ -157,7 +164,7 @@ impl Model {
             let history = copy.entry(charge.key.clone()).or_default();
             let used = charge.terms.state(history, now).used;
             let admitted = charge.terms.admits(history, charge.ask, now);
-            let is_counted = admitted || charge.count_denied;
+            let is_counted = admitted || charge.count_denied || charge.terms.settles;
             history.push(charge.event(is_counted, now));
             tried.push((admitted, applied(used, charge.ask)));
         }
@@ -166,15 +173,22 @@ impl Model {
         let mut told = Vec::new();
         for (charge, &(admitted, attempted)) in charges.iter().zip(&tried) {
             let is_counted = if refused {
-                !admitted && charge.count_denied
+                charge.terms.settles || (!admitted && charge.count_denied)
             } else {
                 // Asked again, for what was counted before may be other than what was tried.
-                admitted || charge.count_denied
+                admitted || charge.count_denied || charge.terms.settles
             };
             let history = self.counters.entry(charge.key.clone()).or_default();
             history.push(charge.event(is_counted, now));
             let state = charge.terms.state(history, now);
             let limit = charge.terms.limit();
+            let mut reset = state.frees.first().map_or(0, |at| at - now);
+            let is_sliding = charge.terms.counting == Counting::Sliding;
+            if charge.terms.settles && is_sliding && charge.asks() && state.used >= limit {
+                // When the next one passes.
+                let next = Charge { ask: Ask::Charge(1), ..charge.clone() };
+                reset = first_to_pass(history, &[], &next, now).unwrap_or(reset);
+            }
             told.push(Told {
                 name: charge.name.clone(),
                 admitted,
@@ -184,39 +198,48 @@ impl Model {
                 attempted,
                 remaining: limit.saturating_sub(state.used),
                 window: charge.terms.length,
-                reset: state.frees.first().map_or(0, |at| at - now),
+                reset,
                 full: state.frees.last().map_or(0, |at| at - now),
                 retry: None,
                 refuses: false,
             });
         }
 
+        (told, refused)
+    }
+
+    /// Tells whoever was refused how long it takes until all charges of the request pass that share the counter. Says whether
+    /// any of these is rough.
+    fn tell_waits(&self, charges: &[Charge], told: &mut [Option<Told>], now: u64) -> bool {
         let mut is_rough = false;
-        for (at, charge) in charges.iter().enumerate() {
+        for (charge, told) in charges.iter().zip(told) {
             let beside: Vec<&Charge> = charges.iter().filter(|other| other.key == charge.key).collect();
-            if told[at].admitted {
-                continue;
-            }
+            let Some(told) = told.as_mut().filter(|told| !told.admitted) else { continue };
+            let is_bucket = matches!(charge.terms.counting, Counting::Bucket { .. });
             let terms = |charge: &Charge| (charge.terms.number, charge.terms.burst);
             let rough = |other: &&Charge| {
-                other.shadow || matches!(other.ask, Ask::Refund(_)) || terms(other) != terms(charge)
+                other.shadow || !other.asks() || (terms(other) != terms(charge) && is_bucket)
             };
             is_rough |= beside.len() > 1 && beside.iter().any(rough);
             let history = &self.counters[&charge.key];
             // What refuses nothing is waited for by itself.
             let nobody_waits = beside.iter().all(|other| other.shadow);
-            told[at].retry =
+            told.retry =
                 first_to_pass(history, if nobody_waits { &beside[..0] } else { &beside }, charge, now);
-            if let (Counting::Sliding, Some(retry)) = (charge.terms.counting, told[at].retry) {
-                told[at].reset = retry;
+            if let (Counting::Sliding, Some(retry)) = (charge.terms.counting, told.retry) {
+                told.reset = retry;
             }
-            is_rough |= beside.len() > 1 && told[at].retry.is_none();
+            is_rough |= beside.len() > 1 && told.retry.is_none();
         }
-        (told, refused, is_rough)
+        is_rough
     }
 }
 
 impl Charge {
+    fn asks(&self) -> bool {
+        !matches!(self.ask, Ask::Refund(_))
+    }
+
     fn event(&self, is_counted: bool, now: u64) -> Event {
         Event { at: now, ask: if is_counted { self.ask } else { Ask::Look }, terms: self.terms }
     }
@@ -231,7 +254,7 @@ fn first_to_pass(history: &History, together: &[&Charge], charge: &Charge, now: 
         let mut history = history.clone();
         charges.iter().all(|charge| {
             let admitted = charge.terms.admits(&history, charge.ask, at);
-            history.push(charge.event(admitted || charge.count_denied, at));
+            history.push(charge.event(admitted || charge.count_denied || charge.terms.settles, at));
             admitted || charge.shadow
         })
     };
@@ -277,7 +300,7 @@ fn conclude(mut statuses: Vec<Status>, charged: &[Vec<Charge>], now: u64, is_rou
     let refusing = || spoken.iter().filter(|(told, _)| told.refuses).map(|(told, _)| told.retry);
     let retry = if refusing().any(|retry| retry.is_none()) { None } else { refusing().flatten().max() };
     let headers = headers(&spoken, retry, over_limit, now);
-    Answer { over_limit, statuses, retry, headers, is_rough }
+    Answer { over_limit, statuses, retry, headers, is_rough, settles: false, one_counter: false }
 }
 
 /// Each family tells of its first limit; a header that two of them have is told once.
@@ -392,6 +415,10 @@ fn label(way: &[&Node]) -> String {
 
 /// The counter of a limit: where it stands, how it counts, and the values on the way to it.
 fn key(descriptor: &Descriptor, way: &[&Node], limit: &Limit) -> Key {
+    if limit.pooled {
+        let value = descriptor.entries.iter().find(|(key, _)| *key == "s").map(|(_, value)| value);
+        return format!("pool {value:?}");
+    }
     let values = way.iter().zip(&descriptor.entries).map(|(node, (_, value))| match node.wanted {
         Wanted::Star { shared: true } => "w*",
         _ => value,
@@ -413,7 +440,7 @@ fn terms(limit: &Limit, number: u64) -> Terms {
         _ => 0,
     };
     let length = if limit.counting == Counting::Day { DAY } else { limit.length };
-    Terms { counting: limit.counting, length, number, burst }
+    Terms { counting: limit.counting, length, number, burst, settles: limit.settles }
 }
 
 fn counts_refusals(policy: &Policy, limit: &Limit) -> bool {
@@ -452,7 +479,8 @@ fn sent(
     let same = limits.iter().find(|limit| limit.counting != Counting::Day && limit.length == length);
     let overridden = same.or(limits.first());
     let keys: Vec<_> = descriptor.entries.iter().map(|(key, _)| *key).collect();
-    let own = Terms { counting: Counting::Clock, length, number, burst: 0 };
+    let settles = overridden.is_some_and(|limit| limit.settles);
+    let own = Terms { counting: Counting::Clock, length, number, burst: 0, settles };
     let charge = Charge {
         key: same.map_or_else(
             || format!("sent {unit} {many} {:?}", descriptor.entries),

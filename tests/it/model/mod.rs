@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use spillway::clock::ManualClock;
+use spillway::clock::{Clock, ManualClock};
 use spillway::config::{self, Options};
 use spillway::engine::{Charged, Decision, Engine, answer};
 use spillway::model::{self, Entry, Hits, LimitOverride, Timestamp, Unit};
@@ -21,12 +21,12 @@ use spillway::policy::Limit;
 use spillway::store::MemoryStore;
 
 use self::decide::{Answer, Model, Status, Told};
-use self::policy::{Ask, Descriptor, Evaluate, Policy, Random, Request, SECOND};
+use self::policy::{Ask, DAY, Descriptor, Evaluate, Policy, Random, Request, SECOND};
 
 /// 2026-01-01T00:00:18Z.
 const START: u64 = 1_767_225_618 * SECOND;
 /// Policies that are tried when nothing is said, and the requests of each.
-const CASES: u64 = 300;
+const CASES: u64 = 500;
 const REQUESTS: usize = 40;
 
 #[test]
@@ -56,18 +56,49 @@ fn whatever_is_told_is_what_the_model_tells() {
     }
 }
 
+#[test]
+fn a_clock_that_is_set_back_changes_nothing_but_times_of_day() {
+    for seed in 1..=CASES / 2 {
+        let mut random = Random(seed);
+        let mut policy = Policy::any(&mut random);
+        policy.count_from_hits();
+        let (right, set_back) = (server(&policy), server(&policy));
+        let mut now = START;
+        for _ in 0..REQUESTS {
+            let mut request = Request::any(&mut random);
+            // Those have windows of the clock.
+            request.descriptors.iter_mut().for_each(|descriptor| descriptor.sent = None);
+            now += request.later;
+            for engine in [&right, &set_back] {
+                engine.clock.advance(Duration::from_nanos(request.later));
+            }
+            if random.once_in(8) {
+                let by = random.one_of(&[SECOND, 600 * SECOND, DAY, 40 * DAY]);
+                set_back.clock.set(set_back.clock.now().minus(Duration::from_nanos(random.below(by))));
+            }
+            let (expected, found) = (ask(&right, &request), ask(&set_back, &request));
+            let (expected, found) = ((expected.statuses, expected.retry), (found.statuses, found.retry));
+            assert_eq!(found, expected, "seed {seed}\n{}\n{request:?}", policy.yaml());
+        }
+        assert_eq!(right.clock.now().as_nanos(), now);
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "how long to look for mistakes is not for the code to say")]
 fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
 }
 
-/// Asks both the same, and tells where they differ.
-fn play(policy: &Policy, requests: &[Request]) -> Result<(), String> {
+fn server(policy: &Policy) -> Engine<MemoryStore, ManualClock> {
     let yaml = policy.yaml();
     let loaded = config::load_text("model.yaml", &yaml, Options::default());
     let loaded = loaded.unwrap_or_else(|wrong| panic!("{}\n{yaml}", config::render(&wrong, false)));
-    let clock = ManualClock::at(Timestamp::from_nanos(START));
-    let engine = Engine::new(loaded.policy, MemoryStore::default(), clock);
+    Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(Timestamp::from_nanos(START)))
+}
+
+/// Asks both the same, and tells where they differ.
+fn play(policy: &Policy, requests: &[Request]) -> Result<(), String> {
+    let engine = server(policy);
     let mut model = Model::default();
     let mut now = START;
     let mut asked = String::new();
@@ -75,7 +106,7 @@ fn play(policy: &Policy, requests: &[Request]) -> Result<(), String> {
         now += request.later;
         engine.clock.advance(Duration::from_nanos(request.later));
         let expected = model.decide(policy, request, now);
-        let found = ask(&engine, request, now);
+        let found = ask(&engine, request);
         let _ = write!(asked, "+{} ns", request.later);
         for Descriptor { entries, ask, sent } in &request.descriptors {
             let _ = write!(asked, "  {entries:?} {ask:?} {sent:?}");
@@ -83,7 +114,7 @@ fn play(policy: &Policy, requests: &[Request]) -> Result<(), String> {
         let _ = writeln!(asked);
         compare(&expected, &found)
             .map_err(|what| format!("{asked}{what}\nmodel:  {expected:#?}\nserver: {found:#?}"))?;
-        waited_out(policy, &model, request, &found, now)
+        waited_out(policy, &model, request, &expected, found.retry, now)
             .map_err(|what| format!("{asked}{what}\n{found:#?}"))?;
     }
     Ok(())
@@ -117,28 +148,29 @@ fn compare(expected: &Answer, found: &Answer) -> Result<(), String> {
     if counts(expected) == counts(found) { Ok(()) } else { Err("what is counted differs".to_owned()) }
 }
 
-/// Where a refusal takes nothing, whoever waits as told passes if nobody else asks, and not a nanosecond earlier.
+/// Where a refusal takes nothing from others, whoever waits as told passes if nobody else asks, and not a nanosecond earlier.
 fn waited_out(
     policy: &Policy,
     model: &Model,
     request: &Request,
-    found: &Answer,
+    expected: &Answer,
+    wait: Option<u64>,
     now: u64,
 ) -> Result<(), String> {
     let takes_nothing = matches!(policy.evaluate, Evaluate::AllOrNothing | Evaluate::FirstMatch);
-    let (true, Some(wait)) = (takes_nothing && found.over_limit, found.retry) else { return Ok(()) };
+    let is_sure = (takes_nothing || expected.one_counter) && !expected.settles;
+    let (true, Some(wait)) = (expected.over_limit && is_sure, wait) else { return Ok(()) };
     if model.clone().decide(policy, request, now + wait).over_limit {
         return Err(format!("refused again after {wait} ns"));
     }
-    let is_rough = model.clone().decide(policy, request, now).is_rough;
-    if !is_rough && !model.clone().decide(policy, request, now + wait - 1).over_limit {
+    if !expected.is_rough && !model.clone().decide(policy, request, now + wait - 1).over_limit {
         return Err(format!("{wait} ns are longer than need be"));
     }
     Ok(())
 }
 
 /// What the server tells.
-fn ask(engine: &Engine<MemoryStore, ManualClock>, request: &Request, now: u64) -> Answer {
+fn ask(engine: &Engine<MemoryStore, ManualClock>, request: &Request) -> Answer {
     let policy = engine.policy();
     let descriptors = request.descriptors.iter().map(|descriptor| model::Descriptor {
         entries: descriptor
@@ -159,7 +191,6 @@ fn ask(engine: &Engine<MemoryStore, ManualClock>, request: &Request, now: u64) -
     });
     let request = model::Request { domain: b"d", descriptors: descriptors.collect() };
     let verdict = engine.decide(&policy, &request).now_or_never().unwrap().unwrap();
-    assert_eq!(verdict.now.as_nanos(), now);
     let statuses = verdict.decisions.iter().map(|decision| match decision {
         Decision::Free => Status::Free,
         Decision::Unlimited(_) => Status::Unlimited,
@@ -180,6 +211,8 @@ fn ask(engine: &Engine<MemoryStore, ManualClock>, request: &Request, now: u64) -
         retry: verdict.retry_after().map(nanos),
         headers,
         is_rough: false,
+        settles: false,
+        one_counter: false,
     }
 }
 

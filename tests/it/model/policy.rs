@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>): the same numbers from the same seed, on every machine.
+/// `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>): the same numbers from the same seed, on every machine.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -64,6 +64,9 @@ pub(super) struct Limit {
     /// Said by `unit:` rather than `per:`.
     pub(super) unit: Option<Unit>,
     pub(super) count_denied: Option<bool>,
+    pub(super) settles: bool,
+    /// Whether it shares one counter for each value of `s` with others, which have the same window and may grant another number.
+    pub(super) pooled: bool,
     pub(super) name: Option<String>,
     pub(super) replaces: Vec<String>,
     /// Which of the families of headers it is told by; that of the domain when it says nothing.
@@ -119,15 +122,38 @@ impl Policy {
     pub(super) fn any(random: &mut Random) -> Self {
         use Evaluate::{AllOrNothing, Each, FirstMatch, InOrder};
         let evaluate = random.one_of(&[Each, Each, AllOrNothing, AllOrNothing, InOrder, FirstMatch]);
+        let pool = limit(random);
         let mut nodes = Vec::new();
         for key in KEYS.iter().take(2 + usize::try_from(random.below(3)).unwrap()) {
             for wanted in [Wanted::Exact("v"), Wanted::Star { shared: random.once_in(2) }, Wanted::Any] {
                 if wanted == Wanted::Any || random.once_in(3) {
-                    nodes.push(node(key, wanted, evaluate, random, true));
+                    nodes.push(node(key, wanted, evaluate, random, &pool, true));
                 }
             }
         }
         Self { evaluate, nodes }
+    }
+
+    /// Makes windows begin with hits that would begin with the clock's.
+    pub(super) fn count_from_hits(&mut self) {
+        fn of(nodes: &mut [Node]) {
+            for node in nodes {
+                let limits = match node.rule.as_mut().map(|rule| &mut rule.limits) {
+                    Some(Limits::One(limit)) => std::slice::from_mut(limit),
+                    Some(Limits::Several(limits)) => limits,
+                    Some(Limits::Unlimited { .. }) | None => &mut [],
+                };
+                for (limit, later) in limits.iter_mut().zip(1..) {
+                    if matches!(limit.counting, Counting::Clock | Counting::Day) {
+                        // No two limits of a list have one window.
+                        limit.length += if limit.pooled { 0 } else { later * 1_000_000 };
+                        (limit.counting, limit.unit) = (Counting::FirstHit, None);
+                    }
+                }
+                of(&mut node.children);
+            }
+        }
+        of(&mut self.nodes);
     }
 
     pub(super) fn yaml(&self) -> String {
@@ -145,14 +171,21 @@ impl Policy {
     }
 }
 
-fn node(key: &'static str, wanted: Wanted, evaluate: Evaluate, random: &mut Random, outer: bool) -> Node {
+fn node(
+    key: &'static str,
+    wanted: Wanted,
+    evaluate: Evaluate,
+    random: &mut Random,
+    pool: &Limit,
+    outer: bool,
+) -> Node {
     let rule = (!random.once_in(6)).then(|| Rule {
-        limits: limits(random),
+        limits: if outer || random.once_in(3) { limits(random) } else { Limits::One(pooled(pool, random)) },
         shadow: random.once_in(6),
         quota: evaluate == Evaluate::Each && random.once_in(4),
     });
     let children = if outer && random.once_in(3) {
-        vec![node("s", Wanted::Any, evaluate, random, false)]
+        vec![node("s", Wanted::Any, evaluate, random, pool, false)]
     } else {
         Vec::new()
     };
@@ -189,12 +222,24 @@ fn limits(random: &mut Random) -> Limits {
     }
 }
 
+fn pooled(pool: &Limit, random: &mut Random) -> Limit {
+    let number = random.one_of(&[1, 2, 3, 6]);
+    Limit {
+        number,
+        unit: None,
+        pooled: true,
+        count_denied: limit(random).count_denied,
+        settles: false,
+        ..pool.clone()
+    }
+}
+
 fn replaces(own: Option<&str>, random: &mut Random) -> Vec<String> {
     if !random.once_in(5) {
         return Vec::new();
     }
     let others: Vec<_> = NAMES.into_iter().filter(|name| Some(*name) != own).collect();
-    (0..1 + random.below(2)).map(|_| random.one_of(&others).to_owned()).collect()
+    (0..=random.below(2)).map(|_| random.one_of(&others).to_owned()).collect()
 }
 
 fn limit(random: &mut Random) -> Limit {
@@ -220,9 +265,10 @@ fn limit(random: &mut Random) -> Limit {
     }
     let name = random.once_in(2).then(|| random.one_of(&NAMES).to_owned());
     let replaces = replaces(name.as_deref(), random);
-    let count_denied = random.one_of(&[None, None, Some(true), Some(false)]);
+    let settles = random.once_in(10);
+    let count_denied = if settles { None } else { random.one_of(&[None, None, Some(true), Some(false)]) };
     let family = random.once_in(2).then(|| usize::try_from(random.below(3)).unwrap());
-    Limit { number, counting, length, unit, count_denied, name, replaces, family }
+    Limit { number, counting, length, unit, count_denied, settles, pooled: false, name, replaces, family }
 }
 
 fn family(at: usize) -> String {
@@ -252,7 +298,8 @@ impl Node {
             }
             match &rule.limits {
                 Limits::Unlimited { name, replaces } => {
-                    let words = ["unlimited: true".to_owned()].into_iter().chain(named(name, replaces));
+                    let words =
+                        ["unlimited: true".to_owned()].into_iter().chain(named(name.as_ref(), replaces));
                     let words: Vec<_> = words.collect();
                     let _ = writeln!(yaml, "{pad}  rate_limit: {{{}}}", words.join(", "));
                 }
@@ -272,7 +319,7 @@ impl Node {
     }
 }
 
-fn named(name: &Option<String>, replaces: &[String]) -> Vec<String> {
+fn named(name: Option<&String>, replaces: &[String]) -> Vec<String> {
     let mut words: Vec<_> = name.iter().map(|name| format!("name: {name}")).collect();
     if !replaces.is_empty() {
         let names: Vec<_> = replaces.iter().map(|name| format!("{{name: {name}}}")).collect();
@@ -283,7 +330,7 @@ fn named(name: &Option<String>, replaces: &[String]) -> Vec<String> {
 
 impl Limit {
     fn yaml(&self) -> String {
-        let mut words = named(&self.name, &self.replaces);
+        let mut words = named(self.name.as_ref(), &self.replaces);
         words.push(format!("requests_per_unit: {}", self.number));
         words.push(match (self.counting, self.unit) {
             (Counting::Day, _) => "per: calendar_day".to_owned(),
@@ -301,6 +348,12 @@ impl Limit {
             _ => {}
         }
         words.extend(self.count_denied.map(|count| format!("count_denied: {count}")));
+        if self.pooled {
+            words.push("counter: pool, count_by: s".to_owned());
+        }
+        if self.settles {
+            words.push("settle: true".to_owned());
+        }
         words.extend(self.family.map(|at| format!("headers: {}", family(at))));
         format!("{{{}}}", words.join(", "))
     }
@@ -336,7 +389,7 @@ impl Request {
         let scale = random.one_of(&[0, 0, 1, SECOND / 10, SECOND, 5 * SECOND, 30 * SECOND, 1_800 * SECOND]);
         let later = if scale == 0 { 0 } else { random.below(scale) + 1 };
         let mut descriptors: Vec<Descriptor> = Vec::new();
-        for _ in 0..1 + random.below(4) {
+        for _ in 0..=random.below(4) {
             // The same one again reaches its counters twice.
             let again = !descriptors.is_empty() && random.once_in(4);
             let mut new = if again { descriptors[0].clone() } else { descriptor(random) };
@@ -350,7 +403,7 @@ impl Request {
 fn descriptor(random: &mut Random) -> Descriptor {
     let key = random.one_of(&["k0", "k0", "k1", "k1", "k2", "k3", "nobody"]);
     let mut entries = vec![(key, random.one_of(&["v", "w1", "w2", "x"]))];
-    if random.once_in(5) {
+    if random.once_in(3) {
         entries.push(("s", random.one_of(&["1", "2"])));
     }
     let number = u32::try_from(random.below(6)).unwrap();

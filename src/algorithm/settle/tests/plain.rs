@@ -24,6 +24,7 @@ pub(super) fn settle(
         }
     }
     outcomes.resize(charges.len(), None);
+    wait_together(charges, cells, now, &mut outcomes);
     outcomes
 }
 
@@ -45,6 +46,7 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
     for (charge, tried) in stage.iter().zip(tried) {
         let commit = match (admits, tried.admitted) {
             (true, _) => charge.commit(),
+            (false, _) if charge.settles => Commit::Always,
             (false, false) if charge.count_denied => Commit::Always,
             (false, _) => Commit::Never,
         };
@@ -54,9 +56,16 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
         outcome.retry_after = if tried.admitted { None } else { outcome.retry_after };
         outcomes.push(outcome);
     }
-    for (at, charge) in stage.iter().enumerate() {
-        let of_cell: Vec<&Charge> = stage.iter().filter(|other| other.cell == charge.cell).collect();
-        if outcomes[at].admitted || of_cell.len() < 2 {
+    let mut told: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
+    wait_together(stage, cells, now, &mut told);
+    (told.into_iter().flatten().collect(), admits)
+}
+
+fn wait_together(charges: &[Charge], cells: &mut [Cell], now: Timestamp, outcomes: &mut [Option<Outcome>]) {
+    for (charge, outcome) in charges.iter().zip(outcomes) {
+        let of_cell: Vec<&Charge> = charges.iter().filter(|other| other.cell == charge.cell).collect();
+        let Some(outcome) = outcome else { continue };
+        if !charge.refuses(outcome) || of_cell.len() < 2 {
             continue;
         }
         let waits = waits(&of_cell, cells, now);
@@ -64,12 +73,11 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
             continue;
         }
         let wait = if waits.contains(&None) { None } else { waits.into_iter().max().flatten() };
-        outcomes[at].retry_after = wait;
+        outcome.retry_after = wait;
         if let (Law::Sliding { .. }, Some(wait)) = (charge.law, wait) {
-            outcomes[at].reset_after = wait;
+            outcome.reset_after = wait;
         }
     }
-    (outcomes, admits)
 }
 
 /// How long until each of those charges of one cell passes that can refuse anything, beside those before it.

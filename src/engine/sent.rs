@@ -1,0 +1,96 @@
+//! Limits that come with the request (Envoy `RateLimitDescriptor.limit`).
+
+use std::sync::Arc;
+
+use super::{Candidate, Engine, RuleRef};
+use crate::clock::Clock;
+use crate::model::{Entry, Few, LimitOverride, lossy};
+use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, Reached, Requests, Rule, Window};
+use crate::store::Store;
+
+impl<S: Store, C: Clock> Engine<S, C> {
+    /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
+    /// of the limit that has the same window, as envoyproxy/ratelimit counts by entries and unit, and to one of its own
+    /// where there is none.
+    pub(super) fn sent<'p>(
+        &self,
+        domain: &'p Domain,
+        entries: &[Entry<'_>],
+        sent: LimitOverride,
+        reached: Reached<'p>,
+    ) -> Candidate<'p> {
+        let landing = match reached {
+            Reached::Node(landing) | Reached::Exempt(landing) => Some(landing),
+            Reached::Nothing { .. } => None,
+        };
+        let rule = landing.as_ref().and_then(|landing| landing.node()?.rule.as_ref());
+        let limits = rule.map_or(&[][..], |rule| &rule.limits);
+        let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
+        let same = limits.iter().find(|limit| limit.window.length() == Some(length));
+        let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
+        let key = if let (Some(same), Some(landing)) = (same, &landing) {
+            self.key(same, &self.on_the_way(entries, &landing.way), landing)
+        } else {
+            let mut key = self.keyer.start();
+            for entry in entries {
+                key.push(&self.keyer.part(entry.key));
+                key.push(&self.keyer.part(entry.value));
+            }
+            key
+        };
+        Candidate {
+            limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
+            rule: RuleRef::Sent(Box::new(sent_rule(limit))),
+            credential: landing.and_then(|landing| landing.credential),
+            is_replaced: false,
+        }
+    }
+}
+
+/// The limit that came with a descriptor. What it overrides says how refusals count and how answers are told, and with the
+/// same window how it counts; else it counts as a `unit:` of the policy does.
+fn sent_limit(
+    domain: &Domain,
+    entries: &[Entry<'_>],
+    sent: LimitOverride,
+    overridden: Option<&Limit>,
+    has_same_window: bool,
+) -> Limit {
+    let keys: Vec<_> = entries.iter().map(|entry| lossy(entry.key)).collect();
+    let name = format!("{} (limit from Envoy)", keys.join(" > "));
+    if let (Some(limit), true) = (overridden, has_same_window) {
+        return Limit { name, is_named: false, replaces: Vec::new(), ..limit.clone() };
+    }
+    let id = LimitId::of([
+        b"override".as_slice(),
+        domain.name.as_bytes(),
+        sent.unit.name().as_bytes(),
+        &sent.unit_multiplier.to_le_bytes(),
+    ]);
+    Limit {
+        id,
+        name,
+        is_named: false,
+        replaces: Vec::new(),
+        requests: Requests::fixed(sent.requests_per_unit.into()),
+        window: Window::Unit(sent.unit, sent.unit_multiplier),
+        count_by: Arc::new([CountBy::Entries]),
+        count_denied: overridden.map_or(domain.evaluate == Evaluate::Each, |limit| limit.count_denied),
+        settles: overridden.is_some_and(|limit| limit.settles),
+        shape: Arc::clone(overridden.map_or(&domain.shape, |limit| &limit.shape)),
+    }
+}
+
+/// The rule that it stands for. It beats the policy's own, and shadow mode with it.
+fn sent_rule(limit: Limit) -> Rule {
+    Rule {
+        label: limit.name.clone(),
+        name: None,
+        limits: vec![limit],
+        replaces: Vec::new(),
+        shadow: false,
+        quota: false,
+        detailed_metric: false,
+        metadata: None,
+    }
+}
