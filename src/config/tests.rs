@@ -99,8 +99,11 @@ fn what_would_never_work_is_refused_with_its_place() {
             "domain: d\ndescriptors:\n- key: a\n- {key: a, value: ''}",
             "4:3 descriptor `a` was listed before, at a.yaml:3:3; give each combination of key and value one descriptor",
         ),
-        ("domain: d\ndescriptors: *nowhere", "2:14 not YAML: an alias that stands for nothing; put a value that begins with `*` in quotes: `value: \"*\"`; or name what the \
-         alias stands for with `&`"),
+        (
+            "domain: d\ndescriptors: *nowhere",
+            "2:14 not YAML: an alias that stands for nothing; put a value that begins with `*` in quotes: `value: \"*\"`; or name what the \
+         alias stands for with `&`",
+        ),
     ] {
         assert_eq!(found(yaml), [expected], "{yaml}");
     }

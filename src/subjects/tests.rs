@@ -477,7 +477,10 @@ fn what_is_not_yaml_is_told_with_what_was_found_before() {
         problems("subjects: []\n---\nsubjects: []\n"),
         "2:1+3 a second document, where one is all there can be; make it a file of its own\n"
     );
-    assert_eq!(problems("subjects: []\n# é\0\nsubject"), "2:4+1 the control character U+0000, which no YAML has; save the file as UTF-8 text\n");
+    assert_eq!(
+        problems("subjects: []\n# é\0\nsubject"),
+        "2:4+1 the control character U+0000, which no YAML has; save the file as UTF-8 text\n"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libyaml_safer::{Error, ErrorKind, Event as Parsed, EventData, Mark, Parser, ScalarStyle};
 
@@ -85,6 +86,8 @@ pub(super) struct Events<'t> {
     known: usize,
     /// Why nothing is read, until it was said.
     refused: Option<SyntaxError>,
+    /// Where the last event was.
+    last: Mark,
 }
 
 impl<'t> Events<'t> {
@@ -93,7 +96,14 @@ impl<'t> Events<'t> {
         let mut parser = Parser::new();
         parser.set_encoding(libyaml_safer::Encoding::Utf8);
         parser.set_input(Pieces { rest: text, end: end(text) });
-        Self { text, parser, anchors: HashMap::new(), known: 0, refused: too_many_tag_directives(text) }
+        Self {
+            text,
+            parser,
+            anchors: HashMap::new(),
+            known: 0,
+            refused: too_many_tag_directives(text),
+            last: Mark::default(),
+        }
     }
 
     /// The next event; [`Event::Finish`] for ever once the text has ended.
@@ -102,8 +112,8 @@ impl<'t> Events<'t> {
             return Err(refused);
         }
         loop {
-            let Parsed { data, start_mark, end_mark, .. } =
-                self.parser.parse().map_err(|error| not_yaml(self.text, &error))?;
+            let Parsed { data, start_mark, end_mark, .. } = self.parse()?;
+            self.last = end_mark;
             let one_line = start_mark.line == end_mark.line;
             let length = if one_line { end_mark.column.saturating_sub(start_mark.column) } else { 1 };
             let whole = Span { length: position(length), ..span(start_mark) };
@@ -133,6 +143,16 @@ impl<'t> Events<'t> {
                 EventData::StreamEnd => (Event::Finish, whole),
                 _ => continue,
             });
+        }
+    }
+
+    /// What the parser says next. It is known to panic in one place, where a comma follows a tag: `[!!str, a]`.
+    fn parse(&mut self) -> Result<Parsed, SyntaxError> {
+        // Nobody asks it again after that.
+        match catch_unwind(AssertUnwindSafe(|| self.parser.parse())) {
+            Ok(parsed) => parsed.map_err(|error| not_yaml(self.text, &error)),
+            Err(_) => Err(SyntaxError::new(span(self.last), "what follows here cannot be read")
+                .hint("write a value behind each tag: `[!!str \"\", a]`")),
         }
     }
 
@@ -203,7 +223,11 @@ fn unreadable(text: &str, error: &Error) -> SyntaxError {
         return SyntaxError::new(Span::START, error.problem());
     };
     let message = format!("the control character U+{:04X}, which no YAML has", u32::from(character));
-    let hint = if character == '\0' { "save the file as UTF-8 text" } else { "remove it, or write it in double quotes as `\\xNN`" };
+    let hint = if character == '\0' {
+        "save the file as UTF-8 text"
+    } else {
+        "remove it, or write it in double quotes as `\\xNN`"
+    };
     SyntaxError::new(place(text, at), message).hint(hint)
 }
 
@@ -222,7 +246,11 @@ fn place(text: &str, at: usize) -> Span {
 }
 
 fn span(mark: Mark) -> Span {
-    Span { line: position(mark.line).saturating_add(1), column: position(mark.column).saturating_add(1), length: 1 }
+    Span {
+        line: position(mark.line).saturating_add(1),
+        column: position(mark.column).saturating_add(1),
+        length: 1,
+    }
 }
 
 fn position(number: u64) -> usize {

@@ -28,7 +28,9 @@ pub(super) fn hint(text: &str, at: usize, context: &str, problem: &str) -> Optio
         "could not find expected ':'" => "write `word: value`, with a space behind the colon",
         "did not find expected key" => "indent all words of a mapping alike",
         "did not find expected '-' indicator" => "indent all items of a list alike, and begin each with `- `",
-        "did not find expected ',' or ']'" => "end the list with `]`, with a comma between its items: `[a, b]`",
+        "did not find expected ',' or ']'" => {
+            "end the list with `]`, with a comma between its items: `[a, b]`"
+        }
         "did not find expected ',' or '}'" => {
             "end the mapping with `}`, with a comma between its pairs: `{a: 1, b: 2}`"
         }
