@@ -18,6 +18,8 @@ pub(super) struct Peer {
     merge_domains: bool,
     shadow_mode: bool,
     headers: Option<Arc<HeaderSet>>,
+    /// `RUNTIME_ROOT` is set, whose files are policies whatever their names are.
+    every_file: bool,
     /// `RUNTIME_ROOT`/`RUNTIME_SUBDIRECTORY`/`RUNTIME_APPDIRECTORY`, else `./config`.
     pub(super) config: PathBuf,
     /// `GRPC_HOST` and `GRPC_PORT`.
@@ -63,6 +65,7 @@ impl Peer {
         let peer = Self {
             merge_domains: reader.switch("MERGE_DOMAIN_CONFIG"),
             shadow_mode: reader.switch("SHADOW_MODE"),
+            every_file: variable("RUNTIME_ROOT").is_some(),
             headers: headers.filter(|_| shown).map(Arc::new),
             config,
             grpc: reader.address("GRPC_HOST", "GRPC_PORT", 8081),
@@ -80,6 +83,7 @@ impl Peer {
         Options {
             merge_domains: merging.merge_domains || self.merge_domains,
             shadow_mode: self.shadow_mode,
+            every_file: self.every_file,
             headers: self.headers.clone(),
         }
     }
