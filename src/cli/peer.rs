@@ -18,8 +18,6 @@ pub(super) struct Peer {
     merge_domains: bool,
     shadow_mode: bool,
     headers: Option<Arc<HeaderSet>>,
-    /// `RUNTIME_ROOT` is set, whose files are policies whatever their names are.
-    every_file: bool,
     /// `RUNTIME_ROOT`/`RUNTIME_SUBDIRECTORY`/`RUNTIME_APPDIRECTORY`, else `./config`.
     pub(super) config: PathBuf,
     /// `GRPC_HOST` and `GRPC_PORT`.
@@ -65,7 +63,6 @@ impl Peer {
         let peer = Self {
             merge_domains: reader.switch("MERGE_DOMAIN_CONFIG"),
             shadow_mode: reader.switch("SHADOW_MODE"),
-            every_file: variable("RUNTIME_ROOT").is_some(),
             headers: headers.filter(|_| shown).map(Arc::new),
             config,
             grpc: reader.address("GRPC_HOST", "GRPC_PORT", 8081),
@@ -78,12 +75,12 @@ impl Peer {
     }
 
     /// How files are read: `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and
-    /// `LIMIT_RESPONSE_HEADERS_ENABLED`.
+    /// `LIMIT_RESPONSE_HEADERS_ENABLED`. With `RUNTIME_ROOT`, files are policies whatever their names are.
     pub(super) fn options(&self, merging: Merging) -> Options {
         Options {
             merge_domains: merging.merge_domains || self.merge_domains,
             shadow_mode: self.shadow_mode,
-            every_file: self.every_file,
+            every_file: variable("RUNTIME_ROOT").is_some(),
             headers: self.headers.clone(),
         }
     }

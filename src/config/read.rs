@@ -68,7 +68,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, String> {
         [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
         _ => String::from_utf8(bytes).map_err(|error| {
             let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = valid.split(|byte| *byte == b'\n').count();
             format!("it is not UTF-8 text, for the byte 0x{:02X} in line {line}", rest.first().unwrap_or(&0))
         }),
     }

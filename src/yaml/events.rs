@@ -184,7 +184,7 @@ fn unknown_anchor(at: Span) -> SyntaxError {
 }
 
 fn too_many_tag_directives(text: &str) -> Option<SyntaxError> {
-    let begins_line = |at: usize| text[..at].chars().next_back().is_none_or(|before| is_break(before));
+    let begins_line = |at: usize| text[..at].chars().next_back().is_none_or(is_break);
     let mut directives = text.match_indices("%TAG").filter(|(at, _)| begins_line(*at));
     let (at, _) = directives.nth(MOST_TAG_DIRECTIVES)?;
     Some(SyntaxError::new(place(text, at), format!("more than {MOST_TAG_DIRECTIVES} `%TAG` lines")))

@@ -118,10 +118,10 @@ fn the_last_line_of_a_block_needs_no_end() {
 
 #[test]
 fn what_the_parser_compares_with_all_before_is_bounded() {
-    let directives = |count: usize| {
-        (0..count).map(|n| format!("%TAG !a{n}! x\n")).collect::<String>() + "---\na: '%TAG'\n"
-    };
-    assert!(events(&directives(64)).is_ok());
+    let directives = |count: usize| "%TAG !a! x\n".repeat(count) + "---\na: '%TAG'\n";
+    assert!(events(&directives(1)).is_ok());
+    // The same one twice is refused by libyaml.
+    assert_eq!(events(&directives(64)).unwrap_err().span.line, 2);
     let error = events(&directives(65)).unwrap_err();
     assert_eq!((error.span.line, &*error.message), (65, "more than 64 `%TAG` lines"));
 }
