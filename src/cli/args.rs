@@ -37,7 +37,7 @@ pub(super) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
-    /// Policy file, or directory of *.yaml files [default: ./config]
+    /// Policy file, or directory of them [default: ./config]
     #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// Where Envoy calls: RLS, grpc.health.v1 and reflection [default: 0.0.0.0:8081]
@@ -127,7 +127,7 @@ pub(super) struct Merging {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// Policy files, or directories of *.yaml files
+    /// Policy files, or directories of them
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -145,7 +145,7 @@ pub(super) struct Test {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// Policy file, or directory of *.yaml files [default: ./config]
+    /// Policy file, or directory of them [default: ./config]
     #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// The domain that Envoy's filter is configured with

@@ -76,11 +76,12 @@ impl Peer {
     }
 
     /// How files are read: `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and
-    /// `LIMIT_RESPONSE_HEADERS_ENABLED`.
+    /// `LIMIT_RESPONSE_HEADERS_ENABLED`. With `RUNTIME_ROOT`, files are policies whatever their names are.
     pub(super) fn options(&self, merging: Merging) -> Options {
         Options {
             merge_domains: merging.merge_domains || self.merge_domains,
             shadow_mode: self.shadow_mode,
+            every_file: variable("RUNTIME_ROOT").is_some(),
             headers: self.headers.clone(),
         }
     }

@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::words::did_you_mean;
-use super::{Diagnostic, Severity};
+use super::{Diagnostic, Severity, read};
 use crate::model::lossy;
+use crate::yaml::BYTE_ORDER_MARK;
 
 /// Directories inside directories, and no further: deep enough for any layout.
 const DEEPEST: usize = 16;
@@ -22,14 +23,21 @@ pub(super) struct Found {
     /// An error for what has the name of a file that is wanted: its limits would be missing. A warning for anything
     /// else: a directory that is not ours to read (`lost+found`), a link that leads nowhere.
     pub(super) unreadable: Vec<Diagnostic>,
+    /// Files beside them that are not wanted.
+    others: BTreeSet<PathBuf>,
     /// Device and inode of each directory, so that none is entered twice, whatever links there are.
     entered: HashSet<(u64, u64)>,
 }
 
+/// How many files that are no policies are looked into, in case they are.
+const MOST_LOOKED_INTO: usize = 1000;
+
+/// What the names of policies are, for whoever gave another.
+const NAMES: &str = "names of policies end in yaml, yml or json, or have no ending";
+
 /// The tests that `path` stands for: itself, or every `*.test.yaml` in the directory and those below it, by name.
 pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let is_test = |name: &str| stem(name).and_then(kind) == Some("test");
-    let Found { files: found, unreadable, .. } = files(path, &is_test)?;
+    let Found { files: found, unreadable, .. } = files(path, &|name| is_kind(name, "test"))?;
     if let Some(error) = unreadable.into_iter().find(|one| one.severity == Severity::Error) {
         return Err(error);
     }
@@ -40,22 +48,75 @@ pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     Ok(found.into_iter().collect())
 }
 
-/// Every YAML file in a directory and those below it: policies, tests and subjects.
-pub(super) fn yaml_files(directory: &Path) -> Result<Found, Diagnostic> {
+/// Every file in a directory and those below it that is not hidden: policies, tests, subjects, and what may become one.
+pub(super) fn all_files(directory: &Path) -> Result<Found, Diagnostic> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    files(directory, &|name| stem(name).is_some())
+    files(directory, &|_| true)
 }
 
-/// The policy files that `path` stands for: itself, or every `*.yaml` and `*.yml` in the directory and those below it,
-/// by name. Left out are hidden files and directories (which takes care of Kubernetes' `..data` links and of swap
-/// files), editors' backups, tests (`*.test.yaml`) and subjects (`*.subjects.yaml`). Links are followed.
-pub(super) fn policy_files(path: &Path) -> Result<Found, Diagnostic> {
-    let found = files(path, &is_policy)?;
+/// The policy files that `path` stands for: itself, or every file in the directory and those below it whose name ends in
+/// `yaml`, `yml` or `json`, in any case, or has no ending, by name. Left out are hidden files and directories (which takes
+/// care of Kubernetes' `..data` links and of swap files), editors' backups, tests (`*.test.yaml`) and subjects
+/// (`*.subjects.yaml`). Links are followed. What is left out and looks like a policy is warned about.
+///
+/// `every` is envoyproxy/ratelimit's way: whatever is not hidden is a policy, but tests and subjects, which it has none of.
+pub(super) fn policy_files(path: &Path, every: bool) -> Result<Found, Diagnostic> {
+    let wanted = |name: &str| {
+        if every { !is_kind(name, "test") && !is_kind(name, "subjects") } else { is_policy(name) }
+    };
+    let mut found = files(path, &wanted)?;
+    let misnamed: Vec<_> =
+        found.others.iter().take(MOST_LOOKED_INTO).filter_map(|path| misnamed(path)).collect();
     if found.files.is_empty() && found.unreadable.iter().all(|one| one.severity == Severity::Warning) {
-        return Err(Diagnostic::error(format!("no policy in `{}`", shown(path)))
-            .hint(Some("policies are files named `*.yaml` or `*.yml`".to_owned())));
+        let none = Diagnostic::error(format!("no policy in `{}`", shown(path)));
+        return Err(none.hint(Some(
+            misnamed
+                .first()
+                .map_or_else(|| NAMES.to_owned(), |misnamed| format!("{}; {NAMES}", misnamed.message)),
+        )));
     }
+    found.unreadable.extend(misnamed);
     Ok(found)
+}
+
+/// A warning, if the file is left out but looks like a policy.
+fn misnamed(path: &Path) -> Option<Diagnostic> {
+    let name = path.file_name()?.to_string_lossy();
+    let text = read::start(path).ok()?;
+    let begins = |words: &[&str]| {
+        let line = |line: &str| {
+            let line = line.trim_start_matches(BYTE_ORDER_MARK);
+            words.iter().any(|word| line.starts_with(word))
+        };
+        text.lines().any(line)
+    };
+    let is_domain = [
+        "domain:",
+        "domain :",
+        "'domain'",
+        "\"domain\"",
+        "  \"domain\"",
+        "{\"domain\"",
+        "{ \"domain\"",
+        "{domain:",
+    ];
+    // A test may name the domain that it is of.
+    let own: &[&str] = match () {
+        () if is_kind(&name, "test") => &["policy:", "steps:"],
+        () if is_kind(&name, "subjects") => &["subjects:"],
+        () => &[],
+    };
+    if !begins(&is_domain) || begins(own) {
+        return None;
+    }
+    let taken_for = match () {
+        () if is_kind(&name, "test") => "is taken for a policy's test by its name",
+        () if is_kind(&name, "subjects") => "is taken for a file of subjects by its name",
+        () => "is not read",
+    };
+    let message = format!("`{}` {taken_for}, but has a line that begins with `domain:`", shown(path));
+    let warning = Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message) };
+    Some(warning.hint(Some(format!("rename it if it is a policy: {NAMES}"))))
 }
 
 /// A file stands for itself; a directory for every file in it whose name is `wanted`.
@@ -92,11 +153,15 @@ fn list(
             // What is no regular file is refused by name when it is read.
             if wanted(&name) {
                 found.files.insert(path.clone());
+            } else if !is_backup(&name) {
+                found.others.insert(path.clone());
             }
             Ok(())
         });
         if let Err(error) = looked {
-            let severity = if wanted(&name) { Severity::Error } else { Severity::Warning };
+            // What has no ending may be a directory.
+            let severity =
+                if stem(&name).is_some() && wanted(&name) { Severity::Error } else { Severity::Warning };
             found.unreadable.push(Diagnostic { severity, ..cannot_read(&path, &error) });
         }
     }
@@ -104,19 +169,25 @@ fn list(
 }
 
 fn is_policy(name: &str) -> bool {
-    let Some(stem) = stem(name) else { return false };
-    // `#name#` and `.#name` are Emacs's; what other editors leave ends in something else.
-    !matches!(kind(stem), Some("test" | "subjects")) && !stem.starts_with('#')
+    let named = stem(name).is_some() || !name.contains('.');
+    named && !is_backup(name) && !is_kind(name, "test") && !is_kind(name, "subjects")
 }
 
-/// What stands before the ending: `test` in `mega.test.yaml`.
-fn kind(stem: &str) -> Option<&str> {
-    stem.rsplit_once('.').map(|(_, kind)| kind)
+/// Whether an editor left it there. `#name#` and `.#name` are Emacs's.
+fn is_backup(name: &str) -> bool {
+    name.starts_with('#') || name.ends_with('~')
 }
 
-/// The name of a YAML file without its ending.
+/// Whether this stands before the ending: `test` in `mega.test.yaml`.
+fn is_kind(name: &str, kind: &str) -> bool {
+    let found = stem(name).and_then(|stem| stem.rsplit_once('.'));
+    found.is_some_and(|(_, found)| found.eq_ignore_ascii_case(kind))
+}
+
+/// The name of a YAML file without its ending. All JSON is YAML.
 fn stem(name: &str) -> Option<&str> {
-    name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))
+    let (stem, ending) = name.rsplit_once('.')?;
+    ["yaml", "yml", "json"].iter().any(|known| ending.eq_ignore_ascii_case(known)).then_some(stem)
 }
 
 /// A path as it is told: whoever names files must not be able to write lines of the log.
@@ -129,7 +200,6 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => "there is no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
         _ => error.to_string(),
     };
     let hint = (error.kind() == io::ErrorKind::NotFound).then(|| neighbour(path)).flatten();
@@ -178,7 +248,7 @@ mod tests {
         fs::create_dir(root.join("team")).unwrap();
         fs::write(root.join("team/b.yml"), "domain: b").unwrap();
 
-        let found = policy_files(root).unwrap();
+        let found = policy_files(root, false).unwrap();
         assert!(found.files.iter().eq(&[root.join("demo.yaml"), root.join("team/b.yml")]), "{found:?}");
         assert!(found.unreadable.is_empty());
     }
@@ -194,7 +264,7 @@ mod tests {
         {
             symlink(to, root.join(link)).unwrap();
         }
-        let found = policy_files(root).unwrap();
+        let found = policy_files(root, false).unwrap();
         assert_eq!(found.files.len(), 1, "{found:?}");
         let told = |found: Found| found.unreadable.into_iter().map(|one| one.severity).collect::<Vec<_>>();
         assert_eq!(told(found), [Severity::Warning, Severity::Warning]);
@@ -202,7 +272,7 @@ mod tests {
         // Its limits would be missing.
         symlink("nowhere", root.join("b.yaml")).unwrap();
         assert_eq!(
-            told(policy_files(root).unwrap()).iter().filter(|one| **one == Severity::Error).count(),
+            told(policy_files(root, false).unwrap()).iter().filter(|one| **one == Severity::Error).count(),
             1
         );
     }
@@ -211,8 +281,78 @@ mod tests {
     fn a_misspelt_name_is_answered_with_the_name_that_was_meant() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("campaigns.yaml"), "").unwrap();
-        let error = policy_files(&directory.path().join("campaing.yaml")).unwrap_err();
+        let error = policy_files(&directory.path().join("campaing.yaml"), false).unwrap_err();
         assert!(error.message.ends_with("there is no such file or directory"), "{}", error.message);
         assert_eq!(error.hint.as_deref(), Some("did you mean `campaigns.yaml`?"));
+    }
+
+    /// What is read of a directory of these files, and what is warned about.
+    fn read(files: &[(&str, &str)], every: bool) -> (Vec<String>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        let found = policy_files(directory.path(), every).unwrap();
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        let root = format!("{}/", directory.path().display());
+        let warned = found.unreadable.iter().map(|one| one.message.replace(&root, "")).collect();
+        (found.files.iter().map(name).collect(), warned)
+    }
+
+    #[test]
+    fn every_policy_is_read_or_named_whatever_its_name_is() {
+        let domain = "domain: d\n";
+        let (files, warned) = read(
+            &[
+                ("a.yaml", domain),
+                ("limits", domain),
+                ("limits.YAML", domain),
+                ("limits.Yml", domain),
+                ("limits.json", "{\"domain\": \"d\"}"),
+                ("limits.conf", domain),
+                ("api.test.yaml", domain),
+                ("api.Subjects.yml", domain),
+                ("a.yaml.bak", "# ours\n\u{feff}domain: d\n"),
+                ("b.txt", "{\n  \"domain\": \"d\"\n}"),
+                ("b.yaml~", domain),
+                ("README.md", "Each file has a domain: its name\n"),
+                ("own.test.yaml", "policy: a.yaml\ndomain: d\n"),
+                ("own.subjects.yaml", "subjects: []\n"),
+            ],
+            false,
+        );
+        assert_eq!(files, ["a.yaml", "limits", "limits.YAML", "limits.Yml", "limits.json"]);
+        let left_out =
+            |name: &str, why: &str| format!("`{name}` {why}, but has a line that begins with `domain:`");
+        assert_eq!(
+            warned,
+            [
+                left_out("a.yaml.bak", "is not read"),
+                left_out("api.Subjects.yml", "is taken for a file of subjects by its name"),
+                left_out("api.test.yaml", "is taken for a policy's test by its name"),
+                left_out("b.txt", "is not read"),
+                left_out("limits.conf", "is not read"),
+            ]
+        );
+    }
+
+    #[test]
+    fn in_envoyproxy_ratelimits_directory_whatever_is_not_hidden_is_a_policy() {
+        let domain = "domain: d\n";
+        let names = [".hidden.yaml", "a.yaml", "b.conf", "c", "d.yaml.bak", "e.test.yaml"];
+        let (files, warned) = read(&names.map(|name| (name, domain)), true);
+        assert_eq!(files, ["a.yaml", "b.conf", "c", "d.yaml.bak"]);
+        assert_eq!(warned.len(), 1, "{warned:?}");
+    }
+
+    #[test]
+    fn where_there_is_no_policy_the_file_that_may_be_one_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("limits.conf"), "domain: d\n").unwrap();
+        let error = policy_files(directory.path(), false).unwrap_err();
+        assert!(
+            error.hint.as_ref().is_some_and(|hint| hint.contains("limits.conf` is not read")),
+            "{error:?}"
+        );
     }
 }

@@ -20,6 +20,8 @@ pub struct Options {
     pub merge_domains: bool,
     /// Count and report, and refuse nothing.
     pub shadow_mode: bool,
+    /// Take every file of a directory for a policy that is not hidden, as envoyproxy/ratelimit does.
+    pub every_file: bool,
     /// Response headers of domains that say nothing about headers.
     pub headers: Option<Arc<HeaderSet>>,
 }
@@ -63,7 +65,7 @@ fn read_all<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec
     let mut diagnostics = Vec::new();
     let mut sources = Vec::new();
     for path in paths {
-        match policy_files(path.as_ref()) {
+        match policy_files(path.as_ref(), options.every_file) {
             Ok(found) => {
                 diagnostics.extend(found.unreadable);
                 for file in found.files {

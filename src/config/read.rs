@@ -1,6 +1,6 @@
 //! Reading one file, whatever stands in its place.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -10,9 +10,36 @@ use rustix::fs::OFlags;
 /// A million credentials are a third of this, with little said of each.
 const LARGEST: u64 = 512 << 20;
 
-/// The text of a regular file. Anything else is refused at once: to open a FIFO waits for its writer, and a device may
-/// never end.
+/// How much of a file is looked at to find out what it is.
+const START: u64 = 1 << 20;
+
+/// The text of a regular file, in UTF-8, or in UTF-16 if its byte order mark says so.
 pub fn text(path: &Path) -> io::Result<String> {
+    let (file, length) = open(path)?;
+    let too_large = || io::Error::other(format!("it has more than {} MiB", LARGEST >> 20));
+    if length > LARGEST {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // There may be less memory than that, and the server is to go on with what it has.
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX))?;
+    // It may grow while it is read.
+    if file.take(LARGEST + 1).read_to_end(&mut bytes)? as u64 > LARGEST {
+        return Err(too_large());
+    }
+    decode(bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+/// What a regular file begins with, as far as it is text.
+pub(super) fn start(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open(path)?.0.take(START).read_to_end(&mut bytes)?;
+    Ok(decode(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// A regular file and its length. Anything else is refused at once: to open a FIFO waits for its writer, and a device may
+/// never end.
+fn open(path: &Path) -> io::Result<(File, u64)> {
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     // Opened first and looked at then: what stands there may be exchanged in between.
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
@@ -28,18 +55,30 @@ pub fn text(path: &Path) -> io::Result<String> {
         };
         return Err(io::Error::other(format!("it is {what} and no regular file")));
     }
-    let too_large = || io::Error::other(format!("it has more than {} MiB", LARGEST >> 20));
-    if metadata.len() > LARGEST {
-        return Err(too_large());
+    Ok((file, metadata.len()))
+}
+
+/// The text that a file's bytes are, or why they are none.
+fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    match bytes.as_slice() {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
+            Err("it is UTF-32, and has to be UTF-8 text".to_owned())
+        }
+        [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),
+        [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
+        _ => String::from_utf8(bytes).map_err(|error| {
+            let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+            let line = valid.split(|byte| *byte == b'\n').count();
+            format!("it is not UTF-8 text, for the byte 0x{:02X} in line {line}", rest.first().unwrap_or(&0))
+        }),
     }
-    let mut text = String::new();
-    // There may be less memory than that, and the server is to go on with what it has.
-    text.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
-    // It may grow while it is read.
-    if file.take(LARGEST + 1).read_to_string(&mut text)? as u64 > LARGEST {
-        return Err(too_large());
-    }
-    Ok(text)
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
+    let (pairs, rest) = bytes.split_at(bytes.len() & !1);
+    let text: Result<String, _> =
+        char::decode_utf16(pairs.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]))).collect();
+    text.ok().filter(|_| rest.is_empty()).ok_or_else(|| "it begins like UTF-16 text and is none".to_owned())
 }
 
 #[cfg(test)]
@@ -63,5 +102,33 @@ mod tests {
             assert_eq!(text(&name).unwrap_err().to_string(), why);
         }
         assert!(text(&path("socket")).is_err());
+    }
+
+    #[test]
+    fn the_text_is_the_same_in_whatever_encoding_an_editor_saved_it() {
+        let yaml = "domain: größe\ndescriptors: [{key: 😀}]\n";
+        let units: Vec<u16> = format!("\u{feff}{yaml}").encode_utf16().collect();
+        let little = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        assert_eq!(decode(little).as_deref(), Ok(yaml));
+        assert_eq!(decode(big).as_deref(), Ok(yaml));
+        let marked = format!("\u{feff}{yaml}");
+        assert_eq!(decode(marked.clone().into_bytes()), Ok(marked.clone()));
+        for text in [yaml, &marked] {
+            let loaded = crate::config::load_text("a.yaml", text, crate::config::Options::default()).unwrap();
+            assert!(loaded.policy.domain("größe".as_bytes()).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_place() {
+        for (bytes, why) in [
+            (b"a: b\n# gr\xfc\xdfe\n".as_slice(), "it is not UTF-8 text, for the byte 0xFC in line 2"),
+            (b"\xff\xfe\0\0a\0\0\0", "it is UTF-32, and has to be UTF-8 text"),
+            (b"\xff\xfea\0b", "it begins like UTF-16 text and is none"),
+            (b"\xfe\xff\xd8\0", "it begins like UTF-16 text and is none"),
+        ] {
+            assert_eq!(decode(bytes.to_vec()), Err(why.to_owned()));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What a single value means: YAML 1.2's core schema, and what envoyproxy/ratelimit's files use beyond it.
+//! What a single value means: YAML 1.2's core schema, and what envoyproxy/ratelimit's files use beyond it. Where the two
+//! read different numbers, neither is taken.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -51,6 +52,12 @@ pub(super) fn whole_number(node: Node<'_>) -> Result<u32, NotThat> {
     let Kind::Scalar { text, plain } = node.kind() else {
         return not_that(format!("expected a whole number, found {}", node.kind_name()), None);
     };
+    if plain && let Some((octal, decimal)) = ambiguous(text) {
+        return Err(NotThat {
+            message: format!("`{text}` is {octal} to YAML 1.1 (octal) and {decimal} to YAML 1.2"),
+            hint: Some(format!("write `{octal}`, as envoyproxy/ratelimit reads it, or `{decimal}`")),
+        });
+    }
     let hint = (!plain && number(text).is_some()).then_some("remove the quotes");
     let number = if plain { number(text) } else { None };
     match number {
@@ -71,7 +78,17 @@ pub(super) fn whole_number(node: Node<'_>) -> Result<u32, NotThat> {
     }
 }
 
-/// A number of the core schema; digits may be grouped by `_`. Exact for everything up to 2⁵³, which is past every
+/// A number that begins with 0: what it is in octal, as YAML 1.1 has it, and in decimal, as 1.2 has it, if these differ.
+fn ambiguous(text: &str) -> Option<(u64, u64)> {
+    let text = text.replace('_', "");
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
+    let octal = u64::from_str_radix(digits.strip_prefix('0')?, 8).ok()?;
+    let decimal = digits.parse().ok()?;
+    (octal != decimal).then_some((octal, decimal))
+}
+
+/// A number of the core schema, or one that go-yaml knows: digits may be grouped by `_`, and `0X`, `0O`, `0b` and `0B` are
+/// bases too. Exact for everything up to 2⁵³, which is past every
 /// limit there can be.
 #[expect(clippy::cast_precision_loss, reason = "past 2^53 it only matters that it is too large")]
 fn number(text: &str) -> Option<f64> {
@@ -81,14 +98,21 @@ fn number(text: &str) -> Option<f64> {
         b'+' => (1.0, &text[1..]),
         _ => (1.0, &*text),
     };
-    let radix = |prefix: &str, radix| {
-        digits.strip_prefix(prefix).and_then(|rest| u64::from_str_radix(rest, radix).ok()).map(|n| n as f64)
+    let radix = |base: [char; 2], radix| {
+        let rest = digits.strip_prefix('0')?.strip_prefix(base)?;
+        // A second sign is none of a number's digits.
+        let is_number = rest.chars().all(|c| c.is_digit(radix));
+        is_number.then(|| u64::from_str_radix(rest, radix).ok()).flatten().map(|n| n as f64)
     };
     let decimal = || {
         let starts_right = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         starts_right.then(|| digits.parse::<f64>().ok()).flatten()
     };
-    radix("0x", 16).or_else(|| radix("0o", 8)).or_else(decimal).map(|magnitude| sign * magnitude)
+    radix(['x', 'X'], 16)
+        .or_else(|| radix(['o', 'O'], 8))
+        .or_else(|| radix(['b', 'B'], 2))
+        .or_else(decimal)
+        .map(|magnitude| sign * magnitude)
 }
 
 /// The units of a length of time, in nanoseconds.
@@ -174,8 +198,18 @@ mod tests {
     fn numbers_are_those_of_the_core_schema() {
         for (text, number) in [
             ("60", 60),
-            ("010", 10),
             ("0o10", 8),
+            ("0O17", 15),
+            ("0x10", 16),
+            ("0X1F", 31),
+            ("0b101", 5),
+            ("0B1_1", 3),
+            ("!!int \"5\"", 5),
+            ("!!int '0b101'", 5),
+            ("! 7", 7),
+            ("08", 8),
+            ("07", 7),
+            ("0", 0),
             ("0x1F", 31),
             ("+5", 5),
             ("1_000", 1000),
@@ -191,6 +225,18 @@ mod tests {
             ("'60'", "expected a whole number, found the text `60`; remove the quotes"),
             ("ten", "expected a whole number, found `ten`; "),
             ("infinity", "expected a whole number, found `infinity`; "),
+            ("1:30", "expected a whole number, found `1:30`; "),
+            ("0x+5", "expected a whole number, found `0x+5`; "),
+            ("0b102", "expected a whole number, found `0b102`; "),
+            ("!!str 5", "expected a whole number, found the text `5`; remove the quotes"),
+            (
+                "010",
+                "`010` is 8 to YAML 1.1 (octal) and 10 to YAML 1.2; write `8`, as envoyproxy/ratelimit reads it, or `10`",
+            ),
+            (
+                "+0_20",
+                "`+0_20` is 16 to YAML 1.1 (octal) and 20 to YAML 1.2; write `16`, as envoyproxy/ratelimit reads it, or `20`",
+            ),
             ("[1]", "expected a whole number, found a list; "),
             (
                 "4294967296",

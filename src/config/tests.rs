@@ -1,5 +1,7 @@
 //! What is refused, what is warned about, and in which words.
 
+mod layouts;
+
 use super::{Diagnostic, Options, load_text, render};
 
 /// Every diagnostic as `line:column message; hint`.
@@ -278,6 +280,40 @@ fn a_mistake_in_a_subjects_file_has_its_place_there() {
     assert!(told.contains("d.subjects.yaml:4:21"), "{told}");
     assert!(told.contains("did you mean `value`?"), "{told}");
     assert!(!told.contains("secret_1"), "the line holds a credential: {told}");
+}
+
+#[test]
+fn a_key_given_twice_is_told_wherever_it_is() {
+    let twice = |place: &str, key: &str| format!("{place} `{key}` is given twice; the last one counts");
+    // In envoyproxy/ratelimit's words only, which load there.
+    for (yaml, place, key) in [
+        (
+            &*with("rate_limit: {unit: day, requests_per_unit: 1}, rate_limit: {unlimited: true}"),
+            "3:59",
+            "rate_limit",
+        ),
+        (&with("metadata: {a: 1, b: {c: 1, \"c\": 2}}"), "3:39", "c"),
+        ("domain: d\ndescriptors: []\ndescriptors: []", "3:1", "descriptors"),
+        (
+            &with("rate_limit: &l {unit: day, unit: hour, requests_per_unit: 1}, metadata: {a: *l, b: *l}"),
+            "3:39",
+            "unit",
+        ),
+    ] {
+        assert_eq!(found(yaml), [format!("warning {}", twice(place, key))], "{yaml}");
+    }
+    // In Spillway's.
+    let own = |fields: &str| with(&format!("rate_limit: {{per: 1m, requests_per_unit: {fields}}}"));
+    let many = (0..20).map(|n| format!("p{n}: {n}")).collect::<Vec<_>>().join(", ");
+    for (yaml, place, key) in [
+        (own("1, requests_per_unit: 2"), "3:56", "requests_per_unit"),
+        (own("1, deny: {body: a, body: b}"), "3:72", "body"),
+        (own("1, headers: {X-A: a, X-A: b}"), "3:74", "X-A"),
+        (own(&format!("1, deny: {{body: {{{many}, p18: 1}}}}")), "3:230", "p18"),
+    ] {
+        let told = found(&yaml);
+        assert!(told.contains(&twice(place, key)), "{yaml}: {told:?}");
+    }
 }
 
 /// What is found in a policy with this directory beside it.

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::files::{Found, yaml_files};
+use super::files::{Found, all_files};
 
 /// What files looked like at one moment: which there were, which inodes, how long, who may read them, and when they were
 /// written or anything about them changed. Links are followed, so the exchange of a Kubernetes `..data` link shows; and
@@ -14,11 +14,11 @@ use super::files::{Found, yaml_files};
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Of the file `path`, or every YAML file in the directory `path` (policies, and subjects whether they could be read or
-    /// not), and of `others`, wherever they are.
+    /// Of the file `path`, or every file in the directory `path` that is not hidden (policies, and subjects whether they could be
+    /// read or not), and of `others`, wherever they are.
     pub fn of(path: &Path, others: &[PathBuf]) -> Self {
         let mut hasher = DefaultHasher::new();
-        let beside = if path.is_dir() { yaml_files(path).unwrap_or_default() } else { Found::default() };
+        let beside = if path.is_dir() { all_files(path).unwrap_or_default() } else { Found::default() };
         beside.unreadable.len().hash(&mut hasher);
         let others = others.iter().map(PathBuf::as_path);
         for file in beside.files.iter().map(PathBuf::as_path).chain([path]).chain(others) {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libyaml_safer::{Error, ErrorKind, Event as Parsed, EventData, Mark, Parser, ScalarStyle};
 
@@ -85,6 +86,8 @@ pub(super) struct Events<'t> {
     known: usize,
     /// Why nothing is read, until it was said.
     refused: Option<SyntaxError>,
+    /// Where the last event was.
+    last: Mark,
 }
 
 impl<'t> Events<'t> {
@@ -93,7 +96,14 @@ impl<'t> Events<'t> {
         let mut parser = Parser::new();
         parser.set_encoding(libyaml_safer::Encoding::Utf8);
         parser.set_input(Pieces { rest: text, end: end(text) });
-        Self { text, parser, anchors: HashMap::new(), known: 0, refused: too_many_tag_directives(text) }
+        Self {
+            text,
+            parser,
+            anchors: HashMap::new(),
+            known: 0,
+            refused: too_many_tag_directives(text),
+            last: Mark::default(),
+        }
     }
 
     /// The next event; [`Event::Finish`] for ever once the text has ended.
@@ -102,8 +112,8 @@ impl<'t> Events<'t> {
             return Err(refused);
         }
         loop {
-            let Parsed { data, start_mark, end_mark, .. } =
-                self.parser.parse().map_err(|error| not_yaml(self.text, &error))?;
+            let Parsed { data, start_mark, end_mark, .. } = self.parse()?;
+            self.last = end_mark;
             let one_line = start_mark.line == end_mark.line;
             let length = if one_line { end_mark.column.saturating_sub(start_mark.column) } else { 1 };
             let whole = Span { length: position(length), ..span(start_mark) };
@@ -136,6 +146,16 @@ impl<'t> Events<'t> {
         }
     }
 
+    /// What the parser says next. It is known to panic in one place, where a comma follows a tag: `[!!str, a]`.
+    fn parse(&mut self) -> Result<Parsed, SyntaxError> {
+        // Nobody asks it again after that.
+        match catch_unwind(AssertUnwindSafe(|| self.parser.parse())) {
+            Ok(parsed) => parsed.map_err(|error| not_yaml(self.text, &error)),
+            Err(_) => Err(SyntaxError::new(span(self.last), "what follows here cannot be read")
+                .hint("write a value behind each tag: `[!!str \"\", a]`")),
+        }
+    }
+
     /// The number of an anchor that is given here; an alias inside what it is given to means it already.
     fn anchor(&mut self, name: Option<String>) -> usize {
         let Some(name) = name else { return 0 };
@@ -164,7 +184,7 @@ fn unknown_anchor(at: Span) -> SyntaxError {
 }
 
 fn too_many_tag_directives(text: &str) -> Option<SyntaxError> {
-    let begins_line = |at: usize| text[..at].chars().next_back().is_none_or(|before| is_break(before));
+    let begins_line = |at: usize| text[..at].chars().next_back().is_none_or(is_break);
     let mut directives = text.match_indices("%TAG").filter(|(at, _)| begins_line(*at));
     let (at, _) = directives.nth(MOST_TAG_DIRECTIVES)?;
     Some(SyntaxError::new(place(text, at), format!("more than {MOST_TAG_DIRECTIVES} `%TAG` lines")))

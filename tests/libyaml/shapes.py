@@ -34,7 +34,7 @@ ANYWHERE = list("\t:,-?[]{}#&*!|>'\"%@`\\ ") + [": ", " #", "- ", "\n", "\n\n", 
 
 def change(text, rng):
     """The text with one thing different."""
-    kind = rng.randrange(6)
+    kind = rng.randrange(6) if text else 2
     if kind == 0:
         at = [i for i, c in enumerate(text) if c == " "]
         to = BLANKS
@@ -88,7 +88,8 @@ def pieces(text):
 
 
 def main():
-    how_many, seed = (int(n) for n in (sys.argv[1:] + ["320", "1"][len(sys.argv) - 1 :])[:2])
+    how_many = int(sys.argv[1]) if len(sys.argv) > 1 else 320
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     rng = random.Random(seed)
     found = {text: pieces(text) for text in BASES}
     refused = 0

@@ -4,6 +4,7 @@ mod coverage;
 mod descriptor;
 mod endpoints;
 mod limit;
+mod repeated;
 mod root;
 mod telling;
 
@@ -82,15 +83,16 @@ impl Compiler {
         }
         for document in tree.documents() {
             let peer_only = !has_own_word(document);
-            Document {
+            let mut reader = Document {
                 compiler: self,
                 source,
                 domain: String::new(),
                 has_subjects: false,
                 secrets: BTreeSet::new(),
                 peer_only,
-            }
-            .root(document);
+            };
+            reader.repeated_keys(document);
+            reader.root(document);
         }
     }
 
@@ -176,14 +178,8 @@ impl Document<'_, '_> {
                     self.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
                 }
                 Some(_) => match fields.iter_mut().find(|(taken, _)| *taken == word) {
-                    Some(taken) => {
-                        self.tolerate(
-                            key.span(),
-                            &format!("`{word}` is given twice"),
-                            Some("the last one counts"),
-                        );
-                        taken.1 = value;
-                    }
+                    // That it is there twice was told.
+                    Some(taken) => taken.1 = value,
                     None => fields.push((word, value)),
                 },
             }

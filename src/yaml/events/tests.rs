@@ -92,3 +92,57 @@ fn every_shape_is_read_or_refused_where_libyaml_does() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
+
+/// As libyaml does not, but nobody writes that, and a file with it is refused with its place.
+#[test]
+fn a_tag_that_a_comma_follows_ends_no_thread() {
+    let error = events("a: b\nc: [!!str, d]\n").unwrap_err();
+    assert_eq!((error.span.line, error.span.column), (2, 5));
+    assert_eq!(error.message, "what follows here cannot be read");
+}
+
+/// libyaml-safer panics here.
+#[test]
+fn the_last_line_of_a_block_needs_no_end() {
+    for (text, value) in [
+        ("a: |\n  x", "x"),
+        ("a: |\n  x\n", "x\n"),
+        ("a: |\n  x\n  ", "x\n"),
+        ("a: >+\n  x\n\n   y", "x\n\n y"),
+        ("a: |-\n  x", "x"),
+    ] {
+        let found = events(text).unwrap();
+        assert_eq!(found[3][3], value, "{text:?}");
+    }
+}
+
+#[test]
+fn what_the_parser_compares_with_all_before_is_bounded() {
+    let directives = |count: usize| "%TAG !a! x\n".repeat(count) + "---\na: '%TAG'\n";
+    assert!(events(&directives(1)).is_ok());
+    // The same one twice is refused by libyaml.
+    assert_eq!(events(&directives(64)).unwrap_err().span.line, 2);
+    let error = events(&directives(65)).unwrap_err();
+    assert_eq!((error.span.line, &*error.message), (65, "more than 64 `%TAG` lines"));
+}
+
+#[test]
+fn where_people_stumble_they_are_told_what_to_write() {
+    for (text, place, hint) in [
+        ("a:\n\tb: c\n", (2, 1), "indent with spaces"),
+        ("a:\n  - b: c\n\t  d: e\n", (3, 1), "indent with spaces"),
+        ("a:\n-\tb\n", (2, 2), "with spaces"),
+        ("a: *\n", (1, 5), "put a value that begins with `*` in quotes"),
+        ("a: *b\n", (1, 4), "put a value that begins with `*` in quotes"),
+        ("a: @b\n", (1, 4), "put a value that begins with `@`"),
+        ("a: b: c\n", (1, 5), "put a value with a colon and a space"),
+        ("a: \"\\d\"\n", (1, 5), "use single quotes"),
+        ("a: [b\nc: d\n", (2, 2), "end the list with `]`"),
+        ("a: !!binary aGk=\n", (1, 4), "write the text itself"),
+        ("a: b\0\n", (1, 5), "save the file as UTF-8"),
+    ] {
+        let error = events(text).unwrap_err();
+        assert_eq!((error.span.line, error.span.column), place, "{text:?} {error:?}");
+        assert!(error.hint.as_ref().is_some_and(|told| told.contains(hint)), "{text:?} {error:?}");
+    }
+}

@@ -15,7 +15,7 @@ pub(crate) fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for word in ["descriptors", "steps"] {
         let lines = config::item_lines(&text, word);
-        assert!(lines.iter().all(|line| (1..=text.split(['\r', '\n']).count()).contains(line)), "{lines:?}");
+        assert!(lines.iter().all(|line| (1..=text.split(LINE_ENDS).count()).contains(line)), "{lines:?}");
     }
     if let Ok(length) = config::duration(&text) {
         assert!(!length.is_zero());
@@ -39,6 +39,9 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
+/// All that ends a line to YAML 1.1.
+const LINE_ENDS: [char; 5] = ['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// What the policy is called: a file beside `subjects.yaml`, so that `subjects: subjects.yaml` finds that.
 fn file() -> &'static str {
     static FILE: OnceLock<String> = OnceLock::new();
@@ -53,9 +56,8 @@ fn file() -> &'static str {
 
 /// Every mistake has a place in the text, and can be shown.
 fn told(name: &str, text: &str, diagnostics: &[Diagnostic]) {
-    // All that ends a line to YAML.
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let lines: Vec<&str> = text.split('\n').collect();
+    let text = text.replace("\r\n", "\n");
+    let lines: Vec<&str> = text.split(LINE_ENDS).collect();
     for diagnostic in diagnostics {
         assert!(!diagnostic.message.is_empty());
         let Some(excerpt) = &diagnostic.excerpt else {

@@ -63,7 +63,10 @@ fn check(directory: &Directory, text: &str) {
 fn has_a_place(problem: &Problem, text: &str) {
     assert!(problem.line > 0 && problem.column > 0 && problem.length > 0, "{problem:?}");
     // To YAML a carriage return ends a line as well. What is missing may be missed after the last.
-    assert!(problem.line <= text.split(['\r', '\n']).count() + 1, "{problem:?}");
+    assert!(
+        problem.line <= text.split(['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1,
+        "{problem:?}"
+    );
     assert!(!problem.message.is_empty() && !problem.message.contains(char::is_control), "{problem:?}");
 }
 
