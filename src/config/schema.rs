@@ -71,7 +71,7 @@ fn mapping(scope: Scope) -> Value {
             mapping["not"] = json!({"required": ["unit", "per"]});
         }
         Scope::Requests => {
-            mapping["anyOf"] = json!([{"required": ["by", "values"]}, {"required": ["attribute"]}])
+            mapping["anyOf"] = json!([{"required": ["by", "values"]}, {"required": ["attribute"]}]);
         }
         Scope::Replaces => mapping["required"] = json!(["name"]),
         Scope::Deny => mapping["required"] = json!(["body"]),
@@ -154,7 +154,7 @@ fn taken(takes: Takes) -> Value {
 
 /// A regular expression for `name` in any case.
 fn any_case(name: &str) -> String {
-    name.chars().map(|c| format!("[{}{c}]", c.to_ascii_uppercase())).collect()
+    name.chars().flat_map(|c| ['[', c.to_ascii_uppercase(), c, ']']).collect()
 }
 
 #[cfg(test)]

@@ -20,8 +20,11 @@ const AROUND_A_LIMIT: &str =
   {key: y, rate_limit: {name: login, unit: day, requests_per_unit: 1}},
   {key: a, subject: api_key, descriptors: [{key: endpoint, rate_limit: LIMIT}]}]}";
 
-/// Where a word stands, and what must be beside it: a line for each that none of the words before it is there for.
-const PLACES: [(&str, &str, &[(&[&str], &str)]); 8] = [
+/// A line that must be there, unless one of these words is.
+type Beside = (&'static [&'static str], &'static str);
+
+/// Where a word stands, and what must be beside it.
+const PLACES: [(&str, &str, &[Beside]); 8] = [
     (
         "the top of a policy",
         "{EXAMPLE}",

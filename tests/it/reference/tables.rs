@@ -149,8 +149,8 @@ fn dialects() -> String {
 }
 
 fn numbers() -> String {
-    let headers: String = Number::names().map(|name| format!("x-{name}: {name}, ")).collect();
-    let [admitted, refused] = told(&format!("{{{}}}", headers.trim_end_matches(", ")));
+    let headers: Vec<_> = Number::names().map(|name| format!("x-{name}: {name}")).collect();
+    let [admitted, refused] = told(&format!("{{{}}}", headers.join(", ")));
     let value = |headers: &[(String, String)], name: &str| {
         let found = headers.iter().find(|(header, _)| *header == format!("x-{name}"));
         found.map_or("—".to_owned(), |(_, value)| code(value))
