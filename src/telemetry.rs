@@ -395,7 +395,24 @@ impl Ready {
     }
 }
 
-/// A signal asked for the end.
+/// A signal asked for the end, which is put off.
+#[derive(Debug)]
+pub struct NotReady {
+    /// For how long.
+    pub drain_delay: Duration,
+}
+
+impl NotReady {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!(
+            drain_delay = ?self.drain_delay,
+            "not ready any more: calls and new connections are still served, then it drains; a second signal ends at once"
+        );
+    }
+}
+
+/// Calls in flight are waited for.
 #[derive(Debug)]
 pub struct Draining;
 

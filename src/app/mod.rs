@@ -22,7 +22,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
 
 use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
@@ -32,7 +31,8 @@ use crate::engine::Engine;
 use crate::rls::{self, BeyondBounds, RateLimitService};
 use crate::store::MemoryStore;
 use crate::telemetry::{
-    ClockStepped, ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, Ready, TaskEnded,
+    ClockStepped, ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, NotReady, Ready,
+    TaskEnded,
 };
 
 pub use limits::{Limits, TooFewDescriptors};
@@ -50,8 +50,6 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 /// How long the lanes have their cores to themselves after each part of that.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
-/// What envoyproxy/ratelimit calls its service where it answers for its health.
-const PEER: &str = "ratelimit";
 /// How long to wait before a task that ended is started again: it may end again.
 const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
@@ -121,26 +119,28 @@ pub struct Bounds {
     pub requests: BeyondBounds,
 }
 
-/// Answers from `engine` until `shutdown` resolves, then drains: not ready, GOAWAY, calls in flight finish. Files that
-/// are `watched` are followed meanwhile.
+/// Answers from `engine` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
+/// whoever probes can send traffic elsewhere; then GOAWAY, and calls in flight finish. Files that are `watched` are followed
+/// meanwhile.
 pub async fn serve<C: Clock>(
     engine: Arc<Engine<MemoryStore, C>>,
     metrics: Arc<Metrics>,
     watched: Option<Watched>,
     listeners: Listeners,
     bounds: Bounds,
+    drain_delay: Duration,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let health = Arc::new(Health::default());
     let (stop, stopping) = watch::channel(());
-    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let serving = rls::Serving::new();
 
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_file_descriptor_set(rls::descriptor_set())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(health_service)
+    let routes = Routes::new(serving.service())
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
     let heavy = rls::Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics));
@@ -189,21 +189,31 @@ pub async fn serve<C: Clock>(
     let _watcher = Guarded(tokio::spawn(supervised("watching the clock", Arc::clone(&metrics), watching)));
     let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", metrics, sweeping)));
 
-    for service in [rls::NAME, PEER] {
-        reporter.set_service_status(service, ServingStatus::Serving).await;
-    }
+    serving.set(true);
     health.set_ready(true);
     Ready.emit();
 
+    let mut ended_by_itself = async || {
+        tokio::select! {
+            () = &mut grpc => failed("gRPC", "it ended by itself"),
+            _ = &mut dealer.0 => failed("gRPC", "connections are taken no more"),
+        }
+    };
     tokio::select! {
         () = shutdown => {}
-        () = &mut grpc => return Err(failed("gRPC", "it ended by itself")),
-        _ = &mut dealer.0 => return Err(failed("gRPC", "connections are taken no more")),
+        error = ended_by_itself() => return Err(error),
     }
     health.set_ready(false);
-    for service in ["", rls::NAME, PEER] {
-        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    serving.set(false);
+    if !drain_delay.is_zero() {
+        NotReady { drain_delay }.emit();
+        tokio::select! {
+            () = tokio::time::sleep(drain_delay) => {}
+            error = ended_by_itself() => return Err(error),
+        }
     }
+    // Whoever watches is told that it is over.
+    drop(serving);
     // Until the task is gone its listener takes connections, which nobody would serve.
     dealer.0.abort();
     let _ = (&mut dealer.0).await;

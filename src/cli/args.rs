@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -68,6 +69,9 @@ pub(super) struct Serve {
         default_value = "refuse"
     )]
     pub(super) beyond_bounds: Beyond,
+    /// How long calls are still served after SIGTERM or SIGINT while /ready and gRPC health say no, as `15s`
+    #[arg(long, value_name = "TIME", env = "SPILLWAY_DRAIN_DELAY", default_value = "0s", value_parser = drain_delay)]
+    pub(super) drain_delay: Duration,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,
@@ -99,6 +103,15 @@ fn memory(text: &str) -> Result<usize, String> {
         return Err("it is less than 1 MiB, and limits cannot be kept in that".to_owned());
     }
     Ok(bytes)
+}
+
+/// The longest that an end may be put off: who supervises processes does not wait so long.
+const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
+
+fn drain_delay(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time of at most an hour, such as `15s` or `500ms`";
+    let delay = text.parse::<jiff::SignedDuration>().ok().and_then(|delay| Duration::try_from(delay).ok());
+    delay.filter(|delay| *delay <= LONGEST_DELAY).ok_or_else(|| expected.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -83,7 +83,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
         tokio::select! {
-            ended = app::serve(engine, metrics, watched, listeners, bounds, shutdown) => ended.map(|()| true),
+            ended = app::serve(engine, metrics, watched, listeners, bounds, args.drain_delay, shutdown) => ended.map(|()| true),
             () = reached(asked, 2) => Ok(false),
         }
     });

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use super::beyond::{Bound, Undecided};
 use super::heavy::LONG;
@@ -193,7 +194,10 @@ fn length_of(bytes: &[u8]) -> Result<Option<usize>, Undecided> {
         return Ok(None);
     };
     if compressed != 0 {
-        return Err(Status::unimplemented("compressed requests are not taken").into());
+        let mut status = Status::unimplemented("compressed requests are not taken");
+        // As the protocol has it, the server says what it does take.
+        status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+        return Err(status.into());
     }
     let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if length > LARGEST_MESSAGE {

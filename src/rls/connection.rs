@@ -33,6 +33,7 @@ use super::arrival::{Arrival, Held, Unfinished};
 use super::beyond::{self, BeyondBounds, Undecided};
 use super::deadline;
 use super::deferred::Streams;
+use super::fitness;
 use super::heavy::{Heavy, LONG};
 use super::routed::RoutedRequest;
 use super::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
@@ -211,6 +212,9 @@ impl<S: Store, C: Clock> Calls<S, C> {
     /// What is not answered at once lives in a box, or each call would be as large as the largest and cost as much to
     /// move around.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
+        if let Some(refusal) = fitness::unfit(&call) {
+            return Answering::Now(Some(Ok(refusal.map(Reply::Routed))));
+        }
         self.activity.call(self.seen.arrived.get());
         if call.uri().path() != SHOULD_RATE_LIMIT {
             return self.route(call);

@@ -9,7 +9,9 @@ mod deadline;
 mod decode;
 mod deferred;
 mod encode;
+mod fitness;
 mod flood;
+mod health;
 mod heavy;
 #[cfg(test)]
 mod proto;
@@ -26,6 +28,7 @@ use authority::MendedStream;
 pub use beyond::{BeyondBounds, Bound, Undecided};
 pub use connection::{Server, Shared};
 pub use decode::decode;
+pub use health::Serving;
 pub use heavy::Heavy;
 pub use reflection::descriptor_set;
 pub use service::{NAME, RateLimitService};

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::HeaderValue;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
@@ -91,6 +92,7 @@ impl<'r> Grpc<'r> {
                 None,
                 listeners,
                 Bounds::default(),
+                Duration::ZERO,
                 shutdown,
             ));
             RateLimitServiceClient::connect(format!("http://{address}")).await.unwrap()

@@ -6,7 +6,7 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::rls::{descriptor, request};
-use crate::support::{Spillway, get};
+use crate::support::{Spillway, directory, get, serve};
 
 const POLICY: &str = "domain: d\ndescriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 9}}]";
 
@@ -91,6 +91,40 @@ async fn a_call_that_never_ends_does_not_hold_the_end_up_for_ever() {
     assert_eq!(spillway.wait().code(), Some(0));
     assert!(asked.elapsed().as_secs_f64() < 10.0, "took {:?}", asked.elapsed());
     assert!(spillway.seen.iter().any(|line| line.contains("cut off")), "{:?}", spillway.seen);
+}
+
+#[tokio::test]
+async fn a_drain_that_is_put_off_serves_on_and_says_that_it_is_not_ready() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).args(["--drain-delay", "2s"]));
+    let asked = tokio::time::Instant::now();
+    spillway.signal("TERM");
+    spillway.log_line("not ready any more");
+    assert!(get(spillway.http, "/ready").starts_with("HTTP/1.1 503"));
+    assert!(get(spillway.http, "/healthcheck").starts_with("HTTP/1.1 500"));
+    // On a new connection, too.
+    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
+    let (mut sender, connection) = client::handshake(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let (answer, mut body) = sender.send_request(call(&spillway), false).unwrap();
+    body.send_data(frame(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    assert!(asked.elapsed().as_secs_f64() < 2.0, "too late to show anything");
+    // Then it ends as without a delay.
+    connection.await.unwrap().unwrap();
+    assert_eq!(spillway.wait().code(), Some(0));
+    assert!(asked.elapsed().as_secs_f64() >= 2.0, "{:?}", asked.elapsed());
+    assert!(spillway.seen.iter().any(|line| line.contains("drained")), "{:?}", spillway.seen);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once_also_while_the_drain_is_put_off() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).args(["--drain-delay", "1h"]));
+    spillway.signal("TERM");
+    spillway.log_line("not ready any more");
+    spillway.signal("TERM");
+    assert_eq!(spillway.wait().code(), Some(70));
 }
 
 #[tokio::test]

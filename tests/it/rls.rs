@@ -14,7 +14,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code as GrpcCode, Request, Status};
 
-use crate::support::Spillway;
+use crate::support::{Spillway, directory, serve};
 
 /// Windows of a year: no test run straddles their end but one in a hundred thousand years.
 const POLICY: &str = "
@@ -306,6 +306,74 @@ async fn health_is_told_for_the_server_and_for_the_service() {
     }
     let unknown = health.check(HealthCheckRequest { service: "nobody".into() }).await.unwrap_err();
     assert_eq!(unknown.code(), GrpcCode::NotFound);
+}
+
+/// One request over HTTP/2, and the headers that come back.
+async fn headers_told(
+    spillway: &Spillway,
+    method: &str,
+    content_type: &str,
+    message: &'static [u8],
+) -> http::response::Parts {
+    let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let uri = format!("http://{}/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit", spillway.grpc);
+    let request = http::Request::builder()
+        .method(method)
+        .uri(uri)
+        .header("content-type", content_type)
+        .body(())
+        .unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    body.send_data(prost::bytes::Bytes::from_static(message), true).unwrap();
+    answer.await.unwrap().into_parts().0
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_told_so_by_http() {
+    let spillway = Spillway::serving(POLICY);
+    let put = headers_told(&spillway, "PUT", "application/grpc", &[0; 5]).await;
+    assert_eq!((put.status.as_u16(), &put.headers["allow"]), (405, &"POST".parse().unwrap()));
+    let json = headers_told(&spillway, "POST", "application/json", b"{}").await;
+    assert_eq!(json.status, 415);
+    let grpc = headers_told(&spillway, "POST", "application/grpc+proto", &[0; 5]).await;
+    assert_eq!(grpc.status, 200);
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_told_what_is_taken() {
+    let spillway = Spillway::serving(POLICY);
+    let told = headers_told(&spillway, "POST", "application/grpc", &[1, 0, 0, 0, 1, 0]).await;
+    assert_eq!(told.headers["grpc-status"], "12");
+    assert_eq!(told.headers["grpc-accept-encoding"], "identity");
+}
+
+#[tokio::test]
+async fn a_watch_of_health_tells_the_end_and_ends_with_it() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).args(["--drain-delay", "200ms"]));
+    let mut health = HealthClient::new(channel(&spillway).await);
+    let watch = async |health: &mut HealthClient<_>, service: &str| {
+        let request = HealthCheckRequest { service: service.into() };
+        health.watch(request).await.unwrap().into_inner()
+    };
+    let mut known = watch(&mut health, "ratelimit").await;
+    let mut unknown = watch(&mut health, "nobody").await;
+    assert_eq!(known.message().await.unwrap().unwrap().status, 1, "SERVING");
+    assert_eq!(unknown.message().await.unwrap().unwrap().status, 3, "SERVICE_UNKNOWN");
+    spillway.signal("TERM");
+    assert_eq!(known.message().await.unwrap().unwrap().status, 2, "NOT_SERVING");
+    assert_eq!(known.message().await.unwrap(), None);
+    assert_eq!(unknown.message().await.unwrap(), None);
+    // Beside this, for the client's connection is to end meanwhile.
+    let ended = tokio::task::spawn_blocking(move || (spillway.wait(), spillway.seen.join("\n")));
+    let (status, log) = ended.await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(!log.contains("cut off"), "{log}");
 }
 
 #[tokio::test]
