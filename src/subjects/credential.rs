@@ -84,12 +84,12 @@ fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 /// An `Authorization` header's value without a leading `Bearer` or `Basic`, in any case, and the spaces after it
-/// (RFC 9110 §11.1); any other value as it is.
+/// (RFC 9110 §11.1), or tabs, which upstreams take for spaces; any other value as it is.
 pub fn strip_scheme(value: &[u8]) -> &[u8] {
     for scheme in ["bearer", "basic"] {
         let Some((name, rest)) = value.split_at_checked(scheme.len()) else { continue };
-        if name.eq_ignore_ascii_case(scheme.as_bytes()) && rest.starts_with(b" ") {
-            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+        if name.eq_ignore_ascii_case(scheme.as_bytes()) && matches!(rest, [b' ' | b'\t', ..]) {
+            let spaces = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
             return &rest[spaces..];
         }
     }
@@ -109,7 +109,8 @@ mod tests {
             ("Bearer ", ""),
             ("Bearer key 1 ", "key 1 "),
             ("Bearer Basic key_1", "Basic key_1"),
-            ("Bearer\tkey_1", "Bearer\tkey_1"),
+            ("Bearer\tkey_1", "key_1"),
+            ("Bearer \t key_1", "key_1"),
             ("Bearerkey_1", "Bearerkey_1"),
             ("Bearer", "Bearer"),
             (" Bearer key_1", " Bearer key_1"),

@@ -31,6 +31,9 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("campaigns_fails_open_without_headers", campaigns_fails_open_without_headers),
     ("an_unknown_key_gets_no_headers", an_unknown_key_gets_no_headers),
     ("hosts_are_known_without_their_port_too", hosts_are_known_without_their_port_too),
+    ("hosts_are_known_with_the_dot_of_a_full_name", hosts_are_known_with_the_dot_of_a_full_name),
+    ("of_two_credentials_the_limited_one_goes_on", of_two_credentials_the_limited_one_goes_on),
+    ("a_scheme_may_be_followed_by_a_tab", a_scheme_may_be_followed_by_a_tab),
 ];
 
 /// 2027-01-15T08:00:00Z
@@ -538,4 +541,39 @@ fn hosts_are_known_without_their_port_too(gateway: &Gateway) {
         turn.charge(entries, hits - 1);
         assert_eq!((ask(), ask()), (200, 429), "{host}");
     }
+}
+
+fn hosts_are_known_with_the_dot_of_a_full_name(gateway: &Gateway) {
+    let _alone = Turn::at(gateway, "mega", START.plus(secs(86_400)));
+    let door = gateway.door("gateway");
+    for host in
+        ["mega.localhost.".to_owned(), format!("mega.localhost.:{}", door.port()), "MEGA.localhost.".into()]
+    {
+        let answer = send_to_host(&host, "127.0.2.20", door, "GET /leads", &[b"x-api-key: key_c1_a"], "");
+        assert_eq!(
+            (answer.status, answer.header("ratelimit-limit")),
+            (200, Some("60")),
+            "{host}: {answer:?}"
+        );
+    }
+}
+
+fn of_two_credentials_the_limited_one_goes_on(gateway: &Gateway) {
+    let leadping = Turn::at(gateway, "leadping", START.plus(secs(172_800)));
+    leadping.charge(&[("method", "GET"), ("path", "/reports"), ("business", "b_first")], 299);
+    let two = ["x-business-id: b_first", "x-business-id: b_second"];
+    let passed = leadping.ask("127.0.2.21", "GET /reports", &two);
+    assert!(passed.body.contains(r#""x-business-id": "b_first""#), "{passed:?}");
+    assert!(!passed.body.contains("b_second"), "{passed:?}");
+    assert_eq!(leadping.ask("127.0.2.21", "GET /reports", &two).status, 429);
+    let none = leadping.ask("127.0.2.21", "GET /reports", &[]);
+    assert!(!none.body.contains("x-business-id"), "none is made up: {none:?}");
+}
+
+fn a_scheme_may_be_followed_by_a_tab(gateway: &Gateway) {
+    let leaperone = Turn::at(gateway, "leaperone", START.plus(secs(86_400)));
+    let ask = |header: &str| leaperone.ask("127.0.2.22", "POST /v1/audio/speech", &[header]);
+    assert_eq!(ask("authorization: Bearer sk-new-1").header("x-ratelimit-remaining"), Some("1"));
+    assert_eq!(ask("authorization: Bearer\tsk-new-1").header("x-ratelimit-remaining"), Some("0"));
+    assert_eq!(ask("authorization: bearer \t sk-new-1").status, 429);
 }

@@ -33,6 +33,8 @@ pub(crate) struct Gateway {
     pub(crate) away_grpc: SocketAddr,
     /// The same of the door `published-away`.
     pub(crate) published_away_grpc: SocketAddr,
+    /// The two replicas that the door `rolling` asks, which a test starts and stops.
+    pub(crate) rolling_grpc: [SocketAddr; 2],
     pub(crate) config: TempDir,
     /// What the five APIs' virtual hosts ask.
     pub(crate) published: Published,
@@ -50,7 +52,8 @@ impl Gateway {
 
         let (upstream, upstream_port) = upstream();
         let published = Published::start();
-        let [away_grpc, published_away_grpc] = unused_addresses();
+        let [away_grpc, published_away_grpc, one, another] = unused_addresses();
+        let rolling_grpc = [one, another];
         let files = tempfile::tempdir().unwrap();
         let admin_address = files.path().join("admin");
         let yaml = files.path().join("envoy.yaml");
@@ -60,6 +63,7 @@ impl Gateway {
             upstream: upstream_port,
             away: away_grpc.port(),
             published_away: published_away_grpc.port(),
+            rolling: rolling_grpc.map(|address| address.port()),
         };
         fs::write(&yaml, doors(&ports)).unwrap();
 
@@ -83,6 +87,7 @@ impl Gateway {
             listeners,
             away_grpc,
             published_away_grpc,
+            rolling_grpc,
             config,
             published,
             _files: files,
@@ -141,11 +146,13 @@ struct Ports {
     upstream: u16,
     away: u16,
     published_away: u16,
+    rolling: [u16; 2],
 }
 
 /// The sample with its ports changed, where the five APIs' virtual hosts ask the cluster `published`; and beside its
-/// listener `gateway` four copies of it: `raw`, which also limits by a query parameter and by a header, `istio`, whose
-/// cluster has a name of Istio's, and `away` and `published-away`, where one of the two Spillways is another.
+/// listener `gateway` five copies of it: `raw`, which also limits by a query parameter and by a header, `istio`, whose
+/// cluster has a name of Istio's, `away` and `published-away`, where one of the two Spillways is another, and `rolling`,
+/// which asks two replicas.
 fn doors(ports: &Ports) -> String {
     let mut yaml: Value = serde_yaml::from_str(&fs::read_to_string("envoy/envoy.yaml").unwrap()).unwrap();
     yaml["admin"]["address"]["socket_address"]["port_value"] = 0.into();
@@ -162,6 +169,7 @@ fn doors(ports: &Ports) -> String {
         ("away", ports.away),
         ("published", ports.published),
         ("published-away", ports.published_away),
+        ("rolling", ports.rolling[0]),
     ] {
         let mut copy = ratelimit.clone();
         copy["name"] = name.into();
@@ -169,6 +177,11 @@ fn doors(ports: &Ports) -> String {
         set_port(&mut copy, port);
         clusters.push(copy);
     }
+    let rolling = clusters.last_mut().unwrap();
+    let replicas = rolling["load_assignment"]["endpoints"][0]["lb_endpoints"].as_sequence_mut().unwrap();
+    let mut another = replicas[0].clone();
+    another["endpoint"]["address"]["socket_address"]["port_value"] = ports.rolling[1].into();
+    replicas.push(another);
 
     let [of_demo, of_published] = LIMITERS;
     let gateway = &mut resources["listeners"][0];
@@ -196,7 +209,9 @@ fn doors(ports: &Ports) -> String {
     let published_away = copy("published-away", &|manager| {
         service(manager, of_published)["cluster_name"] = "published-away".into();
     });
-    resources["listeners"].as_sequence_mut().unwrap().extend([raw, istio, away, published_away]);
+    let rolling = copy("rolling", &|manager| service(manager, of_demo)["cluster_name"] = "rolling".into());
+    let copies = [raw, istio, away, published_away, rolling];
+    resources["listeners"].as_sequence_mut().unwrap().extend(copies);
     serde_yaml::to_string(&yaml).unwrap()
 }
 

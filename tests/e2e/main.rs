@@ -9,6 +9,7 @@ mod apis;
 mod client;
 mod gateway;
 mod published;
+mod rolling;
 #[allow(dead_code, reason = "it serves two test programs, and each uses what it needs")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -33,7 +34,7 @@ fn main() {
 }
 
 fn trials(gateway: Option<&Arc<Gateway>>) -> Vec<Trial> {
-    let each = tests::ALL.iter().chain(apis::ALL).map(|(name, test)| {
+    let each = tests::ALL.iter().chain(apis::ALL).chain(rolling::ALL).map(|(name, test)| {
         let gateway = gateway.cloned();
         Trial::test(*name, move || {
             test(gateway.ok_or("no gateway was started")?.as_ref());

@@ -47,6 +47,7 @@ impl Published {
                 None,
                 listeners,
                 Bounds::default(),
+                Duration::ZERO,
                 std::future::pending(),
             );
             panic!("the server ended: {:?}", ended.await);
