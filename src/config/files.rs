@@ -153,7 +153,7 @@ fn list(
             // What is no regular file is refused by name when it is read.
             if wanted(&name) {
                 found.files.insert(path.clone());
-            } else if !is_backup(&name) {
+            } else if !is_backup(&name) && !is_prose(&name) {
                 found.others.insert(path.clone());
             }
             Ok(())
@@ -176,6 +176,11 @@ fn is_policy(name: &str) -> bool {
 /// Whether an editor left it there. `#name#` and `.#name` are Emacs's.
 fn is_backup(name: &str) -> bool {
     name.starts_with('#') || name.ends_with('~')
+}
+
+/// Whether it is Markdown, which shows policies to readers and is none.
+fn is_prose(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("md"))
 }
 
 /// Whether this stands before the ending: `test` in `mega.test.yaml`.
@@ -315,7 +320,7 @@ mod tests {
                 ("a.yaml.bak", "# ours\n\u{feff}domain: d\n"),
                 ("b.txt", "{\n  \"domain\": \"d\"\n}"),
                 ("b.yaml~", domain),
-                ("README.md", "Each file has a domain: its name\n"),
+                ("README.md", "```yaml\ndomain: shown\n```\n"),
                 ("own.test.yaml", "policy: a.yaml\ndomain: d\n"),
                 ("own.subjects.yaml", "subjects: []\n"),
             ],
