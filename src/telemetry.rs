@@ -368,6 +368,23 @@ impl OnlyWatching {
     }
 }
 
+/// The environment has variables of envoyproxy/ratelimit that change nothing here.
+#[derive(Debug)]
+pub struct WithoutEffect<'a> {
+    /// Their names.
+    pub variables: &'a [&'static str],
+}
+
+impl WithoutEffect<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!(
+            variables = self.variables.join(" "),
+            "set in the environment, and without effect here"
+        );
+    }
+}
+
 /// A port is open.
 #[derive(Debug)]
 pub struct Listening {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Merging;
-use super::variables::OTHERS;
+use super::variables::{OTHERS, WITHOUT_EFFECT};
 use crate::config::Options;
 use crate::shape::{Emit, HeaderLine, HeaderSet};
 
@@ -29,8 +29,10 @@ pub(super) struct Peer {
     pub(super) log_level: Option<tracing::Level>,
     /// `LOG_FORMAT`.
     pub(super) json: bool,
-    /// A variable that asks for counters in Redis or memcached.
-    pub(super) other_store: Option<&'static str>,
+    /// A variable that asks for what there is not, with what that is and what follows: the start must not go on.
+    pub(super) missing: Option<(&'static str, &'static str)>,
+    /// Variables that are set, and change nothing.
+    pub(super) without_effect: Vec<&'static str>,
 }
 
 /// A variable whose value is not understood.
@@ -70,7 +72,8 @@ impl Peer {
             http: reader.address("HOST", "PORT", 8080),
             log_level: reader.log_level(),
             json: reader.json(),
-            other_store: other_store(),
+            missing: missing(),
+            without_effect: WITHOUT_EFFECT.iter().copied().filter(|name| says_something(name)).collect(),
         };
         if reader.wrong.is_empty() { Ok(peer) } else { Err(reader.wrong) }
     }
@@ -91,17 +94,38 @@ impl Peer {
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     debug_assert!(
-        OTHERS.iter().any(|(listed, _)| *listed == name),
+        OTHERS.iter().any(|(listed, _)| *listed == name) || WITHOUT_EFFECT.contains(&name),
         "{name} is not in the table of variables"
     );
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
     Some(value).filter(|value| !value.is_empty())
 }
 
-fn other_store() -> Option<&'static str> {
+/// Whether it is set, and to something else than «no».
+fn says_something(name: &str) -> bool {
+    variable(name)
+        .is_some_and(|value| !matches!(value.to_lowercase().as_str(), "0" | "f" | "false" | "no" | "off"))
+}
+
+const ANOTHER_STORE: &str = "counters in Redis or memcached, which Spillway does not have yet: each replica would count alone, \
+                             and together they would let pass a multiple of every limit; unset it to have them in memory";
+const TLS: &str = "TLS, which Spillway does not have yet: what calls it expects to be encrypted; unset it, and have a sidecar \
+                   or the mesh encrypt";
+const XDS: &str = "a configuration from an xDS server, which Spillway does not ask yet: there would be no limits but those of \
+                   files; unset it to serve these";
+
+/// The first variable that asks for what there is not.
+fn missing() -> Option<(&'static str, &'static str)> {
     let asked = ["REDIS_URL", "REDIS_PERSECOND_URL", "MEMCACHE_HOST_PORT", "MEMCACHE_SRV"];
-    let backend = variable("BACKEND_TYPE").filter(|backend| !backend.eq_ignore_ascii_case("memory"));
-    asked.into_iter().find(|name| variable(name).is_some()).or(backend.map(|_| "BACKEND_TYPE"))
+    let other_than =
+        |name: &'static str, known: &str| variable(name).filter(|value| !value.eq_ignore_ascii_case(known));
+    asked
+        .into_iter()
+        .find(|name| variable(name).is_some())
+        .or(other_than("BACKEND_TYPE", "memory").map(|_| "BACKEND_TYPE"))
+        .map(|name| (name, ANOTHER_STORE))
+        .or(says_something("GRPC_SERVER_USE_TLS").then_some(("GRPC_SERVER_USE_TLS", TLS)))
+        .or(other_than("CONFIG_TYPE", "FILE").map(|_| ("CONFIG_TYPE", XDS)))
 }
 
 #[derive(Default)]

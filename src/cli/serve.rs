@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::rls::BeyondBounds;
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
-use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching};
+use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching, WithoutEffect};
 
 pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let log = Log::to(io::stderr());
@@ -35,12 +35,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
     start_logging(&args, peer, &log);
-    if let Some(name) = peer.other_store {
-        let message = format!(
-            "{name} asks for counters in Redis or memcached, which Spillway does not have yet: each replica would count \
-             alone, and together they would let pass a multiple of every limit; unset it to have them in memory"
-        );
-        return fail(log, &message, WRONG_COMMAND);
+    if let Some((name, what)) = peer.missing {
+        return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
@@ -70,6 +66,9 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     }
     if options.shadow_mode {
         OnlyWatching.emit();
+    }
+    if !peer.without_effect.is_empty() {
+        WithoutEffect { variables: &peer.without_effect }.emit();
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.files, reload });

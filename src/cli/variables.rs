@@ -29,7 +29,39 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("REDIS_PERSECOND_URL", "the same"),
     ("MEMCACHE_HOST_PORT", "asks for counters in memcached, and ends the start"),
     ("MEMCACHE_SRV", "the same"),
+    ("GRPC_SERVER_USE_TLS", "`true` asks for TLS, which Spillway does not have yet, and ends the start"),
+    ("CONFIG_TYPE", "`FILE`. Anything else asks for a configuration from an xDS server, and ends the start"),
     ("NO_COLOR", "anything: no colours"),
+];
+
+/// Those of envoyproxy/ratelimit that change nothing here: no limit is another one for them. A line of the log names those
+/// that are set.
+pub(super) const WITHOUT_EFFECT: &[&str] = &[
+    "CACHE_KEY_PREFIX",
+    "DEBUG_HOST",
+    "DEBUG_PORT",
+    "DISABLE_STATS",
+    "EXPIRATION_JITTER_MAX_SECONDS",
+    "EXTRA_TAGS",
+    "FORCE_START_WITHOUT_INITIAL_CONFIG",
+    "GRPC_MAX_CONNECTION_AGE",
+    "GRPC_MAX_CONNECTION_AGE_GRACE",
+    "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
+    "LOCAL_CACHE_SIZE_IN_BYTES",
+    "NEAR_LIMIT_RATIO",
+    "PROMETHEUS_ADDR",
+    "PROMETHEUS_MAPPER_YAML",
+    "PROMETHEUS_PATH",
+    "RESPONSE_DYNAMIC_METADATA",
+    "RUNTIME_IGNOREDOTFILES",
+    "RUNTIME_WATCH_ROOT",
+    "STATSD_HOST",
+    "STATSD_PORT",
+    "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
+    "TRACING_ENABLED",
+    "USE_DOG_STATSD",
+    "USE_PROMETHEUS",
+    "USE_STATSD",
 ];
 
 /// Every variable that is honoured: its name, the flag that says the same, if there is one, and what it says.

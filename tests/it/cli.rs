@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use crate::support::{Spillway, command, directory};
+use crate::support::{Spillway, command, directory, serve};
 
 fn run(args: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(args).output().unwrap();
@@ -214,6 +214,8 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         ("LIMIT_RESET_HEADER", "no header", "the name of a header"),
         ("REDIS_URL", "redis:6379", "REDIS_URL asks for counters in Redis"),
         ("BACKEND_TYPE", "redis", "BACKEND_TYPE asks for"),
+        ("GRPC_SERVER_USE_TLS", "true", "GRPC_SERVER_USE_TLS asks for TLS"),
+        ("CONFIG_TYPE", "GRPC_XDS_SOTW", "CONFIG_TYPE asks for a configuration from an xDS server"),
     ] {
         let mut command = command(&["serve", "--config", "config"]);
         let output = command.env(name, value).output().unwrap();
@@ -221,6 +223,21 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
         assert!(stderr.contains(told), "{name}: {stderr}");
     }
+}
+
+#[test]
+fn variables_that_change_nothing_are_named() {
+    let mut serve = serve();
+    serve
+        .arg("config")
+        .env("USE_STATSD", "true")
+        .env("NEAR_LIMIT_RATIO", "0.9")
+        .env("TRACING_ENABLED", "false");
+    serve.env("CONFIG_TYPE", "FILE").env("GRPC_SERVER_USE_TLS", "false");
+    let spillway = Spillway::running(&mut serve);
+    let line = spillway.seen.iter().find(|line| line.contains("without effect here"));
+    let line = line.unwrap_or_else(|| panic!("{:?}", spillway.seen));
+    assert!(line.contains("NEAR_LIMIT_RATIO USE_STATSD") && !line.contains("TRACING"), "{line}");
 }
 
 #[test]

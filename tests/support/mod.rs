@@ -158,6 +158,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
             "SHADOW_MODE",
             "NO_COLOR",
             "BACKEND_TYPE",
+            "CONFIG_TYPE",
         ];
         let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_"];
         peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
