@@ -20,6 +20,9 @@ const ISTIO: &str = "outbound|8081||ratelimit.default.svc.cluster.local";
 /// The limiter of the demonstration's virtual host, and that of the five APIs' virtual hosts.
 const LIMITERS: [&str; 2] = ["envoy.filters.http.ratelimit", "policy-writes-headers"];
 
+/// Rules with a `*` for what the door `defaults` is asked.
+pub(crate) const WILDCARDS: usize = 1_000;
+
 /// Envoy, an upstream behind it, and the two Spillways it asks.
 pub(crate) struct Gateway {
     _envoy: Process,
@@ -29,6 +32,8 @@ pub(crate) struct Gateway {
     /// Where operators look.
     pub(crate) spillway_http: SocketAddr,
     listeners: HashMap<String, SocketAddr>,
+    /// Where Envoy tells its statistics.
+    admin: SocketAddr,
     /// Where the door `away` looks for its own Spillway, which tests start and stop.
     pub(crate) away_grpc: SocketAddr,
     /// The same of the door `published-away`.
@@ -47,7 +52,13 @@ impl Gateway {
         // The sample's own policy, with windows that no run straddles the end of, and rules for the doors below.
         let demo = fs::read_to_string("config/demo.yaml").unwrap().replace("unit: hour", "unit: year");
         let more = "  - {key: raw, rate_limit: {unit: year, requests_per_unit: 2}}\n";
-        let config = directory(&[("demo.yaml", &(demo + more))]);
+        let wildcard = |n| {
+            format!(
+                "  - {{key: wild, value: /api/v1/*/r{n}/*, rate_limit: {{unit: year, requests_per_unit: 9}}}}\n"
+            )
+        };
+        let wildcards: String = (0..WILDCARDS).map(wildcard).collect();
+        let config = directory(&[("demo.yaml", &(demo + more + &wildcards))]);
         let spillway = Spillway::start(config.path(), "127.0.0.1:0");
 
         let (upstream, upstream_port) = upstream();
@@ -85,6 +96,7 @@ impl Gateway {
             spillway_http: spillway.http,
             _spillway: Mutex::new(spillway),
             listeners,
+            admin,
             away_grpc,
             published_away_grpc,
             rolling_grpc,
@@ -92,6 +104,13 @@ impl Gateway {
             published,
             _files: files,
         }
+    }
+
+    /// A number of Envoy's statistics. One that was never counted is 0, so ask for one that was, too.
+    pub(crate) fn statistic(&self, name: &str) -> u64 {
+        let text = send("127.0.0.1", self.admin, &format!("GET /stats?filter={name}"), &[]).body;
+        let values = text.lines().filter_map(|line| line.rsplit_once(": "));
+        values.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
     }
 
     /// The address of a door: `gateway` is the sample's own.
@@ -150,7 +169,8 @@ struct Ports {
 }
 
 /// The sample with its ports changed, where the five APIs' virtual hosts ask the cluster `published`; and beside its
-/// listener `gateway` five copies of it: `raw`, which also limits by a query parameter and by a header, `istio`, whose
+/// listener `gateway` six copies of it: `raw`, which also limits by a query parameter and by a header, `defaults`, which
+/// limits by another one and leaves Envoy's settings as they are, `istio`, whose
 /// cluster has a name of Istio's, `away` and `published-away`, where one of the two Spillways is another, and `rolling`,
 /// which asks two replicas.
 fn doors(ports: &Ports) -> String {
@@ -200,6 +220,16 @@ fn doors(ports: &Ports) -> String {
             - actions: [{request_headers: {header_name: x-raw, descriptor_key: raw}}]";
         manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
     });
+    // As who writes only what must be written: Envoy waits for 20 ms then.
+    let defaults = copy("defaults", &|manager| {
+        let limits = "- actions: [{query_parameters: {query_parameter_name: w, descriptor_key: wild}}]";
+        manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
+        let filters = manager["http_filters"].as_sequence_mut().unwrap();
+        let limiter = filters.iter_mut().find(|filter| filter["name"] == of_demo).unwrap();
+        let limiter = limiter["typed_config"].as_mapping_mut().unwrap();
+        assert!(limiter.remove("timeout").is_some());
+        limiter.insert("stat_prefix".into(), "defaults".into());
+    });
     let istio = copy("istio", &|manager| {
         let grpc = service(manager, of_demo);
         grpc["cluster_name"] = ISTIO.into();
@@ -210,7 +240,7 @@ fn doors(ports: &Ports) -> String {
         service(manager, of_published)["cluster_name"] = "published-away".into();
     });
     let rolling = copy("rolling", &|manager| service(manager, of_demo)["cluster_name"] = "rolling".into());
-    let copies = [raw, istio, away, published_away, rolling];
+    let copies = [raw, defaults, istio, away, published_away, rolling];
     resources["listeners"].as_sequence_mut().unwrap().extend(copies);
     serde_yaml::to_string(&yaml).unwrap()
 }

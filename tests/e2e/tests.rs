@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::client::{Answer, send};
-use crate::gateway::{Gateway, wait_for};
+use crate::gateway::{Gateway, WILDCARDS, wait_for};
 use crate::support::Spillway;
 
 pub(crate) type Test = fn(&Gateway);
@@ -18,6 +18,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("a_client_cannot_choose_its_address", a_client_cannot_choose_its_address),
     ("bytes_that_are_not_utf8_are_limited", bytes_that_are_not_utf8_are_limited),
     ("istios_cluster_name_is_answered", istios_cluster_name_is_answered),
+    ("no_value_is_so_long_that_it_passes", no_value_is_so_long_that_it_passes),
     ("an_outage_lets_traffic_pass_and_ends", an_outage_lets_traffic_pass_and_ends),
 ];
 
@@ -108,6 +109,19 @@ fn istios_cluster_name_is_answered(gateway: &Gateway) {
     let mended =
         metrics.lines().find(|line| line.starts_with("spillway_authority_mended_connections_total "));
     assert_ne!(mended, Some("spillway_authority_mended_connections_total 0"), "{metrics}");
+}
+
+fn no_value_is_so_long_that_it_passes(gateway: &Gateway) {
+    // Envoy takes 60 KiB of headers.
+    let long = "/r5".repeat(18_000);
+    let (admitted, _) = passed(20, |n| {
+        let line = format!("GET /?w=/api/v1/{long}/x/r{}/y", WILDCARDS - 1 - n % 2);
+        send("127.0.0.19", gateway.door("defaults"), &line, &[])
+    });
+    assert_eq!(admitted, 18, "nine of each of two wildcards");
+    assert_eq!(gateway.statistic("ratelimit.defaults.over_limit"), 2);
+    assert_eq!(gateway.statistic("ratelimit.defaults.failure_mode_allowed"), 0);
+    assert_eq!(gateway.statistic("ratelimit.defaults.error"), 0);
 }
 
 fn an_outage_lets_traffic_pass_and_ends(gateway: &Gateway) {
