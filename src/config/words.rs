@@ -81,6 +81,7 @@ const WORDS: &[(&str, Origin, &[Scope])] = &[
     ("counter", Own, &[Scope::RateLimit]),
     ("by", Own, &[Scope::Requests]),
     ("values", Own, &[Scope::Requests]),
+    ("otherwise", Own, &[Scope::Requests]),
     ("attribute", Own, &[Scope::Requests]),
     ("content_type", Own, &[Scope::Deny]),
     ("body", Own, &[Scope::Deny]),

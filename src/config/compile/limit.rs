@@ -111,7 +111,9 @@ impl Document<'_, '_> {
         self.shared_counter(fields, counter, &window, &count_by);
         let id = self.identity(&window, counter, &count_by, inherited);
         let name = self.text(fields, "name").map_or_else(|| inherited.label(), str::to_owned);
-        Some(Limit { id, name, requests: requests?, window, count_by, count_denied, shape })
+        let requests = requests?;
+        self.limit_coverage(node, fields, &name, &requests, inherited);
+        Some(Limit { id, name, requests, window, count_by, count_denied, shape })
     }
 
     /// Domain, way, window and owner; or domain, counter, window and owner, where limits share a counter by its name.
@@ -237,6 +239,14 @@ impl Document<'_, '_> {
     fn source(&mut self, node: Node<'_>) -> Option<Source> {
         let fields = self.fields(node, Scope::Requests)?;
         if let Some(name) = self.text(&fields, "attribute") {
+            for word in ["by", "values", "otherwise"] {
+                if fields.get(word).is_some() {
+                    let hint = "for a number that an attribute replaces, write `requests_per_unit: 5, override: NAME`";
+                    let message =
+                        format!("`attribute` and `{word}` are two ways to say where the number comes from");
+                    self.error_at(&fields, word, &message, Some(hint));
+                }
+            }
             return Some(Source::Attribute(name.to_owned()));
         }
         let (Some(by), Some(values)) = (self.text(&fields, "by"), fields.get("values")) else {
@@ -254,7 +264,12 @@ impl Document<'_, '_> {
                 table.push((value.to_owned(), number.into()));
             }
         }
-        Some(Source::Table { by: by.to_owned(), values: table })
+        if table.is_empty() && matches!(values.kind(), Kind::Mapping(_)) {
+            self.error(values.span(), "`values` lists no value", Some("write it as in `{free: 5, pro: 50}`"));
+        }
+        let otherwise = fields.get("otherwise");
+        let otherwise = otherwise.and_then(|number| self.read(number, scalar::whole_number)).map(u64::from);
+        Some(Source::Table { by: by.to_owned(), values: table, otherwise })
     }
 
     /// `unit: minute`, or `per: 15m`.
