@@ -317,8 +317,8 @@ fn bracketed(hint: Option<String>) -> String {
 
 /// What a counter belongs to. A credential is not named.
 fn counter(limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>, policy: &Policy) -> String {
-    let on_the_way = || entries.iter().zip(&landing.way);
-    let value = |(entry, node): (&Entry<'_>, &&Node)| {
+    let on_the_way = || landing.steps(entries);
+    let value = |(entry, node): (&Entry<'_>, &Node)| {
         let counted = Entry { key: entry.key, value: node.counted(entry.value) };
         let shown = shown(&counted, policy);
         format!("{}={shown}", lossy(entry.key))

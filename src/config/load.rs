@@ -98,7 +98,7 @@ fn compile(
             Err(error) => compiler.syntax_error(source, &error),
         }
     }
-    let (policy, subjects, mut found) = compiler.finish();
+    let (policy, subjects, mut found) = compiler.finish(sources);
     found.sort_by_key(|diagnostic| {
         let place = diagnostic.excerpt.as_ref().map(|excerpt| &excerpt.place);
         let file = sources.iter().position(|source| place.is_some_and(|place| place.file == source.file));

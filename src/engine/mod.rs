@@ -20,7 +20,7 @@ use crate::algorithm::{Charge as Share, Mode};
 use crate::clock::Clock;
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Outcome, Reading, Request, Timestamp, recycled};
 use crate::policy::{
-    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, Node, Part, Policy, Reached, Rule, Scratch,
+    CountBy, Domain, Evaluate, KeyBuilder, Keyer, Landing, Limit, Part, Policy, Reached, Rule, Scratch,
 };
 use crate::store::{Charge, Store, StoreError};
 use crate::subjects::Credential;
@@ -297,7 +297,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
                 Some(rule) => {
                     // Limits of one rule nearly always count by the same: what they share is hashed once.
                     let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
-                    let way = self.on_the_way(&entries, &landing.way);
+                    let way = self.on_the_way(&entries, &landing);
                     let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
                         let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
                         let key = match &shared {
@@ -348,8 +348,8 @@ impl<S: Store, C: Clock> Engine<S, C> {
     }
 
     /// The entries on the way, ready to be counted by: long ones are read once for all limits.
-    fn on_the_way<'e>(&self, entries: &[Entry<'e>], nodes: &'e [&Node]) -> Few<OnTheWay<'e>> {
-        let parts = entries.iter().zip(nodes).map(|(entry, node)| OnTheWay {
+    fn on_the_way<'e>(&self, entries: &[Entry<'e>], landing: &'e Landing<'_>) -> Few<OnTheWay<'e>> {
+        let parts = landing.steps(entries).map(|(entry, node)| OnTheWay {
             name: entry.key,
             key: self.keyer.part(entry.key),
             value: self.keyer.part(node.counted(entry.value)),

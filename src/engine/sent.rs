@@ -29,7 +29,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let same = limits.iter().find(|limit| limit.window.length() == Some(length));
         let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
         let key = if let (Some(same), Some(landing)) = (same, &landing) {
-            self.key(same, &self.on_the_way(entries, &landing.way), landing)
+            self.key(same, &self.on_the_way(entries, landing), landing)
         } else {
             let mut key = self.keyer.start();
             for entry in entries {

@@ -48,7 +48,8 @@ pub struct Node {
     pub value_to_metric: bool,
     /// The value must be a credential.
     pub subject: Option<SubjectNode>,
-    /// An entry with an empty value does not land here.
+    /// An entry with an empty value does not land here. Where the value must be a credential, such an entry is as if it had
+    /// not been sent.
     pub empty_is_absent: bool,
     /// Whoever has one of these attributes passes uncounted.
     pub exempt: Vec<(String, Value)>,
@@ -61,6 +62,13 @@ pub struct SubjectNode {
     pub kind: String,
     /// Whether `Bearer ` or `Basic ` stands before it.
     pub strip_scheme: bool,
+}
+
+impl SubjectNode {
+    /// Whether `value` holds no credential at all.
+    fn is_empty(&self, value: &[u8]) -> bool {
+        value.is_empty() || self.strip_scheme && strip_scheme(value).is_empty()
+    }
 }
 
 impl Node {
@@ -92,6 +100,14 @@ struct Key {
     alone: Option<Box<Node>>,
 }
 
+/// What an entry chooses at a level.
+enum Found<'p> {
+    /// A node, with the credential that the value is where the node asks for one.
+    Node(&'p Node, Option<Credential<'p>>),
+    /// Nothing: the entry is as if it had not been sent.
+    Absent,
+}
+
 /// Where a request's entries lead.
 #[derive(Debug)]
 pub enum Reached<'p> {
@@ -111,8 +127,10 @@ pub enum Reached<'p> {
 /// The end of a way.
 #[derive(Debug)]
 pub struct Landing<'p> {
-    /// The node of each entry, in order; never empty.
+    /// The node of each entry that counts, in order; never empty.
     pub way: Few<&'p Node>,
+    /// The places of entries that are as if they had not been sent: an empty value where a credential is optional.
+    absent: Few<usize>,
     /// Who is behind the request, if a node asked.
     pub credential: Option<Credential<'p>>,
 }
@@ -121,6 +139,12 @@ impl<'p> Landing<'p> {
     /// The node that the last entry landed on.
     pub fn node(&self) -> Option<&'p Node> {
         self.way.last().copied()
+    }
+
+    /// Each of `entries`, which led here, with the node that it landed on.
+    pub fn steps<'e, E>(&'e self, entries: &'e [E]) -> impl Iterator<Item = (&'e E, &'p Node)> {
+        let counted = entries.iter().enumerate().filter(|(at, _)| !self.absent.contains(at));
+        counted.map(|(_, entry)| entry).zip(self.way.iter().copied())
     }
 }
 
@@ -161,25 +185,27 @@ impl Level {
         }
     }
 
-    /// The node that `entry` chooses here, with the credential that its value is, where a node asks for one. A second
-    /// credential on one way must be the same subject's.
+    /// What `entry` chooses here. A second credential on one way must be the same subject's.
     fn find<'p>(
         &'p self,
         entry: &Entry<'_>,
         directory: Option<&'p Directory>,
         before: Option<&Credential<'p>>,
         scratch: &mut Scratch,
-    ) -> Option<(&'p Node, Option<Credential<'p>>)> {
+    ) -> Option<Found<'p>> {
         let key = self.keys.get(entry.key);
         if let Some(exact) = key.and_then(|key| key.values.get(entry.value)) {
-            return Some((exact, None));
+            return Some(Found::Node(exact, None));
         }
         let by_value = key.and_then(|key| key.wildcards.find(entry.value, scratch));
         let by_key = self.key_patterns.find(entry.key, scratch);
         if let Some(first_listed) = by_value.into_iter().chain(by_key).min_by_key(|wild| wild.rank) {
-            return Some((&first_listed.node, None));
+            return Some(Found::Node(&first_listed.node, None));
         }
         let key = key?;
+        if key.subjects.iter().any(|(asked, node)| node.empty_is_absent && asked.is_empty(entry.value)) {
+            return Some(Found::Absent);
+        }
         // Read once with the scheme and once without it, however many kinds of credentials it could be.
         let (mut whole, mut stripped) = (None, None);
         let somebody = key.subjects.iter().find_map(|(asked, node)| {
@@ -194,7 +220,9 @@ impl Level {
             same.then_some((node, Some(found)))
         });
         let alone = || key.alone.as_deref().filter(|node| !(node.empty_is_absent && entry.value.is_empty()));
-        somebody.or_else(|| alone().map(|node| (node, None)))
+        somebody
+            .or_else(|| alone().map(|node| (node, None)))
+            .map(|(node, somebody)| Found::Node(node, somebody))
     }
 
     /// Follows `entries` from here.
@@ -208,10 +236,16 @@ impl Level {
         let mut level = self;
         let mut way: Few<&Node> = Few::with_capacity(entries.len());
         let mut credential: Option<Credential<'p>> = None;
+        let mut absent: Few<usize> = Few::new();
         let mut exempt = false;
-        for entry in entries {
-            let Some((node, found)) = level.find(entry, directory, credential.as_ref(), scratch) else {
-                return Reached::Nothing { passed: way, level };
+        for (at, entry) in entries.iter().enumerate() {
+            let (node, found) = match level.find(entry, directory, credential.as_ref(), scratch) {
+                Some(Found::Node(node, found)) => (node, found),
+                Some(Found::Absent) => {
+                    absent.push(at);
+                    continue;
+                }
+                None => return Reached::Nothing { passed: way, level },
             };
             credential = found.or(credential);
             exempt = exempt || credential.as_ref().is_some_and(|credential| node.exempts(credential, now));
@@ -220,9 +254,36 @@ impl Level {
         }
         match way.is_empty() {
             true => Reached::Nothing { passed: way, level },
-            false if exempt => Reached::Exempt(Landing { way, credential }),
-            false => Reached::Node(Landing { way, credential }),
+            false if exempt => Reached::Exempt(Landing { way, absent, credential }),
+            false => Reached::Node(Landing { way, absent, credential }),
         }
+    }
+
+    /// Tells `found` of each node from here on that no entry can reach, and of the one listed before that takes all that it
+    /// would take.
+    pub fn hidden<'l>(&'l self, scratch: &mut Scratch, found: &mut impl FnMut(&'l Node, &'l Node)) {
+        let first = |some: [Option<&'l Wildcard>; 2]| some.into_iter().flatten().min_by_key(|wild| wild.rank);
+        for (text, key) in &self.keys {
+            let by_key = self.key_patterns.find(text, scratch);
+            for wild in key.wildcards.searchable() {
+                let any = key.wildcards.find(&wild.pattern.broadest(), scratch);
+                if let Some(first) = first([any, by_key]).filter(|first| first.rank < wild.rank) {
+                    found(&wild.node, &first.node);
+                }
+            }
+            let any = key.wildcards.find(Pattern::OTHER, scratch);
+            if let Some(first) = first([any, by_key]) {
+                let last = key.subjects.iter().map(|(_, node)| node).chain(key.alone.as_deref());
+                last.for_each(|node| found(node, &first.node));
+            }
+        }
+        for wild in self.key_patterns.searchable() {
+            let any = self.key_patterns.find(&wild.pattern.broadest(), scratch);
+            if let Some(first) = any.filter(|first| first.rank < wild.rank) {
+                found(&wild.node, &first.node);
+            }
+        }
+        self.nodes().for_each(|node| node.children.hidden(scratch, found));
     }
 
     /// Makes all wildcards from here on ready, which else the first request that meets them does.

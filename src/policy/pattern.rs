@@ -20,6 +20,14 @@ impl Pattern {
         &self.text
     }
 
+    /// A byte that no pattern has, for patterns are UTF-8: it fits nothing but a `*`.
+    pub(super) const OTHER: &[u8] = b"\xff";
+
+    /// A value that fits just those patterns which every value that fits this one fits, too.
+    pub(super) fn broadest(&self) -> Vec<u8> {
+        self.text.iter().map(|byte| if *byte == b'*' { Self::OTHER[0] } else { *byte }).collect()
+    }
+
     /// What stands before the first `*`, between the stars, and after the last.
     pub(super) fn parts(&self) -> (&[u8], impl Iterator<Item = &[u8]>, &[u8]) {
         let (stem, rest) = (&self.text[..self.first_star], &self.text[self.first_star + 1..]);
@@ -91,6 +99,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn its_broadest_value_fits_whatever_takes_all_of_its_values(
+            outer in "[ab*]{0,4}\\*[ab*]{0,4}",
+            inner in "[ab*]{0,4}\\*[ab*]{0,4}",
+            values in proptest::collection::vec("[abc]{0,8}", 64),
+        ) {
+            let (outer, inner) = (Pattern::parse(&outer).unwrap(), Pattern::parse(&inner).unwrap());
+            if outer.matches(&inner.broadest()) {
+                for value in values.iter().filter(|value| inner.matches(value.as_bytes())) {
+                    prop_assert!(outer.matches(value.as_bytes()), "{value}");
+                }
+            }
+        }
+
         #[test]
         fn agrees_with_trying_every_way(pattern in "[ab*]{0,6}\\*[ab*]{0,6}", value in "[ab]{0,12}") {
             let compiled = Pattern::parse(&pattern).unwrap();

@@ -10,7 +10,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use crate::algorithm::{Calendar, Law, billing_period, calendar_period};
 use crate::model::{Reading, Timestamp, Unit};
 use crate::shape::{Denial, HeaderSet};
-use crate::subjects::Credential;
+use crate::subjects::{Credential, Value};
 
 /// A list of limits, or the freedom from any, with how it is told and enforced.
 #[derive(Debug)]
@@ -110,6 +110,8 @@ pub enum Source {
         by: String,
         /// Its values, each with a number.
         values: Vec<(String, u64)>,
+        /// The number for whoever has none of these values, or lacks the attribute.
+        otherwise: Option<u64>,
     },
     /// It is an attribute. Whoever lacks the attribute does not have this limit.
     Attribute(String),
@@ -145,9 +147,10 @@ impl Requests {
         let own = self.instead.as_deref().and_then(number);
         let granted = own.or_else(|| match &self.source {
             Source::Fixed(number) => Some(*number),
-            Source::Table { by, values } => {
-                let value = attribute(by)?.as_text();
-                values.iter().find(|(name, _)| *name == value).map(|(_, number)| *number)
+            Source::Table { by, values, otherwise } => {
+                let value = attribute(by).map(Value::as_text);
+                let row = value.and_then(|value| values.iter().find(|(name, _)| *name == value));
+                row.map(|(_, number)| *number).or(*otherwise)
             }
             Source::Attribute(name) => number(name),
         })?;

@@ -72,6 +72,12 @@ impl Wildcards {
         self.index.get_or_init(make).as_deref()
     }
 
+    /// All of them, where to look for each of them is cheap.
+    pub(super) fn searchable(&self) -> &[Wildcard] {
+        const FEW: usize = 1000;
+        if self.listed.len() <= FEW || self.index().is_some() { &self.listed } else { &[] }
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()

@@ -15,6 +15,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Whether there are none.
+    pub(super) fn is_empty(self) -> bool {
+        self.length == 0
+    }
+
     fn range(self) -> std::ops::Range<usize> {
         let start = self.start as usize;
         start..start + self.length as usize
@@ -31,6 +36,11 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
+    /// The name of every attribute that anybody has.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// What `name` is in `run`.
     pub(super) fn get(&self, run: Run, name: &str) -> Option<&Value> {
         self.all(run).find(|(known, _)| *known == name).map(|(_, value)| value)

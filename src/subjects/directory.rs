@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 use super::attributes::{Attributes, Run};
 use super::credential::{CredentialHash, CredentialId};
 use super::problem::Problem;
-use super::read;
 use super::roster::{Roster, Row};
+use super::survey::Survey;
 use super::table::Table;
 use super::tiers::Tiers;
 use super::value::Value;
@@ -24,6 +24,8 @@ pub struct Directory {
     pub(super) attributes: Attributes,
     pub(super) zones: Vec<TimeZone>,
     pub(super) tiers: Option<Tiers>,
+    /// Taken away before the directory is used.
+    pub(super) survey: Survey,
 }
 
 /// There is no subject with this id.
@@ -34,7 +36,7 @@ pub struct UnknownSubject(pub String);
 impl Directory {
     /// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        read::parse(text)
+        Self::survey(text).map(|(directory, _)| directory)
     }
 
     /// Who presents `credential`, when both it and its subject are enabled.
@@ -121,8 +123,8 @@ impl fmt::Debug for Directory {
 /// Somebody who bought something.
 #[derive(Clone, Copy)]
 pub struct Subject<'d> {
-    directory: &'d Directory,
-    at: usize,
+    pub(super) directory: &'d Directory,
+    pub(super) at: usize,
 }
 
 impl<'d> Subject<'d> {
@@ -186,7 +188,7 @@ pub struct Credential<'d> {
     pub subject: Subject<'d>,
     /// What to count it by.
     pub id: CredentialId,
-    own: Run,
+    pub(super) own: Run,
 }
 
 impl<'d> Credential<'d> {

@@ -8,6 +8,7 @@ use super::attributes::Collector;
 use super::directory::Directory;
 use super::problem::{Place, Problems, shown};
 use super::roster::{Roster, Row};
+use super::survey::Survey;
 use super::table::{Entry, Table, index};
 use super::tiers::Tiers;
 
@@ -17,8 +18,8 @@ pub(super) struct Draft {
     /// All ids without a gap.
     pub(super) ids: String,
     pub(super) subjects: Vec<Row>,
-    /// Where each subject's id is.
-    pub(super) places: Vec<Place>,
+    /// Where each subject's id is, and who has which kind of credential.
+    pub(super) survey: Survey,
     pub(super) credentials: Vec<(Entry, Place)>,
     pub(super) attributes: Collector,
     pub(super) zones: Zones,
@@ -79,9 +80,12 @@ impl Draft {
         self.subjects.shrink_to_fit();
         let roster = Roster::new(self.ids, self.subjects);
         for (first, later) in roster.repeated().filter(|(first, _)| !roster.id(*first).is_empty()) {
-            let message =
-                format!("subject {} was defined already, at {}", shown(roster.id(first)), self.places[first]);
-            problems.add(self.places[later], message, None);
+            let message = format!(
+                "subject {} was defined already, at {}",
+                shown(roster.id(first)),
+                self.survey.subjects[first]
+            );
+            problems.add(self.survey.subjects[later], message, None);
         }
         Directory {
             roster,
@@ -89,6 +93,7 @@ impl Draft {
             attributes: self.attributes.finish(),
             zones: self.zones.zones,
             tiers: self.tiers,
+            survey: self.survey,
         }
     }
 }

@@ -15,6 +15,7 @@ mod problem;
 mod read;
 mod roster;
 mod scalar;
+mod survey;
 mod table;
 mod tiers;
 mod value;
@@ -23,6 +24,7 @@ mod words;
 pub use credential::{CredentialHash, CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
 pub use problem::Problem;
+pub(crate) use survey::{Holder, Survey};
 pub use value::Value;
 pub use words::{WordRow, language};
 

@@ -51,7 +51,7 @@ impl<'t> Reader<'t> {
         }
         row.id_end = index(self.draft.ids.len());
         self.draft.subjects.push(row);
-        self.draft.places.push(place);
+        self.draft.survey.subjects.push(place);
         Ok(())
     }
 
@@ -85,6 +85,7 @@ impl<'t> Reader<'t> {
             _ => {
                 if let (Some(kind), Some(hash)) = (kind, hash) {
                     let id = CredentialId::of_hashed(&kind, &hash);
+                    self.draft.survey.credential(&kind, subject, attributes, enabled, at);
                     self.draft.credentials.push((Entry { id, subject, attributes, enabled }, at));
                 }
             }
@@ -94,10 +95,17 @@ impl<'t> Reader<'t> {
 
     fn hash(&mut self) -> Read<Option<[u8; 32]>> {
         self.single("64 hexadecimal digits", |text, _| {
-            from_hex(text).ok_or_else(|| {
-                let hint = "print it with `printf %s \"$KEY\" | sha256sum`".to_owned();
-                ("`sha256` is not 64 hexadecimal digits".to_owned(), Some(hint))
-            })
+            let hint = || Some("print it with `printf %s \"$KEY\" | sha256sum`".to_owned());
+            let hash =
+                from_hex(text).ok_or_else(|| ("`sha256` is not 64 hexadecimal digits".to_owned(), hint()))?;
+            if hash == sha256(b"") {
+                // Else whoever sends an empty header would be this subject.
+                return Err((
+                    "`sha256` is that of the empty text, which is no credential".to_owned(),
+                    hint(),
+                ));
+            }
+            Ok(hash)
         })
     }
 

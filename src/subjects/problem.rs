@@ -45,6 +45,14 @@ impl From<Span> for Place {
     }
 }
 
+impl From<Place> for Span {
+    fn from(place: Place) -> Self {
+        let (line, column, length) =
+            (place.line as usize, place.column as usize, place.length.max(1) as usize);
+        Self { line, column, length }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::subjects::Tell;
 use super::{Document, Fields, Kind, Node, Scope, scalar};
 use crate::config::words::choices;
 use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
-use crate::subjects::Value;
+use crate::subjects::{Directory, Value};
 use crate::yaml::Items;
 
 /// Whether an empty value counts as none, by name.
@@ -24,6 +25,10 @@ pub(super) struct Inherited<'p> {
     pub(super) count_by: Option<Arc<[CountBy]>>,
     /// Whether this one, or one around it, resolves a subject.
     pub(super) has_subject: bool,
+    /// The subjects of the domain.
+    directory: Option<&'p Directory>,
+    /// Who passes uncounted from here on.
+    exempt: &'p [(String, Value)],
     /// The endpoints of the domain.
     pub(super) endpoints: Option<&'p Endpoints>,
     /// The descriptor around this one; none at the top of a domain.
@@ -36,8 +41,13 @@ pub(super) struct Inherited<'p> {
 
 impl<'p> Inherited<'p> {
     /// What the outermost descriptors take over from the top of their domain.
-    pub(super) fn root(evaluate: Evaluate, shape: Arc<Shape>, endpoints: Option<&'p Endpoints>) -> Self {
-        Self { evaluate, shape, endpoints, ..Self::default() }
+    pub(super) fn root(
+        evaluate: Evaluate,
+        shape: Arc<Shape>,
+        endpoints: Option<&'p Endpoints>,
+        directory: Option<&'p Directory>,
+    ) -> Self {
+        Self { evaluate, shape, endpoints, directory, ..Self::default() }
     }
 
     /// This one and those around it, from the inside out, without the top of the domain.
@@ -57,6 +67,21 @@ impl<'p> Inherited<'p> {
         let mut parts: Vec<_> = self.outwards().flat_map(|one| [one.kind, one.value, one.key]).collect();
         parts.reverse();
         parts
+    }
+
+    /// The subjects of the domain, if they could be read.
+    pub(super) fn directory(&self) -> Option<&'p Directory> {
+        self.directory
+    }
+
+    /// The kinds of credentials on the way, from the inside out.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.outwards().map(|one| one.kind).filter(|kind| !kind.is_empty())
+    }
+
+    /// The attributes of those who pass uncounted.
+    pub(super) fn exempt(&self) -> impl Iterator<Item = &(String, Value)> {
+        self.outwards().flat_map(|one| one.exempt)
     }
 
     /// The keys of the entries on the way.
@@ -100,11 +125,15 @@ impl Document<'_, '_> {
         if subject.is_some() {
             self.secrets.insert(key.to_owned());
         }
+        let has_subject = around.has_subject || subject.is_some();
+        let exempt = self.exempt(&fields, has_subject, around.directory);
         let inherited = Inherited {
+            directory: around.directory,
+            exempt: &exempt,
             evaluate: around.evaluate,
             shape: self.shape(&fields, &around.shape),
             count_by: self.count_by(&fields).or_else(|| around.count_by.clone()),
-            has_subject: around.has_subject || subject.is_some(),
+            has_subject,
             endpoints: around.endpoints,
             around: Some(around),
             key,
@@ -114,7 +143,6 @@ impl Document<'_, '_> {
 
         let shared = self.shares(&fields, key, value);
         let rule = self.rule(&fields, &inherited);
-        let exempt = self.exempt(&fields, &inherited);
         let empty_is_absent = self.empty_is_absent(&fields, key, value, subject.is_some());
         let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
         let mut children = Level::default();
@@ -133,7 +161,7 @@ impl Document<'_, '_> {
             value_to_metric,
             subject: subject.clone(),
             empty_is_absent,
-            exempt,
+            exempt: exempt.clone(),
         };
         if let Err(first) = level.add(key, value, compiled) {
             let message = format!("descriptor `{}` was listed before, at {}", inherited.label(), first.place);
@@ -193,21 +221,34 @@ impl Document<'_, '_> {
                 Some(hint),
             );
         }
+        if let Some(node) = fields.get("subject") {
+            self.asks_for_kind(node.span(), kind);
+        }
         Some(SubjectNode { kind: kind.to_owned(), strip_scheme })
     }
 
     /// Attributes of those who pass uncounted.
-    fn exempt(&mut self, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Vec<(String, Value)> {
+    fn exempt(
+        &mut self,
+        fields: &Fields<'_>,
+        has_subject: bool,
+        directory: Option<&Directory>,
+    ) -> Vec<(String, Value)> {
         let Some(node) = fields.get("exempt") else { return Vec::new() };
-        if !inherited.has_subject {
+        if !has_subject {
             self.needs_subject(node, "exempt");
         }
         let Some(pairs) = self.pairs(node, "attributes with their values") else { return Vec::new() };
         let mut exempt = Vec::new();
         for (name, value) in pairs {
+            let (name_at, value_at) = (name.span(), value.span());
             if let (Some(name), Some(value)) =
                 (self.read(name, scalar::text), self.read(value, scalar::attribute))
             {
+                self.asks_for_attribute(name_at, "exempt", name, "it exempts nobody", Tell::Always);
+                if let Some(directory) = directory {
+                    self.asks_for_value(value_at, name, &value, directory);
+                }
                 exempt.push((name.to_owned(), value));
             }
         }
@@ -228,9 +269,11 @@ impl Document<'_, '_> {
             self.error_at(fields, "empty", &message, Some(&hint));
             return false;
         };
-        if has_subject || !value.is_empty() || key.ends_with('*') {
+        // Beside a `subject`, whose value is the key's alone.
+        let takes_any = has_subject || !key.ends_with('*');
+        if !value.is_empty() || !takes_any {
             let hint = "it takes no empty value in any case, or a `*` says which it takes";
-            self.error_at(fields, "empty", "`empty` is for a descriptor with a key alone", Some(hint));
+            self.error_at(fields, "empty", "`empty` is for a descriptor without a value", Some(hint));
         }
         *is_absent
     }

@@ -165,18 +165,9 @@ impl Document<'_, '_> {
         let is_named = name.is_some();
         let name = name.map_or_else(|| inherited.label(), str::to_owned);
         let replaces = Vec::new();
-        Some(Limit {
-            id,
-            name,
-            is_named,
-            replaces,
-            requests: requests?,
-            window,
-            count_by,
-            count_denied,
-            settles,
-            shape,
-        })
+        let requests = requests?;
+        self.limit_coverage(node, fields, &name, &requests, inherited);
+        Some(Limit { id, name, is_named, replaces, requests, window, count_by, count_denied, settles, shape })
     }
 
     /// Domain, way, window and owner; or domain, counter, window and owner, where limits share a counter by its name.
@@ -302,6 +293,14 @@ impl Document<'_, '_> {
     fn source(&mut self, node: Node<'_>) -> Option<Source> {
         let fields = self.fields(node, Scope::Requests)?;
         if let Some(name) = self.text(&fields, "attribute") {
+            for word in ["by", "values", "otherwise"] {
+                if fields.get(word).is_some() {
+                    let hint = "for a number that an attribute replaces, write `requests_per_unit: 5, override: NAME`";
+                    let message =
+                        format!("`attribute` and `{word}` are two ways to say where the number comes from");
+                    self.error_at(&fields, word, &message, Some(hint));
+                }
+            }
             return Some(Source::Attribute(name.to_owned()));
         }
         let (Some(by), Some(values)) = (self.text(&fields, "by"), fields.get("values")) else {
@@ -319,7 +318,12 @@ impl Document<'_, '_> {
                 table.push((value.to_owned(), number.into()));
             }
         }
-        Some(Source::Table { by: by.to_owned(), values: table })
+        if table.is_empty() && matches!(values.kind(), Kind::Mapping(_)) {
+            self.error(values.span(), "`values` lists no value", Some("write it as in `{free: 5, pro: 50}`"));
+        }
+        let otherwise = fields.get("otherwise");
+        let otherwise = otherwise.and_then(|number| self.read(number, scalar::whole_number)).map(u64::from);
+        Some(Source::Table { by: by.to_owned(), values: table, otherwise })
     }
 
     /// `unit: minute`, or `per: 15m`.

@@ -3,9 +3,11 @@
 mod coverage;
 mod descriptor;
 mod endpoints;
+mod hidden;
 mod limit;
 mod repeated;
 mod root;
+mod subjects;
 mod telling;
 
 pub(super) use descriptor::empties;
@@ -37,6 +39,10 @@ pub(super) struct Compiler {
     counters: HashMap<(String, String), (String, Place)>,
     /// Subjects files that were read.
     subjects: Vec<PathBuf>,
+    /// The subjects of each domain that has some.
+    known: HashMap<String, subjects::Known>,
+    /// What is asked of each subjects file.
+    asked: HashMap<PathBuf, subjects::Asked>,
     /// Where each domain was first described.
     domains: HashMap<String, Place>,
     /// Names that some rule replaces, to be looked up when all rules are known: domain, name, what to say.
@@ -53,6 +59,8 @@ impl Compiler {
             diagnostics: Vec::new(),
             found: [0; 2],
             subjects: Vec::new(),
+            known: HashMap::new(),
+            asked: HashMap::new(),
             counters: HashMap::new(),
             domains: HashMap::new(),
             replaced: Vec::new(),
@@ -97,7 +105,7 @@ impl Compiler {
     }
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
-    pub(super) fn finish(mut self) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
+    pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
         for (domain, name, diagnostic) in std::mem::take(&mut self.replaced) {
             let names = self.named.get(&domain);
             if !names.is_some_and(|names| names.contains(&name)) {
@@ -105,6 +113,8 @@ impl Compiler {
                 self.add(diagnostic.hint(hint));
             }
         }
+        self.finish_subjects();
+        self.finish_hidden(sources);
         for (severity, kind) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
             let found = self.found[severity as usize];
             if found > MOST {

@@ -1,17 +1,11 @@
 //! The top of a policy: its domain, and what holds for all of it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::{Document, Fields, Node, Scope, Severity, scalar};
-use crate::config::Diagnostic;
-use crate::config::files::{cannot_read, shown};
-use crate::config::read;
-use crate::config::source::Source;
+use super::{Document, Fields, Node, Scope, scalar};
 use crate::config::words::choices;
 use crate::policy::{Evaluate, Shape};
-use crate::subjects::Directory;
 use crate::yaml::Span;
 
 impl Document<'_, '_> {
@@ -46,11 +40,13 @@ impl Document<'_, '_> {
         let default = Arc::new(Shape { headers: default, denial: None });
         compiled.shape = self.shape(&fields, &default);
         let shape = Arc::clone(&compiled.shape);
-        let inherited = Inherited::root(compiled.evaluate, shape, compiled.endpoints.as_ref());
+        let inherited = Inherited::root(
+            compiled.evaluate,
+            shape,
+            compiled.endpoints.as_ref(),
+            compiled.directory.as_ref(),
+        );
         self.descriptors(fields.get("descriptors"), &mut compiled.root, &inherited);
-        if let Some(directory) = &compiled.directory {
-            self.coverage(&compiled.root, directory);
-        }
         compiled.secrets.extend(std::mem::take(&mut self.secrets));
         *self.compiler.policy.domain_mut(&self.domain) = compiled;
     }
@@ -88,35 +84,5 @@ impl Document<'_, '_> {
             },
             |(_, evaluate)| *evaluate,
         )
-    }
-
-    /// The directory in the file of that name, beside the policy.
-    fn subjects(&mut self, file: Node<'_>) -> Option<Directory> {
-        let name = self.read(file, scalar::text)?;
-        let path = Path::new(&*self.source.file).parent().unwrap_or(Path::new("")).join(name);
-        // Looked at again when it changes, be it read or not.
-        self.compiler.subjects.push(path.clone());
-        let text = match read::text(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let wrong = cannot_read(&path, &error);
-                let wrong = Diagnostic {
-                    unread: true,
-                    ..self.source.diagnose(Severity::Error, file.span(), wrong.message, wrong.hint)
-                };
-                self.compiler.add(wrong);
-                return None;
-            }
-        };
-        let problems = match Directory::parse(&text) {
-            Ok(directory) => return Some(directory),
-            Err(problems) => problems,
-        };
-        let source = Source::secret(&shown(&path), text);
-        for problem in problems {
-            let span = Span { line: problem.line, column: problem.column, length: problem.length };
-            self.compiler.add(source.diagnose(Severity::Error, span, problem.message, problem.hint));
-        }
-        None
     }
 }

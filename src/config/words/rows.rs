@@ -248,6 +248,11 @@ pub(super) const WORDS: &[Word] = &[
         "the number for each of its values",
         "by: plan, values: {free: 100, pro: 5000}",
     ]),
+    word("otherwise", Own, &[Scope::Requests], Takes::Number { least: 0, most: u32::MAX }, [
+        "a subject with none of the values is a mistake",
+        "the number for a subject whose value is not listed, or who has none",
+        "by: plan, values: {free: 100, pro: 5000}, otherwise: 100",
+    ]),
     word("attribute", Own, &[Scope::Requests], Takes::Text("an attribute"), [
         "`by` with `values`, or `attribute`",
         "the attribute that is the number. Whoever lacks it does not have this limit",

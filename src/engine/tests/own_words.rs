@@ -151,7 +151,7 @@ descriptors:
     subject: key
     strip_scheme: true
     exempt: {internal: true}
-    rate_limit: {name: plan, requests_per_unit: {by: plan, values: {free: 2, pro: 5}}, override: own, per: 1m}
+    rate_limit: {name: plan, requests_per_unit: {by: plan, values: {free: 2, pro: 5}, otherwise: 3}, override: own, per: 1m}
 ",
         PEOPLE,
     );
@@ -160,7 +160,7 @@ descriptors:
     assert_eq!(bench.send(&["key=k3"]), "OK: plan 6/7", "a number of its own");
     assert_eq!(bench.send(&["key=gone", "key=unknown"]), "OK: free | free");
     assert_eq!(bench.send(&["key=k9"]), "OK: staff exempt");
-    assert_eq!(bench.send(&["key=k7"]), "OK: free", "a plan without a number has no limit");
+    assert_eq!(bench.send(&["key=k7"]), "OK: plan 2/3", "a plan that is not listed");
 }
 
 #[test]

@@ -1,0 +1,269 @@
+//! What policies ask of the subjects behind them, and whether those have it. A name that nobody has is a slip that would
+//! switch a limit off without a word.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::coverage::{Demand, Uncovered};
+use super::{Compiler, Document, Node, Severity, did_you_mean, scalar};
+use crate::config::Diagnostic;
+use crate::config::files::{cannot_read, shown};
+use crate::config::read;
+use crate::config::source::Source;
+use crate::subjects::{Directory, Survey, Value};
+use crate::yaml::Span;
+
+/// How many names are listed in a hint.
+const LISTED: usize = 8;
+/// How many values of one attribute are compared with what `exempt` says.
+const MOST_VALUES: usize = 64;
+
+/// The subjects of one domain while it is compiled.
+pub(super) struct Known {
+    path: PathBuf,
+    /// For places in it; its text is not kept.
+    pub(super) source: Source,
+    pub(super) survey: Survey,
+    /// Who has no number, by what is asked of them: limits mostly ask the same.
+    pub(super) uncovered: HashMap<Demand, Arc<Uncovered>>,
+    values: HashMap<String, Vec<Value>>,
+}
+
+/// When to tell of an attribute that nobody has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tell {
+    Always,
+    /// Where it is a slip; else something better is said of it.
+    Slips,
+}
+
+/// What all domains together ask of one subjects file.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Its mistakes were told.
+    is_refused: bool,
+    /// Its name in messages.
+    file: String,
+    /// The kinds of credentials it has, each with the first of them as a warning that nobody asks for it.
+    kinds: BTreeMap<String, Diagnostic>,
+    attributes: HashSet<String>,
+    asked_kinds: HashSet<String>,
+    asked_attributes: HashSet<String>,
+    /// Kinds and attributes that it does not have: the name, what to say, and when.
+    unknown_kinds: Vec<(String, Diagnostic)>,
+    unknown_attributes: Vec<(String, Diagnostic, Tell)>,
+}
+
+impl Document<'_, '_> {
+    /// The directory in the file of that name, beside the policy.
+    pub(super) fn subjects(&mut self, file: Node<'_>) -> Option<Directory> {
+        const EXAMPLE: &str = "name a file beside the policy, as in `subjects: shop.subjects.yaml`";
+        let name = match scalar::text(file) {
+            Ok("") => return self.refuse_subjects(file, "`subjects` names no file", EXAMPLE),
+            Ok(name) => name,
+            Err(wrong) => {
+                return self.refuse_subjects(file, &format!("`subjects`: {}", wrong.message), EXAMPLE);
+            }
+        };
+        let path = Path::new(&*self.source.file).parent().unwrap_or(Path::new("")).join(name);
+        // Looked at again when it changes, be it read or not.
+        self.compiler.subjects.push(path.clone());
+        let text = match read::text(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let wrong = cannot_read(&path, &error);
+                let hint = wrong.hint.or_else(|| alike(&path)).or_else(|| Some(EXAMPLE.to_owned()));
+                let wrong = Diagnostic {
+                    unread: true,
+                    ..self.source.diagnose(Severity::Error, file.span(), wrong.message, hint)
+                };
+                self.compiler.add(wrong);
+                return None;
+            }
+        };
+        let (directory, survey) = match Directory::survey(&text) {
+            Ok(read) => read,
+            Err(problems) => {
+                // Another domain may have named it before.
+                let asked = self.compiler.asked.entry(path.clone()).or_default();
+                if !std::mem::replace(&mut asked.is_refused, true) {
+                    let source = Source::secret(&shown(&path), text);
+                    for problem in problems {
+                        let span =
+                            Span { line: problem.line, column: problem.column, length: problem.length };
+                        let wrong = source.diagnose(Severity::Error, span, problem.message, problem.hint);
+                        self.compiler.add(wrong);
+                    }
+                }
+                return None;
+            }
+        };
+        let source = Source::secret(&shown(&path), String::new());
+        let asked = self.compiler.asked.entry(path.clone()).or_default();
+        asked.file = shown(&path).into_owned();
+        asked.attributes.extend(directory.attributes().map(str::to_owned));
+        for (kind, span) in survey.kinds() {
+            let message = format!("no policy asks for credentials of the kind `{kind}`");
+            let idle = source.diagnose(Severity::Warning, span, message, None);
+            asked.kinds.insert(kind.to_owned(), idle);
+        }
+        let (uncovered, values) = (HashMap::new(), HashMap::new());
+        let known = Known { path, source, survey, uncovered, values };
+        self.compiler.known.insert(self.domain.clone(), known);
+        Some(directory)
+    }
+
+    fn refuse_subjects(&mut self, file: Node<'_>, message: &str, hint: &str) -> Option<Directory> {
+        self.error(file.span(), message, Some(hint));
+        None
+    }
+
+    /// What is asked of the subjects file of this domain, where one was read.
+    fn asked(&mut self) -> Option<&mut Asked> {
+        let path = &self.compiler.known.get(&self.domain)?.path;
+        self.compiler.asked.get_mut(path)
+    }
+
+    /// Notes that a descriptor asks for credentials of this kind.
+    pub(super) fn asks_for_kind(&mut self, span: Span, kind: &str) {
+        let message = format!("no credential is of the kind `{kind}`, so this matches nobody");
+        let unknown = self.source.diagnose(Severity::Warning, span, message, None);
+        let Some(asked) = self.asked() else { return };
+        if !asked.kinds.is_empty() && !asked.kinds.contains_key(kind) {
+            asked.unknown_kinds.push((kind.to_owned(), unknown));
+        }
+        asked.asked_kinds.insert(kind.to_owned());
+    }
+
+    /// Notes that `word` asks for an attribute, and what becomes of that where nobody has it.
+    pub(super) fn asks_for_attribute(
+        &mut self,
+        span: Span,
+        word: &str,
+        name: &str,
+        effect: &str,
+        tell: Tell,
+    ) {
+        let message = format!("`{word}` names the attribute `{name}`, which no subject has, so {effect}");
+        let unknown = self.source.diagnose(Severity::Warning, span, message, None);
+        let Some(asked) = self.asked() else { return };
+        if !asked.kinds.is_empty() && !asked.attributes.contains(name) {
+            asked.unknown_attributes.push((name.to_owned(), unknown, tell));
+        }
+        asked.asked_attributes.insert(name.to_owned());
+    }
+
+    /// Warns where nobody has the `value` of an attribute that exempts.
+    pub(super) fn asks_for_value(&mut self, span: Span, name: &str, value: &Value, directory: &Directory) {
+        let Some(known) = self.compiler.known.get_mut(&self.domain) else { return };
+        let survey = &known.survey;
+        let values = known
+            .values
+            .entry(name.to_owned())
+            .or_insert_with(|| directory.values(survey, name, MOST_VALUES));
+        if values.is_empty() || values.len() == MOST_VALUES || values.contains(value) {
+            return;
+        }
+        let text = value.as_text();
+        let texts: Vec<_> = values.iter().map(|value| value.as_text().into_owned()).collect();
+        let hint = if texts.iter().any(|other| *other == text) {
+            "one is text, in quotes, and the other is not; write both alike".to_owned()
+        } else {
+            slip(&text, &texts)
+                .or_else(|| did_you_mean(&text, texts.iter().map(String::as_str)))
+                .unwrap_or_else(|| {
+                    format!("values of `{name}` are {}", listed(texts.iter().map(String::as_str)))
+                })
+        };
+        let message = format!("no subject has `{name}: {text}`, so this exempts nobody");
+        self.report(Severity::Warning, span, &message, Some(&hint));
+    }
+}
+
+impl Compiler {
+    /// Tells of kinds of credentials and of attributes that only one side knows. A name that nobody has beside a name like it
+    /// that nobody asks for is a slip, and refused; a name that nobody has yet may be meant.
+    pub(super) fn finish_subjects(&mut self) {
+        let mut files: Vec<_> = std::mem::take(&mut self.asked).into_iter().collect();
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (_, asked) in files {
+            asked.tell(|diagnostic| self.add(diagnostic));
+        }
+    }
+}
+
+impl Asked {
+    fn tell(self, mut tell: impl FnMut(Diagnostic)) {
+        let all_kinds: Vec<String> = self.kinds.keys().cloned().collect();
+        let (_, idle): (Vec<_>, Vec<_>) =
+            self.kinds.into_iter().partition(|(kind, _)| self.asked_kinds.contains(kind));
+        let unknown: Vec<String> = self.unknown_kinds.iter().map(|(kind, _)| kind.clone()).collect();
+        let idle_kinds: Vec<String> = idle.iter().map(|(kind, _)| kind.clone()).collect();
+        for (kind, diagnostic) in self.unknown_kinds {
+            let severity = if idle_kinds.is_empty() { Severity::Warning } else { Severity::Error };
+            let hint = slip(&kind, &idle_kinds)
+                .or_else(|| did_you_mean(&kind, idle_kinds.iter().map(String::as_str)))
+                .unwrap_or_else(|| {
+                    let kinds = listed(all_kinds.iter().map(String::as_str));
+                    format!("the kinds in {} are {kinds}", self.file)
+                });
+            tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
+        }
+        for (kind, diagnostic) in idle {
+            let hint = slip(&kind, &unknown)
+                .or_else(|| did_you_mean(&kind, unknown.iter().map(String::as_str)))
+                .unwrap_or_else(|| format!("write `subject: {kind}` on the descriptor whose value it is"));
+            tell(diagnostic.hint(Some(hint)));
+        }
+        let mut all: Vec<&str> = self.attributes.iter().map(String::as_str).collect();
+        all.sort_unstable();
+        let idle: Vec<&str> =
+            all.iter().copied().filter(|name| !self.asked_attributes.contains(*name)).collect();
+        for (name, diagnostic, when) in &self.unknown_attributes {
+            let slip = slip(name, &idle);
+            let severity = if slip.is_some() { Severity::Error } else { Severity::Warning };
+            if slip.is_none() && *when == Tell::Slips {
+                continue;
+            }
+            let hint = slip.or_else(|| did_you_mean(name, idle.iter().copied())).unwrap_or_else(|| {
+                if all.is_empty() {
+                    format!("nobody in {} has any attributes", self.file)
+                } else {
+                    format!("the attributes in {} are {}", self.file, listed(all.iter().copied()))
+                }
+            });
+            tell(Diagnostic { severity, ..diagnostic.clone() }.hint(Some(hint)));
+        }
+    }
+}
+
+/// «did you mean», for the one of `known` that is so near to `typed` that it must be a slip.
+fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
+    let typed = typed.to_lowercase();
+    let most = (typed.chars().count() / 4).clamp(1, 3);
+    let near = known.iter().map(AsRef::as_ref).filter_map(|name| {
+        let distance = strsim::damerau_levenshtein(&typed, &name.to_lowercase());
+        (distance <= most).then_some((distance, name))
+    });
+    near.min().map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
+/// The first of `names`, in a sentence.
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    match names.len().checked_sub(LISTED) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..LISTED].join(", ")),
+    }
+}
+
+/// A file beside `path` that may have been meant.
+fn alike(path: &Path) -> Option<String> {
+    const LOOKED_AT: usize = 1000;
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = std::fs::read_dir(parent).ok()?.take(LOOKED_AT).flatten();
+    let names: Vec<String> = beside.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    did_you_mean(name, names.iter().map(String::as_str).filter(|name| name.contains(".subjects.")))
+}

@@ -1,0 +1,141 @@
+//! What is asked of a subjects file once, when policies are held against it: who has credentials of which kind, and where
+//! that is written.
+
+use std::collections::{HashMap, HashSet};
+
+use super::attributes::Run;
+use super::credential::CredentialId;
+use super::directory::{Credential, Directory, Subject};
+use super::problem::Place;
+use super::value::Value;
+use crate::yaml::Span;
+
+/// The places of a subjects file. Let go of when its policies are compiled: a request needs none of it.
+#[derive(Default)]
+pub(crate) struct Survey {
+    /// Each kind of credential with its number and where the first one is.
+    kinds: HashMap<Box<str>, (u32, Place)>,
+    /// Where each subject's id is.
+    pub(super) subjects: Vec<Place>,
+    /// By subject, a bit for each kind of which it has a credential without attributes of its own.
+    holders: Vec<u32>,
+    /// Credentials with attributes of their own.
+    own: Vec<Own>,
+}
+
+/// A credential with attributes of its own.
+#[derive(Clone, Copy)]
+struct Own {
+    kinds: u32,
+    subject: u32,
+    attributes: Run,
+    place: Place,
+}
+
+/// Somebody who can be behind a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder<'d> {
+    /// Whoever it is; of the credential only its attributes mean something.
+    pub(crate) credential: Credential<'d>,
+    /// Whether the credential has attributes of its own, which are not to be shown.
+    pub(crate) has_own: bool,
+    /// The subject's line, or the credential's.
+    pub(crate) span: Span,
+}
+
+impl Survey {
+    /// Notes one credential of the subject with this number.
+    pub(super) fn credential(
+        &mut self,
+        kind: &str,
+        subject: u32,
+        attributes: Run,
+        enabled: bool,
+        place: Place,
+    ) {
+        let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
+        let number = match self.kinds.get(kind) {
+            Some((number, _)) => *number,
+            None => self.kinds.entry(kind.into()).or_insert((next, place)).0,
+        };
+        if !enabled {
+            return;
+        }
+        let kinds = bit(number);
+        if attributes.is_empty() {
+            let at = subject as usize;
+            self.holders.resize(self.holders.len().max(at + 1), 0);
+            self.holders[at] |= kinds;
+        } else {
+            self.own.push(Own { kinds, subject, attributes, place });
+        }
+    }
+
+    /// Every kind of credential that there is, with the place of the first one, in no particular order.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, Span)> {
+        self.kinds.iter().map(|(kind, (_, place))| (&**kind, (*place).into()))
+    }
+}
+
+/// The bit of a kind; all from the 32nd on share one.
+fn bit(number: u32) -> u32 {
+    1 << number.min(31)
+}
+
+impl Directory {
+    /// The same as [`Directory::parse`], with what policies are to be held against.
+    pub(crate) fn survey(text: &str) -> Result<(Self, Survey), Vec<super::Problem>> {
+        let mut directory = super::read::parse(text)?;
+        let survey = std::mem::take(&mut directory.survey);
+        Ok((directory, survey))
+    }
+
+    /// Everybody enabled who has an enabled credential of one of `kinds`: once for all credentials without attributes of
+    /// their own, and once for each other.
+    pub(crate) fn holders<'d>(
+        &'d self,
+        survey: &'d Survey,
+        kinds: &[&str],
+    ) -> impl Iterator<Item = Holder<'d>> + use<'d> {
+        let numbers = kinds.iter().filter_map(|kind| survey.kinds.get(*kind));
+        let wanted = numbers.fold(0, |all, (number, _)| all | bit(*number));
+        let id = CredentialId::of("", b"");
+        let holder = move |subject: usize, own: Run, place: Place, has_own| {
+            let subject = Subject { directory: self, at: subject };
+            let credential = Credential { subject, id, own };
+            subject.is_enabled().then(|| Holder { credential, has_own, span: place.into() })
+        };
+        let plain = survey.holders.iter().zip(&survey.subjects).enumerate();
+        let plain = plain.filter(move |(_, (held, _))| **held & wanted != 0);
+        let plain = plain.filter_map(move |(at, (_, place))| holder(at, Run::default(), *place, false));
+        let own = survey.own.iter().filter(move |own| own.kinds & wanted != 0);
+        plain.chain(own.filter_map(move |own| holder(own.subject as usize, own.attributes, own.place, true)))
+    }
+
+    /// The name of every attribute that a subject or a credential has, or can come to have, in no particular order.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.names().chain(self.tiers().map(|(name, _)| name))
+    }
+
+    /// At most `most` different values that subjects and their credentials have of `attribute`.
+    pub(crate) fn values(&self, survey: &Survey, attribute: &str, most: usize) -> Vec<Value> {
+        let subjects =
+            (0..self.roster.len()).filter_map(|at| Subject { directory: self, at }.attribute(attribute));
+        let own = survey.own.iter().filter_map(|own| self.attributes.get(own.attributes, attribute));
+        let tiers =
+            self.tiers().into_iter().filter(|(name, _)| *name == attribute).flat_map(|(_, tiers)| tiers);
+        let (mut seen, mut values) = (HashSet::new(), Vec::new());
+        for value in subjects.chain(own).chain(tiers) {
+            if values.len() < most && seen.insert(value) {
+                values.push(value.clone());
+            }
+        }
+        values
+    }
+
+    /// The attribute that follows from facts, and each tier that there is a rule for.
+    pub(crate) fn tiers(&self) -> Option<(&str, impl Iterator<Item = &Value>)> {
+        let tiers = self.tiers.as_ref()?;
+        Some((&*tiers.attribute, tiers.rules.iter().map(|rule| &rule.tier)))
+    }
+}
