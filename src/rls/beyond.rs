@@ -31,7 +31,9 @@ pub enum Bound {
     UnfinishedHere,
     /// The same of all connections.
     UnfinishedByAll,
-    /// What the long requests hold together that wait for their turn.
+    /// What the long requests of a connection hold together that wait for their turn.
+    LongOnesWaitingHere,
+    /// The same of all connections.
     LongOnesWaiting,
 }
 
@@ -56,7 +58,10 @@ impl Bound {
             Self::UnfinishedByAll => {
                 "the unfinished requests of all connections have at most 256 MiB together"
             }
-            Self::LongOnesWaiting => "the requests over 64 KiB that wait have at most 16 MiB together",
+            Self::LongOnesWaitingHere => {
+                "the requests over 64 KiB of a connection that wait have at most 4 MiB together"
+            }
+            Self::LongOnesWaiting => "the requests over 64 KiB that wait have at most 32 MiB together",
         }
     }
 }

@@ -34,7 +34,7 @@ use super::beyond::{self, BeyondBounds, Undecided};
 use super::deadline;
 use super::deferred::Streams;
 use super::fitness;
-use super::heavy::{Heavy, LONG};
+use super::heavy::{Heavy, LONG, OfConnection};
 use super::routed::RoutedRequest;
 use super::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
 use super::watched::{Seen, Underway, Watched};
@@ -115,12 +115,14 @@ impl<S: Store, C: Clock> Server<S, C> {
         let seen = Rc::new(Seen::default());
         let mut streams = Streams::default();
         let held = Held::new(&self.shared.unfinished);
+        let heavy = self.shared.heavy.of_connection();
         let calls = Rc::new(Calls {
             server: self,
             seen: Rc::clone(&seen),
             activity: Arc::clone(&activity),
             peer,
             held,
+            heavy,
             routed: Rc::default(),
         });
         let each = service_fn(move |call| Rc::clone(&calls).take(call));
@@ -202,6 +204,7 @@ struct Calls<S, C> {
     activity: Arc<Activity>,
     peer: SocketAddr,
     held: Held,
+    heavy: OfConnection,
     /// Counts the calls that the router answers, as those who hold it beside this.
     routed: Rc<()>,
 }
@@ -250,7 +253,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 },
             };
             if message.len() >= LONG {
-                return match self.server.shared.heavy.answer(message, deadline).await {
+                return match self.heavy.answer(message, deadline).await {
                     Some(answer) => Ok(self.reply(answer, underway)),
                     None if is_over(deadline) => Err(LATE.into()),
                     None => Ok(self.panicked(&"deciding a long request panicked")),

@@ -23,7 +23,9 @@ use crate::telemetry::{Metrics, TaskEnded};
 /// From how many bytes on a request is long.
 pub(super) const LONG: usize = 64 << 10;
 /// What may wait, in bytes: at four milliseconds a mebibyte more than Envoy waits.
-const MOST_WAITING: usize = 16 << 20;
+const MOST_WAITING: usize = 32 << 20;
+/// What of that may be of one connection, beside a request that is alone: so no connection keeps others' requests out.
+const MOST_OF_ONE: usize = 4 << 20;
 
 /// An answer; none when deciding panicked.
 type Answer = Option<Result<Bytes, Undecided>>;
@@ -32,6 +34,15 @@ type Answer = Option<Result<Bytes, Undecided>>;
 #[derive(Clone, Debug)]
 pub struct Heavy {
     queue: mpsc::UnboundedSender<Job>,
+    /// Bytes that wait, of all connections.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Where the long requests of one connection are decided.
+#[derive(Debug)]
+pub(super) struct OfConnection {
+    heavy: Heavy,
+    /// Bytes that wait, of this connection.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -46,13 +57,32 @@ struct Job {
 /// What a request takes of the room for those that wait.
 #[derive(Debug)]
 struct Room {
-    waiting: Arc<AtomicUsize>,
+    /// Of its connection, and of all.
+    waiting: [Arc<AtomicUsize>; 2],
     length: usize,
+}
+
+impl Room {
+    /// Takes `length` bytes, if there are as many.
+    fn take(waiting: [Arc<AtomicUsize>; 2], length: usize) -> Result<Self, Bound> {
+        let before = waiting.each_ref().map(|waiting| waiting.fetch_add(length, Ordering::Relaxed));
+        let room = Self { waiting, length };
+        let [here, by_all] = before;
+        if here > 0 && here + length > MOST_OF_ONE {
+            return Err(Bound::LongOnesWaitingHere);
+        }
+        if by_all > 0 && by_all + length > MOST_WAITING {
+            return Err(Bound::LongOnesWaiting);
+        }
+        Ok(room)
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.waiting.fetch_sub(self.length, Ordering::Relaxed);
+        for waiting in &self.waiting {
+            waiting.fetch_sub(self.length, Ordering::Relaxed);
+        }
     }
 }
 
@@ -83,16 +113,47 @@ impl Heavy {
         Ok(Self { queue, waiting: Arc::default() })
     }
 
+    /// For the requests of one more connection.
+    pub(super) fn of_connection(&self) -> OfConnection {
+        OfConnection { heavy: self.clone(), waiting: Arc::default() }
+    }
+}
+
+impl OfConnection {
     /// Decides on `message` when its turn comes; none when that panicked, or its `deadline` passed.
     pub(super) async fn answer(&self, message: Bytes, deadline: Option<Instant>) -> Answer {
-        let length = message.len();
-        let before = self.waiting.fetch_add(length, Ordering::Relaxed);
-        let room = Room { waiting: Arc::clone(&self.waiting), length };
-        if before > 0 && before + length > MOST_WAITING {
-            return Some(Err(Bound::LongOnesWaiting.into()));
-        }
+        let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.heavy.waiting)];
+        let room = match Room::take(waiting, message.len()) {
+            Ok(room) => room,
+            Err(bound) => return Some(Err(bound.into())),
+        };
         let (send, answer) = oneshot::channel();
-        let _ = self.queue.send(Job { message, deadline, answer: send, room });
+        let _ = self.heavy.queue.send(Job { message, deadline, answer: send, room });
         answer.await.ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn a_connection_that_has_filled_its_share_keeps_no_other_out() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let connections: [Arc<AtomicUsize>; 10] = Default::default();
+        let take = |connection: usize, length| {
+            Room::take([Arc::clone(&connections[connection]), Arc::clone(&all)], length)
+        };
+        let full: Vec<_> = (0..4).map(|_| take(0, MIB).unwrap()).collect();
+        assert_eq!(take(0, MIB).unwrap_err(), Bound::LongOnesWaitingHere);
+        let large = take(1, 16 * MIB).expect("one request, however large");
+        assert_eq!(take(1, 1).unwrap_err(), Bound::LongOnesWaitingHere);
+        let others: Vec<_> = (2..5).map(|n| take(n, 4 * MIB).unwrap()).collect();
+        assert_eq!(take(5, MIB).unwrap_err(), Bound::LongOnesWaiting);
+        drop((full, large, others));
+        assert_eq!(all.load(Ordering::Relaxed), 0, "what is over, or was refused, is given back");
+        take(0, 4 * MIB).unwrap();
     }
 }

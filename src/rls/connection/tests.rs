@@ -90,7 +90,8 @@ async fn connect(served: &Served) -> SendRequest<Bytes> {
 }
 
 fn begin(sender: &mut SendRequest<Bytes>) -> (ResponseFuture, h2::SendStream<Bytes>) {
-    let call = Request::post(format!("http://d{SHOULD_RATE_LIMIT}")).header("content-type", "application/grpc");
+    let call =
+        Request::post(format!("http://d{SHOULD_RATE_LIMIT}")).header("content-type", "application/grpc");
     let call = call.body(()).unwrap();
     sender.send_request(call, false).unwrap()
 }
