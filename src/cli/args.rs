@@ -82,14 +82,18 @@ pub(super) struct Serve {
     pub(super) merging: Merging,
 }
 
+fn no_address() -> String {
+    "there is no such address; write `HOST:PORT` or `:PORT`, as in `127.0.0.1:8081`".to_owned()
+}
+
 /// `0.0.0.0:8081`, `localhost:8081`, or `:8081` for every address of the machine.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     let mut found = whole.to_socket_addrs().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => "expected an address and a port, as in `0.0.0.0:8081`".to_owned(),
-        _ => "there is no such address".to_owned(),
+        _ => no_address(),
     })?;
-    found.next().ok_or_else(|| "there is no such address".to_owned())
+    found.next().ok_or_else(no_address)
 }
 
 /// The least memory for counters: there is a table of some for each of many locks.

@@ -168,7 +168,7 @@ pub(super) fn json(node: Node<'_>) -> serde_json::Value {
         Kind::Scalar { text, plain: true } => match (text, number(text)) {
             ("true" | "True" | "TRUE", _) => true.into(),
             ("false" | "False" | "FALSE", _) => false.into(),
-            (_, Some(number)) => number.into(),
+            (_, Some(number)) => text.parse::<i64>().map_or_else(|_| number.into(), Into::into),
             (text, None) => text.into(),
         },
         Kind::Sequence(items) => items.map(json).collect(),

@@ -33,7 +33,6 @@ fn what_loads_in_envoyproxy_ratelimit_loads_here() {
         "\"domain\": d\n'descriptors': []",
         "domain: 1.5\ndescriptors: [{key: 2, value: 0x10}]",
         "# nothing before\n---\ndomain: d\n...\n---\n",
-        &with("rate_limit: ~"),
         &with("rate_limit: {unit: MINUTE, requests_per_unit: 1_000}"),
         &with("rate_limit: {unlimited: on}"),
         &with("detailed_metric: true, value_to_metric: yes, rate_limit: {unit: week, requests_per_unit: 0}"),
@@ -53,14 +52,17 @@ fn what_would_never_work_is_refused_with_its_place() {
         ("", "1:1 the file holds no policy"),
         ("descriptors: []", "1:1 the policy has no domain; begin with `domain: NAME`"),
         ("domain: ''", "1:9 the domain has no name"),
-        ("- domain", "1:1 expected the top of a policy, which is a mapping, found a list"),
+        (
+            "- domain",
+            "1:1 expected the top of a policy, which is a mapping, found a list; begin with `domain: NAME`",
+        ),
         (
             "domain: d\ndescriptors: {key: x}",
             "2:14 expected a list, found a mapping; begin each item with `- `",
         ),
         (
             "domain: d\ndescriptors: [x]",
-            "2:15 expected a descriptor, which is a mapping, found a single value",
+            "2:15 expected a descriptor, which is a mapping, found a single value; write `- key: NAME`",
         ),
         (
             "domain: d\ndescriptors: [{value: x}]",
@@ -84,7 +86,10 @@ fn what_would_never_work_is_refused_with_its_place() {
             &with("share_threshold: true, value: a"),
             "3:29 `share_threshold` needs a value with a `*`; without one there is nothing to share",
         ),
-        (&with("metadata: 5"), "3:22 expected a mapping, found a single value"),
+        (
+            &with("metadata: 5"),
+            "3:22 expected a mapping, found a single value; write it as in `{owner: payments}`",
+        ),
         (
             &with("rate_limit: {unit: day, requests_per_unit: 1, name: me, replaces: [{name: me}]}"),
             "3:86 `me` cannot replace itself",
@@ -117,6 +122,11 @@ fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
         (
             &*with("unit: minute"),
             "warning 3:12 `unit` means nothing in a descriptor; it belongs in `rate_limit`",
+        ),
+        (
+            &with("rate_limit: ~"),
+            "warning 3:24 `rate_limit` has nothing in it, so this lets everything pass; write `rate_limit: {requests_per_unit: 5, unit: \
+             minute}`, or leave the word out for an exemption",
         ),
         (&with("value: a, value: b"), "warning 3:22 `value` is given twice; the last one counts"),
         (
@@ -198,7 +208,7 @@ fn limit(fields: &str) -> String {
 fn spillways_own_words_load() {
     for yaml in [
         "domain: d\nevaluate: in_order\nheaders: {emit: on_limited, dialect: [draft-03, retry-after]}\ndeny: {body: '{}'}",
-        "domain: d\nendpoints: [GET /a/:id, {write: [POST /a, ANY /b/**]}]\nrequest_headers: {x-plan: '{{attribute.plan}}'}",
+        "domain: d\nendpoints: [GET /a/:id, {write: [POST /a, ANY /b/**]}]\nrequest_headers: {x-from: '{{limit}}'}",
         "domain: d\nendpoints: [GET /a]\nundeclared: one\nignore_case: yes",
         "domain: d\nendpoints: [GET /a]\nundeclared: {segments: 16}",
         &with("empty: absent"),
@@ -223,7 +233,7 @@ fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
     let needs = "needs a descriptor with a `subject`, here or around it; without one nobody is known";
     for (yaml, expected) in [
         ("domain: d\nevaluate: al_or_nothing", "2:11 unknown way to evaluate `al_or_nothing`; did you mean `all_or_nothing`?".to_owned()),
-        (&limit("requests_per_unit: 5, per: 15x"), "3:52 `15x` is not a length of time; write a number and a unit, as in `15m`".into()),
+        (&limit("requests_per_unit: 5, per: 15x"), "3:52 `15x` is not a length of time; write a number and a unit, as in `15m`; units are ms, s, m, h, d and w".into()),
         (&limit("requests_per_unit: 5, per: biling_period"), "3:52 `biling_period` is not a length of time; did you mean `billing_period`?".into()),
         (&limit("requests_per_unit: 5, per: 1m, unit: minute"), "3:52 `unit` and `per` are two ways to say one thing; remove one of the two".into()),
         (&limit("requests_per_unit: 5, per: 1m, algorithm: fixed_windw"), "3:67 unknown algorithm `fixed_windw`; did you mean `fixed_window`?".into()),
@@ -234,7 +244,7 @@ fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
         (&limit("requests_per_unit: 5, per: billing_period"), format!("3:52 `per: billing_period` {needs}")),
         (&limit("requests_per_unit: {attribute: rpm}, per: 1m"), format!("3:44 `requests_per_unit` {needs}")),
         (&limit("requests_per_unit: 5, per: 1m, override: rpm"), format!("3:66 `override` {needs}")),
-        (&limit("requests_per_unit: 5, per: 1m, count_by: y"), "3:66 `count_by` names `y`, which is no entry on the way here; `subject`, `credential`, `entries`, or the key of an entry".into()),
+        (&limit("requests_per_unit: 5, per: 1m, count_by: y"), "3:66 `count_by` names `y`, which is no entry on the way here; it may be `subject`, `credential`, `entries` or a key on the way here: `x`; several are a list, as in `[subject, x]`".into()),
         (&limit("requests_per_unit: 5, per: 1m, headers: {dialect: draft-3}"), "3:75 unknown dialect `draft-3`; did you mean `draft-03`?".into()),
         (&limit("requests_per_unit: 5, per: 1m, headers: {X-A: remaning}"), "3:71 unknown number `remaning`; did you mean `remaining`?".into()),
         (&limit("requests_per_unit: 5, per: 1m, headers: {content-length: used}"), "3:66 header `content-length` cannot be set here: it comes from the body".into()),
@@ -607,6 +617,201 @@ fn a_descriptor_that_another_one_hides_is_told_with_both_places() {
         [format!(
             "d.yaml:3:15 warning descriptor `k` is never reached: `k=*` at d.yaml:3:39 takes all of its values; {last}"
         )]
+    );
+}
+
+#[test]
+fn what_a_template_names_and_nothing_can_fill_in_is_told() {
+    let deny = "deny: {body: 'x {{entry.adress}} {{entry.path}} {{subject}}'}";
+    let at_root = |request_headers: &str, deny: &str| {
+        format!(
+            "domain: d\n{request_headers}\n{deny}\nendpoints: [GET /a]\ndescriptors: [{{key: address}}, {{key: 'u_*'}}]"
+        )
+    };
+    assert_eq!(
+        found(&at_root("", deny)),
+        [
+            "warning 3:14 `{{subject}}` is never there: the domain has no subjects; name their file at the top, as in `subjects: \
+             shop.subjects.yaml`",
+            "warning 3:14 `{{entry.adress}}` names a key that no descriptor has; did you mean `address`?",
+        ]
+    );
+    for name in ["subject", "attribute.plan"] {
+        assert_eq!(
+            found(&at_root(&format!("request_headers: {{x-tenant: '{{{{{name}}}}}'}}"), "")),
+            [format!(
+                "2:29 `{{{{{name}}}}}` is never there: the domain has no subjects; name their file at the top, as in `subjects: \
+                 shop.subjects.yaml`"
+            )]
+        );
+    }
+    assert_eq!(
+        found(&at_root(
+            "request_headers: {x-a: '{{entry.address}} {{entry.u_1}} {{entry.method}}', x-b: b}",
+            ""
+        )),
+        [""; 0]
+    );
+    let policy = for_keys("requests_per_unit: 5", "deny: {body: 'for {{entry.k}} {{attribute.plna}}'}");
+    let subjects = "subjects: [{id: a, attributes: {plan: x}, credentials: [{kind: key, value: 1}]}]";
+    assert_eq!(
+        found_with(&policy, subjects),
+        [
+            "d.yaml:7:16 error `{{attribute}}` names the attribute `plna`, which no subject has, so it stays empty; did you mean `plan`?",
+            "d.yaml:7:16 warning `{{entry.k}}` is a credential, which is shown nowhere; name who it belongs to, with `{{subject}}`",
+        ]
+    );
+}
+
+#[test]
+fn a_hint_says_what_there_is_and_gives_an_example() {
+    let dialects = "draft-03, draft-07, draft-11, ratelimit-delta, x-ratelimit, x-ratelimit-ms, x-ratelimit-delta, x-rate-limit, github, \
+                    gitlab, openai, anthropic, retry-after";
+    let per = |text: &str| limit(&format!("requests_per_unit: 5, per: {text}"));
+    let minute = "`rate_limit: {requests_per_unit: 5, unit: minute}`";
+    for (yaml, message, hint) in [
+        (
+            with("rate_limit: 5/minute"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            format!("write {minute}"),
+        ),
+        (
+            with("rate_limit: 5 per Min"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            format!("write {minute}"),
+        ),
+        (
+            with("rate_limit: 90/h"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            "write `rate_limit: {requests_per_unit: 90, unit: hour}`".into(),
+        ),
+        (
+            with("rate_limit: many"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            format!("write {minute}"),
+        ),
+        (
+            per("1M"),
+            "`1M` could be a minute or a month",
+            "write `per: 1m` for minutes, or `per: calendar_month`".into(),
+        ),
+        (
+            per("0s"),
+            "a window of `0s` has no length",
+            "write a number and a unit, as in `15m`; units are ms, s, m, h, d and w".into(),
+        ),
+        (
+            per("15"),
+            "`15` is not a length of time",
+            "write a number and a unit, as in `15m`; units are ms, s, m, h, d and w".into(),
+        ),
+        (
+            per("minute"),
+            "`minute` is not a length of time",
+            "write `unit: minute` instead of `per`, or `per: 1m`".into(),
+        ),
+        (
+            per("month"),
+            "`month` is not a length of time",
+            "write `unit: month` instead of `per`, or `per: calendar_month`".into(),
+        ),
+        (
+            "domain: d\nheaders: draft-03".into(),
+            "expected `emit`, `dialect` and headers with what they show, found a single value",
+            format!("write it as in `{{emit: always, dialect: draft-03}}`; dialects are {dialects}"),
+        ),
+        (
+            "domain: d\nheaders: {emit: sometimes}".into(),
+            "unknown value `sometimes` of `emit`",
+            "`emit` is always, on_limited or never".into(),
+        ),
+        (
+            "domain: d\nheaders: {dialect: ietf}".into(),
+            "unknown dialect `ietf`",
+            format!("dialects are {dialects}"),
+        ),
+        (
+            "domain: d\nrequest_headers: x-a".into(),
+            "expected headers with what they say, found a single value",
+            "write it as in `{x-tenant: '{{subject}}'}`".into(),
+        ),
+        (
+            "domain: d\ndeny: no".into(),
+            "expected `deny`, which is a mapping, found a single value",
+            "write `deny: {body: TEXT}`".into(),
+        ),
+        (
+            "domain: d\ndeny: {body: {error: {code: 429}}}".into(),
+            "expected text, found a mapping",
+            "write it as text: `body: '{\"error\":{\"code\":429}}'`".into(),
+        ),
+        (
+            "domain: d\nevaluate: maybe".into(),
+            "unknown way to evaluate `maybe`",
+            "ways to evaluate are each, all_or_nothing, in_order, first_match".into(),
+        ),
+        (
+            "domain: d\nevaluate: [each]".into(),
+            "expected text, found a list",
+            "ways to evaluate are each, all_or_nothing, in_order, first_match".into(),
+        ),
+        (
+            "domain: d\nsubjects: [{id: a}]".into(),
+            "`subjects`: expected text, found a list",
+            "name a file beside the policy, as in `subjects: shop.subjects.yaml`".into(),
+        ),
+        (
+            limit("requests_per_unit: 5, per: 1m, replaces: [x]"),
+            "expected an item of `replaces`, which is a mapping, found a single value",
+            "write `- name: NAME`".into(),
+        ),
+    ] {
+        let told = found(&yaml);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let (_, told) = told[0].split_once(' ').unwrap();
+        assert_eq!(told, format!("{message}; {hint}"), "{yaml}");
+    }
+}
+
+#[test]
+fn what_would_be_passed_over_in_silence_is_told() {
+    let endpoints =
+        "domain: d\nendpoints: [GET /a]\ndescriptors: [{key: method, descriptors: [{key: path}]}]";
+    for (yaml, told) in [
+        // A word without a value would be as if it were not there.
+        (with("subject: "), "`subject` says nothing; give it a value, or remove it"),
+        (with("rate_limits: ~"), "`rate_limits` says nothing; give it a value, or remove it"),
+        (limit("requests_per_unit: 5, per: 1m, counter: ''"), "`counter` says nothing; give it a value, or remove it"),
+        ("domain: d\nevaluate:".into(), "`evaluate` says nothing; give it a value, or remove it"),
+        // Nothing beside `unlimited` limits anything.
+        (limit("unlimited: true, override: rpm"), "`unlimited: true` lets everything pass, so `override` means nothing; remove one of the two"),
+        (limit("unlimited: true, burst: 5"), "`unlimited: true` lets everything pass, so `burst` means nothing; remove one of the two"),
+        (endpoints.into(), "warning 3:15 descriptor `method` with `path` in it is never reached: with `endpoints`, the two are one entry; match `- key: endpoint`"),
+        (with("descriptors: [{key: ' y'}]"), "warning 3:32 the key ` y` begins or ends with a space; remove it if it is not sent"),
+        (with("value: 'y '"), "warning 3:19 the value `y ` begins or ends with a space; remove it if it is not sent"),
+        (
+            "domain: d\ndescriptors: [{key: x, rate_limit: {requests_per_unit: 5, per: 1m, count_by: x, counter: bulk}}, {key: y, descriptors: \
+             [{key: x, rate_limit: {requests_per_unit: 5, per: 1m, count_by: x, counter: bluk}}]}]"
+                .into(),
+            "warning 2:196 no other limit has the counter `bluk`; did you mean `bulk`?",
+        ),
+    ] {
+        let found = found(&yaml);
+        assert!(found.len() == 1 && found[0].ends_with(told), "{yaml}: {found:?}");
+    }
+    let subjects = "subjects: [{id: a, attributes: {rpm: 1}, credentials: [{kind: key, value: 1}]}]";
+    let told = found_with(&for_keys("requests_per_unit: 5, at_most: 100", ""), subjects);
+    assert!(told.len() == 1 && told[0].ends_with("error `at_most` names an attribute of subjects, and `100` is a number; for one number for all, write `requests_per_unit: 100`"), "{told:?}");
+    let told = found_with(&for_keys("requests_per_unit: {by: plan, values: {}}", ""), "subjects: []");
+    assert!(
+        told.len() == 1
+            && told[0].ends_with("error `values` lists no value; write it as in `{free: 5, pro: 50}`"),
+        "{told:?}"
+    );
+    let told = found_with(&for_keys("requests_per_unit: {attribute: rpm, otherwise: 5}", ""), subjects);
+    assert!(
+        told.len() == 1 && told[0].contains("error `attribute` and `otherwise` are two ways"),
+        "{told:?}"
     );
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Charged, Counted, Decision, Verdict, urgency};
-use crate::model::{CellKey, Few, Request};
-use crate::policy::{Entries, Limit, Policy};
+use crate::model::{CellKey, Entry, Few, Request};
+use crate::policy::{Domain, Entries, Limit, Policy};
 use crate::shape::{Context, HeaderSet, Headers, Told};
+use crate::subjects::Credential;
 
 /// The mutations that Envoy is asked for.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,20 @@ struct Spoken<'v, 'p> {
     counted: &'v Counted<'p>,
     limit: &'v Limit,
     charged: &'v Charged,
+}
+
+impl<'v> Spoken<'v, '_> {
+    fn told(&self, verdict: &Verdict<'_>, retry_after: Option<Duration>) -> Told<'v> {
+        Told {
+            name: &self.limit.name,
+            outcome: &self.charged.outcome,
+            now: verdict.now,
+            retry_after,
+            counter: self.charged.key,
+            shares_name: false,
+            refuses: self.charged.refuses,
+        }
+    }
 }
 
 /// How `verdict` is told to those who asked `request` of `policy`.
@@ -83,7 +98,12 @@ pub fn answer_in<'v>(
             && let Some(denial) = &decisive.limit.shape.denial
         {
             let body = &mut answer.body;
-            with_context(policy, request, verdict, decisive, |context| denial.body.write_body(context, body));
+            let told = Some(decisive.told(verdict, verdict.retry_after()));
+            let credential = decisive.counted.credential.as_ref();
+            let entries = entries(policy, request, decisive.descriptor);
+            with_context(verdict, told, &entries.as_slice(), credential, |context| {
+                denial.body.write_body(context, body);
+            });
             answer.response_headers.add("Content-Type", |value| {
                 value.push_str(&denial.content_type);
                 true
@@ -91,15 +111,45 @@ pub fn answer_in<'v>(
         }
     } else if let Some(domain) = policy.domain(request.domain)
         && !domain.request_headers.is_empty()
-        && let Some(somebody) = spoken.iter().find(|one| one.counted.credential.is_some())
     {
-        with_context(policy, request, verdict, somebody, |context| {
-            for (name, template) in &domain.request_headers {
-                answer.request_headers.add(name, |value| template.write_header(context, value));
-            }
-        });
+        answer.request_headers = for_upstream(policy, domain, request, verdict, &spoken);
     }
     answer
+}
+
+/// What the upstream is told of a request that passes, with all that is known of it: the limit that was charged to whoever is
+/// asking, or else to anybody; who is asking, be they counted or not; and every entry of the request.
+fn for_upstream<'v>(
+    policy: &'v Policy,
+    domain: &'v Domain,
+    request: &Request<'_>,
+    verdict: &Verdict<'_>,
+    spoken: &[Spoken<'_, '_>],
+) -> Headers<'v> {
+    let mut headers = Headers::default();
+    let one = spoken.iter().find(|one| one.counted.credential.is_some()).or(spoken.first());
+    let counted = one.and_then(|one| one.counted.credential.as_ref());
+    let credential = counted.or(verdict.somebody.as_ref().map(|(_, credential)| credential));
+    let first = one.map(|one| one.descriptor).or(verdict.somebody.map(|(at, _)| at)).unwrap_or_default();
+    let others = (0..request.descriptors.len()).filter(|at| *at != first);
+    let all: Vec<_> = std::iter::once(first)
+        .filter(|at| *at < request.descriptors.len())
+        .chain(others)
+        .map(|at| entries(policy, request, at))
+        .collect();
+    let all: Vec<Entry<'_>> = all.iter().flat_map(Known::as_slice).collect();
+    with_context(
+        verdict,
+        one.map(|one| one.told(verdict, verdict.retry_after())),
+        &all,
+        credential,
+        |context| {
+            for (name, template) in &domain.request_headers {
+                headers.add(name, |value| template.write_header(context, value));
+            }
+        },
+    );
+    headers
 }
 
 fn speak<'v, 'p>((descriptor, decision): (usize, &'v Decision<'p>)) -> impl Iterator<Item = Spoken<'v, 'p>> {
@@ -142,7 +192,7 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
     // Most answers have one or two, which are compared with each other; the places of the others are looked up.
     let mut later: HashMap<*const HeaderSet, usize> = HashMap::new();
     for one in spoken {
-        let told = told(one, verdict, retry_after);
+        let told = one.told(verdict, retry_after);
         for headers in &one.limit.shape.headers {
             let near = families.iter().take(NEAR).position(|(_, family, ..)| Arc::ptr_eq(family, headers));
             let place = near.or_else(|| later.get(&Arc::as_ptr(headers)).copied());
@@ -174,42 +224,42 @@ fn name_apart(all: &mut Few<Told<'_>>) {
     }
 }
 
-fn told<'v>(one: &Spoken<'v, '_>, verdict: &Verdict<'_>, retry_after: Option<Duration>) -> Told<'v> {
-    Told {
-        name: &one.limit.name,
-        outcome: &one.charged.outcome,
-        now: verdict.now,
-        retry_after,
-        counter: one.charged.key,
-        shares_name: false,
-        refuses: one.charged.refuses,
+/// The entries of one descriptor that may be shown.
+struct Known<'a> {
+    domain: Option<&'a Domain>,
+    read: Option<Entries<'a>>,
+    sent: &'a [Entry<'a>],
+}
+
+/// What the descriptor at this place tells.
+fn entries<'a>(policy: &'a Policy, request: &'a Request<'_>, descriptor: usize) -> Known<'a> {
+    let sent: &'a [Entry<'a>] = &request.descriptors[descriptor].entries;
+    let domain = policy.domain(request.domain);
+    Known { domain, read: domain.map(|domain| domain.entries(sent)), sent }
+}
+
+impl Known<'_> {
+    /// As rules see them, and then as they came: `endpoint` as well as the `path` that it was made of. No credentials.
+    fn as_slice(&self) -> Few<Entry<'_>> {
+        let mut entries = self.read.as_ref().map(Entries::as_slice).unwrap_or_default();
+        entries.extend(self.sent.iter().copied());
+        if let Some(domain) = self.domain {
+            entries.retain(|entry| !domain.is_secret(entry.key));
+        }
+        entries
     }
 }
 
 /// Calls `render` with all that a template may name.
 fn with_context<T>(
-    policy: &Policy,
-    request: &Request<'_>,
     verdict: &Verdict<'_>,
-    one: &Spoken<'_, '_>,
+    told: Option<Told<'_>>,
+    entries: &[Entry<'_>],
+    credential: Option<&Credential<'_>>,
     render: impl FnOnce(&Context<'_>) -> T,
 ) -> T {
-    let descriptor = &request.descriptors[one.descriptor];
-    let domain = policy.domain(request.domain);
-    let read = domain.map(|domain| domain.entries(&descriptor.entries));
-    // As rules see them, and then as they came: `endpoint` as well as the `path` that it was made of.
-    let mut entries = read.as_ref().map(Entries::as_slice).unwrap_or_default();
-    entries.extend(descriptor.entries.iter().copied());
-    if let Some(domain) = domain {
-        entries.retain(|entry| !domain.is_secret(entry.key));
-    }
-    let credential = one.counted.credential.as_ref();
     let attribute =
         |name: &str| credential?.attribute_at(name, verdict.now).map(|value| value.as_text().into_owned());
-    render(&Context {
-        told: Some(told(one, verdict, verdict.retry_after())),
-        entries: &entries,
-        subject: credential.map(|credential| credential.subject.id()),
-        attribute: &attribute,
-    })
+    let subject = credential.map(|credential| credential.subject.id());
+    render(&Context { told, entries, subject, attribute: &attribute })
 }

@@ -45,6 +45,8 @@ pub struct Verdict<'p> {
     pub over_limit: bool,
     /// One for each descriptor, in order.
     pub decisions: Vec<Decision<'p>>,
+    /// The first descriptor that tells who is asking, and who that is; whatever became of it.
+    pub somebody: Option<(usize, Credential<'p>)>,
     /// Goes back to where it came from.
     matched: Vec<Matched<'static>>,
     scratch: Option<Box<Scratch>>,
@@ -248,12 +250,15 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let Some(domain) = policy.domain(request.domain) else {
             decisions.extend(request.descriptors.iter().map(|_| Decision::Free));
             let (matched, scratch) = (recycled(matched), desk.scratch);
-            return Ok(Verdict { now, over_limit: false, decisions, matched, scratch });
+            return Ok(Verdict { now, over_limit: false, decisions, somebody: None, matched, scratch });
         };
         let mut scratch = desk.scratch.unwrap_or_default();
-        matched.extend(
-            request.descriptors.iter().map(|descriptor| self.reach(domain, descriptor, now, &mut scratch)),
-        );
+        let mut somebody = None;
+        matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
+            let (one, credential) = self.reach(domain, descriptor, now, &mut scratch);
+            somebody = somebody.or(credential.map(|credential| (at, credential)));
+            one
+        }));
         put_aside(&mut matched);
         let fates = fates(&matched, domain.evaluate);
 
@@ -273,49 +278,63 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let mut outcomes = self.store.apply(mode, &charges, reading.steady).await?.into_iter();
         decisions.extend(matched.drain(..).zip(fates).map(|(one, fate)| decision(one, fate, &mut outcomes)));
         let over_limit = judge(&mut decisions);
-        Ok(Verdict { now, over_limit, decisions, matched: recycled(matched), scratch: Some(scratch) })
+        Ok(Verdict {
+            now,
+            over_limit,
+            decisions,
+            somebody,
+            matched: recycled(matched),
+            scratch: Some(scratch),
+        })
     }
 
+    /// What `descriptor` reaches, and who is behind it.
     fn reach<'p>(
         &self,
         domain: &'p Domain,
         descriptor: &Descriptor<'_>,
         now: Timestamp,
         scratch: &mut Scratch,
-    ) -> Matched<'p> {
+    ) -> (Matched<'p>, Option<Credential<'p>>) {
         let entries = domain.entries(&descriptor.entries);
         let entries = entries.as_slice();
         let reached = domain.walk(&entries, now, scratch);
         if let Some(sent) = descriptor.limit {
-            return Matched::Rule(self.sent(domain, &entries, sent, reached));
+            return (Matched::Rule(self.sent(domain, &entries, sent, reached)), None);
         }
-        match reached {
-            Reached::Nothing { .. } => Matched::Nothing,
-            Reached::Exempt(landing) => landing.credential.map_or(Matched::Exemption, Matched::Exempt),
-            Reached::Node(landing) => match landing.node().and_then(|node| node.rule.as_ref()) {
-                None => Matched::Exemption,
-                Some(rule) => {
-                    // Limits of one rule nearly always count by the same: what they share is hashed once.
-                    let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
-                    let way = self.on_the_way(&entries, &landing);
-                    let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
-                        let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
-                        let key = match &shared {
-                            Some((by, key)) if **by == *limit.count_by => key,
-                            _ => &shared.insert((&limit.count_by, self.key(limit, &way, &landing))).1,
-                        };
-                        Some((at, key.finish(limit.id), granted))
-                    });
-                    let limits = granted.collect();
-                    Matched::Rule(Candidate {
-                        rule: RuleRef::Written(rule),
-                        credential: landing.credential,
-                        limits,
-                        is_replaced: false,
-                    })
-                }
-            },
-        }
+        let landing = match reached {
+            Reached::Nothing { .. } => return (Matched::Nothing, None),
+            Reached::Exempt(landing) => {
+                let exempt = landing.credential.map_or(Matched::Exemption, Matched::Exempt);
+                return (exempt, landing.credential);
+            }
+            Reached::Node(landing) => landing,
+        };
+        let credential = landing.credential;
+        let matched = match landing.node().and_then(|node| node.rule.as_ref()) {
+            None => Matched::Exemption,
+            Some(rule) => {
+                // Limits of one rule nearly always count by the same: what they share is hashed once.
+                let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
+                let way = self.on_the_way(&entries, &landing);
+                let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
+                    let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
+                    let key = match &shared {
+                        Some((by, key)) if **by == *limit.count_by => key,
+                        _ => &shared.insert((&limit.count_by, self.key(limit, &way, &landing))).1,
+                    };
+                    Some((at, key.finish(limit.id), granted))
+                });
+                let limits = granted.collect();
+                Matched::Rule(Candidate {
+                    rule: RuleRef::Written(rule),
+                    credential,
+                    limits,
+                    is_replaced: false,
+                })
+            }
+        };
+        (matched, credential)
     }
 
     /// What `limit` counts by, of whoever and whatever the entries on the way are.

@@ -293,6 +293,11 @@ impl Level {
         self.nodes().for_each(|node| node.children.prepare());
     }
 
+    /// Whether a descriptor with this key is listed here.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.keys.contains_key(key.as_bytes())
+    }
+
     /// Whether nothing is listed here.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.key_patterns.is_empty()

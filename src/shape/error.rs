@@ -129,6 +129,15 @@ impl ShapeError {
     /// What to do about it, where that is always the same.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::UnknownEmit { .. } => "`emit` is always, on_limited or never".to_owned(),
+            Self::UnknownDialect { .. } => {
+                let names: Vec<_> = DIALECTS.iter().map(|(name, _)| *name).collect();
+                format!("dialects are {}", names.join(", "))
+            }
+            Self::UnknownName { .. } => {
+                let names: Vec<_> = Number::names().collect();
+                format!("write `subject`, `entry.KEY`, `attribute.NAME` or a number: {}", names.join(", "))
+            }
             Self::UnknownNumber { name } => format!("to send the word itself, write `{{{{\"{name}\"}}}}`"),
             Self::Unclosed { .. } => "for two braces as they are, write `{{\"{{\"}}`".to_owned(),
             Self::NotInResponseHeader { .. } => "response headers show numbers and `name` only".to_owned(),

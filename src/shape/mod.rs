@@ -23,4 +23,4 @@ pub use form::Form;
 pub use header::{Emit, HeaderLine, HeaderName, HeaderSet};
 pub use headers::Headers;
 pub use number::{Number, Told, Wait};
-pub use template::{Context, Template};
+pub use template::{Context, Name, Template};

@@ -35,6 +35,17 @@ impl fmt::Debug for Context<'_> {
     }
 }
 
+/// Something that may not be there to fill in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'t> {
+    /// The value of the entry with this key.
+    Entry(&'t str),
+    /// Who is calling.
+    Subject,
+    /// What they have under this name.
+    Attribute(&'t str),
+}
+
 /// A checked text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -57,6 +68,16 @@ impl Template {
     pub fn header(text: &str) -> Result<Self, ShapeError> {
         let pieces = piece::parse_header(text, 0)?.into_iter().map(|(_, piece)| piece).collect();
         Ok(Self { pieces, escape: Escape::Header })
+    }
+
+    /// What else than numbers it names, in order.
+    pub fn names(&self) -> impl Iterator<Item = Name<'_>> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(_) | Piece::Number(_) => None,
+            Piece::Entry(key) => Some(Name::Entry(key)),
+            Piece::Subject => Some(Name::Subject),
+            Piece::Attribute(name) => Some(Name::Attribute(name)),
+        })
     }
 
     /// The body. An absent number is `null` in JSON; whatever else is absent leaves its place empty.

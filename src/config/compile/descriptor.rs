@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::subjects::Tell;
-use super::{Document, Fields, Kind, Node, Scope, scalar};
+use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
 use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::{Directory, Value};
@@ -117,6 +117,13 @@ impl Document<'_, '_> {
         }
         // Without a key the rest is still looked through for mistakes.
         let key = key.unwrap_or_default();
+        self.notes_key(key);
+        for (word, text) in [("key", key), ("value", value)] {
+            if let (Some(node), true) = (fields.get(word), text.trim() != text) {
+                let message = format!("the {word} `{}` begins or ends with a space", text.escape_debug());
+                self.report(Severity::Warning, node.span(), &message, Some("remove it if it is not sent"));
+            }
+        }
 
         if let (policy::ENDPOINT, false, Some(endpoints)) = (key, value.is_empty(), around.endpoints) {
             self.endpoint_value(&fields, value, endpoints);
@@ -150,6 +157,10 @@ impl Document<'_, '_> {
         if key.is_empty() {
             return;
         }
+        if key == "method" && around.endpoints.is_some() && children.has_key("path") {
+            let message = "descriptor `method` with `path` in it is never reached: with `endpoints`, the two are one entry";
+            self.report(Severity::Warning, node.span(), message, Some("match `- key: endpoint`"));
+        }
         let place = self.source.place(node.span());
         let label = label(key, value);
         let compiled = policy::Node {
@@ -169,6 +180,16 @@ impl Document<'_, '_> {
         }
     }
 
+    fn notes_key(&mut self, key: &str) {
+        let keys = match self.compiler.keys.get_mut(&self.domain) {
+            Some(keys) => keys,
+            None => self.compiler.keys.entry(self.domain.clone()).or_default(),
+        };
+        if !keys.contains(key) {
+            keys.insert(key.to_owned());
+        }
+    }
+
     /// The rule of a descriptor, with everything that stands beside its limits.
     fn rule(&mut self, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Rule> {
         let shadow =
@@ -179,6 +200,11 @@ impl Document<'_, '_> {
         if quota && inherited.evaluate != Evaluate::Each {
             let hint = "under the other ways a refusal settles the request";
             self.error_at(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
+        }
+        if let (true, Some(span)) = (fields.get("rate_limit").is_none(), fields.span_of_nothing("rate_limit"))
+        {
+            let hint = "write `rate_limit: {requests_per_unit: 5, unit: minute}`, or leave the word out for an exemption";
+            self.tolerate(span, "`rate_limit` has nothing in it, so this lets everything pass", Some(hint));
         }
         let rule = match (fields.get("rate_limit"), fields.get("rate_limits")) {
             (Some(one), None) => self.rate_limit(one, inherited),
@@ -238,7 +264,11 @@ impl Document<'_, '_> {
         if !has_subject {
             self.needs_subject(node, "exempt");
         }
-        let Some(pairs) = self.pairs(node, "attributes with their values") else { return Vec::new() };
+        let Some(pairs) =
+            self.pairs(node, "attributes with their values", "write it as in `{internal: true}`")
+        else {
+            return Vec::new();
+        };
         let mut exempt = Vec::new();
         for (name, value) in pairs {
             let (name_at, value_at) = (name.span(), value.span());
@@ -290,7 +320,7 @@ impl Document<'_, '_> {
     }
 
     fn metadata(&mut self, node: Node<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
-        self.pairs(node, "a mapping")?;
+        self.pairs(node, "a mapping", "write it as in `{owner: payments}`")?;
         match scalar::json(node) {
             serde_json::Value::Object(fields) => Some(fields),
             _ => None,

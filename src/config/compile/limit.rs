@@ -187,34 +187,6 @@ impl Document<'_, '_> {
         LimitId::of(parts.map(str::as_bytes))
     }
 
-    /// Limits that share a counter must count alike, and by something that is the same for all of them.
-    fn shared_counter(
-        &mut self,
-        fields: &Fields<'_>,
-        counter: Option<&str>,
-        window: &Window,
-        count_by: &[CountBy],
-    ) {
-        let (Some(counter), Some(node)) = (counter, fields.get("counter")) else { return };
-        if count_by.contains(&CountBy::Entries) {
-            let hint = "say `count_by:` the entries that they have in common, or a subject";
-            self.error(node.span(), "limits that count by all their entries share no counter", Some(hint));
-        }
-        let counts = format!("{} {}", window.tag(), tag(count_by));
-        let place = self.source.place(node.span());
-        let key = (self.domain.clone(), counter.to_owned());
-        let (first_counts, first) =
-            self.compiler.counters.entry(key).or_insert_with(|| (counts.clone(), place));
-        if *first_counts != counts {
-            let message = format!("the counter `{counter}` counts otherwise at {first}");
-            self.error(
-                node.span(),
-                &message,
-                Some("limits that share a counter have one window and one `count_by`"),
-            );
-        }
-    }
-
     fn known_keys(
         &mut self,
         node: Node<'_>,
@@ -238,8 +210,15 @@ impl Document<'_, '_> {
                 }
                 CountBy::Entry(key) if !inherited.keys().any(|known| known == key) => {
                     let span = fields.get("count_by").map_or(node.span(), Node::span);
-                    let hint = did_you_mean(key, inherited.keys()).unwrap_or_else(|| {
-                        "`subject`, `credential`, `entries`, or the key of an entry".to_owned()
+                    let mut keys: Vec<&str> = inherited.keys().collect();
+                    keys.reverse();
+                    let hint = did_you_mean(key, keys.iter().copied()).unwrap_or_else(|| {
+                        format!(
+                            "it may be `subject`, `credential`, `entries` or a key on the way here: {}; several are a list, as in \
+                             `[subject, {}]`",
+                            super::subjects::listed(&keys),
+                            keys.first().copied().unwrap_or_default()
+                        )
                     });
                     self.error(
                         span,
@@ -280,6 +259,12 @@ impl Document<'_, '_> {
         };
         let mut attribute = |word| {
             let name = self.text(fields, word)?.to_owned();
+            if name.bytes().all(|byte| byte.is_ascii_digit()) {
+                let message = format!("`{word}` names an attribute of subjects, and `{name}` is a number");
+                let hint = format!("for one number for all, write `requests_per_unit: {name}`");
+                self.error_at(fields, word, &message, Some(&hint));
+                return None;
+            }
             if let (false, Some(node)) = (inherited.has_subject, fields.get(word)) {
                 self.needs_subject(node, word);
             }
@@ -311,7 +296,9 @@ impl Document<'_, '_> {
             return None;
         };
         let mut table = Vec::new();
-        for (value, number) in self.pairs(values, "values with their numbers")? {
+        for (value, number) in
+            self.pairs(values, "values with their numbers", "write it as in `{free: 5, pro: 50}`")?
+        {
             if let (Some(value), Some(number)) =
                 (self.read(value, scalar::text), self.read(number, scalar::whole_number))
             {
@@ -370,8 +357,8 @@ impl Document<'_, '_> {
         match scalar::duration(text) {
             Ok(length) => Some(Written::Length(length)),
             Err(wrong) => {
-                let hint = did_you_mean(text, periods()).or(wrong.hint);
-                self.error(node.span(), &wrong.message, hint.as_deref());
+                let (message, hint) = not_a_length(text, wrong.message);
+                self.error(node.span(), &message, Some(&hint));
                 None
             }
         }
@@ -473,6 +460,23 @@ impl Document<'_, '_> {
                 self.error(node.span(), "`unlimited: true` has no window", Some("remove one of the two"));
             }
         }
+        let others = [
+            "algorithm",
+            "anchor",
+            "burst",
+            "time_zone",
+            "override",
+            "at_most",
+            "count_denied",
+            "counter",
+            "count_by",
+        ];
+        for word in others {
+            if let Some(node) = fields.get(word) {
+                let message = format!("`unlimited: true` lets everything pass, so `{word}` means nothing");
+                self.error(node.span(), &message, Some("remove one of the two"));
+            }
+        }
         if let Some(number) = fields.get("requests_per_unit") {
             self.tolerate(number.span(), "`unlimited: true` makes this number mean nothing", None);
         }
@@ -519,8 +523,47 @@ fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherit
     }
 }
 
+/// What to say of a `per` that is no length of time.
+fn not_a_length(text: &str, otherwise: String) -> (String, String) {
+    const WRITE: &str = "write a number and a unit, as in `15m`; units are ms, s, m, h, d and w";
+    if let Some(number) = text.strip_suffix('M')
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        let message = format!("`{text}` could be a minute or a month");
+        return (message, format!("write `per: {number}m` for minutes, or `per: calendar_month`"));
+    }
+    if let Some(unit) = Unit::from_name(text) {
+        let (name, length) = (unit.name(), unit.name().chars().next().unwrap_or_default());
+        let other = CALENDARS
+            .iter()
+            .map(|(name, _)| *name)
+            .find(|calendar| calendar.ends_with(name) && name.len() > 4);
+        let other = other.filter(|_| matches!(unit, Unit::Month)).map_or(format!("1{length}"), str::to_owned);
+        return (otherwise, format!("write `unit: {name}` instead of `per`, or `per: {other}`"));
+    }
+    let names = CALENDARS.iter().map(|(name, _)| *name).chain(["billing_period"]);
+    if let Some(likely) = did_you_mean(text, names) {
+        return (otherwise, likely);
+    }
+    let is_zero = text.contains('0') && !text.contains(|c: char| ('1'..='9').contains(&c));
+    let message = if is_zero { format!("a window of `{text}` has no length") } else { otherwise };
+    (message, WRITE.to_owned())
+}
+
+/// How a limit is written, with what `text` (`5/minute`) may have meant.
+pub(super) fn example(text: &str) -> String {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..digits].parse::<u32>().unwrap_or(5);
+    let rest =
+        text[digits..].trim_start().trim_start_matches('/').trim_start_matches("per ").trim().to_lowercase();
+    let is_short = |unit: &Unit| rest.len() > 0 && unit.name().starts_with(&rest);
+    let unit = Unit::ALL.into_iter().find(is_short).unwrap_or(Unit::Minute);
+    format!("{{requests_per_unit: {number}, unit: {}}}", unit.name())
+}
+
 /// How `count_by` goes into a limit's identity; said only where it is not what envoyproxy/ratelimit does.
-fn tag(count_by: &[CountBy]) -> String {
+pub(super) fn tag(count_by: &[CountBy]) -> String {
     let tags = count_by.iter().map(|part| match part {
         CountBy::Entries => "entries".to_owned(),
         CountBy::Entry(key) => format!("entry {key}"),

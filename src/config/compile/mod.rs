@@ -1,10 +1,12 @@
 //! From a tree of values to rules, with every mistake on the way.
 
+mod counter;
 mod coverage;
 mod descriptor;
 mod endpoints;
 mod hidden;
 mod limit;
+mod names;
 mod repeated;
 mod root;
 mod subjects;
@@ -35,12 +37,16 @@ pub(super) struct Compiler {
     diagnostics: Vec<Diagnostic>,
     /// How many errors and how many warnings there were.
     found: [usize; 2],
-    /// What limits that share a counter by its name are: domain and name, how they count, and where the first one is.
-    counters: HashMap<(String, String), (String, Place)>,
+    /// Limits that share a counter, by domain and name.
+    counters: HashMap<(String, String), counter::Shared>,
     /// Subjects files that were read.
     subjects: Vec<PathBuf>,
     /// The subjects of each domain that has some.
     known: HashMap<String, subjects::Known>,
+    /// The keys of all descriptors of each domain.
+    keys: HashMap<String, HashSet<String>>,
+    /// Entries that templates name.
+    entries: Vec<names::NamedEntry>,
     /// What is asked of each subjects file.
     asked: HashMap<PathBuf, subjects::Asked>,
     /// Where each domain was first described.
@@ -61,6 +67,8 @@ impl Compiler {
             subjects: Vec::new(),
             known: HashMap::new(),
             asked: HashMap::new(),
+            keys: HashMap::new(),
+            entries: Vec::new(),
             counters: HashMap::new(),
             domains: HashMap::new(),
             replaced: Vec::new(),
@@ -115,6 +123,8 @@ impl Compiler {
         }
         self.finish_subjects();
         self.finish_hidden(sources);
+        self.finish_names();
+        self.finish_counters();
         for (severity, kind) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
             let found = self.found[severity as usize];
             if found > MOST {
@@ -135,6 +145,27 @@ fn has_own_word(node: Node<'_>) -> bool {
             let word = scalar::text(key).unwrap_or_default();
             words::is_own(word) || (word != "metadata" && has_own_word(value))
         }),
+    }
+}
+
+/// Whether a word with this value would be as if it were not there.
+fn says_nothing(value: Node<'_>) -> bool {
+    value.is_null() || matches!(value.kind(), Kind::Scalar { text: "", .. })
+}
+
+/// How a mapping of this kind is written.
+fn example(scope: Scope, found: Node<'_>) -> String {
+    match scope {
+        Scope::Root => "begin with `domain: NAME`".to_owned(),
+        Scope::Descriptor => "write `- key: NAME`".to_owned(),
+        Scope::RateLimit => {
+            format!("write `rate_limit: {}`", limit::example(scalar::text(found).unwrap_or_default()))
+        }
+        Scope::Replaces => "write `- name: NAME`".to_owned(),
+        Scope::Requests => "write `{by: plan, values: {free: 5, pro: 50}}`".to_owned(),
+        Scope::Deny => "write `deny: {body: TEXT}`".to_owned(),
+        Scope::Headers => "write `headers: {emit: always, dialect: x-ratelimit}`".to_owned(),
+        Scope::Undeclared => "write `{segments: 2}`".to_owned(),
     }
 }
 
@@ -164,13 +195,18 @@ impl<'n> Fields<'n> {
         let (_, node) = self.fields.iter().find(|(found, _)| *found == name)?;
         (!node.is_null()).then_some(*node)
     }
+
+    /// Where `name` stands, if it says nothing.
+    fn span_of_nothing(&self, name: &str) -> Option<Span> {
+        self.fields.iter().find(|(found, node)| *found == name && node.is_null()).map(|(_, node)| node.span())
+    }
 }
 
 /// Reading values and reporting what is wrong with them.
 impl Document<'_, '_> {
     /// The fields of a mapping, after refusing every word that does not belong there.
     fn fields<'n>(&mut self, node: Node<'n>, scope: Scope) -> Option<Fields<'n>> {
-        let pairs = self.pairs(node, &format!("{scope}, which is a mapping"))?;
+        let pairs = self.pairs_or(node, &format!("{scope}, which is a mapping"), || example(scope, node))?;
         let mut fields: Vec<(&str, Node<'_>)> = Vec::new();
         let mut misspelt = false;
         for (key, value) in pairs {
@@ -187,6 +223,11 @@ impl Document<'_, '_> {
                     let message = format!("`{word}` means nothing in {scope}");
                     self.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
                 }
+                Some(_) if words::is_own(word) && word != "body" && says_nothing(value) => {
+                    let message = format!("`{word}` says nothing");
+                    self.error(key.span(), &message, Some("give it a value, or remove it"));
+                    misspelt = true;
+                }
                 Some(_) => match fields.iter_mut().find(|(taken, _)| *taken == word) {
                     // That it is there twice was told.
                     Some(taken) => taken.1 = value,
@@ -197,11 +238,22 @@ impl Document<'_, '_> {
         Some(Fields { fields, misspelt })
     }
 
-    fn pairs<'n>(&mut self, node: Node<'n>, what: &str) -> Option<Pairs<'n>> {
+    fn pairs<'n>(&mut self, node: Node<'n>, what: &str, hint: &str) -> Option<Pairs<'n>> {
+        self.pairs_or(node, what, || hint.to_owned())
+    }
+
+    /// The pairs of a mapping. `what` was expected, and the hint says how it is written.
+    fn pairs_or<'n>(
+        &mut self,
+        node: Node<'n>,
+        what: &str,
+        hint: impl FnOnce() -> String,
+    ) -> Option<Pairs<'n>> {
         if let Kind::Mapping(pairs) = node.kind() {
             return Some(pairs);
         }
-        self.error(node.span(), &format!("expected {what}, found {}", node.kind_name()), None);
+        let message = format!("expected {what}, found {}", node.kind_name());
+        self.error(node.span(), &message, Some(&hint()));
         None
     }
 

@@ -6,7 +6,6 @@ use super::descriptor::Inherited;
 use super::{Document, Fields, Node, Scope, scalar};
 use crate::config::words::choices;
 use crate::policy::{Evaluate, Shape};
-use crate::yaml::Span;
 
 impl Document<'_, '_> {
     pub(super) fn root(mut self, root: Node<'_>) {
@@ -72,14 +71,21 @@ impl Document<'_, '_> {
     }
 
     fn evaluate(&mut self, fields: &Fields<'_>) -> Evaluate {
-        let Some(name) = self.text(fields, "evaluate") else { return Evaluate::default() };
+        let names = Evaluate::NAMES.map(|(name, _)| name);
+        let Some(node) = fields.get("evaluate") else { return Evaluate::default() };
+        let name = match scalar::text(node) {
+            Ok(name) => name,
+            Err(wrong) => {
+                let hint = choices("", "ways to evaluate", &names);
+                self.error(node.span(), &wrong.message, Some(&hint));
+                return Evaluate::default();
+            }
+        };
         let known = Evaluate::NAMES.iter().find(|(known, _)| *known == name);
         known.map_or_else(
             || {
-                let names = Evaluate::NAMES.map(|(name, _)| name);
-                let span = fields.get("evaluate").map_or(Span::START, Node::span);
                 let hint = choices(name, "ways to evaluate", &names);
-                self.error(span, &format!("unknown way to evaluate `{name}`"), Some(&hint));
+                self.error(node.span(), &format!("unknown way to evaluate `{name}`"), Some(&hint));
                 Evaluate::default()
             },
             |(_, evaluate)| *evaluate,

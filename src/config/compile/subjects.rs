@@ -172,9 +172,7 @@ impl Document<'_, '_> {
         } else {
             slip(&text, &texts)
                 .or_else(|| did_you_mean(&text, texts.iter().map(String::as_str)))
-                .unwrap_or_else(|| {
-                    format!("values of `{name}` are {}", listed(texts.iter().map(String::as_str)))
-                })
+                .unwrap_or_else(|| format!("values of `{name}` are {}", listed(&texts)))
         };
         let message = format!("no subject has `{name}: {text}`, so this exempts nobody");
         self.report(Severity::Warning, span, &message, Some(&hint));
@@ -205,7 +203,7 @@ impl Asked {
             let hint = slip(&kind, &idle_kinds)
                 .or_else(|| did_you_mean(&kind, idle_kinds.iter().map(String::as_str)))
                 .unwrap_or_else(|| {
-                    let kinds = listed(all_kinds.iter().map(String::as_str));
+                    let kinds = listed(&all_kinds);
                     format!("the kinds in {} are {kinds}", self.file)
                 });
             tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
@@ -230,7 +228,7 @@ impl Asked {
                 if all.is_empty() {
                     format!("nobody in {} has any attributes", self.file)
                 } else {
-                    format!("the attributes in {} are {}", self.file, listed(all.iter().copied()))
+                    format!("the attributes in {} are {}", self.file, listed(&all))
                 }
             });
             tell(Diagnostic { severity, ..diagnostic.clone() }.hint(Some(hint)));
@@ -239,7 +237,7 @@ impl Asked {
 }
 
 /// «did you mean», for the one of `known` that is so near to `typed` that it must be a slip.
-fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
+pub(super) fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
     let typed = typed.to_lowercase();
     let most = (typed.chars().count() / 4).clamp(1, 3);
     let near = known.iter().map(AsRef::as_ref).filter_map(|name| {
@@ -250,11 +248,11 @@ fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
 }
 
 /// The first of `names`, in a sentence.
-fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-    match names.len().checked_sub(LISTED) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..LISTED].join(", ")),
+pub(super) fn listed<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{}`", name.as_ref())).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

@@ -2,10 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Document, Fields, Kind, Node, Scope, did_you_mean, scalar};
+use super::{Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
 use crate::policy::Shape;
-use crate::shape::{Denial, Emit, HeaderLine, HeaderName, HeaderSet, ShapeError, Template, dialect};
+use crate::shape::{
+    DIALECTS, Denial, Emit, HeaderLine, HeaderName, HeaderSet, ShapeError, Template, dialect,
+};
 use crate::yaml::{Items, Span};
+
+/// The most bytes of a body that a hint writes out.
+const LONGEST: usize = 400;
+
+fn headers_example() -> String {
+    let names: Vec<_> = DIALECTS.iter().map(|(name, _)| *name).collect();
+    format!("write it as in `{{emit: always, dialect: draft-03}}`; dialects are {}", names.join(", "))
+}
 
 impl Document<'_, '_> {
     /// What is said here about headers and bodies, and for the rest what was said around it.
@@ -34,7 +44,9 @@ impl Document<'_, '_> {
     fn family(&mut self, node: Node<'_>) -> Option<HeaderSet> {
         let mut emit = Emit::default();
         let mut lines = Vec::new();
-        for (key, value) in self.pairs(node, "`emit`, `dialect` and headers with what they show")? {
+        for (key, value) in
+            self.pairs_or(node, "`emit`, `dialect` and headers with what they show", headers_example)?
+        {
             let Some(word) = self.read(key, scalar::text) else { continue };
             match word {
                 "emit" => {
@@ -74,18 +86,36 @@ impl Document<'_, '_> {
             }
             return None;
         };
+        if !matches!(body.kind(), Kind::Scalar { .. }) {
+            // Most likely it is the JSON that is meant, without quotes.
+            let meant = scalar::json(body).to_string();
+            let hint = if meant.len() > LONGEST || meant.contains('\'') {
+                "write it as text: `body: '{\"error\":\"rate_limited\"}'`".to_owned()
+            } else {
+                format!("write it as text: `body: '{meant}'`")
+            };
+            let message = format!("expected text, found {}", body.kind_name());
+            self.error(body.span(), &message, Some(&hint));
+            return None;
+        }
         let text = self.read(body, scalar::text)?;
         let denial = Denial::parse(content_type, text);
         let about_type = matches!(denial, Err(ShapeError::NotAContentType { .. }));
         let span = fields.get("content_type").filter(|_| about_type).map_or(body.span(), Node::span);
-        self.accept(span, denial)
+        let denial = self.accept(span, denial)?;
+        self.names(body.span(), &denial.body, Severity::Warning);
+        Some(denial)
     }
 
     /// Headers for the upstream: names, each with a template.
     pub(super) fn request_headers(&mut self, fields: &Fields<'_>) -> Vec<(String, Template)> {
         let Some(node) = fields.get("request_headers") else { return Vec::new() };
         let mut headers = Vec::new();
-        for (key, value) in self.pairs(node, "headers with what they say").into_iter().flatten() {
+        for (key, value) in self
+            .pairs(node, "headers with what they say", "write it as in `{x-tenant: '{{subject}}'}`")
+            .into_iter()
+            .flatten()
+        {
             let Some((name, text)) = self.read(key, scalar::text).zip(self.read(value, scalar::text)) else {
                 continue;
             };
@@ -94,6 +124,7 @@ impl Document<'_, '_> {
             if let Some((name, template)) =
                 self.accept(key.span(), name).zip(self.accept(value.span(), template))
             {
+                self.names(value.span(), &template, Severity::Error);
                 headers.push((name.as_str().to_owned(), template));
             }
         }

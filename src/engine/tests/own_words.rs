@@ -336,6 +336,106 @@ descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 1, per: 1
 }
 
 #[test]
+fn the_upstream_learns_what_is_known_whether_anybody_was_counted_or_not() {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let bench = Bench::new(
+        "domain: d\nrequest_headers: {x-from: 'a {{entry.address}}', x-left: '{{remaining}}', x-via: edge, x-path: \
+         '{{entry.path}}'}\ndescriptors: [{key: address, rate_limit: {requests_per_unit: 5, per: 1h}}, {key: path}, {key: free}]",
+    );
+    let asked = bench.answers(&[("address", b"192.0.2.1"), ("path", b"/x")]).request_headers;
+    let path = header("x-path", "/x");
+    let (from, via) = (header("x-from", "a 192.0.2.1"), header("x-via", "edge"));
+    assert_eq!(asked, [from, header("x-left", "4"), via.clone(), path]);
+    assert_eq!(
+        bench.answers(&[("free", b"1")]).request_headers,
+        std::slice::from_ref(&via),
+        "nobody was counted"
+    );
+    assert_eq!(bench.answers(&[]).request_headers, [via], "nothing was sent");
+
+    // Whoever is exempt, has no limit here or an unlimited one, is known all the same.
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+request_headers: {x-tenant: '{{subject}}'}
+descriptors:
+  - {key: exempt, subject: key, exempt: {plan: pro}, rate_limit: {requests_per_unit: 1, per: 1h}}
+  - {key: none, subject: key}
+  - {key: unlimited, subject: key, rate_limit: {unlimited: true}}
+  - {key: address, rate_limit: {requests_per_unit: 5, per: 1h}}
+",
+        PEOPLE,
+    );
+    for key in ["exempt", "none", "unlimited"] {
+        let asked = bench.answers(&[("address", b"192.0.2.1"), (key, b"k1")]).request_headers;
+        assert_eq!(asked, [header("x-tenant", "acme")], "{key}");
+    }
+    assert_eq!(bench.answers(&[("address", b"192.0.2.1"), ("none", b"nobody's")]).request_headers, []);
+}
+
+#[test]
+fn an_empty_value_is_no_credential_and_where_that_is_said_as_if_it_had_not_been_sent() {
+    let policy = |empty: &str| {
+        format!(
+            "
+domain: d
+subjects: d.subjects.yaml
+descriptors:
+  - key: key
+    subject: key
+    rate_limit: &one {{name: one, requests_per_unit: 9, per: 1h, count_by: entries}}
+    descriptors:
+      - key: also
+        subject: key
+        strip_scheme: true
+        {empty}
+        rate_limit: *one
+        descriptors: [{{key: last, rate_limit: {{name: last, requests_per_unit: 9, per: 1h, count_by: entries}}}}]
+      - {{key: last, rate_limit: {{name: other, requests_per_unit: 9, per: 1h, count_by: entries}}}}
+"
+        )
+    };
+    let bench = with_subjects(&policy(""), PEOPLE);
+    assert_eq!(bench.send(&["key=k1,also="]), "OK: free");
+    let bench = with_subjects(&policy("empty: absent"), PEOPLE);
+    assert_eq!(bench.send(&["key=k1"]), "OK: one 8/9");
+    assert_eq!(bench.send(&["key=k1,also="]), "OK: one 7/9", "the same counter as without it");
+    assert_eq!(bench.send(&["key=k1,also=Bearer "]), "OK: one 6/9");
+    assert_eq!(bench.send(&["key=k1,also=nobody's"]), "OK: free", "a wrong one is not an absent one");
+    assert_eq!(bench.send(&["key=k1,last=a"]), "OK: other 8/9");
+    assert_eq!(
+        bench.send(&["key=k1,also=,last=a"]),
+        "OK: other 7/9",
+        "what follows it is counted where it belongs"
+    );
+    assert_eq!(bench.send(&["key=k1,also=,last=b"]), "OK: other 8/9");
+    assert_eq!(bench.send(&["also="]), "OK: free");
+    let told = crate::config::load_text(
+        "a.yaml",
+        "domain: d\ndescriptors: [{key: k, subject: s, value: v, empty: absent}]",
+        crate::config::Options::default(),
+    );
+    assert!(told.is_err());
+}
+
+#[test]
+fn otherwise_is_the_number_for_whoever_is_not_listed() {
+    let policy = |otherwise: &str| {
+        format!(
+            "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{{key: key, subject: key, rate_limit: {{name: n, per: 1h, \
+             requests_per_unit: {{by: plan, values: {{pro: 9}}{otherwise}}}}}}}]"
+        )
+    };
+    let people = "subjects:\n- {id: a, attributes: {plan: pro}, credentials: [{kind: key, value: a}]}\n- {id: b, attributes: {plan: \
+                  gold}, credentials: [{kind: key, value: b}]}\n- {id: c, credentials: [{kind: key, value: c}]}\n";
+    let bench = with_subjects(&policy(", otherwise: 2"), people);
+    for (key, told) in [("a", "OK: n 8/9"), ("b", "OK: n 1/2"), ("c", "OK: n 1/2")] {
+        assert_eq!(bench.send(&[&format!("key={key}")]), told);
+    }
+}
+
+#[test]
 fn of_two_refusals_the_one_that_takes_longer_speaks() {
     let bench = Bench::new(
         "
