@@ -12,6 +12,23 @@ use crate::yaml::{Items, Span};
 /// The most bytes of a body that a hint writes out.
 const LONGEST: usize = 400;
 
+/// The same with `429` for `429.0`.
+fn whole_numbers(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, whole_numbers(value))).collect())
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            let whole = text.strip_suffix(".0").and_then(|text| text.parse::<i64>().ok());
+            whole.map_or(Value::Number(number), Value::from)
+        }
+        value => value,
+    }
+}
+
 fn headers_example() -> String {
     let names: Vec<_> = DIALECTS.iter().map(|(name, _)| *name).collect();
     format!("write it as in `{{emit: always, dialect: draft-03}}`; dialects are {}", names.join(", "))
@@ -88,7 +105,7 @@ impl Document<'_, '_> {
         };
         if !matches!(body.kind(), Kind::Scalar { .. }) {
             // Most likely it is the JSON that is meant, without quotes.
-            let meant = scalar::json(body).to_string();
+            let meant = whole_numbers(scalar::json(body)).to_string();
             let hint = if meant.len() > LONGEST || meant.contains('\'') {
                 "write it as text: `body: '{\"error\":\"rate_limited\"}'`".to_owned()
             } else {
