@@ -47,7 +47,7 @@ impl<'p> Inherited<'p> {
         endpoints: Option<&'p Endpoints>,
         directory: Option<&'p Directory>,
     ) -> Self {
-        Self { evaluate, shape, endpoints, directory, ..Self::default() }
+        Self { evaluate, shape, directory, endpoints, ..Self::default() }
     }
 
     /// This one and those around it, from the inside out, without the top of the domain.

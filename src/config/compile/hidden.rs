@@ -30,6 +30,8 @@ impl Compiler {
                 }
             });
         }
-        hidden.into_iter().for_each(|diagnostic| self.add(diagnostic));
+        for diagnostic in hidden {
+            self.add(diagnostic);
+        }
     }
 }

@@ -557,7 +557,7 @@ pub(super) fn example(text: &str) -> String {
     let number = text[..digits].parse::<u32>().unwrap_or(5);
     let rest =
         text[digits..].trim_start().trim_start_matches('/').trim_start_matches("per ").trim().to_lowercase();
-    let is_short = |unit: &Unit| rest.len() > 0 && unit.name().starts_with(&rest);
+    let is_short = |unit: &Unit| !rest.is_empty() && unit.name().starts_with(&rest);
     let unit = Unit::ALL.into_iter().find(is_short).unwrap_or(Unit::Minute);
     format!("{{requests_per_unit: {number}, unit: {}}}", unit.name())
 }

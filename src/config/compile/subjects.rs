@@ -48,8 +48,8 @@ pub(super) struct Asked {
     /// The kinds of credentials it has, each with the first of them as a warning that nobody asks for it.
     kinds: BTreeMap<String, Diagnostic>,
     attributes: HashSet<String>,
-    asked_kinds: HashSet<String>,
-    asked_attributes: HashSet<String>,
+    wanted_kinds: HashSet<String>,
+    wanted_attributes: HashSet<String>,
     /// Kinds and attributes that it does not have: the name, what to say, and when.
     unknown_kinds: Vec<(String, Diagnostic)>,
     unknown_attributes: Vec<(String, Diagnostic, Tell)>,
@@ -133,7 +133,7 @@ impl Document<'_, '_> {
         if !asked.kinds.is_empty() && !asked.kinds.contains_key(kind) {
             asked.unknown_kinds.push((kind.to_owned(), unknown));
         }
-        asked.asked_kinds.insert(kind.to_owned());
+        asked.wanted_kinds.insert(kind.to_owned());
     }
 
     /// Notes that `word` asks for an attribute, and what becomes of that where nobody has it.
@@ -151,7 +151,7 @@ impl Document<'_, '_> {
         if !asked.kinds.is_empty() && !asked.attributes.contains(name) {
             asked.unknown_attributes.push((name.to_owned(), unknown, tell));
         }
-        asked.asked_attributes.insert(name.to_owned());
+        asked.wanted_attributes.insert(name.to_owned());
     }
 
     /// Warns where nobody has the `value` of an attribute that exempts.
@@ -195,7 +195,7 @@ impl Asked {
     fn tell(self, mut tell: impl FnMut(Diagnostic)) {
         let all_kinds: Vec<String> = self.kinds.keys().cloned().collect();
         let (_, idle): (Vec<_>, Vec<_>) =
-            self.kinds.into_iter().partition(|(kind, _)| self.asked_kinds.contains(kind));
+            self.kinds.into_iter().partition(|(kind, _)| self.wanted_kinds.contains(kind));
         let unknown: Vec<String> = self.unknown_kinds.iter().map(|(kind, _)| kind.clone()).collect();
         let idle_kinds: Vec<String> = idle.iter().map(|(kind, _)| kind.clone()).collect();
         for (kind, diagnostic) in self.unknown_kinds {
@@ -217,7 +217,7 @@ impl Asked {
         let mut all: Vec<&str> = self.attributes.iter().map(String::as_str).collect();
         all.sort_unstable();
         let idle: Vec<&str> =
-            all.iter().copied().filter(|name| !self.asked_attributes.contains(*name)).collect();
+            all.iter().copied().filter(|name| !self.wanted_attributes.contains(*name)).collect();
         for (name, diagnostic, when) in &self.unknown_attributes {
             let slip = slip(name, &idle);
             let severity = if slip.is_some() { Severity::Error } else { Severity::Warning };

@@ -1,0 +1,501 @@
+//! Slips that would switch a limit off without a word, and what a hint says of them.
+
+use super::super::{Loaded, load};
+use super::*;
+
+/// What is found in a policy with this directory beside it: `file:line:column severity message; hint`.
+fn found_with(yaml: &str, subjects: &str) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), yaml).unwrap();
+    std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
+    told_of(load(&[directory.path()], Options::default()), directory.path())
+}
+
+fn told_of(loaded: Result<Loaded, Vec<Diagnostic>>, below: &std::path::Path) -> Vec<String> {
+    let below = format!("{}/", below.display());
+    let tell = |diagnostic: Diagnostic| {
+        let place = diagnostic.excerpt.expect("it is in a text").place;
+        let severity = format!("{:?}", diagnostic.severity).to_lowercase();
+        let hint = diagnostic.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{place} {severity} {}{hint}", diagnostic.message).replace(&below, "")
+    };
+    loaded.map_or_else(|errors| errors, |loaded| loaded.warnings).into_iter().map(tell).collect()
+}
+
+/// `d.yaml:6 …` for `d.yaml:6:53 …`.
+fn without_column(told: &str) -> String {
+    let (place, rest) = told.split_once(' ').unwrap();
+    format!("{} {rest}", place.rsplit_once(':').unwrap().0)
+}
+
+/// A policy with a limit for credentials of the kind `key`, with these words beside the limit's number and the descriptor's.
+fn for_keys(limit: &str, descriptor: &str) -> String {
+    format!(
+        "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n- key: k\n  subject: key\n  rate_limit: {{name: n, per: 1h, {limit}}}\n  \
+         {descriptor}\n"
+    )
+}
+
+const LISTED: &str = "list the value under `values`, or add `otherwise: NUMBER` beside `by` for all others";
+
+#[test]
+fn a_plan_that_no_table_lists_is_refused_at_the_limit_and_at_the_customers_line() {
+    let subjects = "subjects:\n- {id: a, attributes: {plan: pro}, credentials: [{kind: key, value: 1}]}\n- {id: b, attributes: {plan: gold}, \
+                    credentials: [{kind: key, value: 2}]}\n- {id: c, credentials: [{kind: key, value: 3}]}\n";
+    let table = "requests_per_unit: {by: plan, values: {pro: 5}}";
+    assert_eq!(
+        found_with(&for_keys(table, ""), subjects),
+        [
+            &*format!(
+                "d.subjects.yaml:3:8 error limit `n` has no number for `b` (plan=gold); it is at d.yaml:6:53; {LISTED}"
+            ),
+            &format!(
+                "d.subjects.yaml:4:8 error limit `n` has no number for `c` (no plan); it is at d.yaml:6:53; {LISTED}"
+            ),
+            &format!(
+                "d.yaml:6:53 error limit `n` has no number for `b` (plan=gold), `c` (no plan); {LISTED}"
+            ),
+        ]
+    );
+    let with_otherwise = "requests_per_unit: {by: plan, values: {pro: 5}, otherwise: 1}";
+    assert_eq!(found_with(&for_keys(with_otherwise, ""), subjects), [""; 0]);
+}
+
+#[test]
+fn whoever_never_comes_to_a_limit_needs_no_number_there() {
+    let table = "requests_per_unit: {by: plan, values: {pro: 5}}";
+    let pro = "{id: a, attributes: {plan: pro}, credentials: [{kind: key, value: 1}]}";
+    for (fine, descriptor, other) in [
+        // Exempt here, or around.
+        (
+            true,
+            "exempt: {staff: true}",
+            "{id: b, attributes: {staff: true}, credentials: [{kind: key, value: 2}]}",
+        ),
+        (true, "", "{id: b, enabled: false, credentials: [{kind: key, value: 2}]}"),
+        (true, "", "{id: b, credentials: [{kind: key, value: 2, enabled: false}]}"),
+        (true, "", "{id: b}"),
+        (true, "", "{id: b, credentials: [{kind: key, value: 2, attributes: {plan: pro}}]}"),
+        // A plan of a credential's own, which no table lists.
+        (
+            false,
+            "",
+            "{id: b, attributes: {plan: pro}, credentials: [{kind: key, value: 2, attributes: {plan: x}}]}",
+        ),
+        (false, "", "{id: b, attributes: {plan: Pro}, credentials: [{kind: key, value: 2}]}"),
+    ] {
+        let told = found_with(&for_keys(table, descriptor), &format!("subjects: [{pro}, {other}]"));
+        assert_eq!(told.is_empty(), fine, "{descriptor} {other}: {told:?}");
+    }
+    let around = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key, exempt: {staff: true}, descriptors: [{key: e, \
+                  rate_limit: {per: 1h, requests_per_unit: {by: plan, values: {pro: 5}}}}]}]";
+    let staff =
+        "subjects: [{id: b, attributes: {staff: true, plan: none}, credentials: [{kind: key, value: 2}]}]";
+    assert_eq!(found_with(around, staff), [""; 0]);
+}
+
+#[test]
+fn a_number_that_is_none_is_refused_wherever_it_would_be_passed_over() {
+    let subjects = |rpm: &str| {
+        format!("subjects: [{{id: a, attributes: {{rpm: {rpm}}}, credentials: [{{kind: key, value: 1}}]}}]")
+    };
+    for words in [
+        "requests_per_unit: {attribute: rpm}",
+        "requests_per_unit: 5, override: rpm",
+        "requests_per_unit: 5, at_most: rpm",
+    ] {
+        assert_eq!(found_with(&for_keys(words, ""), &subjects("10")), [""; 0]);
+        for rpm in ["'10'", "-1"] {
+            let told = found_with(&for_keys(words, ""), &subjects(rpm));
+            assert_eq!(told.len(), 2, "{words} {rpm}: {told:?}");
+            assert!(told[1].ends_with("; write a whole number, without quotes"), "{told:?}");
+        }
+    }
+    let own = "subjects: [{id: a, credentials: [{kind: key, value: 1, attributes: {rpm: '777'}}]}]";
+    let told = found_with(&for_keys("requests_per_unit: 5, override: rpm", ""), own);
+    assert!(
+        told.len() == 2 && !told.concat().contains("777"),
+        "what a credential has is not shown: {told:?}"
+    );
+}
+
+#[test]
+fn a_tier_that_a_table_does_not_list_is_refused_before_somebody_reaches_it() {
+    let subjects = "tiers: {attribute: tier, rules: [{tier: 1}, {tier: 2, spend: 50}]}\nsubjects: [{id: a, credentials: [{kind: key, value: 1}]}]";
+    let told = found_with(&for_keys("requests_per_unit: {by: tier, values: {1: 5}}", ""), subjects);
+    assert_eq!(told, [format!("d.yaml:6:53 error limit `n` has no number for tier 2; {LISTED}")]);
+}
+
+#[test]
+fn a_kind_of_credential_that_one_side_misspells_is_refused() {
+    let subjects = |kind: &str| format!("subjects: [{{id: a, credentials: [{{kind: {kind}, value: 1}}]}}]");
+    let policy = for_keys("requests_per_unit: 5", "");
+    assert_eq!(
+        found_with(&policy, &subjects("kye")),
+        [
+            "d.subjects.yaml:1:34 warning no policy asks for credentials of the kind `kye`; did you mean `key`?",
+            "d.yaml:5:12 error no credential is of the kind `key`, so this matches nobody; did you mean `kye`?",
+        ]
+    );
+    assert_eq!(found_with(&policy, "subjects: []"), [""; 0], "nobody is there yet");
+    let both = "subjects: [{id: a, credentials: [{kind: key, value: 1}, {kind: site, value: 1}]}]";
+    assert_eq!(
+        found_with(&policy, both),
+        [
+            "d.subjects.yaml:1:57 warning no policy asks for credentials of the kind `site`; write `subject: site` on the descriptor \
+          whose value it is"
+        ]
+    );
+    // Nobody has a site any more, and nothing looks like a slip: the set must go on loading.
+    let sites = policy + "- {key: s, subject: site, rate_limit: {requests_per_unit: 5, per: 1h}}\n";
+    assert_eq!(
+        found_with(&sites, &subjects("key")),
+        [
+            "d.yaml:8:21 warning no credential is of the kind `site`, so this matches nobody; the kinds in d.subjects.yaml are `key`"
+        ]
+    );
+}
+
+#[test]
+fn an_attribute_that_nobody_has_is_named_and_refused_where_it_is_a_slip() {
+    let subjects =
+        "subjects: [{id: a, attributes: {rpm: 5, internal: true}, credentials: [{kind: key, value: 1}]}]";
+    for (limit, descriptor, told) in [
+        (
+            "requests_per_unit: 5, override: rmp",
+            "",
+            "d.yaml:6 error `override` names the attribute `rmp`, which no subject has, so it replaces no number; did you mean `rpm`?",
+        ),
+        (
+            "requests_per_unit: 5, at_most: RPM",
+            "",
+            "d.yaml:6 error `at_most` names the attribute `RPM`, which no subject has, so it caps no number; did you mean `rpm`?",
+        ),
+        (
+            "requests_per_unit: {attribute: rpn}",
+            "",
+            "d.yaml:6 error `attribute` names the attribute `rpn`, which no subject has, so nobody has this limit; did you mean `rpm`?",
+        ),
+        (
+            "requests_per_unit: 5",
+            "exempt: {internl: true}",
+            "d.yaml:7 error `exempt` names the attribute `internl`, which no subject has, so it exempts nobody; did you mean `internal`?",
+        ),
+        (
+            "requests_per_unit: 5",
+            "exempt: {internal: 'true'}",
+            "d.yaml:7 warning no subject has `internal: true`, so this exempts nobody; one is text, in quotes, and the other is not; write both alike",
+        ),
+        (
+            "requests_per_unit: 5",
+            "exempt: {internal: false}",
+            "d.yaml:7 warning no subject has `internal: false`, so this exempts nobody; values of `internal` are `true`",
+        ),
+        (
+            "requests_per_unit: 5, override: day_quota",
+            "",
+            "d.yaml:6 warning `override` names the attribute `day_quota`, which no subject has, so it replaces no number; the attributes in d.subjects.yaml are `internal`, `rpm`",
+        ),
+    ] {
+        let found: Vec<_> = found_with(&for_keys(limit, descriptor), subjects)
+            .iter()
+            .map(|found| without_column(found))
+            .collect();
+        assert_eq!(found, [told]);
+    }
+}
+
+#[test]
+fn mistakes_in_a_merged_domain_and_in_a_shared_subjects_file_are_told_once_where_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let options = || Options { merge_domains: true, ..Options::default() };
+    write("a.yaml", "domain: d\nsubjects: s.subjects.yaml\ndescriptors: []\n");
+    let limit = "rate_limit: {name: n, per: 1h, requests_per_unit: {by: plan, values: {pro: 5}}}";
+    write("b.yaml", &format!("domain: d\ndescriptors:\n- {{key: k, subject: key, {limit}}}\n"));
+    write("c.yaml", "domain: d\ndescriptors:\n- {key: x, value: '*'}\n- {key: x, value: 'a*'}\n");
+    write("s.subjects.yaml", "subjects: [{id: a, credentials: [{kind: key, value: 1}]}]");
+    let told = told_of(load(&[directory.path()], options()), directory.path());
+    let starts: Vec<_> = told.iter().map(|told| told.split(' ').next().unwrap()).collect();
+    assert_eq!(starts, ["s.subjects.yaml:1:17", "b.yaml:3:76", "c.yaml:4:3"], "{told:?}");
+
+    for name in ["b.yaml", "c.yaml"] {
+        write(name, &format!("domain: {name}\nsubjects: s.subjects.yaml\n"));
+    }
+    write("s.subjects.yaml", "subjects: [{id: a, credntials: []}]");
+    let told = told_of(load(&[directory.path()], options()), directory.path());
+    assert_eq!(
+        told,
+        ["s.subjects.yaml:1:20 error unknown word `credntials` in a subject; did you mean `credentials`?"]
+    );
+}
+
+#[test]
+fn a_kind_is_asked_for_by_any_domain_that_names_the_file() {
+    let shared = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key}]\n---\ndomain: e\nsubjects: \
+                  d.subjects.yaml\ndescriptors: [{key: k, subject: site}]\n";
+    let both = "subjects: [{id: a, credentials: [{kind: key, value: 1}, {kind: site, value: 1}]}]";
+    assert_eq!(found_with(shared, both), [""; 0]);
+}
+
+#[test]
+fn a_descriptor_that_another_one_hides_is_told_with_both_places() {
+    let order = "wildcards are tried in the order they are listed; list the narrower one first";
+    let last =
+        "wildcards are tried before credentials and before a key alone; give the wildcard less to take";
+    for (nodes, told) in [
+        (
+            "{key: m, value: '*'}, {key: m, value: 'GET *'}",
+            Some(format!(
+                "`m=GET *` is never reached: `m=*` at a.yaml:2:15 takes all of its values; {order}"
+            )),
+        ),
+        (
+            "{key: m, value: 'G*'}, {key: m, value: 'GET *x'}",
+            Some(format!(
+                "`m=GET *x` is never reached: `m=G*` at a.yaml:2:15 takes all of its values; {order}"
+            )),
+        ),
+        (
+            "{key: m, value: '*'}, {key: m}",
+            Some(format!("`m` is never reached: `m=*` at a.yaml:2:15 takes all of its values; {last}")),
+        ),
+        (
+            "{key: m}, {key: m, value: '**'}",
+            Some(format!("`m` is never reached: `m=**` at a.yaml:2:25 takes all of its values; {last}")),
+        ),
+        (
+            "{key: m}, {key: 'm*'}",
+            Some(format!("`m` is never reached: `m*` at a.yaml:2:25 takes all of its values; {last}")),
+        ),
+        (
+            "{key: 'a*'}, {key: 'ab*'}",
+            Some(format!("`ab*` is never reached: `a*` at a.yaml:2:15 takes all of its values; {order}")),
+        ),
+        (
+            "{key: 'a*'}, {key: ab, value: 'x*'}",
+            Some(format!("`ab=x*` is never reached: `a*` at a.yaml:2:15 takes all of its values; {order}")),
+        ),
+        ("{key: m, value: 'GET *'}, {key: m, value: '*'}", None),
+        ("{key: m, value: '*'}, {key: m, value: GET}", None),
+        ("{key: m, value: '*a'}, {key: m, value: 'a*'}, {key: m}", None),
+        ("{key: m, value: '*'}, {key: n, value: 'GET *'}", None),
+    ] {
+        let found = found(&format!("domain: d\ndescriptors: [{nodes}]"));
+        let found: Vec<_> =
+            found.iter().map(|found| found.split_once("descriptor ").unwrap().1.to_owned()).collect();
+        assert_eq!(found, told.into_iter().collect::<Vec<_>>(), "{nodes}");
+    }
+    let hidden =
+        "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key}, {key: k, value: '*'}]";
+    let told = found_with(hidden, "subjects: []");
+    assert_eq!(
+        told,
+        [format!(
+            "d.yaml:3:15 warning descriptor `k` is never reached: `k=*` at d.yaml:3:39 takes all of its values; {last}"
+        )]
+    );
+}
+
+#[test]
+fn what_a_template_names_and_nothing_can_fill_in_is_told() {
+    let deny = "deny: {body: 'x {{entry.adress}} {{entry.path}} {{subject}}'}";
+    let at_root = |request_headers: &str, deny: &str| {
+        format!(
+            "domain: d\n{request_headers}\n{deny}\nendpoints: [GET /a]\ndescriptors: [{{key: address}}, {{key: 'u_*'}}]"
+        )
+    };
+    assert_eq!(
+        found(&at_root("", deny)),
+        [
+            "warning 3:14 `{{subject}}` is never there: the domain has no subjects; name their file at the top, as in `subjects: \
+             shop.subjects.yaml`",
+            "warning 3:14 `{{entry.adress}}` names a key that no descriptor has; did you mean `address`?",
+        ]
+    );
+    for name in ["subject", "attribute.plan"] {
+        assert_eq!(
+            found(&at_root(&format!("request_headers: {{x-tenant: '{{{{{name}}}}}'}}"), "")),
+            [format!(
+                "2:29 `{{{{{name}}}}}` is never there: the domain has no subjects; name their file at the top, as in `subjects: \
+                 shop.subjects.yaml`"
+            )]
+        );
+    }
+    assert_eq!(
+        found(&at_root(
+            "request_headers: {x-a: '{{entry.address}} {{entry.u_1}} {{entry.method}}', x-b: b}",
+            ""
+        )),
+        [""; 0]
+    );
+    let policy = for_keys("requests_per_unit: 5", "deny: {body: 'for {{entry.k}} {{attribute.plna}}'}");
+    let subjects = "subjects: [{id: a, attributes: {plan: x}, credentials: [{kind: key, value: 1}]}]";
+    assert_eq!(
+        found_with(&policy, subjects),
+        [
+            "d.yaml:7:16 error `{{attribute}}` names the attribute `plna`, which no subject has, so it stays empty; did you mean `plan`?",
+            "d.yaml:7:16 warning `{{entry.k}}` is a credential, which is shown nowhere; name who it belongs to, with `{{subject}}`",
+        ]
+    );
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn a_hint_says_what_there_is_and_gives_an_example() {
+    let dialects = "draft-03, draft-07, draft-11, ratelimit-delta, x-ratelimit, x-ratelimit-ms, x-ratelimit-delta, x-rate-limit, github, \
+                    gitlab, openai, anthropic, retry-after";
+    let per = |text: &str| limit(&format!("requests_per_unit: 5, per: {text}"));
+    let minute = "`rate_limit: {requests_per_unit: 5, unit: minute}`";
+    for (yaml, message, hint) in [
+        (
+            with("rate_limit: 5/minute"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            format!("write {minute}"),
+        ),
+        (
+            with("rate_limit: 5 per Min"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            format!("write {minute}"),
+        ),
+        (
+            with("rate_limit: 90/h"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            "write `rate_limit: {requests_per_unit: 90, unit: hour}`".into(),
+        ),
+        (
+            with("rate_limit: many"),
+            "expected `rate_limit`, which is a mapping, found a single value",
+            format!("write {minute}"),
+        ),
+        (
+            per("1M"),
+            "`1M` could be a minute or a month",
+            "write `per: 1m` for minutes, or `per: calendar_month`".into(),
+        ),
+        (
+            per("0s"),
+            "a window of `0s` has no length",
+            "write a number and a unit, as in `15m`; units are ms, s, m, h, d and w".into(),
+        ),
+        (
+            per("15"),
+            "`15` is not a length of time",
+            "write a number and a unit, as in `15m`; units are ms, s, m, h, d and w".into(),
+        ),
+        (
+            per("minute"),
+            "`minute` is not a length of time",
+            "write `unit: minute` instead of `per`, or `per: 1m`".into(),
+        ),
+        (
+            per("month"),
+            "`month` is not a length of time",
+            "write `unit: month` instead of `per`, or `per: calendar_month`".into(),
+        ),
+        (
+            "domain: d\nheaders: draft-03".into(),
+            "expected `emit`, `dialect` and headers with what they show, found a single value",
+            format!("write it as in `{{emit: always, dialect: draft-03}}`; dialects are {dialects}"),
+        ),
+        (
+            "domain: d\nheaders: {emit: sometimes}".into(),
+            "unknown value `sometimes` of `emit`",
+            "`emit` is always, on_limited or never".into(),
+        ),
+        (
+            "domain: d\nheaders: {dialect: ietf}".into(),
+            "unknown dialect `ietf`",
+            format!("dialects are {dialects}"),
+        ),
+        (
+            "domain: d\nrequest_headers: x-a".into(),
+            "expected headers with what they say, found a single value",
+            "write it as in `{x-tenant: '{{subject}}'}`".into(),
+        ),
+        (
+            "domain: d\ndeny: no".into(),
+            "expected `deny`, which is a mapping, found a single value",
+            "write `deny: {body: TEXT}`".into(),
+        ),
+        (
+            "domain: d\ndeny: {body: {error: {code: 429}}}".into(),
+            "expected text, found a mapping",
+            "write it as text: `body: '{\"error\":{\"code\":429}}'`".into(),
+        ),
+        (
+            "domain: d\nevaluate: maybe".into(),
+            "unknown way to evaluate `maybe`",
+            "ways to evaluate are each, all_or_nothing, in_order, first_match".into(),
+        ),
+        (
+            "domain: d\nevaluate: [each]".into(),
+            "expected text, found a list",
+            "ways to evaluate are each, all_or_nothing, in_order, first_match".into(),
+        ),
+        (
+            "domain: d\nsubjects: [{id: a}]".into(),
+            "`subjects`: expected text, found a list",
+            "name a file beside the policy, as in `subjects: shop.subjects.yaml`".into(),
+        ),
+        (
+            limit("requests_per_unit: 5, per: 1m, replaces: [x]"),
+            "expected an item of `replaces`, which is a mapping, found a single value",
+            "write `- name: NAME`".into(),
+        ),
+    ] {
+        let told = found(&yaml);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let (_, told) = told[0].split_once(' ').unwrap();
+        assert_eq!(told, format!("{message}; {hint}"), "{yaml}");
+    }
+}
+
+#[test]
+fn what_would_be_passed_over_in_silence_is_told() {
+    let endpoints =
+        "domain: d\nendpoints: [GET /a]\ndescriptors: [{key: method, descriptors: [{key: path}]}]";
+    for (yaml, told) in [
+        // A word without a value would be as if it were not there.
+        (with("subject: "), "`subject` says nothing; give it a value, or remove it"),
+        (with("rate_limits: ~"), "`rate_limits` says nothing; give it a value, or remove it"),
+        (limit("requests_per_unit: 5, per: 1m, counter: ''"), "`counter` says nothing; give it a value, or remove it"),
+        ("domain: d\nevaluate:".into(), "`evaluate` says nothing; give it a value, or remove it"),
+        // Nothing beside `unlimited` limits anything.
+        (limit("unlimited: true, override: rpm"), "`unlimited: true` lets everything pass, so `override` means nothing; remove one of the two"),
+        (limit("unlimited: true, burst: 5"), "`unlimited: true` lets everything pass, so `burst` means nothing; remove one of the two"),
+        (endpoints.into(), "warning 3:15 descriptor `method` with `path` in it is never reached: with `endpoints`, the two are one entry; match `- key: endpoint`"),
+        (with("descriptors: [{key: ' y'}]"), "warning 3:32 the key ` y` begins or ends with a space; remove it if it is not sent"),
+        (with("value: 'y '"), "warning 3:19 the value `y ` begins or ends with a space; remove it if it is not sent"),
+        (
+            "domain: d\ndescriptors: [{key: x, rate_limit: {requests_per_unit: 5, per: 1m, count_by: x, counter: bulk}}, {key: y, descriptors: \
+             [{key: x, rate_limit: {requests_per_unit: 5, per: 1m, count_by: x, counter: bluk}}]}]"
+                .into(),
+            "warning 2:196 no other limit has the counter `bluk`; did you mean `bulk`?",
+        ),
+    ] {
+        let found = found(&yaml);
+        assert!(found.len() == 1 && found[0].ends_with(told), "{yaml}: {found:?}");
+    }
+    let subjects = "subjects: [{id: a, attributes: {rpm: 1}, credentials: [{kind: key, value: 1}]}]";
+    let told = found_with(&for_keys("requests_per_unit: 5, at_most: 100", ""), subjects);
+    assert!(told.len() == 1 && told[0].ends_with("error `at_most` names an attribute of subjects, and `100` is a number; for one number for all, write `requests_per_unit: 100`"), "{told:?}");
+    let told = found_with(&for_keys("requests_per_unit: {by: plan, values: {}}", ""), "subjects: []");
+    assert!(
+        told.len() == 1
+            && told[0].ends_with("error `values` lists no value; write it as in `{free: 5, pro: 50}`"),
+        "{told:?}"
+    );
+    let told = found_with(&for_keys("requests_per_unit: {attribute: rpm, otherwise: 5}", ""), subjects);
+    assert!(
+        told.len() == 1 && told[0].contains("error `attribute` and `otherwise` are two ways"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_descriptor_with_a_subject_has_no_value() {
+    let with_value = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key, value: v}]";
+    let told = found_with(with_value, "subjects: []");
+    assert!(told.len() == 1 && told[0].contains("a descriptor with a `subject` has no value"), "{told:?}");
+}
