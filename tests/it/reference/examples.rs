@@ -30,7 +30,9 @@ const PLACES: [(&str, &str, &[Beside]); 8] = [
         "{EXAMPLE}",
         &[
             (&["domain"], "domain: d"),
-            (&["subjects"], "subjects: d.subjects.yaml"),
+            // Credentials that no descriptor asks for are warned about.
+            (&["subjects", "descriptors"], "subjects: d.subjects.yaml"),
+            (&["descriptors"], "descriptors: [{key: a, subject: api_key}]"),
             (&["endpoints"], "endpoints: [GET /leads/:id]"),
         ],
     ),
