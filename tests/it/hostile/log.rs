@@ -170,7 +170,7 @@ fn clients_cannot_fill_the_log_and_probes_are_not_told_of() {
 #[test]
 fn a_log_file_that_may_grow_no_more_stops_nothing() {
     let config = directory(&[("policy.yaml", POLICY)]);
-    let path = config.path().join("log");
+    let path = config.path().join("spillway.log");
     let log = fs::File::create(&path).unwrap();
     let [grpc, http] = [free_port(), free_port()];
     let mut limited = Command::new("prlimit");
