@@ -9,6 +9,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::{TimeError, hits, point_in_time};
+use crate::model::Timestamp;
+
 /// An Envoy rate limit service that answers exactly as an API's documentation says
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
@@ -48,8 +51,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
     /// The most counters that are kept; when there are more, those furthest from their limits are dropped first
-    #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000,
-          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..))]
+    #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000, value_parser = counters)]
     pub(super) max_counters: usize,
     /// The most memory that counters take, as `512MiB` or `2GB` [default: half of what the cgroup or the machine has]
     #[arg(long, value_name = "BYTES", env = "SPILLWAY_MAX_COUNTER_MEMORY", value_parser = memory)]
@@ -94,6 +96,23 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         _ => no_address(),
     })?;
     found.next().ok_or_else(no_address)
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    point_in_time(text).map_err(|error| format!("{error}; {}", TimeError::HINT))
+}
+
+/// A number of counters, whose digits may be grouped by `_`.
+fn counters(text: &str) -> Result<usize, String> {
+    const LEAST: u64 = 1_000;
+    let number = hits(text).map_err(|(message, hint)| match hint {
+        Some(hint) => format!("{message}; {hint}"),
+        None => message,
+    })?;
+    if number < LEAST {
+        return Err(format!("it is less than {LEAST}, and limits cannot be kept in so few"));
+    }
+    Ok(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// The least memory for counters: there is a table of some for each of many locks.
@@ -147,8 +166,26 @@ pub(super) struct Check {
     /// Policy files, or directories of them
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// Warnings count as mistakes
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// How what was found is written; all but `text` go to standard output
+    #[arg(long, value_name = "FORMAT", ignore_case = true, default_value = "text")]
+    pub(super) format: CheckFormat,
     #[command(flatten)]
     pub(super) merging: Merging,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people
+    Text,
+    /// A list of objects
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands of GitHub Actions
+    Github,
 }
 
 #[derive(Debug, clap::Args)]
@@ -174,9 +211,9 @@ pub(super) struct Explain {
     /// What the request costs; 0 looks without counting
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) hits: u64,
-    /// The time to decide at, as in 2026-01-31T09:30:00Z [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub(super) at: Option<jiff::Timestamp>,
+    /// The time to decide at, as in 2026-01-31T09:30:00Z or 2026-01-31 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) at: Option<Timestamp>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -3,28 +3,46 @@
 use std::io;
 use std::process::ExitCode;
 
-use super::args::Check;
+use super::args::{Check, CheckFormat};
+use super::formats;
 use super::peer::Peer;
 use super::{WRONG_INPUT, colour, complain, print};
 use crate::config::{self, Diagnostic, Severity};
 
 pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
-    match config::load(&args.paths, peer.options(args.merging)) {
-        Ok(loaded) => {
-            complain(&config::render(&loaded.warnings, colour(&io::stderr())));
+    let loaded = config::load(&args.paths, peer.options(args.merging));
+    let refused = match &loaded {
+        Ok(loaded) => args.strict && !loaded.warnings.is_empty(),
+        Err(_) => true,
+    };
+    let machine = match args.format {
+        CheckFormat::Text => None,
+        CheckFormat::Json => Some(formats::json as fn(&[Diagnostic]) -> String),
+        CheckFormat::Sarif => Some(formats::sarif as _),
+        CheckFormat::Github => Some(formats::github as _),
+    };
+    let found = match &loaded {
+        Ok(loaded) => &loaded.warnings,
+        Err(diagnostics) => diagnostics,
+    };
+    match (machine, &loaded) {
+        (Some(format), _) => print(&format(found)),
+        (None, Err(_)) => complain(&report(found)),
+        (None, Ok(_)) if refused => {
+            complain(&report(found));
+            complain("warnings count as mistakes, as --strict says\n");
+        }
+        (None, Ok(loaded)) => {
+            complain(&config::render(found, colour(&io::stderr())));
             let (rules, files) = (loaded.policy.rules(), loaded.files.len());
-            let warned = match loaded.warnings.len() {
+            let warned = match found.len() {
                 0 => String::new(),
                 n => format!(", {}", counted(n, "warning")),
             };
             print(&format!("ok: {} in {}{warned}\n", counted(rules, "rule"), counted(files, "file")));
-            ExitCode::SUCCESS
-        }
-        Err(diagnostics) => {
-            complain(&report(&diagnostics));
-            ExitCode::from(WRONG_INPUT)
         }
     }
+    if refused { ExitCode::from(WRONG_INPUT) } else { ExitCode::SUCCESS }
 }
 
 /// Every mistake, and how many there are.

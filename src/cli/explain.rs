@@ -35,7 +35,7 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
                 return ExitCode::from(WRONG_INPUT);
             }
         };
-    let now = args.at.map_or_else(|| SystemClock::new().now(), timestamp);
+    let now = args.at.unwrap_or_else(|| SystemClock::new().now());
     let request = Request {
         domain: args.domain.as_bytes(),
         descriptors: typed
@@ -47,6 +47,13 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
             })
             .collect(),
     };
+    if loaded.policy.domain(request.domain).is_none() {
+        let names: Vec<&str> = loaded.policy.domains().map(|domain| domain.name.as_str()).collect();
+        let hint = did_you_mean(&args.domain, names.iter().copied());
+        let hint = hint.unwrap_or_else(|| format!("there is {}", names.join(", ")));
+        complain(&format!("error: no domain `{}` is configured; {hint}\n", args.domain));
+        return ExitCode::from(WRONG_INPUT);
+    }
     let engine = Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(now));
     let policy = engine.policy();
     // Counters in memory answer at once; there is nothing to wait for.
@@ -76,7 +83,10 @@ fn parse(descriptor: &str) -> Result<Typed, String> {
     let mut characters = descriptor.chars();
     while let Some(character) = characters.next() {
         match character {
-            '\\' => parts.last_mut().into_iter().for_each(|part| part.extend(characters.next())),
+            // Before anything else it is itself, as in `CORP\alice`.
+            '\\' if characters.as_str().starts_with([',', '\\']) => {
+                parts.last_mut().into_iter().for_each(|part| part.extend(characters.next()));
+            }
             ',' => parts.push(String::new()),
             _ => parts.last_mut().into_iter().for_each(|part| part.push(character)),
         }
@@ -90,10 +100,6 @@ fn parse(descriptor: &str) -> Result<Typed, String> {
 
 fn borrowed(entries: &Typed) -> Few<Entry<'_>> {
     entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect()
-}
-
-fn timestamp(time: jiff::Timestamp) -> Timestamp {
-    Timestamp::from_nanos(u64::try_from(time.as_nanosecond()).unwrap_or_default())
 }
 
 fn readable(time: Timestamp) -> String {

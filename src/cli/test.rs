@@ -36,18 +36,19 @@ fn passes(file: &Path, options: &Options) -> bool {
         print(&format!("FAILED  {name}\n{}\n", indented(why)));
         false
     };
+    let wrong = |mistakes: &[Diagnostic]| fails(report(mistakes).trim_end());
     let script = match config::read_text(file).map_err(|error| cannot_read(&error)) {
-        Ok(text) => Script::parse(&text),
+        Ok(text) => Script::read(&name.to_string(), &text),
         Err(why) => return fails(&why),
     };
     let script = match script {
         Ok(script) => script,
-        Err(error) => return fails(&error.to_string()),
+        Err(error) => return wrong(&error.0),
     };
     let policy = file.parent().unwrap_or(Path::new("")).join(&script.policy);
     let domain = match domain(&policy, &script, options) {
         Ok(domain) => domain,
-        Err(why) => return fails(&why),
+        Err(mistakes) => return wrong(&mistakes),
     };
     let options = options.clone();
     let Some(mut target) = EngineTarget::new(&domain, Box::new(move || load(&policy, &options).ok())) else {
@@ -67,15 +68,27 @@ fn load(policy: &PathBuf, options: &Options) -> Result<Policy, Vec<Diagnostic>> 
 }
 
 /// The domain that the script is about: the only one, unless it says which.
-fn domain(file: &PathBuf, script: &Script, options: &Options) -> Result<String, String> {
-    let policy = load(file, options).map_err(|diagnostics| report(&diagnostics))?;
+fn domain(file: &PathBuf, script: &Script, options: &Options) -> Result<String, Vec<Diagnostic>> {
+    if !file.exists() {
+        let message = format!("there is no policy `{}`", script.policy);
+        let hint = "the file is named as it is seen from the test's directory".to_owned();
+        return Err(vec![script.wrong_policy(message, Some(hint))]);
+    }
+    let policy = load(file, options)?;
     let mut names: Vec<&str> = policy.domains().map(|domain| domain.name.as_str()).collect();
     names.sort_unstable();
     match (&script.domain, names.as_slice()) {
         (Some(name), names) if names.contains(&name.as_str()) => Ok(name.clone()),
-        (Some(name), _) => Err(format!("`{}` has no domain `{name}`", file.display())),
+        (Some(name), _) => {
+            let hint = config::did_you_mean(name, names.iter().copied());
+            let hint = hint.unwrap_or_else(|| format!("it has {}", names.join(", ")));
+            Err(vec![script.wrong_domain(format!("the policy has no domain `{name}`"), Some(hint))])
+        }
         (None, [only]) => Ok((*only).to_owned()),
-        (None, many) => Err(format!("say which `domain` of {} is meant", many.join(", "))),
+        (None, many) => {
+            let hint = format!("say which is meant, as in `domain: {}`", many.first().unwrap_or(&"NAME"));
+            Err(vec![script.wrong_domain(format!("the policy has {} domains", many.len()), Some(hint))])
+        }
     }
 }
 

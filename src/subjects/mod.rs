@@ -28,5 +28,10 @@ pub(crate) use survey::{Holder, Survey};
 pub use value::Value;
 pub use words::{WordRow, language};
 
+/// What `text` says as the value of an attribute, `plain` when it has no quotes; or why it says nothing, and what to do.
+pub(crate) fn attribute(text: &str, plain: bool) -> Result<Value, (String, Option<String>)> {
+    scalar::value(text, plain)
+}
+
 #[cfg(test)]
 mod tests;

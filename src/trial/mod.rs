@@ -4,4 +4,4 @@ mod run;
 mod script;
 
 pub use run::{EngineTarget, Miss, Seen, Target, run};
-pub use script::{Change, Expect, Script, ScriptError, Send, Step};
+pub use script::{Change, Entries, Expect, Script, ScriptError, Step};

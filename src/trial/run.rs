@@ -90,13 +90,13 @@ fn play(
     mut now: Timestamp,
     found: &mut Vec<(String, String, String)>,
 ) -> Timestamp {
-    let descriptors = step.descriptors().unwrap_or_default();
+    let descriptors = step.send.as_deref().unwrap_or_default();
     let mut last = Seen::default();
     for time in 0..step.times {
         if time > 0 {
             now = now.plus(step.every.unwrap_or(Duration::ZERO));
         }
-        last = target.send(now, &descriptors, step.hits);
+        last = target.send(now, descriptors, step.hits);
         if let Some(expect) = step.expect
             && last.over_limit != (expect == Expect::OverLimit)
         {
@@ -206,8 +206,7 @@ impl EngineTarget {
         let directory =
             policy.domain_mut(&self.domain).directory.as_mut().ok_or("the domain has no subjects")?;
         for change in &self.changes {
-            let values = change.values().map_err(|error| error.to_string())?;
-            directory.edit(&change.subject, &values).map_err(|error| error.to_string())?;
+            directory.edit(&change.subject, &change.attributes).map_err(|error| error.to_string())?;
         }
         Ok(policy)
     }

@@ -114,8 +114,8 @@ overall  OK
     assert_eq!(json["descriptors"][0]["numbers"]["used"], 6);
     assert_eq!(json["descriptors"][0]["numbers"]["retry_after_ms"], serde_json::Value::Null);
 
-    let (_, stdout, _) = run(&["explain", "--config", file, "--domain", "dd", "user=u"]);
-    assert!(stdout.contains("none: no domain `dd` is configured (did you mean `d`?)"), "{stdout}");
+    let (code, _, stderr) = run(&["explain", "--config", file, "--domain", "dd", "user=u"]);
+    assert_eq!((code, stderr.as_str()), (1, "error: no domain `dd` is configured; did you mean `d`?\n"));
 }
 
 #[test]
@@ -287,4 +287,55 @@ fn explain_tells_what_a_bucket_grants_and_what_it_holds() {
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("1000 per 1h, little by little, up to 100 at once"), "{told}");
     assert!(told.contains("used 1 of 100, 99 left"), "{told}");
+}
+
+#[test]
+fn warnings_may_count_as_mistakes_and_be_read_by_machines() {
+    let config = directory(&[(
+        "d.yaml",
+        "domain: d\ndescriptors:\n- {key: a, value: '*', rate_limit: {unit: day, requests_per_unit: 1}}\n\
+         - {key: a, value: 'b*', rate_limit: {unit: day, requests_per_unit: 1}}\n",
+    )]);
+    let check = |more: &[&str]| {
+        let output = command(&["check"]).arg(config.path()).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(check(&[]).0, Some(0));
+    assert_eq!(check(&["--strict"]), (Some(1), String::new()));
+    let (code, json) = check(&["--strict", "--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &found[0]["severity"], &found[0]["line"]), (Some(1), &"warning".into(), &4.into()));
+    let (code, sarif) = check(&["--format", "sarif"]);
+    let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+    assert_eq!((code, &sarif["runs"][0]["results"][0]["level"]), (Some(0), &"warning".into()));
+    let (_, github) = check(&["--format", "github"]);
+    assert!(github.starts_with("::warning file=") && github.contains(",line=4,"), "{github}");
+}
+
+#[test]
+fn explain_takes_dates_and_says_which_domain_there_is() {
+    let explain = |args: &[&str]| {
+        let output = command(&["explain", "--config", "config"]).args(args).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, told) = explain(&["--domain", "demo", "--at", "2026-01-31", "api_key=a"]);
+    assert!(code == Some(0) && told.starts_with("domain demo, at 2026-01-31T00:00:00Z"), "{told}");
+    let (code, told) = explain(&["--domain", "dmeo", "api_key=a"]);
+    assert_eq!(
+        (code, told.as_str()),
+        (Some(1), "error: no domain `dmeo` is configured; did you mean `demo`?\n")
+    );
+    let (code, told) = explain(&["--domain", "demo", "--at", "yesterday", "api_key=a"]);
+    assert!(code == Some(2) && told.contains("write a date, `2026-01-31`"), "{told}");
+    // Only `\,` and `\\` are escapes.
+    let (_, told) = explain(&["--domain", "demo", r"remote_address=CORP\alice\, inc\\"]);
+    assert!(told.contains(r"remote_address=CORP\alice, inc\"), "{told}");
+}
+
+#[test]
+fn a_number_of_counters_is_told_how_it_is_written() {
+    let output = command(&["serve", "--max-counters", "10,000"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && told.contains("write the digits alone, `10000`"), "{told}");
 }

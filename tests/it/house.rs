@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["model", "clock", "telemetry", "algorithm", "shape", "subjects", "policy", "store"]),
     ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine"]),
     ("config", &["model", "yaml", "algorithm", "shape", "subjects", "policy"]),
-    ("trial", &["model", "clock", "subjects", "policy", "store", "engine", "config"]),
+    ("trial", &["model", "yaml", "clock", "subjects", "policy", "store", "engine", "config"]),
     ("admin", &["model", "clock", "telemetry", "policy", "store", "engine"]),
     ("app", &["model", "clock", "telemetry", "policy", "store", "engine", "rls", "config", "admin"]),
     (
@@ -45,7 +45,6 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("prost", &["rls"]),
     ("hyper", &["rls", "app/http"]),
     ("h2", &["rls"]),
-    ("serde_yaml", &["trial"]),
     ("sha2", &["subjects/credential"]),
     ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),

@@ -10,12 +10,13 @@ use spillway::engine::{self, Engine};
 use spillway::model::{Descriptor, Entry, Hits, LimitOverride, Request, Timestamp, Unit};
 use spillway::policy::{Domain, Level, Policy};
 use spillway::store::MemoryStore;
+use spillway::trial::Script;
 
 pub(crate) fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    for word in ["descriptors", "steps"] {
-        let lines = config::item_lines(&text, word);
-        assert!(lines.iter().all(|line| (1..=text.split(LINE_ENDS).count()).contains(line)), "{lines:?}");
+    if let Ok(script) = Script::parse(&text) {
+        assert_eq!(script.lines.len(), script.steps.len());
+        assert!(script.lines.iter().all(|line| (1..=text.split(LINE_ENDS).count()).contains(line)));
     }
     if let Ok(length) = config::duration(&text) {
         assert!(!length.is_zero());
