@@ -288,4 +288,82 @@ mod tests {
             file.message_type.iter().for_each(check);
         }
     }
+
+    /// The numbers of the fields in an encoded message.
+    fn numbers(message: &impl prost::Message) -> BTreeSet<u32> {
+        use prost::encoding::{DecodeContext, decode_key, skip_field};
+        let (encoded, mut numbers) = (message.encode_to_vec(), BTreeSet::new());
+        let mut rest = &*encoded;
+        while !rest.is_empty() {
+            let (number, kind) = decode_key(&mut rest).unwrap();
+            skip_field(kind, number, &mut rest, DecodeContext::default()).unwrap();
+            numbers.insert(number);
+        }
+        numbers
+    }
+
+    #[test]
+    fn fields_have_the_numbers_that_envoy_gives_them() {
+        use envoy_types::pb::envoy::extensions::common::ratelimit::v3 as common;
+        use envoy_types::pb::envoy::service::ratelimit::v3 as service;
+        use service::rate_limit_response as response;
+
+        // Every field is set, so that every number is on the wire.
+        let entry = common::rate_limit_descriptor::Entry { key: "k".into(), value: "v".into() };
+        let limit = common::rate_limit_descriptor::RateLimitOverride { requests_per_unit: 1, unit: 1 };
+        let descriptor = common::RateLimitDescriptor {
+            entries: vec![entry.clone()],
+            limit: Some(limit),
+            hits_addend: Some(envoy_types::pb::google::protobuf::UInt64Value { value: 1 }),
+            is_negative_hits: true,
+        };
+        let request = service::RateLimitRequest {
+            domain: "d".into(),
+            descriptors: vec![descriptor.clone()],
+            hits_addend: 1,
+        };
+        let current = response::RateLimit { name: "n".into(), requests_per_unit: 1, unit: 1 };
+        let status = response::DescriptorStatus {
+            code: 1,
+            current_limit: Some(current.clone()),
+            limit_remaining: 1,
+            duration_until_reset: Some(envoy_types::pb::google::protobuf::Duration::default()),
+            ..Default::default()
+        };
+        let answer = service::RateLimitResponse {
+            overall_code: 1,
+            statuses: vec![status.clone()],
+            response_headers_to_add: vec![envoy_types::pb::envoy::config::core::v3::HeaderValue::default()],
+            request_headers_to_add: vec![envoy_types::pb::envoy::config::core::v3::HeaderValue::default()],
+            raw_body: vec![1],
+            dynamic_metadata: Some(envoy_types::pb::google::protobuf::Struct::default()),
+            ..Default::default()
+        };
+        let set = descriptor_set();
+        let find = |path: &[&str]| {
+            let mut within: Vec<&DescriptorProto> =
+                set.file.iter().flat_map(|file| &file.message_type).collect();
+            let mut found = None;
+            for name in path {
+                found = within.iter().copied().find(|message| message.name() == *name);
+                within = found.unwrap_or_else(|| panic!("no `{name}`")).nested_type.iter().collect();
+            }
+            found.unwrap()
+        };
+        let told = |path: &[&str]| -> BTreeSet<u32> {
+            find(path).field.iter().map(|field| u32::try_from(field.number()).unwrap()).collect()
+        };
+        assert_eq!(told(&["RateLimitDescriptor", "Entry"]), numbers(&entry));
+        assert_eq!(told(&["RateLimitDescriptor"]), numbers(&descriptor));
+        assert_eq!(told(&["RateLimitRequest"]), numbers(&request));
+        // `unit_multiplier` is newer than these messages.
+        let newer = |mut numbers: BTreeSet<u32>, unit_multiplier| {
+            assert!(numbers.insert(unit_multiplier));
+            numbers
+        };
+        assert_eq!(told(&["RateLimitDescriptor", "RateLimitOverride"]), newer(numbers(&limit), 3));
+        assert_eq!(told(&["RateLimitResponse", "RateLimit"]), newer(numbers(&current), 4));
+        assert_eq!(told(&["RateLimitResponse", "DescriptorStatus"]), numbers(&status));
+        assert_eq!(told(&["RateLimitResponse"]), numbers(&answer));
+    }
 }
