@@ -311,6 +311,46 @@ impl CallPanicked<'_> {
     }
 }
 
+/// The first line.
+#[derive(Debug)]
+pub struct Starting {
+    /// Of this program.
+    pub version: &'static str,
+}
+
+impl Starting {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!(version = self.version, "starting");
+    }
+}
+
+/// One mistake in the files that are to be served, as fields: for logs that machines read.
+#[derive(Debug)]
+pub struct Mistake<'a> {
+    /// Whether the files are refused for it.
+    pub refuses: bool,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What to do about it.
+    pub hint: Option<&'a str>,
+    /// The file, the line and the column, which are counted from 1.
+    pub place: Option<(&'a str, usize, usize)>,
+}
+
+impl Mistake<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let (hint, file) = (self.hint, self.place.map(|place| place.0));
+        let (line, column) = (self.place.map(|place| place.1), self.place.map(|place| place.2));
+        if self.refuses {
+            tracing::error!(file, line, column, hint, "{}", self.message);
+        } else {
+            tracing::warn!(file, line, column, hint, "{}", self.message);
+        }
+    }
+}
+
 /// The configuration was read and is in force.
 #[derive(Debug)]
 pub struct ConfigLoaded {

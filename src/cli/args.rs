@@ -145,7 +145,7 @@ pub(super) enum Beyond {
     Error,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     /// For people
     #[default]

@@ -14,16 +14,21 @@ use super::check::report;
 use super::peer::Peer;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError, Watched};
-use crate::clock::SystemClock;
-use crate::config::{self, Fingerprint};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{self, Fingerprint, Severity};
 use crate::engine::Engine;
 use crate::rls::BeyondBounds;
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
-use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, OnlyWatching, WithoutEffect};
+use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, Mistake, OnlyWatching, Starting, WithoutEffect};
 
 pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
+    let format = args.log_format.unwrap_or(if peer.json { LogFormat::Json } else { LogFormat::Text });
     let log = Log::to(io::stderr());
+    let fail = |log: Log, message: &str, code: u8| {
+        log.finish(last_line(format, message));
+        ExitCode::from(code)
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
@@ -34,7 +39,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
-    start_logging(&args, peer, &log);
+    start_logging(&args, peer, format, &log);
+    Starting { version: env!("CARGO_PKG_VERSION") }.emit();
     if let Some((name, what)) = peer.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
@@ -55,8 +61,21 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let loaded = match config::load(&[&path], options.clone()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
-            complain(&report(&diagnostics));
-            return ExitCode::from(WRONG_INPUT);
+            if format == LogFormat::Text {
+                complain(&report(&diagnostics));
+                return ExitCode::from(WRONG_INPUT);
+            }
+            for one in &diagnostics {
+                let place = one.excerpt.as_ref().map(|excerpt| &excerpt.place);
+                Mistake {
+                    refuses: one.severity == Severity::Error,
+                    message: &one.message,
+                    hint: one.hint.as_deref(),
+                    place: place.map(|place| (&*place.file, place.line, place.column)),
+                }
+                .emit();
+            }
+            return fail(log, "the configuration is refused", WRONG_INPUT);
         }
     };
     let metrics = Arc::new(Metrics::default());
@@ -129,7 +148,7 @@ async fn reached(mut asked: watch::Receiver<u32>, enough: u32) {
     let _ = asked.wait_for(|&times| times >= enough).await;
 }
 
-fn start_logging(args: &Serve, peer: &Peer, log: &Log) {
+fn start_logging(args: &Serve, peer: &Peer, format: LogFormat, log: &Log) {
     let level = args.log_level.or(peer.log_level).unwrap_or(tracing::Level::INFO);
     // The libraries below are only interesting when they fail; what clients can make them warn of is not rate-limited.
     let filter = EnvFilter::new(format!("error,spillway={level}"));
@@ -138,11 +157,7 @@ fn start_logging(args: &Serve, peer: &Peer, log: &Log) {
         .with_target(false)
         .with_writer(log.writer())
         .log_internal_errors(false);
-    let json = match args.log_format {
-        Some(format) => matches!(format, LogFormat::Json),
-        None => peer.json,
-    };
-    if json {
+    if format == LogFormat::Json {
         logs.json().init();
     } else {
         logs.with_ansi(colour(&io::stderr()) && io::stderr().is_terminal()).init();
@@ -150,10 +165,18 @@ fn start_logging(args: &Serve, peer: &Peer, log: &Log) {
     log.take_panics();
 }
 
-/// Ends the log with `message`.
-fn fail(log: Log, message: &str, code: u8) -> ExitCode {
-    log.finish(format!("error: {message}\n"));
-    ExitCode::from(code)
+/// What the log ends with: `message`, in the format of all other lines.
+fn last_line(format: LogFormat, message: &str) -> String {
+    match format {
+        LogFormat::Text => format!("error: {message}\n"),
+        LogFormat::Json => {
+            let timestamp = jiff::Timestamp::from_nanosecond(SystemClock::new().now().as_nanos().into());
+            let timestamp = timestamp.unwrap_or_default().to_string();
+            let line =
+                serde_json::json!({"timestamp": timestamp, "level": "ERROR", "fields": {"message": message}});
+            format!("{line}\n")
+        }
+    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

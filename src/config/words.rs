@@ -95,7 +95,12 @@ pub(super) fn rows_of(scope: Scope) -> impl Iterator<Item = &'static Word> {
 
 /// «did you mean», when one of `known` is close enough to `typed` to be what was meant.
 pub fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
-    let likeness = |word: &str| strsim::jaro_winkler(&typed.to_lowercase(), &word.to_lowercase());
+    let likeness = |word: &str| {
+        let (typed, word) = (typed.to_lowercase(), word.to_lowercase());
+        // Of short words the likeness makes too much of two letters that changed places.
+        let is_slip = word.len() > 2 && strsim::osa_distance(&typed, &word) == 1;
+        strsim::jaro_winkler(&typed, &word).max(if is_slip { 0.9 } else { 0.0 })
+    };
     known
         .into_iter()
         .map(|word| (likeness(word), word))

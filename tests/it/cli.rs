@@ -339,3 +339,28 @@ fn a_number_of_counters_is_told_how_it_is_written() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && told.contains("write the digits alone, `10000`"), "{told}");
 }
+
+#[test]
+fn a_log_in_json_is_json_from_its_first_line_to_its_last() {
+    let lines = |grpc: &str, files: &[(&str, &str)]| {
+        let config = directory(files);
+        let args =
+            ["serve", "--log-format", "json", "--http-addr", "127.0.0.1:0", "--grpc-addr", grpc, "--config"];
+        let output = command(&args).arg(config.path()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let each =
+            told.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+        (output.status.code(), each.collect::<Vec<serde_json::Value>>())
+    };
+    let (code, told) = lines("127.0.0.1:0", &[("d.yaml", "domain: d\ndescriptors:\n- {kye: k}\n")]);
+    assert_eq!(code, Some(1));
+    assert_eq!(told[0]["fields"]["message"], "starting");
+    let mistake = told.iter().find(|line| line["fields"]["line"] == 3).unwrap_or_else(|| panic!("{told:?}"));
+    assert_eq!((&mistake["level"], &mistake["fields"]["column"]), (&"ERROR".into(), &4.into()));
+    assert!(mistake["fields"]["file"].as_str().unwrap().ends_with("d.yaml"));
+    assert_eq!(mistake["fields"]["hint"], "did you mean `key`?");
+    assert_eq!(told.last().unwrap()["fields"]["message"], "the configuration is refused");
+    let (code, told) = lines("192.0.2.1:1", &[("d.yaml", "domain: d\ndescriptors: []\n")]);
+    let last = told.last().unwrap();
+    assert_eq!((code, &last["level"]), (Some(1), &"ERROR".into()), "{told:?}");
+}
