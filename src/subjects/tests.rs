@@ -611,3 +611,12 @@ proptest! {
         let _ = Directory::parse(&pieces.concat());
     }
 }
+
+#[test]
+fn the_hash_of_the_empty_text_is_no_credential() {
+    let empty = "E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let text = format!("subjects: [{{id: a, credentials: [{{kind: key, sha256: {empty}}}]}}]");
+    let problems = Directory::parse(&text).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].message, "`sha256` is that of the empty text, which is no credential");
+}
