@@ -44,6 +44,22 @@ impl Metrics {
         let _ = self.log_lines_dropped.set(dropped);
     }
 
+    /// Tells of the lines that were held back at the end of a burst, which no later line of their kind has told.
+    pub fn tell_held_back(&self) {
+        let kinds = [
+            ("calls with an invalid `:authority`", &self.authority_lines),
+            ("connections that ended", &self.ended_lines),
+            ("connections that were lost", &self.lost_lines),
+            ("connections that were refused", &self.refused_lines),
+            ("connections that could not be taken", &self.accept_lines),
+            ("calls that failed", &self.panic_lines),
+        ];
+        let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left()?)));
+        for (what, held_back) in each.chain(self.beyond_lines.left()) {
+            tracing::warn!(held_back, "more lines of a kind were held back: {what}");
+        }
+    }
+
     /// The text of `/metrics`, with the numbers of things that are counted elsewhere.
     pub fn render(&self, now: &Snapshot) -> String {
         let mut text = String::new();

@@ -179,15 +179,15 @@ pub async fn serve<C: Clock>(
     let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
     let evicted = Arc::new(Evicted::default());
     let sweeping = {
-        let (engine, evicted) = (Arc::clone(&engine), Arc::clone(&evicted));
-        move || sweep(Arc::clone(&engine), Arc::clone(&evicted))
+        let (engine, evicted, metrics) = (Arc::clone(&engine), Arc::clone(&evicted), Arc::clone(&metrics));
+        move || sweep(Arc::clone(&engine), Arc::clone(&evicted), Arc::clone(&metrics))
     };
     let watching = {
         let (engine, of_task) = (Arc::clone(&engine), Arc::clone(&metrics));
         move || watch_clock(Arc::clone(&engine), Arc::clone(&of_task))
     };
     let _watcher = Guarded(tokio::spawn(supervised("watching the clock", Arc::clone(&metrics), watching)));
-    let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", metrics, sweeping)));
+    let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", Arc::clone(&metrics), sweeping)));
 
     serving.set(true);
     health.set_ready(true);
@@ -221,6 +221,7 @@ pub async fn serve<C: Clock>(
     Draining.emit();
     let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
     evicted.tell(&engine.store);
+    metrics.tell_held_back();
     Drained { complete }.emit();
     Ok(())
 }
@@ -318,11 +319,12 @@ async fn watch_clock<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, metrics: Arc
     }
 }
 
-async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, evicted: Arc<Evicted>) {
+async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, evicted: Arc<Evicted>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
         evicted.tell(&engine.store);
+        metrics.tell_held_back();
         // A little at a time, for where there are no more cores than lanes this takes the time of one.
         for () in engine.store.sweeps(engine.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;

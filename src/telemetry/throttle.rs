@@ -21,6 +21,12 @@ impl Throttles {
     pub(super) fn admit(&self, kind: &'static str) -> Option<u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default().admit()
     }
+
+    /// How many of each kind were held back after the last line.
+    pub(super) fn left(&self) -> Vec<(&'static str, u64)> {
+        let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().filter_map(|(kind, throttle)| Some((*kind, throttle.left()?))).collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +39,20 @@ impl Throttle {
     /// Whether a line may be written now, and then how many were held back since the last one.
     pub(super) fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
+    }
+
+    /// How many lines were held back after the last one, if any were and no line has come since that could have told it.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.left_at(Instant::now())
+    }
+
+    fn left_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = state.last.is_some_and(|last| now.duration_since(last) >= EVERY);
+        if !is_over || state.held_back == 0 {
+            return None;
+        }
+        Some(std::mem::take(&mut state.held_back))
     }
 
     fn admit_at(&self, now: Instant) -> Option<u64> {
@@ -59,5 +79,18 @@ mod tests {
             [at(0), at(1), at(999), at(1_000), at(1_001), at(2_500)],
             [Some(0), None, None, Some(2), None, Some(1)]
         );
+    }
+
+    #[test]
+    fn what_was_held_back_last_is_told_once_the_second_is_over() {
+        let (throttle, start) = (Throttle::default(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(
+            [throttle.admit_at(at(0)), throttle.admit_at(at(1)), throttle.admit_at(at(2))],
+            [Some(0), None, None]
+        );
+        let left = [500, 1_000, 1_001].map(|millis| throttle.left_at(at(millis)));
+        assert_eq!(left, [None, Some(2), None]);
+        assert_eq!(throttle.admit_at(at(1_002)), Some(0), "it was told");
     }
 }
