@@ -40,7 +40,6 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
     start_logging(&args, peer, format, &log);
-    Starting { version: env!("CARGO_PKG_VERSION") }.emit();
     if let Some((name, what)) = peer.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
@@ -48,6 +47,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
+    Starting { version: env!("CARGO_PKG_VERSION") }.emit();
     let path = args.config.unwrap_or_else(|| peer.config.clone());
     let options = peer.options(args.merging);
     let requests = match args.beyond_bounds {
