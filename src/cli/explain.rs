@@ -183,7 +183,7 @@ impl Explained<'_, '_, '_> {
             Trace::UnknownDomain => vec![("rule", self.no_domain())],
             Trace::Override => vec![("rule", "the limit that Envoy sent along".to_owned())],
             Trace::Walked(Reached::Nothing { passed, level }) => {
-                vec![("rule", lost(&entries, passed, level, self.directory()))]
+                vec![("rule", lost(&entries, passed, level, self.policy, self.directory()))]
             }
             Trace::Walked(Reached::Node(landing) | Reached::Exempt(landing)) => {
                 let node = landing.node();
@@ -278,7 +278,13 @@ fn at_node(node: &Node) -> String {
     }
 }
 
-fn lost(entries: &[Entry<'_>], passed: &[&Node], level: &Level, directory: Option<&Directory>) -> String {
+fn lost(
+    entries: &[Entry<'_>],
+    passed: &[&Node],
+    level: &Level,
+    policy: &Policy,
+    directory: Option<&Directory>,
+) -> String {
     let Some(entry) = entries.get(passed.len()) else {
         return "none: a descriptor without entries reaches no rule".to_owned();
     };
@@ -298,14 +304,14 @@ fn lost(entries: &[Entry<'_>], passed: &[&Node], level: &Level, directory: Optio
         };
         return format!("none: the value of `{}` {why} ({})", node.label, node.place);
     }
-    let typed = format!("{}={}", lossy(entry.key), lossy(entry.value));
+    let typed = format!("{}={}", lossy(entry.key), shown(entry, policy));
     if level.is_empty() {
         return format!("none: there are no descriptors {below}, and `{typed}` is one entry more");
     }
     let mut labels: Vec<&str> = level.nodes().map(|node| node.label.as_str()).collect();
     labels.sort_unstable();
     // A likely slip is one in the key, or one in the value of the same key.
-    let (key, value) = (lossy(entry.key), lossy(entry.value));
+    let (key, value) = (lossy(entry.key), shown(entry, policy));
     let values = labels.iter().filter_map(|label| label.strip_prefix(&format!("{key}=")));
     let keys = labels.iter().map(|label| label.split('=').next().unwrap_or(label));
     let known = keys.clone().any(|known| known == key);

@@ -364,3 +364,17 @@ fn a_log_in_json_is_json_from_its_first_line_to_its_last() {
     let last = told.last().unwrap();
     assert_eq!((code, &last["level"]), (Some(1), &"ERROR".into()), "{told:?}");
 }
+
+#[test]
+fn explain_shows_no_credential_wherever_it_was_typed() {
+    for descriptor in [
+        "api_key=secret_1,method=GET,path=/,more=1",
+        "remote_address=1,api_key=secret_1",
+        "method=GET,api_key=secret_1",
+    ] {
+        let output =
+            command(&["explain", "--config", "config", "--domain", "leadron", descriptor]).output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!told.contains("secret_1") && told.contains("api_key=…"), "{told}");
+    }
+}

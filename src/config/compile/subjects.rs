@@ -208,11 +208,16 @@ impl Asked {
                 });
             tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
         }
+        let wanted: Vec<String> = self.wanted_kinds.iter().cloned().collect();
         for (kind, diagnostic) in idle {
-            let hint = slip(&kind, &unknown)
+            // One customer's slip beside others who have it right: that customer would have no limit.
+            let one_of_many = slip(&kind, &wanted).filter(|_| unknown.is_empty());
+            let severity = if one_of_many.is_some() { Severity::Error } else { diagnostic.severity };
+            let hint = one_of_many
+                .or_else(|| slip(&kind, &unknown))
                 .or_else(|| did_you_mean(&kind, unknown.iter().map(String::as_str)))
                 .unwrap_or_else(|| format!("write `subject: {kind}` on the descriptor whose value it is"));
-            tell(diagnostic.hint(Some(hint)));
+            tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
         }
         let mut all: Vec<&str> = self.attributes.iter().map(String::as_str).collect();
         all.sort_unstable();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::subjects::slip;
 use super::{Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
 use crate::policy::Shape;
 use crate::shape::{
@@ -64,6 +65,10 @@ impl Document<'_, '_> {
                             found.and_then(|found| self.accept(name.span(), found)).into_iter().flatten(),
                         );
                     }
+                }
+                name if let Some(hint) = slip(name, &["emit", "dialect"]) => {
+                    let message = format!("unknown word `{name}` in `headers`");
+                    self.error(key.span(), &message, Some(&hint));
                 }
                 name => {
                     let Some(shown) = self.read(value, scalar::text) else { continue };

@@ -146,6 +146,12 @@ fn a_kind_of_credential_that_one_side_misspells_is_refused() {
           whose value it is"
         ]
     );
+    // One customer's slip beside another who has it right: that one would have no limit.
+    let one = "subjects: [{id: a, credentials: [{kind: key, value: 1}]}, {id: b, credentials: [{kind: kay, value: 2}]}]";
+    assert_eq!(
+        found_with(&policy, one),
+        ["d.subjects.yaml:1:81 error no policy asks for credentials of the kind `kay`; did you mean `key`?"]
+    );
     // Nobody has a site any more, and nothing looks like a slip: the set must go on loading.
     let sites = policy + "- {key: s, subject: site, rate_limit: {requests_per_unit: 5, per: 1h}}\n";
     assert_eq!(
@@ -498,4 +504,17 @@ fn a_descriptor_with_a_subject_has_no_value() {
     let with_value = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key, value: v}]";
     let told = found_with(with_value, "subjects: []");
     assert!(told.len() == 1 && told[0].contains("a descriptor with a `subject` has no value"), "{told:?}");
+}
+
+#[test]
+fn a_misspelt_word_among_headers_is_no_header() {
+    for (typed, meant) in
+        [("dialct", "dialect"), ("emitt", "emit"), ("Emit", "emit"), ("dialects", "dialect")]
+    {
+        let told = found(&limit(&format!(
+            "requests_per_unit: 5, per: 1m, headers: {{X-A: limit, {typed}: x-ratelimit}}"
+        )));
+        let hint = format!("unknown word `{typed}` in `headers`; did you mean `{meant}`?");
+        assert!(told.len() == 1 && told[0].ends_with(&hint), "{told:?}");
+    }
 }
