@@ -41,6 +41,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(WRONG_COMMAND);
         }
     };
+    let misspelt = variables::misspelt();
+    for (name, meant) in &misspelt {
+        complain(&format!(
+            "error: the environment has {name}, which nobody reads; did you mean `{meant}`?\n"
+        ));
+    }
+    if !misspelt.is_empty() {
+        return ExitCode::from(WRONG_COMMAND);
+    }
     match command {
         Command::Serve(args) => serve::run(args, &peer),
         Command::Check(args) => check::run(&args, &peer),

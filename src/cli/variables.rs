@@ -64,6 +64,21 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "USE_STATSD",
 ];
 
+/// Variables of the environment that are almost one of Spillway's, each with the one that is meant. Others are let be:
+/// Kubernetes sets `SPILLWAY_SERVICE_HOST` and the like for a service of that name.
+pub(super) fn misspelt() -> Vec<(String, String)> {
+    let known: Vec<String> = variables().into_iter().map(|(name, ..)| name).collect();
+    let meant = |name: &str| {
+        let near = |known: &&String| strsim::osa_distance(name, known) <= 2;
+        if !name.starts_with("SPILLWAY_") || known.iter().any(|known| known == name) {
+            return None;
+        }
+        known.iter().find(near).cloned()
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter_map(|name| Some((meant(&name)?, name))).map(|(meant, name)| (name, meant)).collect()
+}
+
 /// Every variable that is honoured: its name, the flag that says the same, if there is one, and what it says.
 pub fn variables() -> Vec<(String, Option<String>, String)> {
     let mut found: Vec<(String, Option<String>, String)> = Vec::new();

@@ -226,6 +226,24 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 }
 
 #[test]
+fn a_misspelt_variable_ends_the_start() {
+    for (name, meant) in [
+        ("SPILLWAY_DRAINDELAY", "SPILLWAY_DRAIN_DELAY"),
+        ("SPILLWAY_MAX_COUNTER", "SPILLWAY_MAX_COUNTERS"),
+        ("SPILLWAY_CONFG", "SPILLWAY_CONFIG"),
+    ] {
+        let output = command(&["serve", "--config", "config"]).env(name, "15s").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(&format!("the environment has {name}")) && told.contains(meant), "{told}");
+    }
+    // What Kubernetes sets for a service that is called `spillway`.
+    let mut checked = command(&["check", "config"]);
+    checked.env("SPILLWAY_SERVICE_HOST", "10.0.0.1").env("SPILLWAY_PORT", "tcp://10.0.0.1:8081");
+    assert!(checked.output().unwrap().status.success());
+}
+
+#[test]
 fn variables_that_change_nothing_are_named() {
     let mut serve = serve();
     serve
