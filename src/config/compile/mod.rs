@@ -95,7 +95,12 @@ impl Compiler {
         if tree.documents().next().is_none() {
             // Most likely it is just being written.
             let message = "the file holds no policy".to_owned();
-            self.add(source.diagnose(Severity::Error, Span::START, message, None));
+            // A log or a note beside the policies.
+            let no_ending = !source.file.rsplit('/').next().unwrap_or_default().contains('.');
+            let hint = no_ending.then(|| {
+                "it is read because its name has no ending; if it is no policy, give it one, such as `.log`".to_owned()
+            });
+            self.add(source.diagnose(Severity::Error, Span::START, message, hint));
         }
         for document in tree.documents() {
             let peer_only = !has_own_word(document);

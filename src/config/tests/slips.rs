@@ -518,3 +518,13 @@ fn a_misspelt_word_among_headers_is_no_header() {
         assert!(told.len() == 1 && told[0].ends_with(&hint), "{told:?}");
     }
 }
+
+#[test]
+fn a_log_beside_the_policies_is_told_why_it_is_read() {
+    let told = load_text("rules/log", "", Options::default()).unwrap_err();
+    assert!(
+        told[0].hint.as_ref().unwrap().starts_with("it is read because its name has no ending"),
+        "{told:?}"
+    );
+    assert_eq!(load_text("rules.d/log.yaml", "", Options::default()).unwrap_err()[0].hint, None);
+}
