@@ -58,8 +58,7 @@ pub(super) struct Serve {
     pub(super) max_counter_memory: Option<usize>,
     /// The most connections for gRPC; when there are more, idle ones make room [default: what the limit of file
     /// descriptors allows, 16,384 at most]
-    #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS",
-          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS", value_parser = connections)]
     pub(super) max_connections: Option<usize>,
     /// What becomes of a request that is beyond a bound (16 MiB, 1,024 descriptors): it is refused as one over its limit,
     /// or answered by an error, which lets it pass in Envoy's default failure mode
@@ -102,15 +101,22 @@ fn time(text: &str) -> Result<Timestamp, String> {
     point_in_time(text).map_err(|error| format!("{error}; {}", TimeError::HINT))
 }
 
-/// A number of counters, whose digits may be grouped by `_`.
 fn counters(text: &str) -> Result<usize, String> {
-    const LEAST: u64 = 1_000;
+    number(text, 1_000)
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    number(text, 1)
+}
+
+/// A number of at least so much, whose digits may be grouped by `_`.
+fn number(text: &str, least: u64) -> Result<usize, String> {
     let number = hits(text).map_err(|(message, hint)| match hint {
         Some(hint) => format!("{message}; {hint}"),
         None => message,
     })?;
-    if number < LEAST {
-        return Err(format!("it is less than {LEAST}, and limits cannot be kept in so few"));
+    if number < least {
+        return Err(format!("the least is {least}"));
     }
     Ok(usize::try_from(number).unwrap_or(usize::MAX))
 }

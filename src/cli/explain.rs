@@ -24,7 +24,7 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
         Ok(typed) => typed,
         Err(wrong) => {
             complain(&format!("error: {wrong}\n"));
-            return ExitCode::from(WRONG_INPUT);
+            return ExitCode::from(super::WRONG_COMMAND);
         }
     };
     let loaded =

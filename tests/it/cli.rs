@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use crate::support::{Spillway, command, directory, serve};
+use crate::support::{Spillway, command, directory, get, serve};
 
 fn run(args: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(args).output().unwrap();
@@ -174,15 +174,32 @@ fn a_deployment_of_envoyproxy_ratelimit_starts_unchanged() {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().join("ratelimit/config");
     std::fs::create_dir_all(&config).unwrap();
-    std::fs::write(config.join("a.yaml"), "domain: a\ndescriptors: [{oops: 1}]").unwrap();
-    let output = command(&["serve"])
-        .env("RUNTIME_ROOT", root.path())
-        .env("RUNTIME_SUBDIRECTORY", "ratelimit")
-        .env("LOG_LEVEL", "warn")
-        .output()
-        .unwrap();
+    // Without an ending, which that server does not ask for.
+    let policy = config.join("limits");
+    std::fs::write(
+        &policy,
+        "domain: a\ndescriptors: [{key: k, rate_limit: {unit: day, requests_per_unit: 5}}]",
+    )
+    .unwrap();
+    let deployment = || {
+        let mut serve = command(&["serve"]);
+        serve
+            .env("RUNTIME_ROOT", root.path())
+            .env("RUNTIME_SUBDIRECTORY", "ratelimit")
+            .env("LOG_LEVEL", "info");
+        serve.env("GRPC_HOST", "localhost").env("GRPC_PORT", "0").env("HOST", "127.0.0.1").env("PORT", "0");
+        serve.env("USE_STATSD", "false").env("SHADOW_MODE", "false").env("BACKEND_TYPE", "memory");
+        serve
+    };
+    let spillway = Spillway::running(&mut deployment());
+    assert!(spillway.seen.iter().any(|line| line.contains("files=1 rules=1")), "{:?}", spillway.seen);
+    assert!(get(spillway.http, "/healthcheck").ends_with("OK"));
+    drop(spillway);
+
+    std::fs::write(&policy, "domain: a\ndescriptors: [{oops: 1}]").unwrap();
+    let output = deployment().output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("ratelimit/config/a.yaml:2:16"), "{stderr}");
+    assert!(stderr.contains("ratelimit/config/limits:2:16"), "{stderr}");
 }
 
 #[test]
@@ -353,9 +370,16 @@ fn explain_takes_dates_and_says_which_domain_there_is() {
 
 #[test]
 fn a_number_of_counters_is_told_how_it_is_written() {
-    let output = command(&["serve", "--max-counters", "10,000"]).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && told.contains("write the digits alone, `10000`"), "{told}");
+    for flag in ["--max-counters", "--max-connections"] {
+        let output = command(&["serve", flag, "10,000"]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(2) && told.contains("write the digits alone, `10000`"),
+            "{told}"
+        );
+    }
+    let output = command(&["explain", "--config", "config", "--domain", "demo", "api_key"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "the command line is wrong");
 }
 
 #[test]
