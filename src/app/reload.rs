@@ -133,14 +133,14 @@ struct Follower {
 impl Follower {
     fn of(watched: Watched) -> Self {
         // Which files lie elsewhere is known only since they were read. What changes meanwhile is seen by the second look.
-        let looks = Fingerprint::of(&watched.path, &watched.files);
-        let unchanged = Fingerprint::of(&watched.path, &[]) == watched.seen;
+        let looks = Fingerprint::of(&watched.path, watched.options.every_file, &watched.files);
+        let unchanged = Fingerprint::of(&watched.path, watched.options.every_file, &[]) == watched.seen;
         let seen = if unchanged { looks } else { watched.seen };
         Self { watched, read: seen, before: seen, changing_since: None, failed: None }
     }
 
     fn look<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
-        let looks = Fingerprint::of(&self.watched.path, &self.watched.files);
+        let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         let settled = std::mem::replace(&mut self.before, looks) == looks;
         if looks == self.read {
             self.changing_since = None;
@@ -163,7 +163,7 @@ impl Follower {
 
     /// Reads the files, whether they changed or not.
     fn read_now<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
-        let looks = Fingerprint::of(&self.watched.path, &self.watched.files);
+        let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         (self.read, self.before, self.changing_since) = (looks, looks, None);
         // Whoever asks is told again.
         self.failed = None;
@@ -200,8 +200,15 @@ impl Follower {
                 engine.publish(loaded.policy);
                 // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is
                 // seen by the second look, which is at those that were known before.
-                let looks = Fingerprint::of(&self.watched.path, &loaded.files);
-                if self.read == Fingerprint::of(&self.watched.path, &self.watched.files) {
+                let looks =
+                    Fingerprint::of(&self.watched.path, self.watched.options.every_file, &loaded.files);
+                if self.read
+                    == Fingerprint::of(
+                        &self.watched.path,
+                        self.watched.options.every_file,
+                        &self.watched.files,
+                    )
+                {
                     (self.read, self.before) = (looks, looks);
                 }
                 self.watched.files = loaded.files;

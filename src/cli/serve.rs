@@ -57,7 +57,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     };
     let bounds = Bounds { connections, requests };
     // Before they are read: what changes in between is seen as a change.
-    let seen = Fingerprint::of(&path, &[]);
+    let seen = Fingerprint::of(&path, options.every_file, &[]);
     let loaded = match config::load(&[&path], options.clone()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {

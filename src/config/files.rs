@@ -29,6 +29,13 @@ pub(super) struct Found {
     entered: HashSet<(u64, u64)>,
 }
 
+impl Found {
+    /// Files beside them that are not wanted.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Path> {
+        self.others.iter().map(PathBuf::as_path)
+    }
+}
+
 /// How many files that are no policies are looked into, in case they are.
 const MOST_LOOKED_INTO: usize = 1000;
 
@@ -48,10 +55,11 @@ pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     Ok(found.into_iter().collect())
 }
 
-/// Every file in a directory and those below it that is not hidden: policies, tests, subjects, and what may become one.
-pub(super) fn all_files(directory: &Path) -> Result<Found, Diagnostic> {
+/// Every file in a directory and those below it that is read, or may be named by one that is: policies, and whatever is YAML by
+/// its name. `every` as in [`policy_files`].
+pub(super) fn followed(directory: &Path, every: bool) -> Result<Found, Diagnostic> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    files(directory, &|_| true)
+    files(directory, &|name| every || stem(name).is_some() || is_policy(name))
 }
 
 /// The policy files that `path` stands for: itself, or every file in the directory and those below it whose name ends in
