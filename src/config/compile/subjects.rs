@@ -208,16 +208,15 @@ impl Asked {
                 });
             tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
         }
-        let wanted: Vec<String> = self.wanted_kinds.iter().cloned().collect();
+        let wanted: Vec<&str> = self.wanted_kinds.iter().map(String::as_str).collect();
         for (kind, diagnostic) in idle {
-            // One customer's slip beside others who have it right: that customer would have no limit.
-            let one_of_many = slip(&kind, &wanted).filter(|_| unknown.is_empty());
-            let severity = if one_of_many.is_some() { Severity::Error } else { diagnostic.severity };
-            let hint = one_of_many
-                .or_else(|| slip(&kind, &unknown))
+            // A kind may be given out before a policy asks for it, so this refuses nothing.
+            let hint = slip(&kind, &unknown)
                 .or_else(|| did_you_mean(&kind, unknown.iter().map(String::as_str)))
+                .or_else(|| slip(&kind, &wanted))
+                .or_else(|| did_you_mean(&kind, wanted.iter().copied()))
                 .unwrap_or_else(|| format!("write `subject: {kind}` on the descriptor whose value it is"));
-            tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
+            tell(diagnostic.hint(Some(hint)));
         }
         let mut all: Vec<&str> = self.attributes.iter().map(String::as_str).collect();
         all.sort_unstable();
@@ -241,13 +240,17 @@ impl Asked {
     }
 }
 
-/// «did you mean», for the one of `known` that is so near to `typed` that it must be a slip.
+/// «did you mean», for the one of `known` that is so near to `typed` that it must be a slip. Names that differ in their digits are
+/// two: `limit1`, `limit2`.
 pub(super) fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     let typed = typed.to_lowercase();
     let most = (typed.chars().count() / 4).clamp(1, 3);
     let near = known.iter().map(AsRef::as_ref).filter_map(|name| {
-        let distance = strsim::damerau_levenshtein(&typed, &name.to_lowercase());
-        (distance <= most).then_some((distance, name))
+        let lower = name.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&typed, &lower);
+        let are_two = distance > 0 && letters(&typed) == letters(&lower);
+        (distance <= most && !are_two).then_some((distance, name))
     });
     near.min().map(|(_, name)| format!("did you mean `{name}`?"))
 }

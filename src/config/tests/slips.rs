@@ -146,12 +146,19 @@ fn a_kind_of_credential_that_one_side_misspells_is_refused() {
           whose value it is"
         ]
     );
-    // One customer's slip beside another who has it right: that one would have no limit.
-    let one = "subjects: [{id: a, credentials: [{kind: key, value: 1}]}, {id: b, credentials: [{kind: kay, value: 2}]}]";
-    assert_eq!(
-        found_with(&policy, one),
-        ["d.subjects.yaml:1:81 error no policy asks for credentials of the kind `kay`; did you mean `key`?"]
-    );
+    // One customer's kind beside another's: a slip, or given out before the policy asks for it. It is told, and refuses nothing.
+    for (kind, hint) in [
+        ("kay", "did you mean `key`?"),
+        ("kez", "did you mean `key`?"),
+        ("key2", "did you mean `key`?"),
+        ("site", "write `subject: site` on the descriptor whose value it is"),
+    ] {
+        let two = format!(
+            "subjects: [{{id: a, credentials: [{{kind: key, value: 1}}]}}, {{id: b, credentials: [{{kind: {kind}, value: 2}}]}}]"
+        );
+        let message = format!("no policy asks for credentials of the kind `{kind}`; {hint}");
+        assert_eq!(found_with(&policy, &two), [format!("d.subjects.yaml:1:81 warning {message}")]);
+    }
     // Nobody has a site any more, and nothing looks like a slip: the set must go on loading.
     let sites = policy + "- {key: s, subject: site, rate_limit: {requests_per_unit: 5, per: 1h}}\n";
     assert_eq!(
@@ -527,4 +534,13 @@ fn a_log_beside_the_policies_is_told_why_it_is_read() {
         "{told:?}"
     );
     assert_eq!(load_text("rules.d/log.yaml", "", Options::default()).unwrap_err()[0].hint, None);
+}
+
+#[test]
+fn names_that_are_near_and_yet_two_are_no_slips() {
+    let people = "subjects: [{id: a, attributes: {rpm: 1, limit1: 1}, credentials: [{kind: key, value: 1}]}]";
+    for (asked, is_slip) in [("limit2", false), ("limit", false), ("rmp", true), ("limti1", true)] {
+        let told = found_with(&for_keys(&format!("requests_per_unit: 5, override: {asked}"), ""), people);
+        assert_eq!(told.iter().any(|told| told.contains(" error ")), is_slip, "{asked}: {told:?}");
+    }
 }
