@@ -78,7 +78,12 @@ fn read_all<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec
             Err(diagnostic) => diagnostics.push(diagnostic),
         }
     }
-    compile(&sources, options, diagnostics)
+    let mut loaded = compile(&sources, options, diagnostics)?;
+    if loaded.policy.domains().all(|domain| domain.root.is_empty()) {
+        let none = Diagnostic::error("there are no descriptors in these files, so everything passes");
+        loaded.warnings.push(Diagnostic { severity: Severity::Warning, ..none });
+    }
+    Ok(loaded)
 }
 
 /// The same from one text, which is called `name` in messages.

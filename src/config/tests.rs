@@ -30,7 +30,6 @@ fn with(fields: &str) -> String {
 fn what_loads_in_envoyproxy_ratelimit_loads_here() {
     for yaml in [
         "domain: d",
-        "domain: d\ndescriptors:\n",
         "\"domain\": d\n'descriptors': []",
         "domain: 1.5\ndescriptors: [{key: 2, value: 0x10}]",
         "# nothing before\n---\ndomain: d\n...\n---\n",
@@ -128,6 +127,11 @@ fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
             &with("rate_limit: ~"),
             "warning 3:24 `rate_limit` has nothing in it, so this lets everything pass; write `rate_limit: {requests_per_unit: 5, unit: \
              minute}`, or leave the word out for an exemption",
+        ),
+        (
+            "domain: d\ndescriptors:\n",
+            "warning 2:1 `descriptors` lists nothing, so nothing is limited here; list some, or write `descriptors: []` if none are \
+             meant",
         ),
         (&with("value: a, value: b"), "warning 3:22 `value` is given twice; the last one counts"),
         (

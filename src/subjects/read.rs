@@ -70,6 +70,9 @@ pub(super) struct Reader<'t> {
     pub(super) problems: Problems,
 }
 
+/// What the list of all subjects is called.
+const SUBJECTS: &str = "subjects";
+
 impl<'t> Reader<'t> {
     fn new(tokens: Tokens<'t>) -> Self {
         Self { tokens, gave_up: false, draft: Draft::default(), problems: Problems::default() }
@@ -94,7 +97,7 @@ impl<'t> Reader<'t> {
             return Ok((Some(Seen::default()), Place::START));
         };
         let seen = self.mapping(&token, at, &ROOT, |reader, word| match word {
-            Word::Subjects => reader.list("subjects", Self::subject),
+            Word::Subjects => reader.list(SUBJECTS, Self::subject),
             _ => reader.tiers(),
         })?;
         self.end()?;
@@ -222,6 +225,11 @@ impl<'t> Reader<'t> {
     ) -> Read<()> {
         let (token, at) = self.next()?;
         if is_nothing(&token) {
+            // Half a file, more likely than nobody: to take it at its word would free everybody of their limits.
+            if name == SUBJECTS {
+                let hint = "write `subjects: []` if nobody is meant".to_owned();
+                self.problems.add(at, "`subjects` lists nobody".to_owned(), Some(hint));
+            }
             return Ok(());
         }
         if !matches!(token, Token::List) {

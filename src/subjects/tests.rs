@@ -447,8 +447,13 @@ tiers: {attribute: tier, rules: []}
 
 #[test]
 fn what_is_left_out_is_empty_and_what_is_missing_is_told() {
-    for nothing in ["subjects: []", "subjects:\n", "subjects: ~\n", "\u{feff}subjects: []\n"] {
+    for nothing in ["subjects: []", "\u{feff}subjects: []\n"] {
         assert_eq!(directory(nothing).ids().count(), 0, "{nothing:?}");
+    }
+    // Half a file, more likely, whose customers would have no limits.
+    for (half, place) in [("subjects:\n", "1:10+1"), ("subjects: ~\n", "1:11+1")] {
+        let told = "`subjects` lists nobody; write `subjects: []` if nobody is meant\n";
+        assert_eq!(problems(half), format!("{place} {told}"), "{half:?}");
     }
     let text = "subjects:\n- id: a\n  attributes:\n  facts:\n  credentials:\n";
     assert_eq!(directory(text).ids().collect::<Vec<_>>(), ["a"]);

@@ -182,8 +182,11 @@ impl Demand {
         if let (Some((by, values)), Some((attribute, tiers))) = (&self.table, directory.tiers())
             && by == attribute
         {
-            let tiers = tiers.map(|tier| tier.as_text().into_owned());
-            uncovered.tiers = tiers.filter(|tier| values.binary_search(tier).is_err()).collect();
+            // Whoever is exempt by the tier never comes to the limit.
+            let counted =
+                tiers.filter(|tier| !self.exempt.iter().any(|(name, value)| name == by && value == *tier));
+            let names = counted.map(|tier| tier.as_text().into_owned());
+            uncovered.tiers = names.filter(|tier| values.binary_search(tier).is_err()).collect();
         }
         uncovered
     }

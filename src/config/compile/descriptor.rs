@@ -219,6 +219,17 @@ impl Document<'_, '_> {
                 None
             }
         };
+        if let Some(rule) = &rule
+            && let Some(watched) = fields.get("shadow_mode").filter(|_| shadow)
+        {
+            let own = rule.limits.iter().flat_map(|limit| &limit.replaces);
+            if let Some(name) = rule.replaces.iter().chain(own).next() {
+                let message =
+                    format!("a rule that is only watched puts `{name}` aside, which is enforced without it");
+                let hint = "leave out `replaces` while it is only watched";
+                self.report(Severity::Warning, watched.span(), &message, Some(hint));
+            }
+        }
         rule.map(|rule| Rule { shadow, quota, detailed_metric, metadata, ..rule })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptor::Inherited;
-use super::{Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
+use super::{Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
 use crate::algorithm::Calendar;
 use crate::config::words::choices;
 use crate::model::Unit;
@@ -468,6 +468,7 @@ impl Document<'_, '_> {
             "override",
             "at_most",
             "count_denied",
+            "settle",
             "counter",
             "count_by",
         ];
@@ -496,7 +497,9 @@ impl Document<'_, '_> {
             } else {
                 let message = format!("no rule of domain `{}` is named `{name}`", self.domain);
                 let unknown = self.source.diagnose(Severity::Warning, span, message, None);
-                self.compiler.replaced.push((self.domain.clone(), name.to_owned(), unknown));
+                let own = own_name.map(str::to_owned);
+                let replaced = Replaced { domain: self.domain.clone(), own, name: name.to_owned(), unknown };
+                self.compiler.replaced.push(replaced);
                 names.push(name.to_owned());
             }
         }

@@ -51,8 +51,8 @@ pub(super) struct Compiler {
     asked: HashMap<PathBuf, subjects::Asked>,
     /// Where each domain was first described.
     domains: HashMap<String, Place>,
-    /// Names that some rule replaces, to be looked up when all rules are known: domain, name, what to say.
-    replaced: Vec<(String, String, Diagnostic)>,
+    /// Names that some rule replaces, to be looked up when all rules are known.
+    replaced: Vec<Replaced>,
     /// Names of rules, each with its domain.
     named: HashMap<String, HashSet<String>>,
 }
@@ -119,13 +119,7 @@ impl Compiler {
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
     pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
-        for (domain, name, diagnostic) in std::mem::take(&mut self.replaced) {
-            let names = self.named.get(&domain);
-            if !names.is_some_and(|names| names.contains(&name)) {
-                let hint = did_you_mean(&name, names.into_iter().flatten().map(String::as_str));
-                self.add(diagnostic.hint(hint));
-            }
-        }
+        self.finish_replaced();
         self.finish_subjects();
         self.finish_hidden(sources);
         self.finish_names();
@@ -138,6 +132,45 @@ impl Compiler {
             }
         }
         (self.policy, self.subjects, self.diagnostics)
+    }
+}
+
+/// A name that some rule replaces.
+struct Replaced {
+    domain: String,
+    /// The name of that rule.
+    own: Option<String>,
+    name: String,
+    /// What to say if no rule has the name.
+    unknown: Diagnostic,
+}
+
+impl Compiler {
+    /// Tells of names that nobody has, and of two rules that replace each other: a request that reaches both is charged to neither.
+    fn finish_replaced(&mut self) {
+        let all = std::mem::take(&mut self.replaced);
+        let pairs: HashSet<(&str, &str, &str)> =
+            all.iter().filter_map(|one| Some((&*one.domain, one.own.as_deref()?, &*one.name))).collect();
+        let mut found = Vec::new();
+        for one in &all {
+            let names = self.named.get(&one.domain);
+            if !names.is_some_and(|names| names.contains(&one.name)) {
+                let hint = did_you_mean(&one.name, names.into_iter().flatten().map(String::as_str));
+                found.push(one.unknown.clone().hint(hint));
+            } else if let Some(own) = &one.own
+                && pairs.contains(&(&one.domain, &one.name, own))
+            {
+                let message = format!(
+                    "`{own}` and `{}` replace each other, so a request that reaches both has no limit",
+                    one.name
+                );
+                let hint = Some("let one of the two go".to_owned());
+                found.push(Diagnostic { message, hint, ..one.unknown.clone() });
+            }
+        }
+        for diagnostic in found {
+            self.add(diagnostic);
+        }
     }
 }
 
@@ -227,6 +260,14 @@ impl Document<'_, '_> {
                 Some(scopes) if !scopes.contains(&scope) => {
                     let message = format!("`{word}` means nothing in {scope}");
                     self.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
+                }
+                Some(_) if word == "descriptors" && says_nothing(value) => {
+                    let hint = "list some, or write `descriptors: []` if none are meant";
+                    self.tolerate(
+                        key.span(),
+                        "`descriptors` lists nothing, so nothing is limited here",
+                        Some(hint),
+                    );
                 }
                 Some(_) if words::is_own(word) && word != "body" && says_nothing(value) => {
                     let message = format!("`{word}` says nothing");

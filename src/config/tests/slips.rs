@@ -544,3 +544,74 @@ fn names_that_are_near_and_yet_two_are_no_slips() {
         assert_eq!(told.iter().any(|told| told.contains(" error ")), is_slip, "{asked}: {told:?}");
     }
 }
+
+#[test]
+fn what_would_limit_nothing_is_told() {
+    for nothing in ["domain: d", "domain: d\ndescriptors: []"] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("d.yaml"), nothing).unwrap();
+        let warned = load(&[directory.path()], Options::default()).unwrap().warnings;
+        assert_eq!(
+            warned.last().unwrap().message,
+            "there are no descriptors in these files, so everything passes",
+            "{nothing}"
+        );
+    }
+    let told = "`descriptors` lists nothing, so nothing is limited here; list some, or write `descriptors: []` if none are meant";
+    for (yaml, severity) in
+        [("domain: d\ndescriptors:", "warning "), ("domain: d\nevaluate: each\ndescriptors:", "")]
+    {
+        let found = found(yaml);
+        assert!(found.len() == 1 && found[0].starts_with(severity) && found[0].ends_with(told), "{found:?}");
+    }
+    assert_eq!(found("domain: d\ndescriptors: []"), [""; 0]);
+    // Half a subjects file frees nobody.
+    for half in ["subjects:", "subjects: ~", "subjects:\n# to be written\n"] {
+        let told = found_with(&for_keys("requests_per_unit: 5", ""), half);
+        assert!(
+            told.len() == 1
+                && told[0]
+                    .ends_with("error `subjects` lists nobody; write `subjects: []` if nobody is meant"),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn rules_that_put_each_other_or_an_enforced_one_aside_are_told() {
+    let rule = |key: &str, more: &str, name: &str, replaces: &str| {
+        format!(
+            "- {{key: {key}{more}, rate_limit: {{unit: day, requests_per_unit: 1, name: {name}, replaces: [{{name: {replaces}}}]}}}}\n"
+        )
+    };
+    let yaml =
+        format!("domain: d\ndescriptors:\n{}{}", rule("a", "", "one", "two"), rule("b", "", "two", "one"));
+    let told = found(&yaml);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("warning 3:")
+            && told[0]
+                .contains("`one` and `two` replace each other, so a request that reaches both has no limit"),
+        "{told:?}"
+    );
+    let yaml = format!(
+        "domain: d\ndescriptors:\n- {{key: a, rate_limit: {{unit: day, requests_per_unit: 1, name: two}}}}\n{}",
+        rule("b", ", shadow_mode: true", "one", "two")
+    );
+    let told = found(&yaml);
+    assert!(
+        told.len() == 1
+            && told[0].contains("warning 4:")
+            && told[0].contains("a rule that is only watched puts `two` aside"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_tier_that_is_exempt_needs_no_number() {
+    let people = "subjects: [{id: a, credentials: [{kind: key, value: 1}]}]\ntiers: {attribute: tier, rules: [{tier: 1}, {tier: 3, spend: 9}]}";
+    let told =
+        |exempt: &str| found_with(&for_keys("requests_per_unit: {by: tier, values: {1: 5}}", exempt), people);
+    assert!(told("").iter().any(|told| told.contains("has no number for tier 3")), "{:?}", told(""));
+    assert_eq!(told("exempt: {tier: 3}"), [""; 0]);
+}

@@ -51,9 +51,13 @@ const PLACES: [(&str, &str, &[Beside]); 8] = [
     ),
     ("`requests_per_unit`", "{per: 1m, requests_per_unit: {EXAMPLE}}", &[]),
     ("an item of `replaces`", "{unlimited: true, replaces: [{EXAMPLE}]}", &[]),
-    ("`headers`", "{domain: d, headers: {EXAMPLE}}", &[]),
-    ("`deny`", "{domain: d, deny: {EXAMPLE}}", &[(&["body"], "body: x")]),
-    ("`undeclared`", "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}}", &[]),
+    ("`headers`", "{domain: d, headers: {EXAMPLE}, descriptors: [{key: a}]}", &[]),
+    ("`deny`", "{domain: d, deny: {EXAMPLE}, descriptors: [{key: a}]}", &[(&["body"], "body: x")]),
+    (
+        "`undeclared`",
+        "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}, descriptors: [{key: a}]}",
+        &[],
+    ),
 ];
 
 fn policy(place: &str, example: &str) -> String {
