@@ -207,6 +207,8 @@ fn doors(ports: &Ports) -> String {
     let gateway = &mut resources["listeners"][0];
     gateway["address"]["socket_address"]["port_value"] = 0.into();
     service(manager(gateway), of_published)["cluster_name"] = "published".into();
+    // What is refused before its request is read whole would keep each client waiting for a second.
+    manager(gateway)["delayed_close_timeout"] = "0.05s".into();
     let gateway = gateway.clone();
     let copy = |name: &str, change: &dyn Fn(&mut Value)| {
         let mut copy = gateway.clone();
