@@ -428,7 +428,7 @@ impl OnlyWatching {
 #[derive(Debug)]
 pub struct WithoutEffect<'a> {
     /// Their names.
-    pub variables: &'a [&'static str],
+    pub variables: &'a [String],
 }
 
 impl WithoutEffect<'_> {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Merging;
-use super::variables::{OTHERS, WITHOUT_EFFECT};
+use super::variables::{OTHERS, is_without_effect};
 use crate::config::Options;
 use crate::shape::{Emit, HeaderLine, HeaderSet};
 
@@ -32,7 +32,7 @@ pub(super) struct Peer {
     /// A variable that asks for what there is not, with what that is and what follows: the start must not go on.
     pub(super) missing: Option<(&'static str, &'static str)>,
     /// Variables that are set, and change nothing.
-    pub(super) without_effect: Vec<&'static str>,
+    pub(super) without_effect: Vec<String>,
 }
 
 /// A variable whose value is not understood.
@@ -73,7 +73,7 @@ impl Peer {
             log_level: reader.log_level(),
             json: reader.json(),
             missing: missing(),
-            without_effect: WITHOUT_EFFECT.iter().copied().filter(|name| says_something(name)).collect(),
+            without_effect: without_effect(),
         };
         if reader.wrong.is_empty() { Ok(peer) } else { Err(reader.wrong) }
     }
@@ -94,7 +94,7 @@ impl Peer {
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     debug_assert!(
-        OTHERS.iter().any(|(listed, _)| *listed == name) || WITHOUT_EFFECT.contains(&name),
+        OTHERS.iter().any(|(listed, _)| *listed == name) || is_without_effect(name),
         "{name} is not in the table of variables"
     );
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
@@ -103,8 +103,24 @@ fn variable(name: &str) -> Option<String> {
 
 /// Whether it is set, and to something else than «no».
 fn says_something(name: &str) -> bool {
-    variable(name)
-        .is_some_and(|value| !matches!(value.to_lowercase().as_str(), "0" | "f" | "false" | "no" | "off"))
+    variable(name).is_some_and(|value| truth(&value) != Some(false))
+}
+
+/// Those that are set and change nothing, by name.
+fn without_effect() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut set: Vec<String> = names.filter(|name| is_without_effect(name) && says_something(name)).collect();
+    set.sort_unstable();
+    set
+}
+
+/// What a switch says; `None` of what is not understood.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "1" | "t" | "true" | "y" | "yes" | "on" => Some(true),
+        "0" | "f" | "false" | "n" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }
 
 const ANOTHER_STORE: &str = "counters in Redis or memcached, which Spillway does not have yet: each replica would count alone, \
@@ -113,6 +129,9 @@ const TLS: &str = "TLS, which Spillway does not have yet: what calls it expects 
                    or the mesh encrypt";
 const XDS: &str = "a configuration from an xDS server, which Spillway does not ask yet: there would be no limits but those of \
                    files; unset it to serve these";
+
+const SOCKET: &str = "a Unix socket, on which Spillway does not listen yet: Envoy's calls to it would fail, and all requests pass; \
+                      unset it, and use GRPC_HOST and GRPC_PORT";
 
 /// The first variable that asks for what there is not.
 fn missing() -> Option<(&'static str, &'static str)> {
@@ -125,6 +144,7 @@ fn missing() -> Option<(&'static str, &'static str)> {
         .or(other_than("BACKEND_TYPE", "memory").map(|_| "BACKEND_TYPE"))
         .map(|name| (name, ANOTHER_STORE))
         .or(says_something("GRPC_SERVER_USE_TLS").then_some(("GRPC_SERVER_USE_TLS", TLS)))
+        .or(variable("GRPC_UDS").map(|_| ("GRPC_UDS", SOCKET)))
         .or(other_than("CONFIG_TYPE", "FILE").map(|_| ("CONFIG_TYPE", XDS)))
 }
 
@@ -140,14 +160,10 @@ impl Reader {
 
     fn switch(&mut self, name: &'static str) -> bool {
         let Some(value) = variable(name) else { return false };
-        match value.to_lowercase().as_str() {
-            "1" | "t" | "true" | "y" | "yes" | "on" => true,
-            "0" | "f" | "false" | "n" | "no" | "off" => false,
-            _ => {
-                self.wrong(name, value, "`true` or `false`");
-                false
-            }
-        }
+        truth(&value).unwrap_or_else(|| {
+            self.wrong(name, value, "`true` or `false`");
+            false
+        })
     }
 
     /// Three headers, whose names may be given by `LIMIT_LIMIT_HEADER`, `LIMIT_REMAINING_HEADER` and `LIMIT_RESET_HEADER`.

@@ -30,13 +30,14 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("MEMCACHE_HOST_PORT", "asks for counters in memcached, and ends the start"),
     ("MEMCACHE_SRV", "the same"),
     ("GRPC_SERVER_USE_TLS", "`true` asks for TLS, which Spillway does not have yet, and ends the start"),
+    ("GRPC_UDS", "asks for a Unix socket, on which Spillway does not listen yet, and ends the start"),
     ("CONFIG_TYPE", "`FILE`. Anything else asks for a configuration from an xDS server, and ends the start"),
     ("NO_COLOR", "anything: no colours"),
 ];
 
 /// Those of envoyproxy/ratelimit that change nothing here: no limit is another one for them. A line of the log names those
 /// that are set.
-pub(super) const WITHOUT_EFFECT: &[&str] = &[
+const WITHOUT_EFFECT: &[&str] = &[
     "CACHE_KEY_PREFIX",
     "DEBUG_HOST",
     "DEBUG_PORT",
@@ -44,8 +45,12 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "EXPIRATION_JITTER_MAX_SECONDS",
     "EXTRA_TAGS",
     "FORCE_START_WITHOUT_INITIAL_CONFIG",
+    "GRPC_CLIENT_TLS_CACERT",
+    "GRPC_CLIENT_TLS_SAN",
     "GRPC_MAX_CONNECTION_AGE",
     "GRPC_MAX_CONNECTION_AGE_GRACE",
+    "GRPC_SERVER_TLS_CERT",
+    "GRPC_SERVER_TLS_KEY",
     "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
     "LOCAL_CACHE_SIZE_IN_BYTES",
     "NEAR_LIMIT_RATIO",
@@ -55,14 +60,24 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "RESPONSE_DYNAMIC_METADATA",
     "RUNTIME_IGNOREDOTFILES",
     "RUNTIME_WATCH_ROOT",
+    "STATS_FLUSH_INTERVAL",
     "STATSD_HOST",
     "STATSD_PORT",
     "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
-    "TRACING_ENABLED",
     "USE_DOG_STATSD",
+    "USE_DOG_STATSD_MOGRIFIERS",
     "USE_PROMETHEUS",
     "USE_STATSD",
 ];
+
+/// The same of whole families, by how their names begin.
+const FAMILIES: &[&str] = &["REDIS_", "MEMCACHE_", "TRACING_", "CONFIG_GRPC_XDS_", "XDS_CLIENT_"];
+
+/// Whether it is one of those, and none of [`OTHERS`].
+pub(super) fn is_without_effect(name: &str) -> bool {
+    let known = OTHERS.iter().any(|(known, _)| *known == name);
+    !known && (WITHOUT_EFFECT.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family)))
+}
 
 /// Variables of the environment that are almost one of Spillway's, each with the one that is meant. Others are let be:
 /// Kubernetes sets `SPILLWAY_SERVICE_HOST` and the like for a service of that name.

@@ -232,6 +232,7 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         ("REDIS_URL", "redis:6379", "REDIS_URL asks for counters in Redis"),
         ("BACKEND_TYPE", "redis", "BACKEND_TYPE asks for"),
         ("GRPC_SERVER_USE_TLS", "true", "GRPC_SERVER_USE_TLS asks for TLS"),
+        ("GRPC_UDS", "/run/ratelimit.sock", "GRPC_UDS asks for a Unix socket"),
         ("CONFIG_TYPE", "GRPC_XDS_SOTW", "CONFIG_TYPE asks for a configuration from an xDS server"),
     ] {
         let mut command = command(&["serve", "--config", "config"]);
@@ -268,11 +269,11 @@ fn variables_that_change_nothing_are_named() {
         .env("USE_STATSD", "true")
         .env("NEAR_LIMIT_RATIO", "0.9")
         .env("TRACING_ENABLED", "false");
-    serve.env("CONFIG_TYPE", "FILE").env("GRPC_SERVER_USE_TLS", "false");
+    serve.env("CONFIG_TYPE", "FILE").env("GRPC_SERVER_USE_TLS", "n").env("REDIS_AUTH", "x");
     let spillway = Spillway::running(&mut serve);
     let line = spillway.seen.iter().find(|line| line.contains("without effect here"));
     let line = line.unwrap_or_else(|| panic!("{:?}", spillway.seen));
-    assert!(line.contains("NEAR_LIMIT_RATIO USE_STATSD") && !line.contains("TRACING"), "{line}");
+    assert!(line.contains("NEAR_LIMIT_RATIO REDIS_AUTH USE_STATSD") && !line.contains("TRACING"), "{line}");
 }
 
 #[test]
