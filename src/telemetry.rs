@@ -44,8 +44,9 @@ impl Metrics {
         let _ = self.log_lines_dropped.set(dropped);
     }
 
-    /// Tells of the lines that were held back at the end of a burst, which no later line of their kind has told.
-    pub fn tell_held_back(&self) {
+    /// Tells of the lines that were held back at the end of a burst, which no later line of their kind has told; at the very end
+    /// (`last`) of all that were.
+    pub fn tell_held_back(&self, last: bool) {
         let kinds = [
             ("calls with an invalid `:authority`", &self.authority_lines),
             ("connections that ended", &self.ended_lines),
@@ -54,8 +55,8 @@ impl Metrics {
             ("connections that could not be taken", &self.accept_lines),
             ("calls that failed", &self.panic_lines),
         ];
-        let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left()?)));
-        for (what, held_back) in each.chain(self.beyond_lines.left()) {
+        let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left(last)?)));
+        for (what, held_back) in each.chain(self.beyond_lines.left(last)) {
             tracing::warn!(held_back, "more lines of a kind were held back: {what}");
         }
     }

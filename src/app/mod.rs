@@ -221,7 +221,7 @@ pub async fn serve<C: Clock>(
     Draining.emit();
     let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
     evicted.tell(&engine.store);
-    metrics.tell_held_back();
+    metrics.tell_held_back(true);
     Drained { complete }.emit();
     Ok(())
 }
@@ -324,7 +324,7 @@ async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, evicted: Arc<Evict
     loop {
         ticks.tick().await;
         evicted.tell(&engine.store);
-        metrics.tell_held_back();
+        metrics.tell_held_back(false);
         // A little at a time, for where there are no more cores than lanes this takes the time of one.
         for () in engine.store.sweeps(engine.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;

@@ -182,8 +182,8 @@ impl Explained<'_, '_, '_> {
         let mut lines = match &way {
             Trace::UnknownDomain => vec![("rule", self.no_domain())],
             Trace::Override => vec![("rule", "the limit that Envoy sent along".to_owned())],
-            Trace::Walked(Reached::Nothing { passed, level }) => {
-                vec![("rule", lost(&entries, passed, level, self.policy, self.directory()))]
+            Trace::Walked(Reached::Nothing { at, passed, level }) => {
+                vec![("rule", lost((&entries, *at), passed, level, self.policy, self.directory()))]
             }
             Trace::Walked(Reached::Node(landing) | Reached::Exempt(landing)) => {
                 let node = landing.node();
@@ -279,14 +279,17 @@ fn at_node(node: &Node) -> String {
 }
 
 fn lost(
-    entries: &[Entry<'_>],
+    (entries, at): (&[Entry<'_>], usize),
     passed: &[&Node],
     level: &Level,
     policy: &Policy,
     directory: Option<&Directory>,
 ) -> String {
-    let Some(entry) = entries.get(passed.len()) else {
-        return "none: a descriptor without entries reaches no rule".to_owned();
+    let Some(entry) = entries.get(at) else {
+        return match entries {
+            [] => "none: a descriptor without entries reaches no rule".to_owned(),
+            _ => "none: the entries are empty, and as if they had not been sent".to_owned(),
+        };
     };
     let below = passed.last().map_or_else(
         || "at the top of the domain".to_owned(),

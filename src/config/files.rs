@@ -146,8 +146,12 @@ fn list(
     wanted: &dyn Fn(&str) -> bool,
     found: &mut Found,
 ) -> Result<(), io::Error> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+    let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    // In one order at each start; and a directory is known by its own name, whatever links lead to it.
+    entries.sort_by_cached_key(|entry| {
+        (entry.file_type().is_ok_and(|kind| kind.is_symlink()), entry.file_name())
+    });
+    for entry in entries {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if name.starts_with('.') {
             continue;
@@ -155,8 +159,18 @@ fn list(
         let looked = fs::metadata(&path).and_then(|metadata| {
             if metadata.is_dir() {
                 // Whatever it is called: one that links back to where it stands is entered already.
-                let is_new = found.entered.insert((metadata.dev(), metadata.ino()));
-                return if is_new && deeper > 0 { list(&path, deeper - 1, wanted, found) } else { Ok(()) };
+                if !found.entered.insert((metadata.dev(), metadata.ino())) {
+                    return Ok(());
+                }
+                if deeper > 0 {
+                    return list(&path, deeper - 1, wanted, found);
+                }
+                let message =
+                    format!("`{}` is more than {DEEPEST} directories deep, and is not read", shown(&path));
+                found
+                    .unreadable
+                    .push(Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message) });
+                return Ok(());
             }
             // What is no regular file is refused by name when it is read.
             if wanted(&name) {
@@ -169,7 +183,7 @@ fn list(
         if let Err(error) = looked {
             // What has no ending may be a directory.
             let severity =
-                if stem(&name).is_some() && wanted(&name) { Severity::Error } else { Severity::Warning };
+                if name.contains('.') && wanted(&name) { Severity::Error } else { Severity::Warning };
             found.unreadable.push(Diagnostic { severity, ..cannot_read(&path, &error) });
         }
     }
@@ -288,6 +302,27 @@ mod tests {
             told(policy_files(root, false).unwrap()).iter().filter(|one| **one == Severity::Error).count(),
             1
         );
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let deep = (0..=DEEPEST).fold(directory.path().to_owned(), |path, _| path.join("d"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("a.yaml"), "domain: a").unwrap();
+        fs::write(directory.path().join("b.yaml"), "domain: b").unwrap();
+        let found = policy_files(directory.path(), false).unwrap();
+        assert_eq!((found.files.len(), found.unreadable.len()), (1, 1), "{found:?}");
+        assert!(found.unreadable[0].message.contains("is more than 16 directories deep"), "{found:?}");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_a_missing_policy_where_every_file_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.yaml"), "domain: a").unwrap();
+        symlink("nowhere", directory.path().join("limits.conf")).unwrap();
+        let severity = |every| policy_files(directory.path(), every).unwrap().unreadable[0].severity;
+        assert_eq!([severity(false), severity(true)], [Severity::Warning, Severity::Error]);
     }
 
     #[test]

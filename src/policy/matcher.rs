@@ -115,8 +115,10 @@ pub enum Reached<'p> {
     Node(Landing<'p>),
     /// A subject on the way is exempt.
     Exempt(Landing<'p>),
-    /// An entry found no node; also when there are no entries.
+    /// An entry found no node; also when there are no entries, or none that count.
     Nothing {
+        /// The place of the entry; how many entries there are where none counts.
+        at: usize,
         /// The nodes that the entries before it landed on.
         passed: Few<&'p Node>,
         /// The descriptors it was looked for in.
@@ -245,7 +247,7 @@ impl Level {
                     absent.push(at);
                     continue;
                 }
-                None => return Reached::Nothing { passed: way, level },
+                None => return Reached::Nothing { at, passed: way, level },
             };
             credential = found.or(credential);
             exempt = exempt || credential.as_ref().is_some_and(|credential| node.exempts(credential, now));
@@ -253,7 +255,7 @@ impl Level {
             level = &node.children;
         }
         match way.is_empty() {
-            true => Reached::Nothing { passed: way, level },
+            true => Reached::Nothing { at: entries.len(), passed: way, level },
             false if exempt => Reached::Exempt(Landing { way, absent, credential }),
             false => Reached::Node(Landing { way, absent, credential }),
         }

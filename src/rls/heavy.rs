@@ -24,7 +24,8 @@ use crate::telemetry::{Metrics, TaskEnded};
 pub(super) const LONG: usize = 64 << 10;
 /// What may wait, in bytes: at four milliseconds a mebibyte more than Envoy waits.
 const MOST_WAITING: usize = 32 << 20;
-/// What of that may be of one connection, beside a request that is alone: so no connection keeps others' requests out.
+/// What of that may be of one connection, unless it is a single request, which may have 16 MiB: so no connection keeps others'
+/// requests out, and it takes two with the largest there are.
 const MOST_OF_ONE: usize = 4 << 20;
 
 /// An answer; none when deciding panicked.
@@ -65,16 +66,19 @@ struct Room {
 impl Room {
     /// Takes `length` bytes, if there are as many.
     fn take(waiting: [Arc<AtomicUsize>; 2], length: usize) -> Result<Self, Bound> {
-        let before = waiting.each_ref().map(|waiting| waiting.fetch_add(length, Ordering::Relaxed));
-        let room = Self { waiting, length };
-        let [here, by_all] = before;
-        if here > 0 && here + length > MOST_OF_ONE {
+        let [here, by_all] = &waiting;
+        // Only its own connection, which one thread serves, changes the first; what is refused must not count for others.
+        let before = here.load(Ordering::Relaxed);
+        if before > 0 && before + length > MOST_OF_ONE {
             return Err(Bound::LongOnesWaitingHere);
         }
-        if by_all > 0 && by_all + length > MOST_WAITING {
+        let fits =
+            |before: usize| (before == 0 || before + length <= MOST_WAITING).then_some(before + length);
+        if by_all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             return Err(Bound::LongOnesWaiting);
         }
-        Ok(room)
+        here.fetch_add(length, Ordering::Relaxed);
+        Ok(Self { waiting, length })
     }
 }
 

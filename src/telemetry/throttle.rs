@@ -22,10 +22,10 @@ impl Throttles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default().admit()
     }
 
-    /// How many of each kind were held back after the last line.
-    pub(super) fn left(&self) -> Vec<(&'static str, u64)> {
+    /// How many of each kind were held back after the last line. See [`Throttle::left`].
+    pub(super) fn left(&self, last: bool) -> Vec<(&'static str, u64)> {
         let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kinds.iter().filter_map(|(kind, throttle)| Some((*kind, throttle.left()?))).collect()
+        kinds.iter().filter_map(|(kind, throttle)| Some((*kind, throttle.left(last)?))).collect()
     }
 }
 
@@ -41,14 +41,15 @@ impl Throttle {
         self.admit_at(Instant::now())
     }
 
-    /// How many lines were held back after the last one, if any were and no line has come since that could have told it.
-    pub(super) fn left(&self) -> Option<u64> {
-        self.left_at(Instant::now())
+    /// How many lines were held back after the last one, if any were. Within a second of that line a next one may still tell of
+    /// them, unless none will come: `last`.
+    pub(super) fn left(&self, last: bool) -> Option<u64> {
+        self.left_at(Instant::now(), last)
     }
 
-    fn left_at(&self, now: Instant) -> Option<u64> {
+    fn left_at(&self, now: Instant, last: bool) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_over = state.last.is_some_and(|last| now.duration_since(last) >= EVERY);
+        let is_over = last || state.last.is_some_and(|last| now.duration_since(last) >= EVERY);
         if !is_over || state.held_back == 0 {
             return None;
         }
@@ -89,8 +90,10 @@ mod tests {
             [throttle.admit_at(at(0)), throttle.admit_at(at(1)), throttle.admit_at(at(2))],
             [Some(0), None, None]
         );
-        let left = [500, 1_000, 1_001].map(|millis| throttle.left_at(at(millis)));
+        let left = [500, 1_000, 1_001].map(|millis| throttle.left_at(at(millis), false));
         assert_eq!(left, [None, Some(2), None]);
         assert_eq!(throttle.admit_at(at(1_002)), Some(0), "it was told");
+        assert_eq!(throttle.admit_at(at(1_003)), None);
+        assert_eq!(throttle.left_at(at(1_004), true), Some(1), "at the end nothing is waited for");
     }
 }

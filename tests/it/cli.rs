@@ -421,3 +421,34 @@ fn explain_shows_no_credential_wherever_it_was_typed() {
         assert!(!told.contains("secret_1") && told.contains("api_key=…"), "{told}");
     }
 }
+
+#[test]
+fn explain_names_the_entry_that_matched_nothing_behind_an_empty_one() {
+    let config = directory(&[
+        (
+            "d.yaml",
+            "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n\
+             - {key: user, subject: key, empty: absent, rate_limit: {unit: day, requests_per_unit: 1}}\n\
+             - {key: path, value: /a, rate_limit: {unit: day, requests_per_unit: 1}}\n",
+        ),
+        ("d.subjects.yaml", "subjects: [{id: a, credentials: [{kind: key, value: k}]}]"),
+    ]);
+    let rule = |descriptor: &str| {
+        let output = command(&["explain", "--domain", "d", descriptor, "--config"])
+            .arg(config.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        told.lines()
+            .find_map(|line| line.strip_prefix("  rule     "))
+            .unwrap_or_else(|| panic!("{told}"))
+            .to_owned()
+    };
+    assert!(
+        rule("user=,path=/b").starts_with("none: `path=/b` matches nothing"),
+        "{}",
+        rule("user=,path=/b")
+    );
+    assert_eq!(rule("user="), "none: the entries are empty, and as if they had not been sent");
+    assert!(rule("user=,path=/a").starts_with("path=/a "), "{}", rule("user=,path=/a"));
+}
