@@ -13,7 +13,9 @@ use crate::model::{Hits, Outcome, Timestamp};
 /// At most `limit` hits between two multiples of `window` since the Unix epoch, by a wall clock that is so far behind.
 ///
 /// When the wall clock is set back, a count goes on until its window ends by either clock, whichever comes first: nobody
-/// waits longer than was told, and the next window is the wall clock's. Around a boundary an interval as long as the window may see twice the limit, and all clients come back at once.
+/// waits longer than was told, and the next window is the wall clock's. Around a boundary an interval as long as the window
+/// may see twice the limit, and all clients come back at once; around the first boundary after the wall clock was set back it
+/// may be three times, for what is left of the wall clock's window then is one of its own.
 pub(super) fn aligned(
     (window, behind): (Duration, Duration),
     limit: u64,

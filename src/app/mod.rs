@@ -40,8 +40,7 @@ pub use reload::Watched;
 
 /// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
 const DRAIN: Duration = Duration::from_secs(8);
-/// How long a counter that decides nothing any more is kept: a call may have read the clock just before it was spent, and
-/// a clock may step back a little.
+/// How long a counter that decides nothing any more is kept: a call may have read the clock just before it was spent.
 const KEPT: Duration = Duration::from_secs(60);
 /// How often counters that decide nothing any more are freed.
 const SWEEP: Duration = Duration::from_secs(10);

@@ -160,6 +160,9 @@ pub(super) fn attribute(node: Node<'_>) -> Result<Value, NotThat> {
     })
 }
 
+/// Up to here every whole number is one of its own: 2⁵³.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// Any value at all, as JSON.
 pub(super) fn json(node: Node<'_>) -> serde_json::Value {
     match node.kind() {
@@ -168,7 +171,11 @@ pub(super) fn json(node: Node<'_>) -> serde_json::Value {
         Kind::Scalar { text, plain: true } => match (text, number(text)) {
             ("true" | "True" | "TRUE", _) => true.into(),
             ("false" | "False" | "FALSE", _) => false.into(),
-            (_, Some(number)) => text.parse::<i64>().map_or_else(|_| number.into(), Into::into),
+            // Whichever it is meant to be, it is not the other one.
+            (text, Some(_)) if ambiguous(text).is_some() => text.into(),
+            #[expect(clippy::cast_possible_truncation, reason = "just compared")]
+            (_, Some(number)) if number.fract() == 0.0 && number.abs() < EXACT => (number as i64).into(),
+            (_, Some(number)) => number.into(),
             (text, None) => text.into(),
         },
         Kind::Sequence(items) => items.map(json).collect(),
@@ -280,5 +287,12 @@ mod tests {
         {
             assert_eq!(read(written, |node| text(node).map(str::to_owned)), Ok(text_of.to_owned()));
         }
+    }
+
+    #[test]
+    fn metadata_has_the_numbers_that_were_written() {
+        let told = read("{a: 0x10, b: 010, c: 1.5, d: 3.0, e: '7', f: yes}", |node| Ok(json(node)));
+        let expected = serde_json::json!({"a": 16, "b": "010", "c": 1.5, "d": 3, "e": "7", "f": "yes"});
+        assert_eq!(told, Ok(expected));
     }
 }

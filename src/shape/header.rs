@@ -78,7 +78,8 @@ const EACH: &str = "{{each}}";
 
 impl HeaderLine {
     /// `value` is the name of a number, or a text with `{{number}}` in it. After a leading `{{each}}` it is told once
-    /// for each limit of the answer, each with its own time to retry. A single word that is no number's name is taken for a mistake.
+    /// for each limit of the answer, each with its own time to retry. A single word that is no number's name is taken for a
+    /// mistake.
     pub fn parse(name: &str, value: &str) -> Result<Self, ShapeError> {
         let name = HeaderName::parse(name)?;
         let from = if value.starts_with(EACH) { EACH.len() } else { 0 };

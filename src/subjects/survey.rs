@@ -18,7 +18,7 @@ pub(crate) struct Survey {
     /// Where each subject's id is.
     pub(super) subjects: Vec<Place>,
     /// By subject, a bit for each kind of which it has a credential without attributes of its own.
-    holders: Vec<u32>,
+    holders: Vec<u64>,
     /// Credentials with attributes of their own.
     own: Vec<Own>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Survey {
 /// A credential with attributes of its own.
 #[derive(Clone, Copy)]
 struct Own {
-    kinds: u32,
+    kinds: u64,
     subject: u32,
     attributes: Run,
     place: Place,
@@ -77,9 +77,9 @@ impl Survey {
     }
 }
 
-/// The bit of a kind; all from the 32nd on share one.
-fn bit(number: u32) -> u32 {
-    1 << number.min(31)
+/// The bit of a kind; all from the 64th on share one, so that of those more is asked than need be.
+fn bit(number: u32) -> u64 {
+    1 << number.min(63)
 }
 
 impl Directory {

@@ -168,9 +168,12 @@ impl Demand {
         for holder in directory.holders(&known.survey, &kinds) {
             let Some((attribute, hint)) = self.lacking(&holder) else { continue };
             let id = holder.credential.subject.id();
+            if !told.insert(id) {
+                continue;
+            }
             if uncovered.listed.len() >= MOST {
                 uncovered.more += 1;
-            } else if told.insert(id) {
+            } else {
                 let who = match holder.credential.attribute_at(attribute, SOME_DAY) {
                     None => format!("`{id}` (no {attribute})"),
                     Some(_) if holder.has_own => format!("`{id}` ({attribute} of a credential)"),

@@ -545,8 +545,7 @@ fn not_a_length(text: &str, otherwise: String) -> (String, String) {
         let other = other.filter(|_| matches!(unit, Unit::Month)).map_or(format!("1{length}"), str::to_owned);
         return (otherwise, format!("write `unit: {name}` instead of `per`, or `per: {other}`"));
     }
-    let names = CALENDARS.iter().map(|(name, _)| *name).chain(["billing_period"]);
-    if let Some(likely) = did_you_mean(text, names) {
+    if let Some(likely) = did_you_mean(text, periods()) {
         return (otherwise, likely);
     }
     let is_zero = text.contains('0') && !text.contains(|c: char| ('1'..='9').contains(&c));
