@@ -127,12 +127,12 @@ impl Metrics {
             "Background tasks that ended by an internal error and were started again.",
             self.tasks_ended.load(Ordering::Relaxed),
         );
-        metric("spillway_counters", "gauge", "Counters in memory.", now.counters as u64);
+        metric("spillway_counters", "gauge", "Counters in memory.", now.counters);
         metric(
             "spillway_counter_bytes",
             "gauge",
             "Memory that counters take, and that is kept for more.",
-            now.counter_bytes as u64,
+            now.counter_bytes,
         );
         metric(
             "spillway_counters_evicted_total",
@@ -157,9 +157,9 @@ impl Metrics {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Snapshot {
     /// Counters in memory.
-    pub counters: usize,
+    pub counters: u64,
     /// Bytes that they take.
-    pub counter_bytes: usize,
+    pub counter_bytes: u64,
     /// Counters that made room for others while they still counted.
     pub evicted: u64,
     /// Rules in force.

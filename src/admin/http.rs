@@ -10,31 +10,31 @@ use axum::routing::get;
 
 use super::Health;
 use crate::clock::Clock;
-use crate::engine::Engine;
-use crate::store::MemoryStore;
+use crate::limiter::Limiter;
+use crate::store::Store;
 use crate::telemetry::{Metrics, Snapshot};
 
-struct Parts<C> {
+struct Parts<S, C> {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
-    engine: Arc<Engine<MemoryStore, C>>,
+    limiter: Arc<Limiter<S, C>>,
 }
 
-/// Routes that tell about `engine` and the process around it.
-pub fn router<C: Clock>(
+/// Routes that tell about `limiter` and the process around it.
+pub fn router<S: Store, C: Clock>(
     health: Arc<Health>,
     metrics: Arc<Metrics>,
-    engine: Arc<Engine<MemoryStore, C>>,
+    limiter: Arc<Limiter<S, C>>,
 ) -> Router {
     Router::new()
-        .route("/healthcheck", get(healthcheck))
-        .route("/ready", get(ready))
-        .route("/metrics", get(prometheus))
-        .with_state(Arc::new(Parts { health, metrics, engine }))
+        .route("/healthcheck", get(healthcheck::<S, C>))
+        .route("/ready", get(ready::<S, C>))
+        .route("/metrics", get(prometheus::<S, C>))
+        .with_state(Arc::new(Parts { health, metrics, limiter }))
 }
 
 /// As envoyproxy/ratelimit words it: `OK` with 200, or 500.
-async fn healthcheck<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoResponse {
+async fn healthcheck<S: Store, C: Clock>(State(parts): State<Arc<Parts<S, C>>>) -> impl IntoResponse {
     if parts.health.is_ready() {
         (StatusCode::OK, "OK")
     } else {
@@ -42,7 +42,7 @@ async fn healthcheck<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoR
     }
 }
 
-async fn ready<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoResponse {
+async fn ready<S: Store, C: Clock>(State(parts): State<Arc<Parts<S, C>>>) -> impl IntoResponse {
     if parts.health.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {
@@ -50,13 +50,13 @@ async fn ready<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoRespons
     }
 }
 
-async fn prometheus<C: Clock>(State(parts): State<Arc<Parts<C>>>) -> impl IntoResponse {
-    let store = &parts.engine.store;
+async fn prometheus<S: Store, C: Clock>(State(parts): State<Arc<Parts<S, C>>>) -> impl IntoResponse {
+    let store = parts.limiter.store.statistics();
     let text = parts.metrics.render(&Snapshot {
-        counters: store.len(),
-        counter_bytes: store.bytes(),
-        evicted: store.evicted(),
-        rules: parts.engine.policy().rules(),
+        counters: store.counters,
+        counter_bytes: store.bytes,
+        evicted: store.evicted,
+        rules: parts.limiter.engine.policy().rules(),
     });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

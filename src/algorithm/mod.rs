@@ -32,7 +32,7 @@ use std::time::Duration;
 pub use cell::Cell;
 pub use log::Log;
 pub use period::{Calendar, billing_period, calendar_period};
-pub use settle::{Charge, Mode, settle, wait_together};
+pub use settle::{Charge, Mode, Outcomes, Share, settle, wait_together};
 pub use worth::Worth;
 
 use crate::model::{Hits, Outcome, Timestamp};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Cell, Commit, Law, Worth};
-use crate::model::{Few, Hits, Outcome, Timestamp};
+use crate::model::{CellKey, Few, Hits, Outcome, Timestamp};
 
 /// One limit's share of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Charge {
+pub struct Share {
     /// How hits are counted.
     pub law: Law,
     /// Hits granted per window.
@@ -27,6 +27,18 @@ pub struct Charge {
     pub cell: usize,
 }
 
+/// One limit's share of a request, and the counter it is charged to.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    /// The counter.
+    pub key: CellKey,
+    /// What is charged. [`Share::cell`] is up to whoever keeps the counters.
+    pub share: Share,
+}
+
+/// An outcome for each charge of a request, in order; `None` for a charge that was not made, as an earlier stage refused.
+pub type Outcomes = Few<Option<Outcome>>;
+
 /// What the refusal of one charge means to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -42,9 +54,9 @@ pub enum Mode {
 /// Decides on all charges of one request at once.
 ///
 /// There is one outcome for each charge, in order; `None` when an earlier stage refused and the charge was not reached.
-/// Every `Charge::cell` must lie within `cells`. The work grows with the number of charges, and not with its square: who
+/// Every `Share::cell` must lie within `cells`. The work grows with the number of charges, and not with its square: who
 /// sends a message of a thousand descriptors pays for a thousand.
-pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp) -> Few<Option<Outcome>> {
+pub fn settle(mode: Mode, charges: &[Share], cells: &mut [Cell], now: Timestamp) -> Outcomes {
     let mut outcomes = Few::with_capacity(charges.len());
     let mut asked = Asked::default();
     match mode {
@@ -73,7 +85,7 @@ pub fn settle(mode: Mode, charges: &[Charge], cells: &mut [Cell], now: Timestamp
 
 /// Tells whoever was refused, of a cell that several charges ask for, when all of them pass, those of other stages too.
 pub fn wait_together(
-    charges: &[Charge],
+    charges: &[Share],
     cells: &mut [Cell],
     now: Timestamp,
     outcomes: &mut [Option<Outcome>],
@@ -124,7 +136,7 @@ struct OfCell {
 
 impl Asked {
     /// Adds up what a stage asks of `cells` cells.
-    fn count(&mut self, stage: &[Charge], cells: usize) {
+    fn count(&mut self, stage: &[Share], cells: usize) {
         self.of.resize_with(cells, OfCell::default);
         self.stage += 1;
         self.shared = false;
@@ -142,7 +154,7 @@ impl Asked {
     }
 
     /// What the charge would say if those before it were counted. Leaves the cells as they are.
-    fn rehearse(&mut self, charge: &Charge, cells: &mut [Cell], now: Timestamp) -> Outcome {
+    fn rehearse(&mut self, charge: &Share, cells: &mut [Cell], now: Timestamp) -> Outcome {
         let of = &mut self.of[charge.cell];
         if of.charges < 2 {
             // Charges of different cells cannot know of each other, and a log is dear to copy.
@@ -163,7 +175,7 @@ impl Asked {
     /// told when they do not pass then.
     fn wait_for_all(
         &mut self,
-        stage: &[Charge],
+        stage: &[Share],
         cells: &mut [Cell],
         now: Timestamp,
         outcomes: &mut [Option<Outcome>],
@@ -186,7 +198,7 @@ impl Asked {
             if charge.enforced {
                 // One that comes after the fact passes where anything is left.
                 let needed = if charge.settles { before.saturating_add(1) } else { of.cost };
-                let so_far = Charge { hits: Hits::charge(needed), settles: false, ..*charge };
+                let so_far = Share { hits: Hits::charge(needed), settles: false, ..*charge };
                 let outcome = so_far.step_as(cells, Commit::Never, now);
                 let never = if outcome.admitted { Duration::ZERO } else { Duration::MAX };
                 of.wait = of.wait.max(Some(outcome.retry_after.unwrap_or(never)));
@@ -224,11 +236,11 @@ impl Asked {
 
 /// Counts every charge of a stage, or none but what is counted when refused. Tells whether the stage admits.
 fn all_or_nothing(
-    stage: &[Charge],
+    stage: &[Share],
     cells: &mut [Cell],
     now: Timestamp,
     asked: &mut Asked,
-    outcomes: &mut Few<Option<Outcome>>,
+    outcomes: &mut Outcomes,
 ) -> bool {
     if let [charge] = stage {
         let outcome = charge.take(cells, now);
@@ -264,7 +276,7 @@ fn all_or_nothing(
     admits
 }
 
-impl Charge {
+impl Share {
     /// When it is counted, as far as it is up to this charge alone.
     fn commit(&self) -> Commit {
         if self.count_denied || self.settles { Commit::Always } else { Commit::IfAdmitted }

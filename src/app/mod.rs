@@ -27,7 +27,7 @@ use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
-use crate::engine::Engine;
+use crate::limiter::Limiter;
 use crate::rls::{self, BeyondBounds, RateLimitService};
 use crate::store::MemoryStore;
 use crate::telemetry::{
@@ -118,11 +118,11 @@ pub struct Bounds {
     pub requests: BeyondBounds,
 }
 
-/// Answers from `engine` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
+/// Answers from `limiter` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
 /// whoever probes can send traffic elsewhere; then GOAWAY, and calls in flight finish. Files that are `watched` are followed
 /// meanwhile.
 pub async fn serve<C: Clock>(
-    engine: Arc<Engine<MemoryStore, C>>,
+    limiter: Arc<Limiter<MemoryStore, C>>,
     metrics: Arc<Metrics>,
     watched: Option<Watched>,
     listeners: Listeners,
@@ -142,7 +142,7 @@ pub async fn serve<C: Clock>(
     let routes = Routes::new(serving.service())
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
-    let heavy = rls::Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics));
+    let heavy = rls::Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics));
     let shared = rls::Shared {
         metrics: Arc::clone(&metrics),
         unfinished: rls::Unfinished::default(),
@@ -150,11 +150,12 @@ pub async fn serve<C: Clock>(
         beyond_bounds: bounds.requests,
     };
     let lanes = Lanes::start(cores(), || {
-        let service = RateLimitService::new(Arc::clone(&engine));
-        let metrics = Arc::clone(&metrics);
-        let server = rls::Server::new(service, routes.clone(), shared.clone());
-        let stopping = stopping.clone();
-        async move |dealt| serve_dealt(server, dealt, stopping, metrics).await
+        let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&metrics));
+        let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
+        async move |dealt| {
+            let service = RateLimitService::new(limiter.worker());
+            serve_dealt(rls::Server::new(service, routes, shared), dealt, stopping, metrics).await;
+        }
     });
     drop(stopping);
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
@@ -166,11 +167,11 @@ pub async fn serve<C: Clock>(
     let mut grpc = std::pin::pin!(lanes.ended());
 
     let _follower = watched.map(|watched| {
-        let (engine, of_task) = (Arc::clone(&engine), Arc::clone(&metrics));
-        let follow = move || reload::follow(watched.clone(), Arc::clone(&engine), Arc::clone(&of_task));
+        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
+        let follow = move || reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task));
         Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
     });
-    let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&engine));
+    let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));
     let (listener, slots, of_task) =
         (Arc::new(listeners.http), Slots::new(bounds.connections.http), Arc::clone(&metrics));
     let answer =
@@ -178,12 +179,12 @@ pub async fn serve<C: Clock>(
     let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
     let evicted = Arc::new(Evicted::default());
     let sweeping = {
-        let (engine, evicted, metrics) = (Arc::clone(&engine), Arc::clone(&evicted), Arc::clone(&metrics));
-        move || sweep(Arc::clone(&engine), Arc::clone(&evicted), Arc::clone(&metrics))
+        let (limiter, evicted, metrics) = (Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&metrics));
+        move || sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&metrics))
     };
     let watching = {
-        let (engine, of_task) = (Arc::clone(&engine), Arc::clone(&metrics));
-        move || watch_clock(Arc::clone(&engine), Arc::clone(&of_task))
+        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
+        move || watch_clock(Arc::clone(&limiter), Arc::clone(&of_task))
     };
     let _watcher = Guarded(tokio::spawn(supervised("watching the clock", Arc::clone(&metrics), watching)));
     let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", Arc::clone(&metrics), sweeping)));
@@ -219,7 +220,7 @@ pub async fn serve<C: Clock>(
     drop(stop);
     Draining.emit();
     let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
-    evicted.tell(&engine.store);
+    evicted.tell(&limiter.store);
     metrics.tell_held_back(true);
     Drained { complete }.emit();
     Ok(())
@@ -304,11 +305,11 @@ impl Evicted {
 }
 
 /// Tells of each time that the wall clock was set.
-async fn watch_clock<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, metrics: Arc<Metrics>) {
+async fn watch_clock<C: Clock>(limiter: Arc<Limiter<MemoryStore, C>>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
     loop {
         ticks.tick().await;
-        for step in engine.clock.take_steps() {
+        for step in limiter.clock.take_steps() {
             let (forward, by) = match step {
                 Step::Forward(by) => (true, by),
                 Step::Back(by) => (false, by),
@@ -318,14 +319,18 @@ async fn watch_clock<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, metrics: Arc
     }
 }
 
-async fn sweep<C: Clock>(engine: Arc<Engine<MemoryStore, C>>, evicted: Arc<Evicted>, metrics: Arc<Metrics>) {
+async fn sweep<C: Clock>(
+    limiter: Arc<Limiter<MemoryStore, C>>,
+    evicted: Arc<Evicted>,
+    metrics: Arc<Metrics>,
+) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        evicted.tell(&engine.store);
+        evicted.tell(&limiter.store);
         metrics.tell_held_back(false);
         // A little at a time, for where there are no more cores than lanes this takes the time of one.
-        for () in engine.store.sweeps(engine.clock.read().steady.minus(KEPT)) {
+        for () in limiter.store.sweeps(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Fingerprint, Options};
-use crate::engine::Engine;
+use crate::limiter::Limiter;
 use crate::store::Store;
 use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics, TaskEnded};
 
@@ -44,7 +44,7 @@ pub struct Watched {
 /// logged, once.
 pub(super) async fn follow<S: Store, C: Clock>(
     watched: Watched,
-    engine: Arc<Engine<S, C>>,
+    limiter: Arc<Limiter<S, C>>,
     metrics: Arc<Metrics>,
 ) {
     let news = Arc::new(Notify::new());
@@ -64,16 +64,16 @@ pub(super) async fn follow<S: Store, C: Clock>(
             if why == Why::News {
                 tokio::time::sleep(SETTLES).await;
             }
-            let (engine, metrics, of_task) =
-                (Arc::clone(&engine), Arc::clone(&metrics), Arc::clone(&metrics));
+            let (limiter, metrics, of_task) =
+                (Arc::clone(&limiter), Arc::clone(&metrics), Arc::clone(&metrics));
             let now = Instant::now();
             // On a thread that serves nobody: a large policy takes its time. A panic there leaves things as they were.
             let mut looking = follower.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 if why == Why::Asked {
-                    looking.read_now(now, &engine, &metrics);
+                    looking.read_now(now, &limiter, &metrics);
                 } else {
-                    looking.look(now, &engine, &metrics);
+                    looking.look(now, &limiter, &metrics);
                 }
                 looking
             });
@@ -139,13 +139,13 @@ impl Follower {
         Self { watched, read: seen, before: seen, changing_since: None, failed: None }
     }
 
-    fn look<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
+    fn look<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         let settled = std::mem::replace(&mut self.before, looks) == looks;
         if looks == self.read {
             self.changing_since = None;
             if self.failed.as_ref().is_some_and(|(_, again, _)| now >= *again) {
-                self.load(now, engine, metrics);
+                self.load(now, limiter, metrics);
             }
             return;
         }
@@ -153,26 +153,26 @@ impl Follower {
         if settled {
             self.read = looks;
             self.changing_since = None;
-            self.load(now, engine, metrics);
+            self.load(now, limiter, metrics);
         } else if now.duration_since(since) >= LONGEST_WAIT {
             // Half a file is no mistake: of a state that does not settle, only one that can be read counts.
-            let _ = self.take(engine, metrics);
+            let _ = self.take(limiter, metrics);
             self.changing_since = Some(now);
         }
     }
 
     /// Reads the files, whether they changed or not.
-    fn read_now<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
+    fn read_now<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         (self.read, self.before, self.changing_since) = (looks, looks, None);
         // Whoever asks is told again.
         self.failed = None;
-        self.load(now, engine, metrics);
+        self.load(now, limiter, metrics);
     }
 
     /// Reads the files, and tells what is wrong with them if that is something new.
-    fn load<S: Store, C: Clock>(&mut self, now: Instant, engine: &Engine<S, C>, metrics: &Metrics) {
-        let Err(diagnostics) = self.take(engine, metrics) else { return };
+    fn load<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
+        let Err(diagnostics) = self.take(limiter, metrics) else { return };
         let mistakes = config::render(&diagnostics, false);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
@@ -188,7 +188,7 @@ impl Follower {
     /// Puts in force what the files say, or tells what is wrong with them.
     fn take<S: Store, C: Clock>(
         &mut self,
-        engine: &Engine<S, C>,
+        limiter: &Limiter<S, C>,
         metrics: &Metrics,
     ) -> Result<(), Vec<Diagnostic>> {
         match config::load(&[&self.watched.path], self.watched.options.clone()) {
@@ -197,7 +197,7 @@ impl Follower {
                     ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
                 }
                 ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
-                engine.publish(loaded.policy);
+                limiter.publish(loaded.policy);
                 // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is
                 // seen by the second look, which is at those that were known before.
                 let looks =

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::Explain;
@@ -12,7 +13,8 @@ use super::peer::Peer;
 use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
-use crate::engine::{Answer, Decision, Engine, Trace, Verdict, answer, trace};
+use crate::engine::{Answer, Decision, Trace, Verdict, answer, trace};
+use crate::limiter::Limiter;
 use crate::model::{Descriptor, Entry, Few, Hits, Request, Timestamp, lossy};
 use crate::policy::{CountBy, Entries, Landing, Level, Limit, Node, Policy, Reached, Rule};
 use crate::store::MemoryStore;
@@ -54,25 +56,17 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
         complain(&format!("error: no domain `{}` is configured; {hint}\n", args.domain));
         return ExitCode::from(WRONG_INPUT);
     }
-    let engine = Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(now));
-    let policy = engine.policy();
-    // Counters in memory answer at once; there is nothing to wait for.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
-        complain("error: cannot start\n");
+    let limiter = Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), ManualClock::at(now)));
+    let (worker, policy) = (limiter.worker(), limiter.engine.policy());
+    // Counters in memory answer at once.
+    let Ok(verdict) = worker.decide_now(worker.scratch(), &policy, &request) else {
+        complain("error: the counters cannot be read\n");
         return ExitCode::from(super::FAILED);
     };
-    match runtime.block_on(engine.decide(&policy, &request)) {
-        Ok(verdict) => {
-            let answer = answer(&policy, &request, &verdict);
-            let explained = Explained { policy: &policy, request: &request, verdict: &verdict, answer };
-            print(&if args.json { explained.json() } else { explained.text() });
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            complain(&format!("error: {error}\n"));
-            ExitCode::from(super::FAILED)
-        }
-    }
+    let answer = answer(&policy, &request, &verdict);
+    let explained = Explained { policy: &policy, request: &request, verdict: &verdict, answer };
+    print(&if args.json { explained.json() } else { explained.text() });
+    ExitCode::SUCCESS
 }
 
 type Typed = Vec<(String, String)>;

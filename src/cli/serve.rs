@@ -16,7 +16,7 @@ use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError, Watched};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Fingerprint, Severity};
-use crate::engine::Engine;
+use crate::limiter::Limiter;
 use crate::rls::BeyondBounds;
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
@@ -93,7 +93,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let watched = Some(Watched { path, options, seen, files: loaded.files, reload });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
-    let engine = Arc::new(Engine::new(loaded.policy, store, SystemClock::new()));
+    let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
 
     let grpc = args.grpc_addr.unwrap_or(peer.grpc);
     let http = args.http_addr.unwrap_or(peer.http);
@@ -101,7 +101,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
         tokio::select! {
-            ended = app::serve(engine, metrics, watched, listeners, bounds, args.drain_delay, shutdown) => ended.map(|()| true),
+            ended = app::serve(limiter, metrics, watched, listeners, bounds, args.drain_delay, shutdown) => ended.map(|()| true),
             () = reached(asked, 2) => Ok(false),
         }
     });

@@ -21,21 +21,21 @@ pub struct Answer<'v> {
     pub body: String,
 }
 
-/// Room for the texts of an answer, to be used again for the next one.
+/// The buffers that the texts of an answer are written into.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct Texts {
     headers: String,
     body: String,
 }
 
-/// The most bytes of room that are kept; a rare long answer is not to be paid for ever after.
+/// The most bytes that are kept of them; a rare long answer is not to be paid for ever after.
 const KEPT: usize = 64 << 10;
 
 impl Answer<'_> {
-    /// The room that its texts had.
-    pub fn into_room(self) -> Room {
-        let room = Room { headers: self.response_headers.into_room(), body: self.body };
-        if room.headers.capacity() + room.body.capacity() > KEPT { Room::default() } else { room }
+    /// The buffers of its texts, for the next answer: [`Verdict::reclaim`].
+    pub fn into_texts(self) -> Texts {
+        let texts = Texts { headers: self.response_headers.into_room(), body: self.body };
+        if texts.headers.capacity() + texts.body.capacity() > KEPT { Texts::default() } else { texts }
     }
 }
 
@@ -61,22 +61,13 @@ impl<'v> Spoken<'v, '_> {
     }
 }
 
-/// How `verdict` is told to those who asked `request` of `policy`.
+/// How `verdict` is told to those who asked `request` of `policy`, in the texts of its scratch.
 pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v> {
-    answer_in(Room::default(), policy, request, verdict)
-}
-
-/// The same in room that was used before.
-pub fn answer_in<'v>(
-    room: Room,
-    policy: &'v Policy,
-    request: &Request<'_>,
-    verdict: &'v Verdict<'_>,
-) -> Answer<'v> {
+    let texts = verdict.texts.take();
     let mut answer = Answer {
-        response_headers: Headers::in_room_of(room.headers),
+        response_headers: Headers::in_room_of(texts.headers),
         request_headers: Headers::default(),
-        body: room.body,
+        body: texts.body,
     };
     answer.body.clear();
     let mut spoken: Few<Spoken<'_, '_>> = verdict.decisions.iter().enumerate().flat_map(speak).collect();

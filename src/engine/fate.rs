@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{Matched, RuleRef};
-use crate::model::Few;
+use super::RuleRef;
+use super::plan::Matched;
 use crate::policy::{Evaluate, Limit, Rule};
 
 /// What is to become of a rule that was reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Charged,
     Replaced,
@@ -15,8 +15,9 @@ pub(super) enum Fate {
 }
 
 /// A rule that another one replaces is put aside. Of the others, under `first_match` the first one that says something about
-/// whoever asks settles the request: a rule, or an exemption. A rule that is only watched settles nothing.
-pub(super) fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
+/// whoever asks settles the request: a rule, or an exemption. A rule that is only watched settles nothing. One for each is added
+/// to `fates`.
+pub(super) fn fates(matched: &[Matched<'_>], evaluate: Evaluate, fates: &mut Vec<Fate>) {
     let settles = |one: &Matched<'_>| match one {
         Matched::Nothing => false,
         Matched::Exemption | Matched::Exempt(_) => true,
@@ -31,7 +32,7 @@ pub(super) fn fates(matched: &[Matched<'_>], evaluate: Evaluate) -> Few<Fate> {
         Matched::Rule(candidate) if candidate.is_replaced => Fate::Replaced,
         _ => Fate::Charged,
     };
-    matched.iter().enumerate().map(fate).collect()
+    fates.extend(matched.iter().enumerate().map(fate));
 }
 
 /// Puts aside the rules that others of the request replace by their names, and single limits of a list.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Candidate, Engine, RuleRef};
-use crate::clock::Clock;
+use super::plan::Candidate;
+use super::{Engine, RuleRef};
 use crate::model::{Entry, Few, LimitOverride, lossy};
 use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, Reached, Requests, Rule, Window};
-use crate::store::Store;
 
-impl<S: Store, C: Clock> Engine<S, C> {
+impl Engine {
     /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
     /// of the limit that has the same window, as envoyproxy/ratelimit counts by entries and unit, and to one of its own
     /// where there is none.

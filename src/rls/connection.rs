@@ -84,7 +84,7 @@ pub struct Shared {
 
 /// What serves the connections of one thread.
 #[derive(Debug)]
-pub struct Server<S, C> {
+pub struct Server<S: Store, C> {
     service: RateLimitService<S, C>,
     routes: Routes,
     shared: Shared,
@@ -198,7 +198,7 @@ impl<S: Store, C: Clock> Server<S, C> {
 
 /// The calls of one connection.
 #[derive(Debug)]
-struct Calls<S, C> {
+struct Calls<S: Store, C> {
     server: Rc<Server<S, C>>,
     seen: Rc<Seen>,
     activity: Arc<Activity>,
@@ -264,7 +264,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 return Err(LATE.into());
             }
             self.seen.decided.set(self.seen.decided.get() + message.len());
-            match AssertUnwindSafe(self.server.service.answer(&message)).catch_unwind().await {
+            match AssertUnwindSafe(self.server.service.answer(&message, deadline)).catch_unwind().await {
                 Ok(answer) => Ok(self.reply(answer, underway)),
                 Err(panic) => Ok(self.panicked(&*panic)),
             }

@@ -12,7 +12,7 @@ use tonic::Status;
 use super::beyond::{Bound, Undecided};
 use super::protobuf::{Fields, Malformed, Value};
 use super::units;
-use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request, recycled};
+use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request};
 
 /// The most descriptors of a request, and the most entries of a descriptor: far more than any Envoy sends, and few enough
 /// that a request cannot hold its counters for long.
@@ -22,21 +22,12 @@ const MOST: usize = 1024;
 const DEEPEST: u32 = 100;
 
 /// The request in `message`, or why there is none in it.
-pub fn decode(message: &[u8]) -> Result<Request<'_>, Undecided> {
-    decode_in(Vec::new(), message)
-}
-
-/// The same, with its descriptors in room that was used before.
-pub(super) fn decode_in<'m>(
-    room: Vec<Descriptor<'static>>,
-    message: &'m [u8],
-) -> Result<Request<'m>, Undecided> {
+pub fn decode<'m>(mut descriptors: Vec<Descriptor<'m>>, message: &'m [u8]) -> Result<Request<'m>, Undecided> {
     // The hits of the request may stand behind the descriptors they are for, so it is gone through twice.
     let outline = Outline::of(message).map_err(malformed)?;
     if outline.descriptors > MOST {
         return Err(Bound::Descriptors.into());
     }
-    let mut descriptors: Vec<Descriptor<'m>> = recycled(room);
     descriptors.reserve(outline.descriptors);
     for field in Fields::of(message, DEEPEST) {
         if let (2, Value::Bytes(bytes)) = field.map_err(malformed)? {
@@ -216,7 +207,7 @@ mod tests {
                 ..Default::default()
             };
             let message = request(of_request, descriptor);
-            assert_eq!(decode(&message).unwrap().descriptors[0].hits, expected);
+            assert_eq!(decode(Vec::new(), &message).unwrap().descriptors[0].hits, expected);
         }
     }
 
@@ -225,7 +216,7 @@ mod tests {
         let limit = |unit_multiplier| {
             let limit = proto::RateLimitOverride { requests_per_unit: 5, unit: 2, unit_multiplier };
             let message = request(0, proto::RateLimitDescriptor { limit: Some(limit), ..Default::default() });
-            decode(&message).map(|request| request.descriptors[0].limit)
+            decode(Vec::new(), &message).map(|request| request.descriptors[0].limit)
         };
         let minutes = |unit_multiplier| {
             Some(LimitOverride { requests_per_unit: 5, unit: Unit::Minute, unit_multiplier })
@@ -241,17 +232,17 @@ mod tests {
         let mut bytes = request(2, proto::RateLimitDescriptor::default());
         // Field 99, a string.
         bytes.extend([0x9a, 0x06, 3, b'n', b'e', b'w']);
-        assert_eq!(decode(&bytes).unwrap().descriptors[0].hits, Hits::charge(2));
+        assert_eq!(decode(Vec::new(), &bytes).unwrap().descriptors[0].hits, Hits::charge(2));
     }
 
     #[test]
     fn a_million_empty_descriptors_are_refused_before_room_is_made_for_them() {
-        let refused = decode(&[0x12, 0].repeat(1 << 20)).unwrap_err().status();
+        let refused = decode(Vec::new(), &[0x12, 0].repeat(1 << 20)).unwrap_err().status();
         assert_eq!(refused.message(), "a request has at most 1024 descriptors");
         let entries = [0x0a, 0].repeat(1 << 20);
         let mut message = vec![0x0a, 1, b'd', 0x12];
         prost::encoding::encode_varint(entries.len() as u64, &mut message);
-        let refused = decode(&[message, entries].concat()).unwrap_err().status();
+        let refused = decode(Vec::new(), &[message, entries].concat()).unwrap_err().status();
         assert_eq!(refused.message(), "a request has at most 1024 entries in a descriptor");
     }
 
@@ -310,7 +301,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn bytes_are_taken_and_refused_as_prost_does(bytes in anything_like_a_message()) {
-            match decode(&bytes) {
+            match decode(Vec::new(), &bytes) {
                 Ok(request) => prop_assert_eq!(Some(format!("{request:?}")), by_prost(&bytes)),
                 Err(refused) => {
                     if refused.status().code() == Code::Internal {

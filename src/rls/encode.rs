@@ -194,7 +194,10 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::config;
-    use crate::engine::{Engine, answer};
+    use std::sync::Arc;
+
+    use crate::engine::{Scratch, answer};
+    use crate::limiter::Limiter;
     use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
     use crate::rls::proto;
     use crate::store::MemoryStore;
@@ -216,16 +219,16 @@ descriptors:
     /// The response as prost reads it, which must write it to the very same bytes.
     fn told(entries: &[(&str, &str)]) -> proto::RateLimitResponse {
         let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
-        let engine = Engine::new(policy, MemoryStore::default(), ManualClock::at(Timestamp::from_secs(90)));
-        let policy = engine.policy();
+        let clock = ManualClock::at(Timestamp::from_secs(90));
+        let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), clock));
+        let policy = limiter.engine.policy();
         let descriptors = entries.iter().map(|(key, value)| Descriptor {
             entries: [Entry { key: key.as_bytes(), value: value.as_bytes() }].into_iter().collect(),
             hits: Hits::ONE,
             limit: None,
         });
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let verdict = runtime.block_on(engine.decide(&policy, &request)).unwrap();
+        let verdict = limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
         let mut bytes = BytesMut::new();
         encode(&verdict, &answer(&policy, &request, &verdict), &mut bytes);
         let read = proto::RateLimitResponse::decode(bytes.as_ref()).unwrap();

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::beyond::{Bound, Undecided};
 use super::service::RateLimitService;
 use crate::clock::Clock;
+use crate::limiter::Limiter;
 use crate::store::Store;
 use crate::telemetry::{Metrics, TaskEnded};
 
@@ -91,20 +92,19 @@ impl Drop for Room {
 }
 
 impl Heavy {
-    /// Starts the thread, which asks `service`. It ends with the last handle.
-    pub fn start<S: Store, C: Clock>(
-        service: RateLimitService<S, C>,
-        metrics: Arc<Metrics>,
-    ) -> io::Result<Self> {
+    /// Starts the thread, which asks `limiter`. It ends with the last handle.
+    pub fn start<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("long-requests".to_owned()).spawn(move || {
+            let service = RateLimitService::new(limiter.worker());
             let decide = async {
                 while let Some(job) = jobs.recv().await {
                     // Nobody waits for it any more.
                     let late = job.deadline.is_some_and(|deadline| Instant::now() >= deadline);
                     if !late && !job.answer.is_closed() {
-                        let answer = AssertUnwindSafe(service.answer(&job.message)).catch_unwind().await;
+                        let answer =
+                            AssertUnwindSafe(service.answer(&job.message, job.deadline)).catch_unwind().await;
                         let _ = job.answer.send(answer.ok());
                     }
                     drop(job.room);

@@ -2,25 +2,23 @@
 //!
 //! Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
 //! one small message each way, so most of what it cost was the machinery for streams around it. A service belongs to one
-//! thread, which writes its answers with one pen.
+//! thread, which writes its answers into one buffer.
 
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Frame;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::beyond::Undecided;
-use super::decode::decode_in;
+use super::decode::decode;
 use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{self, Desk, Engine, Room, Verdict};
-use crate::model::{Descriptor, Request, recycled};
+use crate::engine::{Verdict, answer};
+use crate::limiter::Worker;
+use crate::model::Request;
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 
@@ -31,80 +29,73 @@ pub(super) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimi
 /// Before each message: whether it is compressed, and its length
 /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 pub(super) const PREFIX: usize = 5;
-/// Answers are cut from sheets of so many bytes, and a new one is taken when less than that is left: enough for nearly
-/// every answer, and for those that are longer a sheet grows.
-const SHEET: usize = 16 << 10;
-const SHEET_LEFT: usize = 1 << 10;
+/// Answers are cut from a buffer of so many bytes, and a new one is taken when less than [`BUFFER_LEFT`] is left: enough for
+/// nearly every answer, and for those that are longer it grows.
+const BUFFER: usize = 16 << 10;
+const BUFFER_LEFT: usize = 1 << 10;
 
-/// Answers `ShouldRateLimit` from an engine.
+/// Answers `ShouldRateLimit` on one thread.
 #[derive(Debug)]
-pub struct RateLimitService<S, C> {
-    engine: Arc<Engine<S, C>>,
-    pen: RefCell<Pen>,
-}
-
-impl<S, C> RateLimitService<S, C> {
-    /// The service that asks `engine`.
-    pub fn new(engine: Arc<Engine<S, C>>) -> Self {
-        Self { engine, pen: RefCell::default() }
-    }
+pub struct RateLimitService<S: Store, C> {
+    worker: Worker<S, C>,
+    buffer: RefCell<BytesMut>,
 }
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
-    /// Decides on `message` at once, if the store needs no waiting; else `None`, and nothing has happened.
+    /// The service that has `worker` decide.
+    pub fn new(worker: Worker<S, C>) -> Self {
+        Self { worker, buffer: RefCell::default() }
+    }
+
+    /// Decides on `message` if the store needs no waiting; else `None`, and nothing has happened.
     pub(super) fn answer_now(&self, message: &[u8]) -> Option<Result<Bytes, Undecided>> {
-        if !S::AT_ONCE {
+        if !self.worker.may_decide_now() {
             return None;
         }
-        match pin!(self.answer(message)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => Some(answer),
-            Poll::Pending => {
-                Some(Err(Status::internal("the counter store waits, though it said it would not").into()))
+        let mut scratch = self.worker.scratch();
+        let request = match decode(scratch.descriptors(), message) {
+            Ok(request) => request,
+            Err(undecided) => return Some(Err(undecided)),
+        };
+        let policy = self.worker.limiter().engine.policy();
+        match self.worker.decide_now(scratch, &policy, &request) {
+            Ok(verdict) => Some(self.write(&policy, request, verdict)),
+            Err(mut scratch) => {
+                scratch.reclaim(request);
+                self.worker.reuse(scratch);
+                None
             }
         }
     }
 
-    /// Decides on `message`. Keys and values stay where they are in it.
-    pub(super) async fn answer(&self, message: &[u8]) -> Result<Bytes, Undecided> {
-        // While the store is waited for, another call may want the pen: it takes a new one then.
-        let mut pen = self.pen.take();
-        let request = decode_in(std::mem::take(&mut pen.descriptors), message)?;
-        let policy = self.engine.snapshot();
-        let desk = std::mem::take(&mut pen.desk);
-        let verdict = self.engine.decide_at(desk, &policy, &request).await.map_err(unavailable)?;
-        let answer = pen.write(&policy, &request, &verdict);
-        pen.desk = verdict.into_desk();
-        pen.descriptors = recycled(request.descriptors);
-        self.pen.replace(pen);
-        answer.map_err(Undecided::Failed)
+    /// Decides on `message`, whose caller waits until `deadline`. Keys and values stay where they are in it.
+    pub(super) async fn answer(&self, message: &[u8], deadline: Option<Instant>) -> Result<Bytes, Undecided> {
+        let mut scratch = self.worker.scratch();
+        let request = decode(scratch.descriptors(), message)?;
+        let policy = self.worker.limiter().engine.policy();
+        let verdict = self
+            .worker
+            .decide(scratch, &policy, &request, deadline)
+            .await
+            .map_err(|error| undecided(&error))?;
+        self.write(&policy, request, verdict)
     }
-}
 
-/// What answers are written with: room that is used again and again.
-#[derive(Debug, Default)]
-struct Pen {
-    descriptors: Vec<Descriptor<'static>>,
-    desk: Desk,
-    room: Room,
-    sheet: BytesMut,
-}
-
-impl Pen {
     /// The answer behind its prefix.
-    fn write(
-        &mut self,
-        policy: &Policy,
-        request: &Request<'_>,
-        verdict: &Verdict<'_>,
-    ) -> Result<Bytes, Status> {
-        if self.sheet.capacity() < SHEET_LEFT {
-            self.sheet = BytesMut::with_capacity(SHEET);
+    fn write(&self, policy: &Policy, request: Request<'_>, verdict: Verdict<'_>) -> Result<Bytes, Undecided> {
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.capacity() < BUFFER_LEFT {
+            *buffer = BytesMut::with_capacity(BUFFER);
         }
-        let answer = engine::answer_in(std::mem::take(&mut self.room), policy, request, verdict);
-        self.sheet.put_bytes(0, PREFIX);
-        encode(verdict, &answer, &mut self.sheet);
-        self.room = answer.into_room();
-        let mut written = self.sheet.split();
+        let answer = answer(policy, &request, &verdict);
+        buffer.put_bytes(0, PREFIX);
+        encode(&verdict, &answer, &mut buffer);
+        verdict.reclaim(answer.into_texts());
+        let mut scratch = verdict.into_scratch();
+        scratch.reclaim(request);
+        self.worker.reuse(scratch);
+
+        let mut written = buffer.split();
         let length = u32::try_from(written.len() - PREFIX);
         let length = length.map_err(|_| Status::internal("the answer is too long"))?;
         written[1..PREFIX].copy_from_slice(&length.to_be_bytes());
@@ -113,9 +104,11 @@ impl Pen {
 }
 
 /// Could not decide: an error, so that Envoy's own failure mode applies, and never an OK with invented numbers.
-#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
-fn unavailable(error: StoreError) -> Status {
-    Status::unavailable(error.to_string())
+fn undecided(error: &StoreError) -> Status {
+    match error {
+        StoreError::Unreadable { .. } => Status::data_loss(error.to_string()),
+        _ => Status::unavailable(error.to_string()),
+    }
 }
 
 /// The answer that is `message`.

@@ -2,13 +2,16 @@
 
 mod shard;
 
+use std::future::{Future, ready};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use self::shard::Shard;
-use super::{Charge, Share, Store, StoreError};
-use crate::algorithm::{Cell, Mode, settle, wait_together};
+use super::{Answers, Session, Statistics, Store, StoreError};
+use crate::algorithm::{Cell, Charge, Mode, Outcomes, Share, settle, wait_together};
 use crate::model::{CellKey, Few, Outcome, Timestamp};
 
 /// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (which holds it for longer
@@ -27,8 +30,12 @@ const SWEPT: usize = 16;
 /// more than one refused request then, makes the oldest of those go.
 ///
 /// [`Worth`]: crate::algorithm::Worth
+#[derive(Clone, Debug)]
+pub struct MemoryStore(Arc<Table>);
+
+/// What all sessions share.
 #[derive(Debug)]
-pub struct MemoryStore {
+struct Table {
     /// A power of two.
     shards: Box<[Padded]>,
     /// The most counters of one shard.
@@ -57,18 +64,18 @@ impl MemoryStore {
     pub fn holding(most: usize, most_bytes: usize) -> Self {
         let shards = (most / SMALLEST).clamp(2, SHARDS);
         let shards = 1 << shards.ilog2();
-        Self {
+        Self(Arc::new(Table {
             shards: (0..shards).map(|_| Padded::default()).collect(),
             most: (most / shards).max(SMALLEST),
             most_bytes,
             bytes: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
-        }
+        }))
     }
 
     /// How many counters are kept.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+        self.0.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 
     /// Whether no counter is kept.
@@ -78,12 +85,12 @@ impl MemoryStore {
 
     /// Bytes that the counters take.
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.0.bytes()
     }
 
     /// How many counters made room for others while they still counted.
     pub fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        self.0.evicted.load(Ordering::Relaxed)
     }
 
     /// Forgets the counters that decide nothing any more.
@@ -94,12 +101,18 @@ impl MemoryStore {
     /// The same in steps: each item that is taken sweeps a part, one shard of it at a time, and requests on other shards
     /// go on meanwhile. Returns memory, too, once a part has become mostly empty.
     pub fn sweeps(&self, now: Timestamp) -> impl Iterator<Item = ()> + '_ {
-        let shards = self.shards.len();
+        let shards = self.0.shards.len();
         (0..shards).step_by(SWEPT).map(move |first| {
             for shard in first..shards.min(first + SWEPT) {
-                self.lock(shard).shard.sweep(now);
+                self.0.lock(shard).shard.sweep(now);
             }
         })
+    }
+}
+
+impl Table {
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Which shard a counter is in.
@@ -110,7 +123,7 @@ impl MemoryStore {
 
     fn lock(&self, place: usize) -> Locked<'_> {
         let shard = self.shards[place].0.lock();
-        Locked { before: shard.bytes(), shard, store: self }
+        Locked { before: shard.bytes(), shard, table: self }
     }
 
     /// One charge: the shard's guard is the lock, held for one step.
@@ -129,7 +142,7 @@ impl MemoryStore {
 
     /// Charges that stand or fall together: every shard that holds one of their cells is locked, in the order of shards,
     /// so that two requests can never wait for each other.
-    fn settle(&self, stage: &[Charge], now: Timestamp) -> Few<Option<Outcome>> {
+    fn settle(&self, stage: &[Charge], now: Timestamp) -> Outcomes {
         let mut keys: Few<CellKey> = stage.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -192,7 +205,7 @@ impl MemoryStore {
 struct Locked<'a> {
     shard: MutexGuard<'a, Shard>,
     before: usize,
-    store: &'a MemoryStore,
+    table: &'a Table,
 }
 
 impl Locked<'_> {
@@ -201,7 +214,7 @@ impl Locked<'_> {
         if cell == Cell::Empty {
             return;
         }
-        let full = self.shard.len() >= self.store.most;
+        let full = self.shard.len() >= self.table.most;
         if full || (self.shard.is_to_grow() && self.are_too_many_bytes(self.shard.table_bytes())) {
             let evicted = self.shard.make_places(now);
             self.count(evicted);
@@ -219,12 +232,12 @@ impl Locked<'_> {
 
     /// Whether all counters would take too many bytes with so many more.
     fn are_too_many_bytes(&self, more: usize) -> bool {
-        let others = self.store.bytes().saturating_sub(self.before);
-        others.saturating_add(self.shard.bytes()).saturating_add(more) > self.store.most_bytes
+        let others = self.table.bytes().saturating_sub(self.before);
+        others.saturating_add(self.shard.bytes()).saturating_add(more) > self.table.most_bytes
     }
 
     fn count(&self, evicted: u64) {
-        self.store.evicted.fetch_add(evicted, Ordering::Relaxed);
+        self.table.evicted.fetch_add(evicted, Ordering::Relaxed);
     }
 }
 
@@ -233,28 +246,21 @@ impl Drop for Locked<'_> {
         let after = self.shard.bytes();
         // Most requests change counts and no sizes, and leave what all cores share alone.
         if after > self.before {
-            self.store.bytes.fetch_add(after - self.before, Ordering::Relaxed);
+            self.table.bytes.fetch_add(after - self.before, Ordering::Relaxed);
         } else if after < self.before {
-            self.store.bytes.fetch_sub(self.before - after, Ordering::Relaxed);
+            self.table.bytes.fetch_sub(self.before - after, Ordering::Relaxed);
         }
     }
 }
 
-impl Store for MemoryStore {
-    const AT_ONCE: bool = true;
-
-    async fn apply(
-        &self,
-        mode: Mode,
-        charges: &[Charge],
-        now: Timestamp,
-    ) -> Result<Few<Option<Outcome>>, StoreError> {
+impl Table {
+    fn apply(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Outcomes {
         if let [only] = charges {
-            return Ok(Few::from_iter([Some(self.step(only, now))]));
+            return Few::from_iter([Some(self.step(only, now))]);
         }
         let one_stage = charges.windows(2).all(|pair| pair[0].share.stage == pair[1].share.stage);
         if one_stage || mode == Mode::AllOrNothing {
-            return Ok(self.settle(charges, now));
+            return self.settle(charges, now);
         }
         // Stages know nothing of each other's counters but who refused, and how long all of them wait for one that they share: no
         // two are locked together.
@@ -274,7 +280,41 @@ impl Store for MemoryStore {
         if outcomes.iter().flatten().any(|outcome| !outcome.admitted) {
             self.wait_together(charges, now, &mut outcomes);
         }
-        Ok(outcomes)
+        outcomes
+    }
+}
+
+impl Store for MemoryStore {
+    type Session = Self;
+
+    fn session(&self) -> Self {
+        self.clone()
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics {
+            counters: self.len() as u64,
+            bytes: self.bytes() as u64,
+            evicted: self.0.evicted.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Session for MemoryStore {
+    const ANSWERS: Answers = Answers::Now;
+
+    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        Some(self.0.apply(mode, charges, now))
+    }
+
+    fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        _: Instant,
+    ) -> impl Future<Output = Result<Outcomes, StoreError>> {
+        ready(Ok(self.0.apply(mode, charges, now)))
     }
 }
 
@@ -306,12 +346,12 @@ mod tests {
         Charge { key: CellKey { high: 0, low }, share }
     }
 
-    #[tokio::test]
-    async fn a_sweep_forgets_spent_counters_and_only_those() {
+    #[test]
+    fn a_sweep_forgets_spent_counters_and_only_those() {
         let store = MemoryStore::default();
         let now = Timestamp::EPOCH;
         let three = [charge(1, 10), charge(2, 10), charge(3, 100)];
-        store.apply(Mode::Each, &three, now).await.unwrap();
+        store.0.apply(Mode::Each, &three, now);
         assert_eq!(store.len(), 3);
 
         store.sweep(Timestamp::from_secs(9));
@@ -319,37 +359,37 @@ mod tests {
         store.sweep(Timestamp::from_secs(10));
         assert_eq!(store.len(), 1);
 
-        let again = store.apply(Mode::Each, &[charge(3, 100)], Timestamp::from_secs(10)).await.unwrap();
+        let again = store.0.apply(Mode::Each, &[charge(3, 100)], Timestamp::from_secs(10));
         assert_eq!(again[0].unwrap().used, 2, "the living counter kept its count");
     }
 
-    #[tokio::test]
-    async fn a_counter_charged_twice_in_one_request_counts_both() {
+    #[test]
+    fn a_counter_charged_twice_in_one_request_counts_both() {
         for mode in [Mode::Each, Mode::AllOrNothing] {
             let store = MemoryStore::default();
             let once = charge(1, 10);
             let twice = [0, 1].map(|stage| Charge { share: Share { limit: 2, stage, ..once.share }, ..once });
-            let outcomes = store.apply(mode, &twice, Timestamp::EPOCH).await.unwrap();
+            let outcomes = store.0.apply(mode, &twice, Timestamp::EPOCH);
             let told: Vec<_> = outcomes.iter().flatten().map(|out| (out.used, out.admitted)).collect();
             assert_eq!(told, [(1, true), (2, true)], "{mode:?}");
         }
     }
 
-    #[tokio::test]
-    async fn a_refused_request_leaves_no_trace_under_all_or_nothing() {
+    #[test]
+    fn a_refused_request_leaves_no_trace_under_all_or_nothing() {
         let store = MemoryStore::default();
         let free = |low| {
             let charge = charge(low, 10);
             Charge { share: Share { count_denied: false, ..charge.share }, ..charge }
         };
-        store.apply(Mode::AllOrNothing, &[free(1)], Timestamp::EPOCH).await.unwrap();
-        let refused = store.apply(Mode::AllOrNothing, &[free(1), free(2)], Timestamp::EPOCH).await.unwrap();
+        store.0.apply(Mode::AllOrNothing, &[free(1)], Timestamp::EPOCH);
+        let refused = store.0.apply(Mode::AllOrNothing, &[free(1), free(2)], Timestamp::EPOCH);
         assert_eq!(refused.iter().flatten().map(|out| out.admitted).collect::<Vec<_>>(), [false, true]);
         assert_eq!(store.len(), 1, "the counter that would have admitted was not even made");
     }
 
-    #[tokio::test]
-    async fn a_full_store_makes_room_of_what_ends_soonest() {
+    #[test]
+    fn a_full_store_makes_room_of_what_ends_soonest() {
         let store = MemoryStore::holding(1_000, usize::MAX);
         let now = Timestamp::EPOCH;
         let at = |n: u64| Charge { key: key(n), ..charge(0, 10) };
@@ -359,32 +399,32 @@ mod tests {
             Charge { share: Share { law, ..at(n).share }, ..at(n) }
         };
         for n in 0..100 {
-            store.apply(Mode::Each, &[long(n)], now).await.unwrap();
+            store.0.apply(Mode::Each, &[long(n)], now);
         }
         for n in 100..100_000 {
-            store.apply(Mode::Each, &[at(n)], now).await.unwrap();
+            store.0.apply(Mode::Each, &[at(n)], now);
             assert!(store.len() <= 1_000, "{}", store.len());
         }
         assert!(store.len() > 800, "{}", store.len());
         assert_eq!(store.evicted(), 100_000 - store.len() as u64);
         for n in 0..100 {
-            let again = store.apply(Mode::Each, &[long(n)], now).await.unwrap();
+            let again = store.0.apply(Mode::Each, &[long(n)], now);
             assert_eq!(again[0].unwrap().used, 2, "{n} is still known");
         }
         // When they are spent, nothing that counts has to go.
         let later = Timestamp::from_secs(10);
         let before = store.evicted();
         for n in 200_000..200_500 {
-            store.apply(Mode::Each, &[at(n)], later).await.unwrap();
+            store.0.apply(Mode::Each, &[at(n)], later);
         }
         assert_eq!(store.evicted(), before);
     }
 
-    #[tokio::test]
-    async fn to_look_at_a_counter_does_not_make_one() {
+    #[test]
+    fn to_look_at_a_counter_does_not_make_one() {
         let store = MemoryStore::default();
         let look = Charge { share: Share { hits: Hits::Look, ..charge(1, 10).share }, ..charge(1, 10) };
-        store.apply(Mode::Each, &[look], Timestamp::EPOCH).await.unwrap();
+        store.0.apply(Mode::Each, &[look], Timestamp::EPOCH);
         assert!(store.is_empty());
     }
 
@@ -395,11 +435,11 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..10_000 {
-                        store.step(&charge(7, 100), Timestamp::EPOCH);
+                        store.0.step(&charge(7, 100), Timestamp::EPOCH);
                     }
                 });
             }
         });
-        assert_eq!(store.step(&charge(7, 100), Timestamp::EPOCH).used, 80_001);
+        assert_eq!(store.0.step(&charge(7, 100), Timestamp::EPOCH).used, 80_001);
     }
 }

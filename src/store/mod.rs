@@ -1,45 +1,79 @@
-//! Where cells live. A store decides nothing: it lends cells to the algorithms and keeps what comes back.
+//! Where counters are kept. A store decides nothing: it lends cells to the algorithms and keeps what comes back.
+//!
+//! To add a store: implement [`Store`] and [`Session`], and list it in `tests/it/store`, whose suite every store passes.
 
+mod error;
 mod memory;
 
+use std::fmt;
 use std::future::Future;
-use std::time::Duration;
 
+use tokio::time::Instant;
+
+pub use error::StoreError;
 pub use memory::MemoryStore;
 
-use crate::algorithm::{Charge as Share, Mode};
-use crate::model::{CellKey, Few, Outcome, Timestamp};
+use crate::algorithm::{Charge, Mode, Outcomes};
+use crate::model::Timestamp;
 
-/// One limit's share of a request, and the counter it is charged to.
-#[derive(Clone, Copy, Debug)]
-pub struct Charge {
-    /// The counter.
-    pub key: CellKey,
-    /// What is charged. Which cell that is, is up to the store.
-    pub share: Share,
-}
-
-/// Why charges could not be made. A refusal is not among these: it is an outcome.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No answer in the time a decision has.
-    #[error("counter store did not answer within {0:?}")]
-    TimedOut(Duration),
-}
-
-/// Keeps cells between requests.
+/// Keeps counters between requests.
 pub trait Store: Send + Sync + 'static {
-    /// Whether [`apply`](Self::apply) answers without ever waiting.
-    const AT_ONCE: bool;
+    /// What one worker asks it through.
+    type Session: Session;
 
-    /// Makes the charges of one request as `mode` has them go together, and tells an outcome for each, in order; none
-    /// for a charge that was not reached.
+    /// A session, for the worker whose thread this is called on.
+    fn session(&self) -> Self::Session;
+
+    /// How much is kept.
+    fn statistics(&self) -> Statistics;
+}
+
+/// One worker's way to the counters. It stays on the worker's thread, so it may hold a connection of its own.
+pub trait Session: fmt::Debug + 'static {
+    /// Whether and when [`apply_now`](Self::apply_now) answers.
+    const ANSWERS: Answers;
+
+    /// Makes the charges of one request if that needs no waiting; else `None`, and nothing has happened.
     ///
-    /// A store gets the whole request at once: one trip, and one place to make it atomic.
+    /// See [`apply`](Self::apply) for what they mean.
+    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes>;
+
+    /// Makes the charges of one request as `mode` has them go together, and tells an outcome for each, in order.
+    ///
+    /// A store gets the whole request at once: one trip, and one place to make it atomic. Nobody waits for the outcomes any
+    /// more once `deadline` has passed; a store that hands charges on hands the deadline on with them.
+    ///
+    /// # Errors
+    ///
+    /// After an error, and where the future is dropped before it is ready, all of the request's charges were made, or
+    /// none.
     fn apply(
         &self,
         mode: Mode,
         charges: &[Charge],
         now: Timestamp,
-    ) -> impl Future<Output = Result<Few<Option<Outcome>>, StoreError>> + Send;
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcomes, StoreError>>;
+}
+
+/// When the outcomes of a request's charges are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// At once, always.
+    Now,
+    /// At once as a rule; sometimes the store has to be waited for.
+    MostlyNow,
+    /// Never at once: there is a network in between, say.
+    Later,
+}
+
+/// How much a store keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Counters.
+    pub counters: u64,
+    /// Bytes that they take in this process.
+    pub bytes: u64,
+    /// Counters that made room for others while they still counted, since the start.
+    pub evicted: u64,
 }

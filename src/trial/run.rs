@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::script::{Change, Expect, Script, Step};
 use crate::clock::ManualClock;
-use crate::engine::{Engine, answer};
+use crate::engine::answer;
+use crate::limiter::{Limiter, Worker};
 use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use crate::policy::Policy;
 use crate::store::MemoryStore;
@@ -166,7 +167,8 @@ fn named(
 
 /// The engine itself, with a clock that the script moves. Shared, so that a server can answer from it as well.
 pub struct EngineTarget {
-    engine: Arc<Engine<MemoryStore, Arc<ManualClock>>>,
+    limiter: Arc<Limiter<MemoryStore, Arc<ManualClock>>>,
+    worker: Worker<MemoryStore, Arc<ManualClock>>,
     clock: Arc<ManualClock>,
     domain: String,
     reload: Reload,
@@ -187,13 +189,20 @@ impl EngineTarget {
     /// cannot be read.
     pub fn new(domain: &str, reload: Reload) -> Option<Self> {
         let clock = Arc::new(ManualClock::default());
-        let engine = Arc::new(Engine::new(reload()?, MemoryStore::default(), Arc::clone(&clock)));
-        Some(Self { engine, clock, domain: domain.to_owned(), reload, changes: Vec::new() })
+        let limiter = Arc::new(Limiter::new(reload()?, MemoryStore::default(), Arc::clone(&clock)));
+        Some(Self {
+            worker: limiter.worker(),
+            limiter,
+            clock,
+            domain: domain.to_owned(),
+            reload,
+            changes: Vec::new(),
+        })
     }
 
     /// What answers, and the clock it reads.
-    pub fn parts(&self) -> (Arc<Engine<MemoryStore, Arc<ManualClock>>>, Arc<ManualClock>) {
-        (Arc::clone(&self.engine), Arc::clone(&self.clock))
+    pub fn parts(&self) -> (Arc<Limiter<MemoryStore, Arc<ManualClock>>>, Arc<ManualClock>) {
+        (Arc::clone(&self.limiter), Arc::clone(&self.clock))
     }
 
     /// Which domain is asked.
@@ -225,12 +234,9 @@ impl Target for EngineTarget {
             limit: None,
         });
         let request = Request { domain: self.domain.as_bytes(), descriptors: descriptors.collect() };
-        let policy = self.engine.policy();
-        // Counters in memory answer at once; there is nothing to wait for.
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
-            return Seen::default();
-        };
-        let Ok(verdict) = runtime.block_on(self.engine.decide(&policy, &request)) else {
+        let policy = self.limiter.engine.policy();
+        // Counters in memory answer at once.
+        let Ok(verdict) = self.worker.decide_now(self.worker.scratch(), &policy, &request) else {
             return Seen::default();
         };
         let answer = answer(&policy, &request, &verdict);
@@ -251,6 +257,6 @@ impl Target for EngineTarget {
         if changed.is_err() {
             self.changes.pop();
         }
-        changed.map(|policy| self.engine.publish(policy))
+        changed.map(|policy| self.limiter.publish(policy))
     }
 }

@@ -5,12 +5,13 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::Criterion;
-use futures_util::FutureExt;
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
-use spillway::engine::{Desk, Engine, Room, answer_in};
+use spillway::engine::answer;
+use spillway::limiter::Limiter;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
 
@@ -29,7 +30,8 @@ fn measure(criterion: &mut Criterion, row: &str, yaml: &str, subjects: Option<&s
     let loaded = config::load(&[directory.path()], Options::default());
     let loaded = loaded.unwrap_or_else(|wrong| panic!("{row}: {}", config::render(&wrong, false)));
     let clock = ManualClock::at(Timestamp::from_secs(1_800_000_000));
-    let engine = Engine::new(loaded.policy, MemoryStore::default(), clock);
+    let limiter = Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), clock));
+    let worker = limiter.worker();
     let descriptors = message.iter().map(|entries| Descriptor {
         entries: entries
             .iter()
@@ -39,15 +41,14 @@ fn measure(criterion: &mut Criterion, row: &str, yaml: &str, subjects: Option<&s
         limit: None,
     });
     let request = Request { domain: b"d", descriptors: descriptors.collect() };
-    let (mut desk, mut room) = (Desk::default(), Room::default());
-    let policy = engine.policy();
+    let policy = limiter.engine.policy();
     criterion.bench_function(row, |bencher| {
         bencher.iter(|| {
-            let deciding = engine.decide_at(std::mem::take(&mut desk), &policy, black_box(&request));
-            let verdict = deciding.now_or_never().expect("at once").expect("decided");
-            let answer = answer_in(std::mem::take(&mut room), &policy, &request, &verdict);
-            room = black_box(answer).into_room();
-            desk = verdict.into_desk();
+            let decided = worker.decide_now(worker.scratch(), &policy, black_box(&request));
+            let verdict = decided.expect("counters in memory answer at once");
+            let answer = answer(&policy, &request, &verdict);
+            verdict.reclaim(black_box(answer).into_texts());
+            worker.reuse(verdict.into_scratch());
         });
     });
 }

@@ -6,16 +6,16 @@ mod costly;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use futures_util::FutureExt;
-use spillway::algorithm::{Charge as Share, Law, Mode};
+use spillway::algorithm::{Charge, Law, Mode, Share};
 use spillway::clock::{Clock, ManualClock, SystemClock};
 use spillway::config::{self, Options};
-use spillway::engine::{Desk, Engine};
+use spillway::limiter::Limiter;
 use spillway::model::{CellKey, Descriptor, Entry, Hits, Request, Timestamp};
-use spillway::store::{Charge, MemoryStore, Store};
+use spillway::store::{MemoryStore, Session as _};
 
 /// `rules` rules at the end of ways of three entries: a hundred tenants, any API key, so many endpoints.
 fn policy(rules: usize) -> String {
@@ -48,7 +48,8 @@ fn load(yaml: &str) -> config::Loaded {
 fn decide(criterion: &mut Criterion) {
     for rules in [1, 10_000, 100_000] {
         let clock = ManualClock::at(Timestamp::from_secs(1_800_000_000));
-        let engine = Engine::new(load(&policy(rules)).policy, MemoryStore::default(), clock);
+        let limiter = Arc::new(Limiter::new(load(&policy(rules)).policy, MemoryStore::default(), clock));
+        let worker = limiter.worker();
         let tenant = format!("tenant_{}", rules.min(100) / 2);
         let endpoint = format!("GET /leads/{}", rules / 200);
         let entries = [
@@ -69,15 +70,14 @@ fn decide(criterion: &mut Criterion) {
             .into_iter()
             .collect(),
         };
-        // As the server does it: in the same room each time, and polled once.
-        let mut desk = Desk::default();
+        // As the server does it: in the same buffers each time.
         criterion.bench_function(&format!("decide three entries against {rules} rules"), |bencher| {
             bencher.iter(|| {
-                let policy = engine.policy();
-                let decision = engine.decide_at(std::mem::take(&mut desk), &policy, black_box(&request));
-                let verdict = decision.now_or_never().expect("at once").expect("decided");
+                let policy = limiter.engine.policy();
+                let decided = worker.decide_now(worker.scratch(), &policy, black_box(&request));
+                let verdict = decided.expect("counters in memory answer at once");
                 let over_limit = verdict.over_limit;
-                desk = verdict.into_desk();
+                worker.reuse(verdict.into_scratch());
                 over_limit
             });
         });
@@ -115,7 +115,7 @@ fn apply_every(gap: Duration, bencher: &mut criterion::Bencher<'_>, mode: Mode, 
     let mut now = Timestamp::from_secs(1_800_000_000);
     let mut again = || {
         now = now.plus(gap);
-        store.apply(mode, black_box(all), now).now_or_never().expect("at once").expect("decided").len()
+        store.apply_now(mode, black_box(all), now).expect("in memory").len()
     };
     (0..700).for_each(|_| {
         black_box(again());

@@ -8,7 +8,8 @@ use std::time::Duration;
 use spillway::app::{self, Bounds, Listeners};
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
-use spillway::engine::Engine;
+use spillway::engine::Scratch;
+use spillway::limiter::Limiter;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
 use spillway::telemetry::Metrics;
@@ -19,12 +20,13 @@ use crate::gateway::Gateway;
 
 /// A Spillway with the policies of `config/`.
 pub(crate) struct Published {
-    engine: Arc<Engine<MemoryStore, Arc<ManualClock>>>,
+    limiter: Arc<Limiter<MemoryStore, Arc<ManualClock>>>,
     clock: Arc<ManualClock>,
     pub(crate) grpc: SocketAddr,
     /// There is one clock: whoever sets it is alone.
     turn: Mutex<()>,
-    runtime: Runtime,
+    /// Serves as long as it is there.
+    _runtime: Runtime,
 }
 
 impl Published {
@@ -33,13 +35,13 @@ impl Published {
         let loaded = config::load(&["config"], Options::default());
         let policy = loaded.unwrap_or_else(|mistakes| panic!("{}", config::render(&mistakes, false))).policy;
         let clock = Arc::new(ManualClock::default());
-        let engine = Arc::new(Engine::new(policy, MemoryStore::default(), Arc::clone(&clock)));
+        let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), Arc::clone(&clock)));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let listeners = runtime.block_on(Listeners::bind(anywhere, anywhere)).unwrap();
         let grpc = listeners.grpc.local_addr().unwrap();
-        let served = Arc::clone(&engine);
+        let served = Arc::clone(&limiter);
         runtime.spawn(async {
             let ended = app::serve(
                 served,
@@ -52,7 +54,7 @@ impl Published {
             );
             panic!("the server ended: {:?}", ended.await);
         });
-        Self { engine, clock, grpc, turn: Mutex::new(()), runtime }
+        Self { limiter, clock, grpc, turn: Mutex::new(()), _runtime: runtime }
     }
 }
 
@@ -106,8 +108,8 @@ impl<'g> Turn<'g> {
         let descriptor = Descriptor { entries: entries.collect(), hits: Hits::charge(hits), limit: None };
         let request =
             Request { domain: self.api.as_bytes(), descriptors: [descriptor].into_iter().collect() };
-        let policy = published.engine.policy();
-        let verdict = published.runtime.block_on(published.engine.decide(&policy, &request)).unwrap();
+        let policy = published.limiter.engine.policy();
+        let verdict = published.limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
         assert!(!verdict.over_limit, "the charge was refused: {verdict:?}");
     }
 }

@@ -1,10 +1,12 @@
-//! What a decision allocates: nothing, once its room is there.
+//! What a decision allocates: nothing, once its buffers are there.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
-use spillway::engine::{Desk, Engine, Room, answer_in};
+use spillway::engine::answer;
+use spillway::limiter::Limiter;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
 
@@ -25,10 +27,12 @@ descriptors:
       - {name: day, requests_per_unit: 50, per: 1d}
 ";
 
-#[tokio::test]
-async fn a_decision_and_its_answer_take_no_allocation() {
+#[test]
+fn a_decision_and_its_answer_take_no_allocation() {
     let policy = config::load_text("d.yaml", POLICY, Options::default()).unwrap().policy;
-    let engine = Engine::new(policy, MemoryStore::default(), ManualClock::at(Timestamp::from_secs(1)));
+    let clock = ManualClock::at(Timestamp::from_secs(1));
+    let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), clock));
+    let worker = limiter.worker();
     let entries = [("api_key", "key_1"), ("endpoint", "GET /leads/7?page=2")];
     let request = Request {
         domain: b"d",
@@ -41,19 +45,17 @@ async fn a_decision_and_its_answer_take_no_allocation() {
             limit: None,
         }],
     };
-    let (mut desk, mut room) = (Desk::default(), Room::default());
     let mut refused = 0;
     let mut decide = || {
-        let policy = engine.snapshot();
-        let deciding = engine.decide_at(std::mem::take(&mut desk), &policy, &request);
-        let verdict = futures_util::FutureExt::now_or_never(deciding).unwrap().unwrap();
-        let answer = answer_in(std::mem::take(&mut room), &policy, &request, &verdict);
+        let policy = limiter.engine.policy();
+        let verdict = worker.decide_now(worker.scratch(), &policy, &request).unwrap();
+        let answer = answer(&policy, &request, &verdict);
         assert!(answer.response_headers.iter().len() >= 6);
         refused += usize::from(verdict.over_limit);
-        room = black_box(answer).into_room();
-        desk = verdict.into_desk();
+        verdict.reclaim(black_box(answer).into_texts());
+        worker.reuse(verdict.into_scratch());
     };
-    // The first ones make room, and counters.
+    // The first ones make buffers and counters.
     (0..60).for_each(|_| decide());
     let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| decide()));
     assert_eq!(counted.count_total, 0, "{counted:?}");

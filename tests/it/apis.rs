@@ -80,14 +80,14 @@ struct Grpc<'r> {
 impl<'r> Grpc<'r> {
     fn serving(behind: EngineTarget, runtime: &'r Runtime) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let (engine, _) = behind.parts();
+        let (limiter, _) = behind.parts();
         let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let client = runtime.block_on(async {
             let listeners = Listeners::bind(any_port, any_port).await.unwrap();
             let address = listeners.grpc.local_addr().unwrap();
             let shutdown = async { stopped.await.unwrap_or_default() };
             tokio::spawn(app::serve(
-                engine,
+                limiter,
                 Arc::new(Metrics::default()),
                 None,
                 listeners,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use spillway::algorithm::{Charge as Share, Law, Mode};
+use spillway::algorithm::{Charge, Law, Mode, Share};
 use spillway::model::{CellKey, Hits, Timestamp};
-use spillway::store::{Charge, MemoryStore, Store};
+use spillway::store::{MemoryStore, Session as _};
 
 const THREADS: u64 = 8;
 const CALLS: u64 = 1_000_000;
@@ -30,16 +30,9 @@ fn charge(key: u64, law: Law) -> Charge {
     Charge { key: CellKey { high: key, low: key }, share }
 }
 
-/// The outcome at once: counters in memory are there.
 fn apply(store: &MemoryStore, mode: Mode, charges: &[Charge], now: Timestamp) -> bool {
-    let future = std::pin::pin!(store.apply(mode, charges, now));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match future.poll(&mut context) {
-        std::task::Poll::Ready(outcomes) => {
-            outcomes.unwrap().iter().all(|outcome| outcome.is_some_and(|outcome| outcome.admitted))
-        }
-        std::task::Poll::Pending => panic!("a counter in memory was not there"),
-    }
+    let outcomes = store.apply_now(mode, charges, now).expect("counters in memory answer at once");
+    outcomes.iter().all(|outcome| outcome.is_some_and(|outcome| outcome.admitted))
 }
 
 /// When a call that passed was begun, and when it had been answered.
@@ -132,10 +125,8 @@ fn all_or_nothing_leaves_every_counter_exact() {
 
     let count = |charge: Charge| {
         let look = Charge { share: Share { hits: Hits::Look, ..charge.share }, ..charge };
-        let future = std::pin::pin!(store.apply(Mode::Each, std::slice::from_ref(&look), Timestamp::EPOCH));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let std::task::Poll::Ready(outcomes) = future.poll(&mut context) else { panic!("not there") };
-        outcomes.unwrap()[0].unwrap().used
+        let outcomes = store.apply_now(Mode::Each, &[look], Timestamp::EPOCH).unwrap();
+        outcomes[0].unwrap().used
     };
     for (key, times) in &passed {
         assert_eq!(count(charge(*key, forever)), times.len() as u64, "key {key}");

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use spillway::algorithm::{Charge as Share, Law, Mode};
+use spillway::algorithm::{Charge, Law, Mode, Share};
 use spillway::model::{CellKey, Hits, Outcome, Timestamp};
-use spillway::store::{Charge, MemoryStore, Store};
+use spillway::store::{MemoryStore, Session as _};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const LIMIT: u64 = 10;
@@ -31,7 +30,7 @@ fn charge(number: u64, law: Law, limit: u64) -> Charge {
 }
 
 fn apply(store: &MemoryStore, charge: Charge, now: Timestamp) -> Outcome {
-    store.apply(Mode::Each, &[charge], now).now_or_never().unwrap().unwrap()[0].unwrap()
+    store.apply_now(Mode::Each, &[charge], now).unwrap()[0].unwrap()
 }
 
 /// Lets the offenders ask for an hour while `invented` keys are used `hits` times each, and tells how often the offender

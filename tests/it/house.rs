@@ -13,12 +13,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("subjects", &["model", "yaml"]),
     ("policy", &["model", "algorithm", "shape", "subjects"]),
     ("store", &["model", "algorithm"]),
-    ("engine", &["model", "clock", "telemetry", "algorithm", "shape", "subjects", "policy", "store"]),
-    ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine"]),
+    ("engine", &["model", "algorithm", "shape", "subjects", "policy"]),
+    ("limiter", &["model", "clock", "algorithm", "policy", "store", "engine"]),
+    ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine", "limiter"]),
     ("config", &["model", "yaml", "algorithm", "shape", "subjects", "policy"]),
-    ("trial", &["model", "yaml", "clock", "subjects", "policy", "store", "engine", "config"]),
-    ("admin", &["model", "clock", "telemetry", "policy", "store", "engine"]),
-    ("app", &["model", "clock", "telemetry", "policy", "store", "engine", "rls", "config", "admin"]),
+    ("trial", &["model", "yaml", "clock", "subjects", "policy", "store", "engine", "limiter", "config"]),
+    ("admin", &["clock", "telemetry", "store", "limiter"]),
+    ("app", &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "admin"]),
     (
         "cli",
         &[
@@ -30,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "policy",
             "store",
             "engine",
+            "limiter",
             "rls",
             "config",
             "trial",
@@ -48,7 +50,6 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("sha2", &["subjects/credential"]),
     ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),
-    ("dashmap", &["store/memory"]),
     ("hashbrown", &["store/memory"]),
     ("axum", &["admin", "app"]),
     ("clap", &["cli"]),
@@ -139,7 +140,7 @@ fn planted_violations_are_all_reported() {
         ("clock", "use super::store::Store;", "`super::` leaves the room; write `crate::`"),
         ("store/memory", "use super::super::engine;", "`super::` leaves the room; write `crate::`"),
         ("config/load", "use crate::{model, engine};", "write one `use crate::room::…` line for each room"),
-        ("engine/mod", "use dashmap::DashMap;", "only [\"store/memory\"] may name `dashmap`"),
+        ("engine/mod", "use hashbrown::HashMap;", "only [\"store/memory\"] may name `hashbrown`"),
         ("attic/mod", "", "`attic` is not a room; add it to ROOMS"),
     ] {
         let mut broken = Vec::new();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Charge, Mode, settle};
+use super::{Mode, Share, settle};
 use crate::algorithm::{Cell, Commit, Law, Worth};
 use crate::model::{Hits, Outcome, Timestamp};
 
 mod plain;
 
-fn charge(limit: u64, cell: usize) -> Charge {
-    Charge {
+fn charge(limit: u64, cell: usize) -> Share {
+    Share {
         law: Law::Anchored { window: Duration::from_secs(60) },
         limit,
         hits: Hits::ONE,
@@ -25,7 +25,7 @@ fn charge(limit: u64, cell: usize) -> Charge {
 
 /// Settles once, at the epoch, and tells each charge as `ok` or `over` with its use, and `-` where it was not reached.
 #[track_caller]
-fn check(mode: Mode, charges: &[Charge], cells: &mut [Cell], told: &str) {
+fn check(mode: Mode, charges: &[Share], cells: &mut [Cell], told: &str) {
     let answers: Vec<String> = settle(mode, charges, cells, Timestamp::EPOCH)
         .into_iter()
         .map(|out| match out {
@@ -40,8 +40,8 @@ fn check(mode: Mode, charges: &[Charge], cells: &mut [Cell], told: &str) {
 
 #[test]
 fn each_goes_its_own_way() {
-    let in_stage = |stage, charge| Charge { stage, ..charge };
-    let counting = Charge { count_denied: true, ..charge(1, 2) };
+    let in_stage = |stage, charge| Share { stage, ..charge };
+    let counting = Share { count_denied: true, ..charge(1, 2) };
     let charges = [in_stage(0, charge(1, 0)), in_stage(1, charge(2, 1)), in_stage(2, counting)];
     let cells = &mut vec![Cell::Empty; 3];
     check(Mode::Each, &charges, cells, "ok 1/1, ok 1/2, ok 1/1");
@@ -50,7 +50,7 @@ fn each_goes_its_own_way() {
 
 #[test]
 fn each_stage_is_all_or_nothing_in_itself() {
-    let charges = [charge(1, 0), charge(2, 1), Charge { stage: 1, ..charge(9, 2) }];
+    let charges = [charge(1, 0), charge(2, 1), Share { stage: 1, ..charge(9, 2) }];
     let cells = &mut vec![Cell::Empty; 3];
     check(Mode::Each, &charges, cells, "ok 1/1, ok 1/2, ok 1/9");
     check(Mode::Each, &charges, cells, "over 1/1, ok 1/2, ok 2/9");
@@ -67,7 +67,7 @@ fn all_or_nothing_tells_unchanged_numbers_when_it_refuses() {
 
 #[test]
 fn a_limit_that_counts_refusals_counts_only_its_own() {
-    let counting = |limit, cell| Charge { count_denied: true, ..charge(limit, cell) };
+    let counting = |limit, cell| Share { count_denied: true, ..charge(limit, cell) };
     let charges = [counting(3, 0), counting(1, 1), charge(1, 2)];
     let cells = &mut vec![Cell::Empty; 3];
     check(Mode::AllOrNothing, &charges, cells, "ok 1/3, ok 1/1, ok 1/1");
@@ -76,18 +76,18 @@ fn a_limit_that_counts_refusals_counts_only_its_own() {
 
 #[test]
 fn a_shadow_tells_and_refuses_nothing() {
-    let charges = [charge(3, 0), Charge { enforced: false, ..charge(1, 1) }];
+    let charges = [charge(3, 0), Share { enforced: false, ..charge(1, 1) }];
     let cells = &mut vec![Cell::Empty; 2];
     check(Mode::AllOrNothing, &charges, cells, "ok 1/3, ok 1/1");
     check(Mode::AllOrNothing, &charges, cells, "ok 2/3, over 1/1");
-    let counting = [charges[0], Charge { count_denied: true, ..charges[1] }];
+    let counting = [charges[0], Share { count_denied: true, ..charges[1] }];
     check(Mode::AllOrNothing, &counting, cells, "ok 3/3, over 2/1");
     check(Mode::AllOrNothing, &counting, cells, "over 3/3, over 3/1");
 }
 
 #[test]
 fn a_later_stage_is_reached_only_past_the_earlier() {
-    let stage = |stage, charge| Charge { stage, ..charge };
+    let stage = |stage, charge| Share { stage, ..charge };
     let charges = [charge(3, 0), charge(2, 1), stage(1, charge(1, 2)), stage(2, charge(9, 3))];
     let cells = &mut vec![Cell::Empty; 4];
     check(Mode::InOrder, &charges, cells, "ok 1/3, ok 1/2, ok 1/1, ok 1/9");
@@ -109,7 +109,7 @@ fn two_charges_that_never_fit_together_have_no_time_to_retry() {
     let window = Duration::from_secs(60);
     for law in [Law::Anchored { window }, Law::Sliding { window }, Law::Bucket { window, burst: 3 }] {
         for (cost, retries) in [(1, true), (2, false)] {
-            let charges = [Charge { law, hits: Hits::charge(cost), ..charge(3, 0) }; 2];
+            let charges = [Share { law, hits: Hits::charge(cost), ..charge(3, 0) }; 2];
             let mut cells = [Cell::Empty];
             law.step(3, &mut cells[0], Hits::charge(2), Commit::Always, Timestamp::EPOCH);
             let out = settle(Mode::AllOrNothing, &charges, &mut cells, Timestamp::EPOCH)[1].unwrap();
@@ -128,8 +128,8 @@ fn two_charges_that_never_fit_together_have_no_time_to_retry() {
 fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
     let bucket = Law::Bucket { window: Duration::from_secs(60), burst: 6 };
     // Two hits take two minutes of a bucket that holds a minute and a half by the other rate.
-    let slow = Charge { law: bucket, ..charge(1, 0) };
-    let charges = [slow, slow, Charge { limit: 4, ..slow }];
+    let slow = Share { law: bucket, ..charge(1, 0) };
+    let charges = [slow, slow, Share { limit: 4, ..slow }];
     let outcomes = settle(Mode::AllOrNothing, &charges, &mut [Cell::Empty], Timestamp::EPOCH);
     assert_eq!(outcomes[2].unwrap().retry_after, None);
 }
@@ -137,8 +137,8 @@ fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
 #[test]
 fn a_shadow_beside_what_passes_tells_its_own_reset() {
     let law = Law::Sliding { window: Duration::from_secs(60) };
-    let passes = Charge { law, ..charge(9, 0) };
-    let shadow = Charge { law, enforced: false, ..charge(1, 0) };
+    let passes = Share { law, ..charge(9, 0) };
+    let shadow = Share { law, enforced: false, ..charge(1, 0) };
     let outcomes = settle(Mode::AllOrNothing, &[passes, shadow], &mut [Cell::Empty], Timestamp::EPOCH);
     let told = outcomes[1].unwrap();
     assert_eq!((told.admitted, told.reset_after), (false, Duration::from_secs(60)));
@@ -150,7 +150,7 @@ fn a_refund_is_given_back_where_the_limit_stays_exceeded() {
     for cell in cells.iter_mut() {
         charge(9, 0).law.step(9, cell, Hits::charge(9), Commit::Always, Timestamp::EPOCH);
     }
-    let refund = |cell| Charge { hits: Hits::refund(2), ..charge(3, cell) };
+    let refund = |cell| Share { hits: Hits::refund(2), ..charge(3, cell) };
     check(Mode::AllOrNothing, &[refund(0), refund(1)], cells, "ok 7/3, ok 7/3");
     // But not together with a charge that is refused.
     check(Mode::AllOrNothing, &[refund(0), charge(3, 1)], cells, "ok 7/3, over 7/3");
@@ -188,11 +188,11 @@ fn any_asks() -> impl Strategy<Value = Vec<Ask>> {
     })
 }
 
-fn charges(limits: &[(Law, u64)], asks: &[Ask]) -> Vec<Charge> {
+fn charges(limits: &[(Law, u64)], asks: &[Ask]) -> Vec<Share> {
     asks.iter()
         .map(|&(cell, cost, count_denied, enforced, stage)| {
             let (law, limit) = limits[cell];
-            Charge {
+            Share {
                 law,
                 limit,
                 hits: Hits::charge(cost),
@@ -250,7 +250,7 @@ proptest! {
                     prop_assert_eq!(counted(kept), counted(now_is), "a refused request changed a cell");
                 }
                 // All that was admitted is counted, unless the request was refused.
-                let counts = |(charge, out): &(&Charge, &Outcome)| {
+                let counts = |(charge, out): &(&Share, &Outcome)| {
                     if out.admitted { !refused } else { charge.count_denied }
                 };
                 let at = Timestamp::from_nanos(now);
@@ -310,7 +310,7 @@ proptest! {
 
             let mut expected = Vec::new();
             for stage in 0..3 {
-                let stage: Vec<Charge> = charges.iter().filter(|charge| charge.stage == stage).copied().collect();
+                let stage: Vec<Share> = charges.iter().filter(|charge| charge.stage == stage).copied().collect();
                 let told = settle(Mode::AllOrNothing, &stage, &mut by_hand, at);
                 let refused = stage.iter().zip(&told).any(|(charge, out)| charge.enforced && !out.unwrap().admitted);
                 expected.extend(told);

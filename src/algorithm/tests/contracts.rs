@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::{Cell, Charge, Commit, Law, Mode, billing_period, settle};
+use crate::algorithm::{Cell, Commit, Law, Mode, Share, billing_period, settle};
 use crate::model::{Hits, Outcome, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,17 +18,8 @@ fn secs_up(time: Duration) -> u64 {
     time.as_millis().div_ceil(1_000).try_into().unwrap()
 }
 
-fn charge(law: Law, limit: u64, cell: usize) -> Charge {
-    Charge {
-        law,
-        limit,
-        hits: Hits::ONE,
-        count_denied: false,
-        settles: false,
-        enforced: true,
-        stage: 0,
-        cell,
-    }
+fn charge(law: Law, limit: u64, cell: usize) -> Share {
+    Share { law, limit, hits: Hits::ONE, count_denied: false, settles: false, enforced: true, stage: 0, cell }
 }
 
 /// One hit against one limit for each time; the last answer.
@@ -150,7 +141,7 @@ impl Leadron {
         let (start, end) = billing_period(anchor, &jiff::tz::TimeZone::UTC, now);
         let gateway = charge(Law::Anchored { window: 15 * MINUTE }, 1_000, 0);
         let quota =
-            Charge { count_denied: true, stage: 1, hits, ..charge(Law::Period { start, end }, quota, 1) };
+            Share { count_denied: true, stage: 1, hits, ..charge(Law::Period { start, end }, quota, 1) };
         let outs = settle(Mode::InOrder, &[gateway, quota], &mut self.cells, now);
         (outs[0].unwrap(), outs[1])
     }

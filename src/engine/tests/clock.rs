@@ -33,8 +33,8 @@ impl Bench {
 
     /// Sets the wall clock back or forward.
     fn set_clock(&self, back: bool, by: Duration) {
-        let now = self.engine.clock.now();
-        self.engine.clock.set(if back { now.minus(by) } else { now.plus(by) });
+        let now = self.limiter.clock.now();
+        self.limiter.clock.set(if back { now.minus(by) } else { now.plus(by) });
     }
 
     /// The seconds that a refused call is told to wait.
@@ -52,13 +52,13 @@ fn nobody_is_kept_out_for_longer_than_a_window_wherever_the_clock_is_set() {
                 let bench = bench(limit);
                 let window = Duration::from_secs(window);
                 assert!(bench.passes());
-                bench.engine.clock.advance(Duration::from_secs(before));
+                bench.limiter.clock.advance(Duration::from_secs(before));
                 let mut kept_out = if bench.passes() { Duration::ZERO } else { Duration::from_secs(before) };
                 bench.set_clock(back, by);
                 // A day of the calendar is as long as the clock makes it.
                 let most = if limit.contains("calendar") && back { window + by.min(window) } else { window };
                 for _ in 0..200 {
-                    bench.engine.clock.advance(window / 60);
+                    bench.limiter.clock.advance(window / 60);
                     kept_out = if bench.passes() { Duration::ZERO } else { kept_out + window / 60 };
                     assert!(kept_out <= most, "{limit}, back: {back}, {by:?} after {before} s: {kept_out:?}");
                 }
@@ -75,12 +75,12 @@ fn a_clock_set_back_keeps_nobody_out_for_longer_and_lets_nobody_in_early() {
             assert!(bench.passes());
             let wait = bench.told();
             bench.set_clock(true, by);
-            bench.engine.clock.advance(Duration::from_nanos(wait * 1_000_000_000 - 1));
+            bench.limiter.clock.advance(Duration::from_nanos(wait * 1_000_000_000 - 1));
             // Windows of the clock also end when the clock that was set says so.
             if !limit.contains("unit") && !limit.contains("clock") {
                 assert!(!bench.passes(), "{limit}: early");
             }
-            bench.engine.clock.advance(Duration::from_nanos(1));
+            bench.limiter.clock.advance(Duration::from_nanos(1));
             assert!(bench.passes() || limit.contains("clock") || limit.contains("unit"), "{limit}: late");
         }
     }
@@ -93,10 +93,10 @@ fn windows_of_the_clock_are_those_that_the_clock_shows_whatever_it_was_set_to() 
     assert!(bench.passes());
     let at = |seconds: u64| Timestamp::from_secs(super::START.as_nanos() / 1_000_000_000 - 18 + seconds);
     // Set back from 00:10 to 23:58: the hour ends in two minutes by the clock, long before the one that was begun.
-    bench.engine.clock.set(at(600));
-    bench.engine.clock.set(Timestamp::from_secs(at(0).as_nanos() / 1_000_000_000 - 120));
+    bench.limiter.clock.set(at(600));
+    bench.limiter.clock.set(Timestamp::from_secs(at(0).as_nanos() / 1_000_000_000 - 120));
     assert_eq!(bench.told(), 120);
-    bench.engine.clock.advance(Duration::from_secs(120));
+    bench.limiter.clock.advance(Duration::from_secs(120));
     assert!(bench.passes());
     // From then on it ends on the hour.
     assert_eq!(bench.told(), 3_600);
@@ -112,14 +112,14 @@ fn windows_of_the_clock_are_those_that_the_clock_shows_whatever_it_was_set_to() 
 fn a_quota_of_a_period_renews_when_the_calendar_says_so() {
     let bench = bench("per: calendar_day");
     assert!(bench.passes());
-    bench.engine.clock.advance(MINUTES);
+    bench.limiter.clock.advance(MINUTES);
     // 00:10:18 becomes 00:00:18: the day is as long as the clock says, and the count is kept.
     bench.set_clock(true, MINUTES);
     assert_eq!(bench.told(), 86_400 - 18);
     // Into the day before: the count is kept, and ends with that day.
     bench.set_clock(true, MINUTES);
     assert_eq!(bench.told(), 600 - 18);
-    bench.engine.clock.advance(Duration::from_secs(600 - 18));
+    bench.limiter.clock.advance(Duration::from_secs(600 - 18));
     assert!(bench.passes());
     assert_eq!(bench.told(), 86_400);
 }
@@ -129,7 +129,7 @@ fn a_stopped_process_finds_its_windows_over() {
     for (limit, window) in LIMITS {
         let bench = bench(limit);
         assert!(bench.passes() && !bench.passes(), "{limit}");
-        bench.engine.clock.advance(Duration::from_secs(window));
+        bench.limiter.clock.advance(Duration::from_secs(window));
         assert!(bench.passes(), "{limit}");
         // Where the clock that is never set slept with the machine, it is the wall clock that is followed.
         assert!(!bench.passes(), "{limit}");
@@ -142,6 +142,6 @@ fn a_stopped_process_finds_its_windows_over() {
 fn headers_tell_the_wall_clocks_time_and_not_that_which_is_counted_by() {
     let bench = bench("per: 15m");
     bench.set_clock(true, DAY);
-    let now = bench.engine.clock.now().as_nanos() / 1_000_000_000;
+    let now = bench.limiter.clock.now().as_nanos() / 1_000_000_000;
     assert_eq!(bench.headers(&[("a", b"1")]), [format!("R: {}", now + 900)]);
 }

@@ -10,15 +10,14 @@ use crate::model::{Descriptor, Entry, Hits, LimitOverride, Outcome, Request, Uni
 impl Bench {
     /// Decides on `key=value` descriptors with their hits: the code, the response headers in lower case, and every outcome.
     fn ask(&self, descriptors: &[(&str, Hits)]) -> (bool, Vec<String>, Vec<Outcome>) {
-        let policy = self.engine.policy();
+        let policy = self.limiter.engine.policy();
         let descriptors = descriptors.iter().map(|(entry, hits)| {
             let (key, value) = entry.split_once('=').unwrap();
             let entry = Entry { key: key.as_bytes(), value: value.as_bytes() };
             Descriptor { entries: [entry].into_iter().collect(), hits: *hits, limit: None }
         });
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let verdict = runtime.block_on(self.engine.decide(&policy, &request)).unwrap();
+        let verdict = self.decide(&policy, &request);
         let answer = answer(&policy, &request, &verdict);
         let headers =
             answer.response_headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
@@ -30,7 +29,7 @@ impl Bench {
     }
 
     fn wait(&self, seconds: u64) {
-        self.engine.clock.advance(Duration::from_secs(seconds));
+        self.limiter.clock.advance(Duration::from_secs(seconds));
     }
 }
 

@@ -4,19 +4,21 @@ mod clock;
 mod corners;
 mod own_words;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::config;
-use crate::model::{Hits, LimitOverride, Unit};
+use crate::limiter::Limiter;
+use crate::model::{Descriptor, Entry, Hits, LimitOverride, Request, Unit};
 use crate::store::MemoryStore;
 
 /// 2026-01-01T00:00:18Z: 42 s before the minute ends.
 const START: Timestamp = Timestamp::from_secs(1_767_225_618);
 
 struct Bench {
-    engine: Engine<MemoryStore, ManualClock>,
+    limiter: Arc<Limiter<MemoryStore, ManualClock>>,
     domain: &'static str,
 }
 
@@ -25,14 +27,18 @@ impl Bench {
         let loaded = config::load_text("test.yaml", yaml, config::Options::default());
         let loaded = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false)));
         Self {
-            engine: Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(START)),
+            limiter: Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), ManualClock::at(START))),
             domain: "d",
         }
     }
 
+    fn decide<'p>(&self, policy: &'p Policy, request: &Request<'_>) -> Verdict<'p> {
+        self.limiter.worker().decide_now(Scratch::default(), policy, request).unwrap()
+    }
+
     /// Sends descriptors written `key=value,key=value`, each with its hits and limit, and tells every status.
     fn send_with(&self, descriptors: &[(&str, Hits, Option<LimitOverride>)]) -> String {
-        let policy = self.engine.policy();
+        let policy = self.limiter.engine.policy();
         let descriptors = descriptors.iter().map(|(entries, hits, limit)| Descriptor {
             entries: entries
                 .split(',')
@@ -44,8 +50,7 @@ impl Bench {
             limit: *limit,
         });
         let request = Request { domain: self.domain.as_bytes(), descriptors: descriptors.collect() };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let verdict = runtime.block_on(self.engine.decide(&policy, &request)).unwrap();
+        let verdict = self.decide(&policy, &request);
         let statuses: Vec<_> = verdict.decisions.iter().map(told).collect();
         format!("{}: {}", if verdict.over_limit { "OVER" } else { "OK" }, statuses.join(" | "))
     }
@@ -228,7 +233,7 @@ descriptors:
 fn an_unlimited_rule_lets_everything_pass_uncounted() {
     let bench = Bench::new("domain: d\ndescriptors: [{key: a, rate_limit: {unlimited: true}}]");
     assert_eq!(bench.send(&["a=1"]), "OK: a unlimited");
-    assert!(bench.engine.store.is_empty());
+    assert!(bench.limiter.store.is_empty());
 }
 
 #[test]
@@ -296,9 +301,9 @@ fn a_limit_sent_along_beats_the_policy_but_not_an_unknown_domain() {
     let send = || bench.send_with(&[("a=1", Hits::ONE, Some(two_per_15_minutes))]);
     assert_eq!(send(), "OK: a (limit from Envoy) 1/2");
     assert_eq!(send(), "OK: a (limit from Envoy) 0/2");
-    bench.engine.clock.advance(Duration::from_secs(60));
+    bench.limiter.clock.advance(Duration::from_secs(60));
     assert_eq!(send(), "OVER: a (limit from Envoy) 0/2 over");
-    bench.engine.clock.advance(Duration::from_secs(15 * 60 - 60 - 18));
+    bench.limiter.clock.advance(Duration::from_secs(15 * 60 - 60 - 18));
     assert_eq!(send(), "OK: a (limit from Envoy) 1/2");
     assert_eq!(bench.send(&["a=1"]), "OK: a 0/1", "the policy's own counter is another one");
 
@@ -315,14 +320,14 @@ fn windows_end_at_the_minute_and_a_reload_keeps_the_counts() {
         config::load_text("test.yaml", &yaml, config::Options::default()).unwrap().policy
     };
     let bench = Bench::new("domain: d\ndescriptors: []");
-    bench.engine.publish(policy(2));
+    bench.limiter.publish(policy(2));
     assert_eq!(bench.send(&["a=1"]), "OK: a 1/2");
-    bench.engine.publish(policy(3));
+    bench.limiter.publish(policy(3));
     assert_eq!(bench.send(&["a=1"]), "OK: a 1/3");
-    bench.engine.clock.advance(Duration::from_millis(41_999));
+    bench.limiter.clock.advance(Duration::from_millis(41_999));
     assert_eq!(bench.send(&["a=1"]), "OK: a 0/3");
     assert_eq!(bench.send(&["a=1"]), "OVER: a 0/3 over");
-    bench.engine.clock.advance(Duration::from_millis(1));
+    bench.limiter.clock.advance(Duration::from_millis(1));
     assert_eq!(bench.send(&["a=1"]), "OK: a 2/3");
 }
 
@@ -341,7 +346,7 @@ descriptors: [{key: b, rate_limit: {unit: minute, requests_per_unit: 2}}]
         config::Options { merge_domains: true, ..config::Options::default() },
     )
     .unwrap();
-    let engine = Engine::new(merged.policy, MemoryStore::default(), ManualClock::at(START));
-    let bench = Bench { engine, domain: "d" };
+    let limiter = Arc::new(Limiter::new(merged.policy, MemoryStore::default(), ManualClock::at(START)));
+    let bench = Bench { limiter, domain: "d" };
     assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a 0/1 | b 1/2");
 }

@@ -1,11 +1,13 @@
 //! What Spillway's own words mean: several limits, ways to evaluate, subjects, endpoints.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Bench, START};
 use crate::clock::{Clock, ManualClock};
 use crate::config;
-use crate::engine::{Engine, answer};
+use crate::engine::answer;
+use crate::limiter::Limiter;
 use crate::model::{Descriptor, Entry, Hits, Request};
 use crate::store::MemoryStore;
 
@@ -16,7 +18,10 @@ fn with_subjects(policy: &str, subjects: &str) -> Bench {
     std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
     let loaded = config::load(&[directory.path()], config::Options::default());
     let loaded = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false)));
-    Bench { engine: Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(START)), domain: "d" }
+    Bench {
+        limiter: Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), ManualClock::at(START))),
+        domain: "d",
+    }
 }
 
 /// An answer that outlives its policy.
@@ -29,15 +34,14 @@ struct Answered {
 impl Bench {
     /// What is answered to these descriptors of one entry each.
     fn answers(&self, entries: &[(&str, &[u8])]) -> Answered {
-        let policy = self.engine.policy();
+        let policy = self.limiter.engine.policy();
         let descriptors = entries.iter().map(|(key, value)| Descriptor {
             entries: [Entry { key: key.as_bytes(), value }].into_iter().collect(),
             hits: Hits::ONE,
             limit: None,
         });
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let verdict = runtime.block_on(self.engine.decide(&policy, &request)).unwrap();
+        let verdict = self.decide(&policy, &request);
         let answer = answer(&policy, &request, &verdict);
         Answered {
             response_headers: answer.response_headers.to_vec(),
@@ -64,11 +68,11 @@ fn a_request_that_one_limit_refuses_takes_nothing_from_the_others() {
         for _ in 0..5 {
             assert_eq!(bench.send(&["a=1"]), "OVER: a 0/1 over", "{evaluate}");
         }
-        bench.engine.clock.advance(Duration::from_secs(1));
+        bench.limiter.clock.advance(Duration::from_secs(1));
         assert_eq!(bench.send(&["a=1"]), "OK: a 0/1", "{evaluate}: the minute has seen two");
-        bench.engine.clock.advance(Duration::from_secs(1));
+        bench.limiter.clock.advance(Duration::from_secs(1));
         assert_eq!(bench.send(&["a=1"]), "OK: a 0/3", "{evaluate}: of equals the longer window is told");
-        bench.engine.clock.advance(Duration::from_secs(1));
+        bench.limiter.clock.advance(Duration::from_secs(1));
         assert_eq!(bench.send(&["a=1"]), "OVER: a 0/3 over", "{evaluate}: and the minute refuses the fourth");
     }
 }
@@ -452,7 +456,7 @@ descriptors:
     assert_eq!(told.body, b"long");
     let expected = ["X-C: fine", "X-Wait: 3600", "X-B: long", "Content-Type: text/plain"];
     assert_eq!(bench.headers(&[("c", b"1"), ("b", b"1")]), expected);
-    assert_eq!(bench.engine.clock.now(), START);
+    assert_eq!(bench.limiter.clock.now(), START);
 }
 
 #[test]
@@ -473,7 +477,7 @@ descriptors: [{key: key, subject: key, rate_limit: {name: t, requests_per_unit: 
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("d.yaml"), policy).unwrap();
     std::fs::write(directory.path().join("d.subjects.yaml"), people(1)).unwrap();
-    bench.engine.publish(config::load(&[directory.path()], config::Options::default()).unwrap().policy);
+    bench.limiter.publish(config::load(&[directory.path()], config::Options::default()).unwrap().policy);
     assert_eq!(bench.send(&["key=k"]), "OK: t 48/50");
 }
 

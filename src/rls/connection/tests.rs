@@ -10,12 +10,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::algorithm::Mode;
+use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::clock::ManualClock;
 use crate::config;
-use crate::engine::Engine;
-use crate::model::{Few, Outcome, Timestamp};
-use crate::store::{Charge, MemoryStore, StoreError};
+use crate::limiter::Limiter;
+use crate::model::Timestamp;
+use crate::store::{Answers, MemoryStore, Session, Statistics, StoreError};
 use crate::telemetry::Snapshot;
 
 const POLICY: &str = "
@@ -30,19 +30,37 @@ const DEADLINE_EXCEEDED: &str = "4";
 const INTERNAL: &str = "13";
 
 /// A store that meets a mistake of ours where the limit is thirteen.
+#[derive(Clone, Debug)]
 struct Cursed(MemoryStore);
 
 impl Store for Cursed {
-    const AT_ONCE: bool = true;
+    type Session = Self;
+
+    fn session(&self) -> Self {
+        self.clone()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.0.statistics()
+    }
+}
+
+impl Session for Cursed {
+    const ANSWERS: Answers = Answers::Now;
+
+    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        assert!(charges.iter().all(|charge| charge.share.limit != 13), "unlucky number");
+        self.0.apply_now(mode, charges, now)
+    }
 
     async fn apply(
         &self,
         mode: Mode,
         charges: &[Charge],
         now: Timestamp,
-    ) -> Result<Few<Option<Outcome>>, StoreError> {
-        assert!(charges.iter().all(|charge| charge.share.limit != 13), "unlucky number");
-        self.0.apply(mode, charges, now).await
+        _: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        Ok(self.apply_now(mode, charges, now).unwrap())
     }
 }
 
@@ -59,16 +77,15 @@ struct Served {
 async fn served() -> Served {
     let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_000_000));
-    let engine = Engine::new(policy, Cursed(MemoryStore::default()), clock);
+    let limiter = Arc::new(Limiter::new(policy, Cursed(MemoryStore::default()), clock));
     let metrics = Arc::new(Metrics::default());
-    let engine = Arc::new(engine);
     let shared = Shared {
         metrics: Arc::clone(&metrics),
         unfinished: Unfinished::default(),
-        heavy: Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics)).unwrap(),
+        heavy: Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
     };
-    let server = Rc::new(Server::new(RateLimitService::new(engine), Routes::default(), shared));
+    let server = Rc::new(Server::new(RateLimitService::new(limiter.worker()), Routes::default(), shared));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();

@@ -52,7 +52,7 @@ struct RateLimitOverride {
 pub(crate) fn run(data: &[u8]) {
     let message = RateLimitRequest::decode(data);
     let expected = message.as_ref().ok().and_then(request);
-    match (spillway::rls::decode(data), expected) {
+    match (spillway::rls::decode(Vec::new(), data), expected) {
         (Ok(found), Some(expected)) => assert_eq!(found, expected),
         (Err(_), None) => {}
         (Ok(found), None) => panic!("accepted as {found:?}, and prost says {message:?}"),

@@ -2,11 +2,13 @@
 //! decide.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 use spillway::clock::ManualClock;
 use spillway::config::{self, Diagnostic, Options, Severity};
-use spillway::engine::{self, Engine};
+use spillway::engine;
+use spillway::limiter::{Limiter, Worker};
 use spillway::model::{Descriptor, Entry, Hits, LimitOverride, Request, Timestamp, Unit};
 use spillway::policy::{Domain, Level, Policy};
 use spillway::store::MemoryStore;
@@ -93,26 +95,26 @@ fn decide(policy: Policy, same: &Policy) {
         requests.extend(ways.into_iter().map(|way| (domain, way)));
     }
     requests.truncate(40);
-    let engine = Engine::new(policy, MemoryStore::default(), ManualClock::at(Timestamp::EPOCH));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), ManualClock::at(Timestamp::EPOCH)));
+    let worker = limiter.worker();
     for at in [0, 1_800_000_000, 1_800_000_059, 1_900_000_000, u64::MAX] {
-        engine.clock.set(Timestamp::from_secs(at));
+        limiter.clock.set(Timestamp::from_secs(at));
         for (domain, way) in &requests {
             for hits in [Hits::ONE, Hits::Look, Hits::charge(u64::MAX), Hits::refund(3), Hits::charge(1000)] {
-                runtime.block_on(ask(&engine, domain, way, hits, None));
+                ask(&worker, domain, way, hits, None);
             }
         }
     }
     if let Some((domain, way)) = requests.first() {
         for unit_multiplier in [1, u32::MAX] {
             let limit = LimitOverride { requests_per_unit: u32::MAX, unit: Unit::Year, unit_multiplier };
-            runtime.block_on(ask(&engine, domain, way, Hits::ONE, Some(limit)));
+            ask(&worker, domain, way, Hits::ONE, Some(limit));
         }
     }
 }
 
-async fn ask(
-    engine: &Engine<MemoryStore, ManualClock>,
+fn ask(
+    worker: &Worker<MemoryStore, ManualClock>,
     domain: &Domain,
     way: &[(String, String)],
     hits: Hits,
@@ -125,8 +127,8 @@ async fn ask(
         domain: domain.name.as_bytes(),
         descriptors: [descriptor.clone(), descriptor].into_iter().collect(),
     };
-    let policy = engine.policy();
-    let verdict = engine.decide(&policy, &request).await.expect("the store is memory");
+    let policy = worker.limiter().engine.policy();
+    let verdict = worker.decide_now(worker.scratch(), &policy, &request).expect("the store is memory");
     assert_eq!(verdict.decisions.len(), 2);
     let answer = engine::answer(&policy, &request, &verdict);
     for (name, value) in answer.response_headers.iter().chain(answer.request_headers.iter()) {

@@ -1,11 +1,12 @@
 //! A clock that was wrong for a moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
-use spillway::engine::Engine;
+use spillway::engine::Scratch;
+use spillway::limiter::Limiter;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
 
@@ -29,18 +30,19 @@ fn calls_made_while_the_clock_was_a_year_ahead_lock_nobody_out_for_longer_than_a
         let policy = format!("domain: d\ndescriptors: [{{key: k, rate_limit: {{{limit}}}}}]");
         let loaded = config::load_text("p.yaml", &policy, Options::default());
         let loaded = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false)));
-        let engine = Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(NOW.plus(YEAR)));
+        let clock = ManualClock::at(NOW.plus(YEAR));
+        let limiter = Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), clock));
         let passes = || {
             let entries = [Entry { key: b"k", value: b"v" }].into_iter().collect();
             let descriptors = [Descriptor { entries, hits: Hits::ONE, limit: None }].into_iter().collect();
             let request = Request { domain: b"d", descriptors };
-            let policy = engine.policy();
-            !engine.decide(&policy, &request).now_or_never().unwrap().unwrap().over_limit
+            let policy = limiter.engine.policy();
+            !limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap().over_limit
         };
         assert!(passes() && passes() && !passes(), "{limit}");
-        engine.clock.set(NOW);
+        limiter.clock.set(NOW);
         assert!(!passes(), "{limit}: what was counted still counts");
-        engine.clock.advance(window);
+        limiter.clock.advance(window);
         assert!(passes(), "{limit}: refused for longer than a window");
     }
 }

@@ -3,12 +3,13 @@
 //! Times are compared with each other, and each is the least of several. The figures themselves are rows of `tests/bench/costly.rs`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
-use spillway::engine::{Engine, answer};
+use spillway::engine::{Scratch, answer};
+use spillway::limiter::Limiter;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
 
@@ -30,7 +31,8 @@ fn cost(policy: &str, subjects: &str, message: &Message) -> Duration {
     let loaded = config::load(&[directory.path()], Options::default());
     let loaded = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false)));
     let clock = ManualClock::at(Timestamp::from_secs(1_800_000_000));
-    let engine = Engine::new(loaded.policy, MemoryStore::default(), clock);
+    let limiter = Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), clock));
+    let worker = limiter.worker();
     let descriptors = message.iter().map(|entries| Descriptor {
         entries: entries
             .iter()
@@ -40,7 +42,7 @@ fn cost(policy: &str, subjects: &str, message: &Message) -> Duration {
         limit: None,
     });
     let request = Request { domain: b"d", descriptors: descriptors.collect() };
-    let policy = engine.policy();
+    let policy = limiter.engine.policy();
     // Of this thread alone: however busy the machine is, its others are not counted.
     let clock = || {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -48,7 +50,7 @@ fn cost(policy: &str, subjects: &str, message: &Message) -> Duration {
     };
     let once = || {
         let begun = clock();
-        let verdict = engine.decide(&policy, &request).now_or_never().unwrap().unwrap();
+        let verdict = worker.decide_now(Scratch::default(), &policy, &request).unwrap();
         std::hint::black_box(answer(&policy, &request, &verdict));
         clock().saturating_sub(begun)
     };

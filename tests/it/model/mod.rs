@@ -10,12 +10,13 @@ mod policy;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use spillway::clock::{Clock, ManualClock};
 use spillway::config::{self, Options};
-use spillway::engine::{Charged, Decision, Engine, answer};
+use spillway::engine::{Charged, Decision, Scratch, answer};
+use spillway::limiter::Limiter;
 use spillway::model::{self, Entry, Hits, LimitOverride, Timestamp, Unit};
 use spillway::policy::Limit;
 use spillway::store::MemoryStore;
@@ -69,8 +70,8 @@ fn a_clock_that_is_set_back_changes_nothing_but_times_of_day() {
             // Those have windows of the clock.
             request.descriptors.iter_mut().for_each(|descriptor| descriptor.sent = None);
             now += request.later;
-            for engine in [&right, &set_back] {
-                engine.clock.advance(Duration::from_nanos(request.later));
+            for limiter in [&right, &set_back] {
+                limiter.clock.advance(Duration::from_nanos(request.later));
             }
             if random.once_in(8) {
                 let by = random.one_of(&[SECOND, 600 * SECOND, DAY, 40 * DAY]);
@@ -89,24 +90,25 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
 }
 
-fn server(policy: &Policy) -> Engine<MemoryStore, ManualClock> {
+fn server(policy: &Policy) -> Arc<Limiter<MemoryStore, ManualClock>> {
     let yaml = policy.yaml();
     let loaded = config::load_text("model.yaml", &yaml, Options::default());
     let loaded = loaded.unwrap_or_else(|wrong| panic!("{}\n{yaml}", config::render(&wrong, false)));
-    Engine::new(loaded.policy, MemoryStore::default(), ManualClock::at(Timestamp::from_nanos(START)))
+    let clock = ManualClock::at(Timestamp::from_nanos(START));
+    Arc::new(Limiter::new(loaded.policy, MemoryStore::default(), clock))
 }
 
 /// Asks both the same, and tells where they differ.
 fn play(policy: &Policy, requests: &[Request]) -> Result<(), String> {
-    let engine = server(policy);
+    let limiter = server(policy);
     let mut model = Model::default();
     let mut now = START;
     let mut asked = String::new();
     for request in requests {
         now += request.later;
-        engine.clock.advance(Duration::from_nanos(request.later));
+        limiter.clock.advance(Duration::from_nanos(request.later));
         let expected = model.decide(policy, request, now);
-        let found = ask(&engine, request);
+        let found = ask(&limiter, request);
         let _ = write!(asked, "+{} ns", request.later);
         for Descriptor { entries, ask, sent } in &request.descriptors {
             let _ = write!(asked, "  {entries:?} {ask:?} {sent:?}");
@@ -170,8 +172,8 @@ fn waited_out(
 }
 
 /// What the server tells.
-fn ask(engine: &Engine<MemoryStore, ManualClock>, request: &Request) -> Answer {
-    let policy = engine.policy();
+fn ask(limiter: &Arc<Limiter<MemoryStore, ManualClock>>, request: &Request) -> Answer {
+    let policy = limiter.engine.policy();
     let descriptors = request.descriptors.iter().map(|descriptor| model::Descriptor {
         entries: descriptor
             .entries
@@ -190,7 +192,7 @@ fn ask(engine: &Engine<MemoryStore, ManualClock>, request: &Request) -> Answer {
         }),
     });
     let request = model::Request { domain: b"d", descriptors: descriptors.collect() };
-    let verdict = engine.decide(&policy, &request).now_or_never().unwrap().unwrap();
+    let verdict = limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
     let statuses = verdict.decisions.iter().map(|decision| match decision {
         Decision::Free => Status::Free,
         Decision::Unlimited(_) => Status::Unlimited,

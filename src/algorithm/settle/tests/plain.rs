@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::algorithm::settle::{Charge, Mode};
+use crate::algorithm::settle::{Mode, Share};
 use crate::algorithm::{Cell, Commit, Law};
 use crate::model::{Hits, Outcome, Timestamp};
 
 pub(super) fn settle(
     mode: Mode,
-    charges: &[Charge],
+    charges: &[Share],
     cells: &mut [Cell],
     now: Timestamp,
 ) -> Vec<Option<Outcome>> {
@@ -28,7 +28,7 @@ pub(super) fn settle(
     outcomes
 }
 
-fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<Outcome>, bool) {
+fn all_or_nothing(stage: &[Share], cells: &mut [Cell], now: Timestamp) -> (Vec<Outcome>, bool) {
     if let [charge] = stage {
         let outcome = charge.take(cells, now);
         return (vec![outcome], !charge.refuses(&outcome));
@@ -61,9 +61,9 @@ fn all_or_nothing(stage: &[Charge], cells: &mut [Cell], now: Timestamp) -> (Vec<
     (told.into_iter().flatten().collect(), admits)
 }
 
-fn wait_together(charges: &[Charge], cells: &mut [Cell], now: Timestamp, outcomes: &mut [Option<Outcome>]) {
+fn wait_together(charges: &[Share], cells: &mut [Cell], now: Timestamp, outcomes: &mut [Option<Outcome>]) {
     for (charge, outcome) in charges.iter().zip(outcomes) {
-        let of_cell: Vec<&Charge> = charges.iter().filter(|other| other.cell == charge.cell).collect();
+        let of_cell: Vec<&Share> = charges.iter().filter(|other| other.cell == charge.cell).collect();
         let Some(outcome) = outcome else { continue };
         if !charge.refuses(outcome) || of_cell.len() < 2 {
             continue;
@@ -81,17 +81,17 @@ fn wait_together(charges: &[Charge], cells: &mut [Cell], now: Timestamp, outcome
 }
 
 /// How long until each of those charges of one cell passes that can refuse anything, beside those before it.
-fn waits(of_cell: &[&Charge], cells: &mut [Cell], now: Timestamp) -> Vec<Option<Duration>> {
-    let is_refund = |charge: &Charge| matches!(charge.hits, Hits::Refund(_));
+fn waits(of_cell: &[&Share], cells: &mut [Cell], now: Timestamp) -> Vec<Option<Duration>> {
+    let is_refund = |charge: &Share| matches!(charge.hits, Hits::Refund(_));
     let mut waits = Vec::new();
     for (at, charge) in of_cell.iter().enumerate().filter(|(_, charge)| charge.enforced && !is_refund(charge))
     {
-        let counts = |other: &&&Charge| {
+        let counts = |other: &&&Share| {
             let can_pass = other.hits.cost() <= other.law.capacity(other.limit);
             other.enforced || other.count_denied || can_pass
         };
         let cost = of_cell[..=at].iter().filter(counts).map(|other| other.hits.cost());
-        let together = Charge { hits: Hits::charge(cost.fold(0, u64::saturating_add)), ..**charge };
+        let together = Share { hits: Hits::charge(cost.fold(0, u64::saturating_add)), ..**charge };
         let outcome = together.step_as(cells, Commit::Never, now);
         waits.push(if outcome.admitted { Some(Duration::ZERO) } else { outcome.retry_after });
     }

@@ -1,0 +1,105 @@
+//! After the counters: who is refused, and by what.
+
+use std::cell::RefCell;
+
+use super::fate::Fate;
+use super::plan::{Candidate, Matched, Plan};
+use super::{Charged, Counted, Decision, RuleRef, Verdict};
+use crate::algorithm::Outcomes;
+use crate::model::{Few, Outcome, recycled};
+use crate::policy::Rule;
+
+impl<'p> Plan<'p> {
+    /// Judges by what the counters answered: an outcome for each of the charges, in order.
+    pub fn conclude(mut self, outcomes: Outcomes) -> Verdict<'p> {
+        let mut decisions: Vec<Decision<'p>> = recycled(std::mem::take(&mut self.scratch.0.decisions));
+        let mut outcomes = outcomes.into_iter();
+        let matched = self.matched.drain(..).zip(&self.scratch.0.fates);
+        decisions.extend(matched.map(|(one, fate)| decision(one, *fate, &mut outcomes)));
+        let over_limit = judge(&mut decisions);
+        let texts = RefCell::new(std::mem::take(&mut self.scratch.0.texts));
+        Verdict {
+            now: self.now,
+            over_limit,
+            decisions,
+            somebody: self.somebody,
+            texts,
+            matched: self.matched,
+            scratch: self.scratch,
+        }
+    }
+}
+
+/// Takes as many `outcomes` as charges were made of `one`.
+fn decision<'p>(
+    one: Matched<'p>,
+    fate: Fate,
+    outcomes: &mut impl Iterator<Item = Option<Outcome>>,
+) -> Decision<'p> {
+    match one {
+        Matched::Nothing | Matched::Exemption => Decision::Free,
+        Matched::Exempt(credential) => Decision::Exempt(credential),
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::PassedOver => {
+            Decision::PassedOver(rule)
+        }
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if rule.is_unlimited() => {
+            Decision::Unlimited(rule)
+        }
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::Replaced => {
+            Decision::Replaced(rule)
+        }
+        Matched::Rule(Candidate { rule, credential, limits, .. }) => {
+            if fate == Fate::PassedOver || limits.is_empty() {
+                return Decision::Free;
+            }
+            let mut reached = true;
+            let mut charged = Few::with_capacity(limits.len());
+            for (limit, key, _) in limits {
+                match outcomes.next().flatten() {
+                    Some(outcome) => {
+                        let outcome = told(outcome, &rule);
+                        charged.push(Charged { limit, key, outcome, refuses: false, watched: rule.shadow });
+                    }
+                    None => reached = false,
+                }
+            }
+            match rule {
+                RuleRef::Written(rule) if !reached => Decision::PassedOver(rule),
+                RuleRef::Sent(_) if !reached => Decision::Free,
+                rule => Decision::Counted(Counted { rule, credential, limits: charged }),
+            }
+        }
+    }
+}
+
+/// A shadow rule's limits never say no; what they would have said shows in `used`, and in that nothing remains.
+fn told(outcome: Outcome, rule: &Rule) -> Outcome {
+    if !rule.shadow {
+        return outcome;
+    }
+    let remaining = if outcome.admitted { outcome.remaining } else { 0 };
+    Outcome { admitted: true, retry_after: None, remaining, ..outcome }
+}
+
+/// Refused when any ordinary rule is over its limit, or when there are quota rules and every one of them is. Marks the
+/// limits because of which that is so.
+fn judge(decisions: &mut [Decision<'_>]) -> bool {
+    let counted = || {
+        decisions.iter().filter_map(|decision| match decision {
+            Decision::Counted(counted) => Some(counted),
+            _ => None,
+        })
+    };
+    let ordinary = counted().any(|counted| !counted.rule.quota && counted.over_limit());
+    let mut quotas = counted().filter(|counted| counted.rule.quota).peekable();
+    let all_quotas = quotas.peek().is_some() && quotas.all(Counted::over_limit);
+
+    for decision in decisions.iter_mut() {
+        let Decision::Counted(counted) = decision else { continue };
+        let decides = if counted.rule.quota { all_quotas } else { ordinary };
+        for charged in &mut counted.limits {
+            charged.refuses = decides && !charged.outcome.admitted;
+        }
+    }
+    ordinary || all_quotas
+}

@@ -1,0 +1,228 @@
+//! Before the counters: what each descriptor reaches, and what it costs which counter.
+
+use super::fate::{Fate, fates, put_aside};
+use super::{Engine, RuleRef, Scratch};
+use crate::algorithm::{Charge, Mode, Share};
+use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Reading, Request, Timestamp, recycled};
+use crate::policy::{
+    CountBy, Domain, Evaluate, KeyBuilder, Landing, Limit, Part, Policy, Reached, Scratch as Search,
+};
+use crate::subjects::Credential;
+
+/// A request that was matched. A store settles its [`charges`](Self::charges) as its [`mode`](Self::mode) has them go together;
+/// [`conclude`](Self::conclude) judges by their outcomes.
+#[derive(Debug)]
+pub struct Plan<'p> {
+    /// What the wall clock showed at the one reading behind every number.
+    pub(super) now: Timestamp,
+    pub(super) mode: Mode,
+    pub(super) matched: Vec<Matched<'p>>,
+    pub(super) somebody: Option<(usize, Credential<'p>)>,
+    /// Holds what has no lifetime: the charges, and what is to become of each rule.
+    pub(super) scratch: Scratch,
+}
+
+impl Plan<'_> {
+    /// How the charges go together.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What is to be charged to which counter. There may be nothing to charge.
+    pub fn charges(&self) -> &[Charge] {
+        &self.scratch.0.charges
+    }
+
+    /// The buffers, of a plan whose charges could not be made.
+    pub fn into_scratch(self) -> Scratch {
+        let mut scratch = self.scratch;
+        scratch.0.matched = recycled(self.matched);
+        scratch
+    }
+}
+
+/// A descriptor matched, before anything is charged.
+#[derive(Debug)]
+pub(super) enum Matched<'p> {
+    Nothing,
+    /// A node without a limit.
+    Exemption,
+    Exempt(Credential<'p>),
+    Rule(Candidate<'p>),
+}
+
+/// A rule that was reached, with the counters of those of its limits that are meant for whoever asks.
+#[derive(Debug)]
+pub(super) struct Candidate<'p> {
+    pub(super) rule: RuleRef<'p>,
+    pub(super) credential: Option<Credential<'p>>,
+    /// Each with the number it grants.
+    pub(super) limits: Few<(usize, CellKey, u64)>,
+    /// Whether another rule of the request replaces it, or all of its limits.
+    pub(super) is_replaced: bool,
+}
+
+impl Engine {
+    /// Matches `request` with `policy` at `now`, the one reading of the clock behind every number of the answer.
+    pub fn plan<'p>(
+        &self,
+        mut scratch: Scratch,
+        policy: &'p Policy,
+        request: &Request<'_>,
+        now: Reading,
+    ) -> Plan<'p> {
+        let mut matched: Vec<Matched<'p>> = recycled(std::mem::take(&mut scratch.0.matched));
+        scratch.0.charges.clear();
+        scratch.0.fates.clear();
+        let Some(domain) = policy.domain(request.domain) else {
+            matched.extend(request.descriptors.iter().map(|_| Matched::Nothing));
+            scratch.0.fates.extend(matched.iter().map(|_| Fate::Charged));
+            return Plan { now: now.wall, mode: Mode::Each, matched, somebody: None, scratch };
+        };
+        let mut somebody = None;
+        matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
+            let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search);
+            somebody = somebody.or(credential.map(|credential| (at, credential)));
+            one
+        }));
+        put_aside(&mut matched);
+        fates(&matched, domain.evaluate, &mut scratch.0.fates);
+
+        let buffers = &mut *scratch.0;
+        let charged = matched.iter().zip(&buffers.fates).zip(&request.descriptors);
+        for (stage, ((one, fate), descriptor)) in (0..).zip(charged) {
+            if let (Matched::Rule(candidate), Fate::Charged) = (one, fate) {
+                buffers.charges.extend(candidate.charges(descriptor.hits, stage, now));
+            }
+        }
+        let mode = match domain.evaluate {
+            Evaluate::Each => Mode::Each,
+            Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
+            Evaluate::InOrder => Mode::InOrder,
+        };
+        Plan { now: now.wall, mode, matched, somebody, scratch }
+    }
+
+    /// What `descriptor` reaches, and who is behind it.
+    fn reach<'p>(
+        &self,
+        domain: &'p Domain,
+        descriptor: &Descriptor<'_>,
+        now: Timestamp,
+        search: &mut Search,
+    ) -> (Matched<'p>, Option<Credential<'p>>) {
+        let entries = domain.entries(&descriptor.entries);
+        let entries = entries.as_slice();
+        let reached = domain.walk(&entries, now, search);
+        if let Some(sent) = descriptor.limit {
+            return (Matched::Rule(self.sent(domain, &entries, sent, reached)), None);
+        }
+        let landing = match reached {
+            Reached::Nothing { .. } => return (Matched::Nothing, None),
+            Reached::Exempt(landing) => {
+                let exempt = landing.credential.map_or(Matched::Exemption, Matched::Exempt);
+                return (exempt, landing.credential);
+            }
+            Reached::Node(landing) => landing,
+        };
+        let credential = landing.credential;
+        let matched = match landing.node().and_then(|node| node.rule.as_ref()) {
+            None => Matched::Exemption,
+            Some(rule) => {
+                // Limits of one rule nearly always count by the same: what they share is hashed once.
+                let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
+                let way = self.on_the_way(&entries, &landing);
+                let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
+                    let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
+                    let key = match &shared {
+                        Some((by, key)) if **by == *limit.count_by => key,
+                        _ => &shared.insert((&limit.count_by, self.key(limit, &way, &landing))).1,
+                    };
+                    Some((at, key.finish(limit.id), granted))
+                });
+                let limits = granted.collect();
+                Matched::Rule(Candidate {
+                    rule: RuleRef::Written(rule),
+                    credential,
+                    limits,
+                    is_replaced: false,
+                })
+            }
+        };
+        (matched, credential)
+    }
+
+    /// What `limit` counts by, of whoever and whatever the entries on the way are.
+    pub(super) fn key(&self, limit: &Limit, way: &[OnTheWay<'_>], landing: &Landing<'_>) -> KeyBuilder {
+        let mut key = self.keyer.start();
+        for part in limit.count_by.iter() {
+            match (part, &landing.credential) {
+                (CountBy::Entries, _) => {
+                    for entry in way {
+                        key.push(&entry.key);
+                        key.push(&entry.value);
+                    }
+                }
+                (CountBy::Entry(name), _) => {
+                    for entry in way.iter().filter(|entry| entry.name == name.as_bytes()) {
+                        key.push(&entry.key);
+                        key.push(&entry.value);
+                    }
+                }
+                (CountBy::Subject, Some(credential)) => {
+                    key.push(&self.keyer.part(credential.subject.id().as_bytes()));
+                }
+                (CountBy::Credential, Some(credential)) => {
+                    key.push(&self.keyer.part(credential.id.as_bytes()));
+                }
+                (CountBy::Subject | CountBy::Credential, None) => {}
+            }
+        }
+        key
+    }
+
+    /// The entries on the way, ready to be counted by: long ones are read once for all limits.
+    pub(super) fn on_the_way<'e>(
+        &self,
+        entries: &[Entry<'e>],
+        landing: &'e Landing<'_>,
+    ) -> Few<OnTheWay<'e>> {
+        let parts = landing.steps(entries).map(|(entry, node)| OnTheWay {
+            name: entry.key,
+            key: self.keyer.part(entry.key),
+            value: self.keyer.part(node.counted(entry.value)),
+        });
+        parts.collect()
+    }
+}
+
+/// An entry that landed on a node, and what is counted of it.
+pub(super) struct OnTheWay<'e> {
+    name: &'e [u8],
+    key: Part<'e>,
+    value: Part<'e>,
+}
+
+impl Candidate<'_> {
+    /// Whether it says something about whoever asks: one of its limits is meant for them, or that there is none.
+    pub(super) fn applies(&self) -> bool {
+        !self.limits.is_empty() || self.rule.is_unlimited()
+    }
+
+    fn charges(&self, hits: Hits, stage: u32, now: Reading) -> impl Iterator<Item = Charge> {
+        self.limits.iter().map(move |&(at, key, granted)| {
+            let limit = &self.rule.limits[at];
+            let share = Share {
+                law: limit.window.law(granted, limit.requests.written(), self.credential.as_ref(), now),
+                limit: granted,
+                hits,
+                count_denied: limit.count_denied,
+                settles: limit.settles,
+                enforced: !self.rule.shadow,
+                stage,
+                cell: 0,
+            };
+            Charge { key, share }
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! The buffers that a decision takes, from one request to the next.
+
+use super::Decision;
+use super::answer::Texts;
+use super::fate::Fate;
+use super::plan::Matched;
+use crate::algorithm::Charge;
+use crate::model::{Descriptor, Request, recycled};
+use crate::policy::Scratch as Search;
+
+/// The buffers of one request, from decoding it to writing its answer. Used again for the next one they spare it every
+/// allocation; made anew they cost one each.
+///
+/// A worker keeps some of them: one for each request that waits for its store, and one for the request that it is deciding.
+#[derive(Debug, Default)]
+pub struct Scratch(pub(super) Box<Buffers>);
+
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) descriptors: Vec<Descriptor<'static>>,
+    pub(super) search: Search,
+    pub(super) matched: Vec<Matched<'static>>,
+    pub(super) fates: Vec<Fate>,
+    pub(super) charges: Vec<Charge>,
+    pub(super) decisions: Vec<Decision<'static>>,
+    pub(super) texts: Texts,
+}
+
+impl Scratch {
+    /// An empty list to decode descriptors into. Give it back with [`reclaim`](Self::reclaim).
+    pub fn descriptors<'m>(&mut self) -> Vec<Descriptor<'m>> {
+        recycled(std::mem::take(&mut self.0.descriptors))
+    }
+
+    /// Takes back the list of a request that is done with.
+    pub fn reclaim(&mut self, request: Request<'_>) {
+        self.0.descriptors = recycled(request.descriptors);
+    }
+}

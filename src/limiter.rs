@@ -1,0 +1,136 @@
+//! One decision from the clock to the verdict: read the time, [plan](Engine::plan), have the store settle the charges,
+//! [conclude](crate::engine::Plan::conclude). The server, `explain`, policy tests and benchmarks all come this way.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::algorithm::Outcomes;
+use crate::clock::Clock;
+use crate::engine::{Engine, Scratch, Verdict};
+use crate::model::Request;
+use crate::policy::{Keyer, Policy};
+use crate::store::{Answers, Session, Store, StoreError};
+
+/// How long a store is waited for when the caller did not say how long it will wait: Envoy always does, unless its `timeout`
+/// is `0s`.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most scratches that a worker keeps. More requests than that seldom wait for a store at a time.
+const KEPT: usize = 64;
+
+/// What is enforced, where it is counted, and by which clock. All workers share it.
+#[derive(Debug)]
+pub struct Limiter<S, C> {
+    /// What is enforced.
+    pub engine: Engine,
+    /// Where the counters are kept.
+    pub store: S,
+    /// What the time is read from.
+    pub clock: C,
+}
+
+impl<S: Store, C: Clock> Limiter<S, C> {
+    /// Enforces `policy` with counters in `store`, which are known by keys that mean nothing outside this process.
+    pub fn new(policy: Policy, store: S, clock: C) -> Self {
+        Self { engine: Engine::new(policy, Keyer::random()), store, clock }
+    }
+
+    /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
+    pub fn publish(&self, policy: Policy) {
+        self.engine.publish(policy, self.clock.now());
+    }
+
+    /// What decides for the thread that this is called on.
+    pub fn worker(self: &Arc<Self>) -> Worker<S, C> {
+        Worker { session: self.store.session(), limiter: Arc::clone(self), spare: RefCell::default() }
+    }
+}
+
+/// What decides on one thread, with a session and buffers of its own.
+#[derive(Debug)]
+pub struct Worker<S: Store, C> {
+    limiter: Arc<Limiter<S, C>>,
+    session: S::Session,
+    spare: RefCell<Vec<Scratch>>,
+}
+
+impl<S: Store, C: Clock> Worker<S, C> {
+    /// What all workers share.
+    pub fn limiter(&self) -> &Limiter<S, C> {
+        &self.limiter
+    }
+
+    /// Buffers for one request. While some requests wait for the store, others have buffers of their own.
+    pub fn scratch(&self) -> Scratch {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes buffers back.
+    pub fn reuse(&self, scratch: Scratch) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < KEPT {
+            spare.push(scratch);
+        }
+    }
+
+    /// Whether [`decide_now`](Self::decide_now) is worth a try.
+    pub fn may_decide_now(&self) -> bool {
+        S::Session::ANSWERS != Answers::Later
+    }
+
+    /// Decides `request` against `policy` and charges what it costs, if the store needs no waiting; else nothing has
+    /// happened.
+    pub fn decide_now<'p>(
+        &self,
+        scratch: Scratch,
+        policy: &'p Policy,
+        request: &Request<'_>,
+    ) -> Result<Verdict<'p>, Scratch> {
+        let now = self.limiter.clock.read();
+        let plan = self.limiter.engine.plan(scratch, policy, request, now);
+        match self.session.apply_now(plan.mode(), plan.charges(), now.steady) {
+            Some(outcomes) => Ok(plan.conclude(outcomes)),
+            None => Err(plan.into_scratch()),
+        }
+    }
+
+    /// Decides `request` against `policy` and charges what it costs. The store is waited for until `deadline`.
+    ///
+    /// Dropped before it is ready, it has made all charges of the request, or none.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not say in time, or cannot say, whether the request passes.
+    pub async fn decide<'p>(
+        &self,
+        scratch: Scratch,
+        policy: &'p Policy,
+        request: &Request<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<Verdict<'p>, StoreError> {
+        let now = self.limiter.clock.read();
+        let plan = self.limiter.engine.plan(scratch, policy, request, now);
+        if plan.charges().is_empty() {
+            return Ok(plan.conclude(Outcomes::new()));
+        }
+        if let Some(outcomes) = self.session.apply_now(plan.mode(), plan.charges(), now.steady) {
+            return Ok(plan.conclude(outcomes));
+        }
+        let asked = Instant::now();
+        let deadline = deadline.unwrap_or(asked + PATIENCE);
+        let settled = self.session.apply(plan.mode(), plan.charges(), now.steady, deadline);
+        let settled = match tokio::time::timeout_at(deadline, settled).await {
+            Ok(settled) => settled,
+            Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
+        };
+        match settled {
+            Ok(outcomes) => Ok(plan.conclude(outcomes)),
+            Err(error) => {
+                self.reuse(plan.into_scratch());
+                Err(error)
+            }
+        }
+    }
+}

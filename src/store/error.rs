@@ -1,0 +1,44 @@
+//! Why a store could not say whether a request passes.
+
+use std::io;
+use std::time::Duration;
+
+/// Why the charges of a request could not be made. A refusal is not among these: it is an outcome.
+///
+/// The caller is answered `UNAVAILABLE`, for which Envoy has its own failure mode.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There was no answer before the deadline. Whether the charges were made is not known: all of them, or none.
+    #[error("the counter store did not answer within {} ms", .after.as_millis())]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// There is no way to it at the moment.
+    #[error("the counter store at `{address}` cannot be reached")]
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// What went wrong on the way.
+        source: io::Error,
+    },
+    /// Others changed the same counters again and again meanwhile. No charge was made.
+    #[error("the counters were changed by others {attempts} times in a row")]
+    Conflict {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It answered that it will not, as one that may only be read from does, or one without memory. No charge was made.
+    #[error("the counter store refused: {reason}")]
+    Refused {
+        /// In its own words.
+        reason: String,
+    },
+    /// What it keeps cannot be read. No charge was made, and nothing was overwritten.
+    #[error("a counter cannot be read")]
+    Unreadable {
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
