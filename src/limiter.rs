@@ -14,8 +14,8 @@ use crate::model::Request;
 use crate::policy::{Keyer, Policy};
 use crate::store::{Answers, Session, Store, StoreError};
 
-/// How long a store is waited for when the caller did not say how long it will wait: Envoy always does, unless its `timeout`
-/// is `0s`.
+/// The longest that a store is waited for. Callers say how long they wait (Envoy always does, unless its `timeout` is `0s`),
+/// and that is less as a rule.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most scratches that a worker keeps. More requests than that seldom wait for a store at a time.
 const KEPT: usize = 64;
@@ -96,7 +96,8 @@ impl<S: Store, C: Clock> Worker<S, C> {
         }
     }
 
-    /// Decides `request` against `policy` and charges what it costs. The store is waited for until `deadline`.
+    /// Decides `request` against `policy` and charges what it costs. The store is waited for until `deadline`, and not
+    /// for longer than ten seconds.
     ///
     /// Dropped before it is ready, it has made all charges of the request, or none.
     ///
@@ -115,11 +116,14 @@ impl<S: Store, C: Clock> Worker<S, C> {
         if plan.charges().is_empty() {
             return Ok(plan.conclude(Outcomes::new()));
         }
-        if let Some(outcomes) = self.session.apply_now(plan.mode(), plan.charges(), now.steady) {
+        if self.may_decide_now()
+            && let Some(outcomes) = self.session.apply_now(plan.mode(), plan.charges(), now.steady)
+        {
             return Ok(plan.conclude(outcomes));
         }
         let asked = Instant::now();
-        let deadline = deadline.unwrap_or(asked + PATIENCE);
+        let longest = asked + PATIENCE;
+        let deadline = deadline.map_or(longest, |deadline| deadline.min(longest));
         let settled = self.session.apply(plan.mode(), plan.charges(), now.steady, deadline);
         let settled = match tokio::time::timeout_at(deadline, settled).await {
             Ok(settled) => settled,

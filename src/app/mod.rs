@@ -29,7 +29,7 @@ use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
 use crate::limiter::Limiter;
 use crate::rls::{self, BeyondBounds, RateLimitService};
-use crate::store::MemoryStore;
+use crate::store::Store;
 use crate::telemetry::{
     ClockStepped, ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, NotReady, Ready,
     TaskEnded,
@@ -121,8 +121,8 @@ pub struct Bounds {
 /// Answers from `limiter` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
 /// whoever probes can send traffic elsewhere; then GOAWAY, and calls in flight finish. Files that are `watched` are followed
 /// meanwhile.
-pub async fn serve<C: Clock>(
-    limiter: Arc<Limiter<MemoryStore, C>>,
+pub async fn serve<S: Store, C: Clock>(
+    limiter: Arc<Limiter<S, C>>,
     metrics: Arc<Metrics>,
     watched: Option<Watched>,
     listeners: Listeners,
@@ -227,8 +227,8 @@ pub async fn serve<C: Clock>(
 }
 
 /// Serves the connections that one lane is dealt, until it is to stop and they have ended.
-async fn serve_dealt<C: Clock>(
-    server: rls::Server<MemoryStore, C>,
+async fn serve_dealt<S: Store, C: Clock>(
+    server: rls::Server<S, C>,
     mut dealt: Dealt,
     stopping: watch::Receiver<()>,
     metrics: Arc<Metrics>,
@@ -295,8 +295,8 @@ struct Evicted(AtomicU64);
 
 impl Evicted {
     /// Tells of those since it was told last.
-    fn tell(&self, store: &MemoryStore) {
-        let now = store.evicted();
+    fn tell(&self, store: &impl Store) {
+        let now = store.statistics().evicted;
         let count = now.saturating_sub(self.0.swap(now, Ordering::Relaxed));
         if count > 0 {
             CountersEvicted { count }.emit();
@@ -305,7 +305,7 @@ impl Evicted {
 }
 
 /// Tells of each time that the wall clock was set.
-async fn watch_clock<C: Clock>(limiter: Arc<Limiter<MemoryStore, C>>, metrics: Arc<Metrics>) {
+async fn watch_clock<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
     loop {
         ticks.tick().await;
@@ -319,8 +319,8 @@ async fn watch_clock<C: Clock>(limiter: Arc<Limiter<MemoryStore, C>>, metrics: A
     }
 }
 
-async fn sweep<C: Clock>(
-    limiter: Arc<Limiter<MemoryStore, C>>,
+async fn sweep<S: Store, C: Clock>(
+    limiter: Arc<Limiter<S, C>>,
     evicted: Arc<Evicted>,
     metrics: Arc<Metrics>,
 ) {
@@ -330,7 +330,7 @@ async fn sweep<C: Clock>(
         evicted.tell(&limiter.store);
         metrics.tell_held_back(false);
         // A little at a time, for where there are no more cores than lanes this takes the time of one.
-        for () in limiter.store.sweeps(limiter.clock.read().steady.minus(KEPT)) {
+        for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
     }

@@ -92,22 +92,6 @@ impl MemoryStore {
     pub fn evicted(&self) -> u64 {
         self.0.evicted.load(Ordering::Relaxed)
     }
-
-    /// Forgets the counters that decide nothing any more.
-    pub fn sweep(&self, now: Timestamp) {
-        self.sweeps(now).for_each(drop);
-    }
-
-    /// The same in steps: each item that is taken sweeps a part, one shard of it at a time, and requests on other shards
-    /// go on meanwhile. Returns memory, too, once a part has become mostly empty.
-    pub fn sweeps(&self, now: Timestamp) -> impl Iterator<Item = ()> + '_ {
-        let shards = self.0.shards.len();
-        (0..shards).step_by(SWEPT).map(move |first| {
-            for shard in first..shards.min(first + SWEPT) {
-                self.0.lock(shard).shard.sweep(now);
-            }
-        })
-    }
 }
 
 impl Table {
@@ -292,11 +276,17 @@ impl Store for MemoryStore {
     }
 
     fn statistics(&self) -> Statistics {
-        Statistics {
-            counters: self.len() as u64,
-            bytes: self.bytes() as u64,
-            evicted: self.0.evicted.load(Ordering::Relaxed),
-        }
+        Statistics { counters: self.len() as u64, bytes: self.bytes() as u64, evicted: self.evicted() }
+    }
+
+    /// Returns memory, too, once a part has become mostly empty.
+    fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
+        let shards = self.0.shards.len();
+        (0..shards).step_by(SWEPT).map(move |first| {
+            for shard in first..shards.min(first + SWEPT) {
+                self.0.lock(shard).shard.sweep(now);
+            }
+        })
     }
 }
 
@@ -354,9 +344,9 @@ mod tests {
         store.0.apply(Mode::Each, &three, now);
         assert_eq!(store.len(), 3);
 
-        store.sweep(Timestamp::from_secs(9));
+        store.sweep(Timestamp::from_secs(9)).for_each(drop);
         assert_eq!(store.len(), 3);
-        store.sweep(Timestamp::from_secs(10));
+        store.sweep(Timestamp::from_secs(10)).for_each(drop);
         assert_eq!(store.len(), 1);
 
         let again = store.0.apply(Mode::Each, &[charge(3, 100)], Timestamp::from_secs(10));

@@ -26,6 +26,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// How much is kept.
     fn statistics(&self) -> Statistics;
+
+    /// Frees the counters that decide nothing any more at `now`, a part of them with each item that is taken, so that requests
+    /// go on meanwhile. A store whose counters end by themselves has nothing to do.
+    fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
+        let _ = now;
+        std::iter::empty()
+    }
 }
 
 /// One worker's way to the counters. It stays on the worker's thread, so it may hold a connection of its own.

@@ -38,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) away_grpc: SocketAddr,
     /// The same of the door `published-away`.
     pub(crate) published_away_grpc: SocketAddr,
+    /// Where the doors `failing` and `failing-closed` look for a Spillway whose store fails, which a test serves.
+    pub(crate) failing_grpc: SocketAddr,
     /// The two replicas that the door `rolling` asks, which a test starts and stops.
     pub(crate) rolling_grpc: [SocketAddr; 2],
     pub(crate) config: TempDir,
@@ -63,7 +65,7 @@ impl Gateway {
 
         let (upstream, upstream_port) = upstream();
         let published = Published::start();
-        let [away_grpc, published_away_grpc, one, another] = unused_addresses();
+        let [away_grpc, published_away_grpc, failing_grpc, one, another] = unused_addresses();
         let rolling_grpc = [one, another];
         let files = tempfile::tempdir().unwrap();
         let admin_address = files.path().join("admin");
@@ -74,6 +76,7 @@ impl Gateway {
             upstream: upstream_port,
             away: away_grpc.port(),
             published_away: published_away_grpc.port(),
+            failing: failing_grpc.port(),
             rolling: rolling_grpc.map(|address| address.port()),
         };
         fs::write(&yaml, doors(&ports)).unwrap();
@@ -99,6 +102,7 @@ impl Gateway {
             admin,
             away_grpc,
             published_away_grpc,
+            failing_grpc,
             rolling_grpc,
             config,
             published,
@@ -165,14 +169,15 @@ struct Ports {
     upstream: u16,
     away: u16,
     published_away: u16,
+    failing: u16,
     rolling: [u16; 2],
 }
 
 /// The sample with its ports changed, where the five APIs' virtual hosts ask the cluster `published`; and beside its
-/// listener `gateway` six copies of it: `raw`, which also limits by a query parameter and by a header, `defaults`, which
+/// listener `gateway` eight copies of it: `raw`, which also limits by a query parameter and by a header, `defaults`, which
 /// limits by another one and leaves Envoy's settings as they are, `istio`, whose
-/// cluster has a name of Istio's, `away` and `published-away`, where one of the two Spillways is another, and `rolling`,
-/// which asks two replicas.
+/// cluster has a name of Istio's, `away` and `published-away`, where one of the two Spillways is another, `failing` and
+/// `failing-closed`, whose Spillway's store fails, with Envoy's default timeout, and `rolling`, which asks two replicas.
 fn doors(ports: &Ports) -> String {
     let mut yaml: Value = serde_yaml::from_str(&fs::read_to_string("envoy/envoy.yaml").unwrap()).unwrap();
     yaml["admin"]["address"]["socket_address"]["port_value"] = 0.into();
@@ -189,6 +194,7 @@ fn doors(ports: &Ports) -> String {
         ("away", ports.away),
         ("published", ports.published),
         ("published-away", ports.published_away),
+        ("failing", ports.failing),
         ("rolling", ports.rolling[0]),
     ] {
         let mut copy = ratelimit.clone();
@@ -242,7 +248,19 @@ fn doors(ports: &Ports) -> String {
         service(manager, of_published)["cluster_name"] = "published-away".into();
     });
     let rolling = copy("rolling", &|manager| service(manager, of_demo)["cluster_name"] = "rolling".into());
-    let copies = [raw, defaults, istio, away, published_away, rolling];
+    let failing = |name: &'static str, is_closed: bool| {
+        copy(name, &|manager| {
+            service(manager, of_demo)["cluster_name"] = "failing".into();
+            let filters = manager["http_filters"].as_sequence_mut().unwrap();
+            let limiter = filters.iter_mut().find(|filter| filter["name"] == of_demo).unwrap();
+            let limiter = limiter["typed_config"].as_mapping_mut().unwrap();
+            limiter.remove("timeout");
+            limiter.insert("failure_mode_deny".into(), is_closed.into());
+            limiter.insert("stat_prefix".into(), name.into());
+        })
+    };
+    let (open, closed) = (failing("failing", false), failing("failing-closed", true));
+    let copies = [raw, defaults, istio, away, published_away, open, closed, rolling];
     resources["listeners"].as_sequence_mut().unwrap().extend(copies);
     serde_yaml::to_string(&yaml).unwrap()
 }

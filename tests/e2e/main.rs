@@ -10,12 +10,13 @@ mod client;
 mod gateway;
 mod published;
 mod rolling;
+mod store;
 #[allow(dead_code, reason = "it serves two test programs, and each uses what it needs")]
 #[path = "../support/mod.rs"]
 mod support;
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -34,12 +35,13 @@ fn main() {
 }
 
 fn trials(gateway: Option<&Arc<Gateway>>) -> Vec<Trial> {
-    let each = tests::ALL.iter().chain(apis::ALL).chain(rolling::ALL).map(|(name, test)| {
-        let gateway = gateway.cloned();
-        Trial::test(*name, move || {
-            test(gateway.ok_or("no gateway was started")?.as_ref());
-            Ok(())
-        })
-    });
+    let each =
+        tests::ALL.iter().chain(apis::ALL).chain(rolling::ALL).chain(store::ALL).map(|(name, test)| {
+            let gateway = gateway.cloned();
+            Trial::test(*name, move || {
+                test(gateway.ok_or("no gateway was started")?.as_ref());
+                Ok(())
+            })
+        });
     each.collect()
 }

@@ -17,6 +17,7 @@ mod readme;
 mod reference;
 mod reload;
 mod rls;
+mod store;
 #[allow(dead_code, reason = "the soak uses more of it")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,7 @@
 //! The real program, started on free ports and ended with the test.
 
+pub(crate) mod stores;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,0 +1,275 @@
+//! The laws of stores. Each makes stores of its own.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use spillway::algorithm::{Charge, Law, Mode, Outcomes, Share};
+use spillway::model::{CellKey, Hits, Outcome, Timestamp};
+use spillway::store::{Answers, Session, Store, StoreError};
+use tokio::time::{Instant, timeout_at};
+
+use super::plain::Plain;
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// How long an answer is waited for.
+const WITHIN: Duration = Duration::from_millis(20);
+
+/// A charge of one hit to the counter `number`.
+fn charge(number: u64, limit: u64) -> Charge {
+    let share = Share {
+        law: Law::aligned(Duration::from_secs(3_600)),
+        limit,
+        hits: Hits::ONE,
+        count_denied: false,
+        settles: false,
+        enforced: true,
+        stage: 0,
+        cell: 0,
+    };
+    Charge { key: CellKey { high: number.wrapping_mul(0x9e37_79b9_7f4a_7c15), low: number }, share }
+}
+
+/// Runs a law whose time goes on by itself when everybody waits.
+fn run<T>(law: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(law)
+}
+
+/// As a worker asks a store.
+async fn ask<S: Session>(
+    session: &S,
+    mode: Mode,
+    charges: &[Charge],
+    now: Timestamp,
+) -> Result<Outcomes, StoreError> {
+    if let Some(outcomes) = session.apply_now(mode, charges, now) {
+        return Ok(outcomes);
+    }
+    assert_ne!(S::ANSWERS, Answers::Now, "it said that it never has to be waited for");
+    let deadline = Instant::now() + WITHIN;
+    match timeout_at(deadline, session.apply(mode, charges, now, deadline)).await {
+        Ok(settled) => settled,
+        Err(_) => Err(StoreError::TimedOut { after: WITHIN }),
+    }
+}
+
+/// What a counter's look says, however often the store has to be asked for it.
+async fn look<S: Session>(session: &S, charge: &Charge, now: Timestamp) -> Outcome {
+    let look = Charge { share: Share { hits: Hits::Look, stage: 0, ..charge.share }, ..*charge };
+    for _ in 0..10 {
+        if let Ok(outcomes) = ask(session, Mode::Each, &[look], now).await {
+            return outcomes[0].unwrap();
+        }
+    }
+    panic!("a look failed ten times");
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)]
+}
+
+/// One of six counters, each of which has a law of its own.
+fn any_charge() -> impl Strategy<Value = Charge> {
+    let hits = prop_oneof![
+        Just(Hits::Look),
+        (1..4_u64).prop_map(Hits::charge),
+        (1..3_u64).prop_map(|hits| Hits::Refund(hits.try_into().unwrap())),
+    ];
+    (0..6_u64, 0..3_u32, hits, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(
+        |(number, stage, hits, count_denied, settles, enforced)| {
+            let window = Duration::from_secs(10);
+            let law = match number % 5 {
+                0 => Law::aligned(window),
+                1 => Law::Anchored { window },
+                2 => Law::Period { start: START, end: START.plus(window * 3) },
+                3 => Law::Sliding { window },
+                _ => Law::Bucket { window, burst: 3 },
+            };
+            let share = Share { law, hits, count_denied, settles, enforced, stage, ..charge(0, 5).share };
+            Charge { share, ..charge(number, 5) }
+        },
+    )
+}
+
+/// Requests, each so many milliseconds after the one before.
+fn history() -> impl Strategy<Value = Vec<(u64, Mode, Vec<Charge>)>> {
+    let charges = prop::collection::vec(any_charge(), 1..5).prop_map(|mut charges| {
+        charges.sort_by_key(|charge| charge.share.stage);
+        charges
+    });
+    prop::collection::vec((0..4_000_u64, mode(), charges), 1..25)
+}
+
+pub(super) fn its_answers_are_those_of_the_algorithms<S: Store>(make: impl Fn() -> S) {
+    let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&history(), |history| {
+        run(async {
+            let (store, mut plain, mut now) = (make(), Plain::default(), START);
+            let session = store.session();
+            for (later, mode, charges) in history {
+                now = now.plus(Duration::from_millis(later));
+                if let Ok(outcomes) = ask(&session, mode, &charges, now).await {
+                    prop_assert_eq!(outcomes, plain.apply(mode, &charges, now));
+                    continue;
+                }
+                // Whether it counted is not known: all of it, or nothing.
+                let mut counted = plain.clone();
+                counted.apply(mode, &charges, now);
+                let (mut as_before, mut as_counted) = (true, true);
+                for charge in &charges {
+                    let seen = look(&session, charge, now).await;
+                    let look = Charge { share: Share { hits: Hits::Look, ..charge.share }, ..*charge };
+                    let of = |plain: &Plain| plain.clone().apply(Mode::Each, &[look], now)[0].unwrap();
+                    as_before &= seen == of(&plain);
+                    as_counted &= seen == of(&counted);
+                }
+                prop_assert!(as_before || as_counted, "some of the charges were made, and some not");
+                if !as_before {
+                    plain = counted;
+                }
+            }
+            Ok(())
+        })
+    });
+    checked.unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+pub(super) fn all_sessions_count_together<S: Store>(make: impl Fn() -> S) {
+    run(async {
+        let store = make();
+        let sessions: Vec<_> = (0..5).map(|_| store.session()).collect();
+        let mut answered = 0;
+        for session in &sessions {
+            answered += u64::from(ask(session, Mode::Each, &[charge(1, 100)], START).await.is_ok());
+        }
+        let used = look(&sessions[0], &charge(1, 100), START).await.used;
+        assert!((answered..=5).contains(&used), "{used} were counted, and {answered} answered");
+        assert!(store.statistics().counters <= 1);
+    });
+}
+
+pub(super) fn no_more_than_the_limit_passes_under_any_concurrency<S: Store>(make: impl Fn() -> S) {
+    const LIMIT: u64 = 40;
+    for mode in [Mode::Each, Mode::AllOrNothing, Mode::InOrder] {
+        let store = make();
+        let admitted: u64 = std::thread::scope(|scope| {
+            let of_thread = |thread: u64| {
+                let store = &store;
+                scope.spawn(move || {
+                    run(async {
+                        let session = store.session();
+                        // Each asks for the counter that all share and for another one, in an order of its own.
+                        let calls = (0..40).map(|call| {
+                            let mut charges = [charge(7, LIMIT), charge(100 + (thread + call) % 3, 1_000)];
+                            if call % 2 == 0 {
+                                charges.reverse();
+                            }
+                            let session = &session;
+                            async move { ask(session, mode, &charges, START).await }
+                        });
+                        let answers = futures_util::future::join_all(calls).await;
+                        let passes = |outcomes: &Outcomes| outcomes.iter().flatten().all(|one| one.admitted);
+                        answers.iter().flatten().filter(|outcomes| passes(outcomes)).count() as u64
+                    })
+                })
+            };
+            let threads: Vec<_> = (0..4).map(of_thread).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        let used = run(async { look(&store.session(), &charge(7, LIMIT), START).await.used });
+        assert!(admitted <= used && used <= LIMIT, "{mode:?}: {admitted} passed, {used} were counted");
+        assert_eq!(used, LIMIT, "{mode:?}: 160 asked");
+    }
+}
+
+pub(super) fn given_up_while_it_waits_all_or_nothing_was_charged<S: Store>(make: impl Fn() -> S) {
+    run(async {
+        for polls in 0..8 {
+            let store = make();
+            let session = store.session();
+            let three = [charge(1, 5), charge(2, 5), charge(3, 5)];
+            if session.apply_now(Mode::AllOrNothing, &three, START).is_none() {
+                let deadline = Instant::now() + WITHIN;
+                let mut context = Context::from_waker(Waker::noop());
+                let mut asked = pin!(session.apply(Mode::AllOrNothing, &three, START, deadline));
+                for _ in 0..polls {
+                    if asked.as_mut().poll(&mut context).is_ready() {
+                        break;
+                    }
+                    tokio::time::advance(Duration::from_millis(1)).await;
+                }
+            }
+            let mut used = Vec::new();
+            for charge in &three {
+                used.push(look(&session, charge, START).await.used);
+            }
+            assert!(used == [0, 0, 0] || used == [1, 1, 1], "given up after {polls} polls: {used:?}");
+        }
+    });
+}
+
+pub(super) fn a_refused_request_leaves_no_trace<S: Store>(make: impl Fn() -> S) {
+    run(async {
+        let session = make().session();
+        while look(&session, &charge(1, 1), START).await.used == 0 {
+            let _ = ask(&session, Mode::AllOrNothing, &[charge(1, 1)], START).await;
+        }
+        for _ in 0..10 {
+            if let Ok(outcomes) =
+                ask(&session, Mode::AllOrNothing, &[charge(1, 1), charge(2, 1)], START).await
+            {
+                let admitted: Vec<_> = outcomes.iter().flatten().map(|outcome| outcome.admitted).collect();
+                assert_eq!(admitted, [false, true]);
+            }
+        }
+        assert_eq!(look(&session, &charge(2, 1), START).await.used, 0);
+    });
+}
+
+pub(super) fn an_error_leaves_all_charges_or_none<S: Store>(make: impl Fn() -> S) {
+    run(async {
+        let store = make();
+        let session = store.session();
+        let mut counted: HashMap<u64, u64> = HashMap::new();
+        for call in 0..60 {
+            let numbers = [call % 4, 4 + call % 3, 7 + call % 2];
+            let charges = numbers.map(|number| charge(number, 1_000));
+            let answered = ask(&session, Mode::Each, &charges, START).await.is_ok();
+            let mut more = Vec::new();
+            for (number, charge) in numbers.iter().zip(&charges) {
+                let used = look(&session, charge, START).await.used;
+                more.push(used - counted.insert(*number, used).unwrap_or_default());
+            }
+            assert!(more == [1, 1, 1] || (!answered && more == [0, 0, 0]), "call {call}: {more:?}");
+        }
+    });
+}
+
+pub(super) fn what_is_swept_decides_nothing<S: Store>(make: impl Fn() -> S) {
+    run(async {
+        let store = make();
+        let session = store.session();
+        let short = |number| {
+            let law = Law::Anchored { window: Duration::from_secs(10) };
+            let of = charge(number, 5);
+            Charge { share: Share { law, ..of.share }, ..of }
+        };
+        for (number, of) in [(1, short(1)), (2, charge(2, 5))] {
+            while look(&session, &of, START).await.used == 0 {
+                let _ = ask(&session, Mode::Each, &[of], START).await;
+            }
+            assert!(store.statistics().counters <= number);
+        }
+        store.sweep(START.plus(Duration::from_secs(9))).for_each(drop);
+        assert_eq!(look(&session, &short(1), START).await.used, 1);
+        let later = START.plus(Duration::from_secs(10));
+        store.sweep(later).for_each(drop);
+        assert_eq!(look(&session, &charge(2, 5), later).await.used, 1, "what counts is kept");
+        assert_eq!(look(&session, &short(1), later).await.used, 0);
+    });
+}

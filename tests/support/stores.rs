@@ -1,0 +1,140 @@
+//! Stores that have to be waited for, and stores that fail: what every store over a network does sooner or later.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use spillway::algorithm::{Charge, Mode, Outcomes};
+use spillway::model::Timestamp;
+use spillway::store::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
+use tokio::time::{Instant, sleep};
+
+/// Counters in memory behind a way that takes as long to and fro.
+#[derive(Clone, Debug)]
+pub(crate) struct Slow {
+    counters: MemoryStore,
+    way: Duration,
+}
+
+impl Slow {
+    pub(crate) fn by(way: Duration) -> Self {
+        Self { counters: MemoryStore::default(), way }
+    }
+}
+
+impl Store for Slow {
+    type Session = Self;
+
+    fn session(&self) -> Self {
+        self.clone()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.statistics()
+    }
+
+    fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
+        self.counters.sweep(now)
+    }
+}
+
+impl Session for Slow {
+    const ANSWERS: Answers = Answers::Later;
+
+    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
+        None
+    }
+
+    async fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        _: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        sleep(self.way).await;
+        let outcomes = self.counters.apply_now(mode, charges, now);
+        sleep(self.way).await;
+        Ok(outcomes.expect("counters in memory answer at once"))
+    }
+}
+
+/// When a [`Failing`] store fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fails {
+    /// Before anything is charged.
+    Before,
+    /// After everything was: the answer is lost.
+    After,
+    /// By never answering.
+    ByHanging,
+}
+
+/// Counters in memory that fail in turn as `turns` says, over and over; `None` is success.
+#[derive(Clone, Debug)]
+pub(crate) struct Failing {
+    counters: MemoryStore,
+    turns: &'static [Option<Fails>],
+    asked: Arc<AtomicUsize>,
+}
+
+impl Failing {
+    pub(crate) fn in_turn(turns: &'static [Option<Fails>]) -> Self {
+        Self { counters: MemoryStore::default(), turns, asked: Arc::default() }
+    }
+}
+
+impl Store for Failing {
+    type Session = Self;
+
+    fn session(&self) -> Self {
+        self.clone()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.statistics()
+    }
+
+    fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
+        self.counters.sweep(now)
+    }
+}
+
+impl Session for Failing {
+    const ANSWERS: Answers = Answers::MostlyNow;
+
+    /// Answers where it is not to fail, as a store does that only sometimes has to be waited for.
+    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        let turn = self.turns[self.asked.load(Ordering::Relaxed) % self.turns.len()];
+        if turn.is_some() {
+            return None;
+        }
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.counters.apply_now(mode, charges, now)
+    }
+
+    async fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        _: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        let turn = self.turns[self.asked.fetch_add(1, Ordering::Relaxed) % self.turns.len()];
+        let source = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let lost = || StoreError::Unreachable { address: "counters:6379".to_owned(), source: source() };
+        tokio::task::yield_now().await;
+        let charge =
+            || self.counters.apply_now(mode, charges, now).expect("counters in memory answer at once");
+        match turn {
+            None => Ok(charge()),
+            Some(Fails::Before) => Err(lost()),
+            Some(Fails::After) => {
+                charge();
+                Err(lost())
+            }
+            Some(Fails::ByHanging) => std::future::pending().await,
+        }
+    }
+}
