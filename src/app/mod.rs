@@ -142,7 +142,11 @@ pub async fn serve<C: Clock>(
     let routes = Routes::new(serving.service())
         .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
-    let heavy = rls::Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics));
+    let service = {
+        let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&metrics));
+        move || RateLimitService::new(Arc::clone(&engine), Arc::clone(&metrics))
+    };
+    let heavy = rls::Heavy::start(service(), Arc::clone(&metrics));
     let shared = rls::Shared {
         metrics: Arc::clone(&metrics),
         unfinished: rls::Unfinished::default(),
@@ -150,9 +154,8 @@ pub async fn serve<C: Clock>(
         beyond_bounds: bounds.requests,
     };
     let lanes = Lanes::start(cores(), || {
-        let service = RateLimitService::new(Arc::clone(&engine));
         let metrics = Arc::clone(&metrics);
-        let server = rls::Server::new(service, routes.clone(), shared.clone());
+        let server = rls::Server::new(service(), routes.clone(), shared.clone());
         let stopping = stopping.clone();
         async move |dealt| serve_dealt(server, dealt, stopping, metrics).await
     });

@@ -5,6 +5,7 @@
 //! percent-decoded query values unchecked (see [`model::Request`](crate::model::Request)). It takes and refuses what
 //! prost does, which its tests and the fuzzer hold it to.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use tonic::Status;
@@ -23,13 +24,15 @@ const DEEPEST: u32 = 100;
 
 /// The request in `message`, or why there is none in it.
 pub fn decode(message: &[u8]) -> Result<Request<'_>, Undecided> {
-    decode_in(Vec::new(), message)
+    decode_in(Vec::new(), message, |_, _, _| {})
 }
 
-/// The same, with its descriptors in room that was used before.
+/// The same, with its descriptors in room that was used before. A limit that was sent along and is none is left out, so that
+/// all others hold; `left_out` is told the domain, the descriptor's place and entries, and why.
 pub(super) fn decode_in<'m>(
     room: Vec<Descriptor<'static>>,
     message: &'m [u8],
+    mut left_out: impl FnMut(&[u8], (usize, &[Entry<'_>]), NoLimit),
 ) -> Result<Request<'m>, Undecided> {
     // The hits of the request may stand behind the descriptors they are for, so it is gone through twice.
     let outline = Outline::of(message).map_err(malformed)?;
@@ -40,7 +43,11 @@ pub(super) fn decode_in<'m>(
     descriptors.reserve(outline.descriptors);
     for field in Fields::of(message, DEEPEST) {
         if let (2, Value::Bytes(bytes)) = field.map_err(malformed)? {
-            descriptors.push(descriptor(bytes, descriptors.len(), outline.hits_addend)?);
+            let (descriptor, no_limit) = descriptor(bytes, outline.hits_addend)?;
+            if let Some(why) = no_limit {
+                left_out(outline.domain, (descriptors.len(), &descriptor.entries), why);
+            }
+            descriptors.push(descriptor);
         }
     }
     if outline.domain.is_empty() {
@@ -78,8 +85,8 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// A `RateLimitDescriptor`, the `at`th of its request. Its own hits beat the request's, whose 0 means 1.
-fn descriptor(message: &[u8], at: usize, of_request: u32) -> Result<Descriptor<'_>, Undecided> {
+/// A `RateLimitDescriptor`, and why the limit sent along with it is none. Its own hits beat the request's, whose 0 means 1.
+fn descriptor(message: &[u8], of_request: u32) -> Result<(Descriptor<'_>, Option<NoLimit>), Undecided> {
     let mut entries = Few::new();
     let (mut limit, mut hits_addend, mut is_negative_hits) = (None, None, false);
     for field in Fields::of(message, DEEPEST - 1) {
@@ -100,11 +107,13 @@ fn descriptor(message: &[u8], at: usize, of_request: u32) -> Result<Descriptor<'
         }
     }
     let amount = hits_addend.unwrap_or(of_request.max(1).into());
-    Ok(Descriptor {
-        entries,
-        hits: if is_negative_hits { Hits::refund(amount) } else { Hits::charge(amount) },
-        limit: limit.map(|limit| limit.checked(at)).transpose()?,
-    })
+    let hits = if is_negative_hits { Hits::refund(amount) } else { Hits::charge(amount) };
+    let (limit, no_limit) = match limit.map(|limit| limit.checked()) {
+        Some(Ok(limit)) => (Some(limit), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    Ok((Descriptor { entries, hits, limit }, no_limit))
 }
 
 fn entry(message: &[u8]) -> Result<Entry<'_>, Malformed> {
@@ -151,26 +160,37 @@ impl Sent {
         Ok(())
     }
 
-    fn checked(&self, at: usize) -> Result<LimitOverride, Status> {
-        let unit = units::from_wire(self.unit).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "descriptor {at}: the limit sent along has unit {}, which is none of SECOND 1, MINUTE 2, HOUR 3, \
-                 DAY 4, MONTH 5, YEAR 6, WEEK 7",
-                self.unit.cast_signed()
-            ))
-        })?;
+    fn checked(&self) -> Result<LimitOverride, NoLimit> {
+        let unit = units::from_wire(self.unit).ok_or(NoLimit::Unit(self.unit.cast_signed()))?;
         #[expect(clippy::cast_possible_truncation, reason = "that is how protobuf reads a `uint32`")]
         let multiplier = self.unit_multiplier.map_or(1, |number| number as u32);
-        let multiplier = NonZeroU32::new(multiplier).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "descriptor {at}: the limit sent along has a unit_multiplier of 0"
-            ))
-        })?;
+        let multiplier = NonZeroU32::new(multiplier).ok_or(NoLimit::Multiplier)?;
         Ok(LimitOverride {
             requests_per_unit: self.requests_per_unit,
             unit,
             unit_multiplier: multiplier.get(),
         })
+    }
+}
+
+/// Why a limit that was sent along is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoLimit {
+    /// Nobody knows a unit of that number.
+    Unit(i32),
+    /// Its window would last for 0 units.
+    Multiplier,
+}
+
+impl fmt::Display for NoLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit(unit) => write!(
+                f,
+                "it has unit {unit}, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, MONTH 5, YEAR 6, WEEK 7"
+            ),
+            Self::Multiplier => f.write_str("it has a `unit_multiplier` of 0"),
+        }
     }
 }
 
@@ -221,19 +241,29 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_sent_along_has_a_multiplier_of_at_least_one() {
-        let limit = |unit_multiplier| {
-            let limit = proto::RateLimitOverride { requests_per_unit: 5, unit: 2, unit_multiplier };
-            let message = request(0, proto::RateLimitDescriptor { limit: Some(limit), ..Default::default() });
-            decode(&message).map(|request| request.descriptors[0].limit)
+    fn a_limit_sent_along_that_is_none_is_left_out_and_told_of() {
+        let sent = |unit, unit_multiplier| {
+            let limit = proto::RateLimitOverride { requests_per_unit: 5, unit, unit_multiplier };
+            let entry = proto::Entry { key: "k".into(), value: "v".into() };
+            let descriptor =
+                proto::RateLimitDescriptor { entries: vec![entry], limit: Some(limit), ..Default::default() };
+            let mut told = None;
+            let message = request(0, descriptor);
+            let read = decode_in(Vec::new(), &message, |domain, (at, entries), why| {
+                told = Some(why);
+                assert_eq!((domain, at, entries[0].key), (&b"d"[..], 0, &b"k"[..]));
+            });
+            (read.unwrap().descriptors[0].limit, told)
         };
         let minutes = |unit_multiplier| {
             Some(LimitOverride { requests_per_unit: 5, unit: Unit::Minute, unit_multiplier })
         };
-        assert_eq!(limit(None).unwrap(), minutes(1));
-        assert_eq!(limit(Some(15)).unwrap(), minutes(15));
-        let refused = limit(Some(0)).unwrap_err().status();
-        assert_eq!(refused.message(), "descriptor 0: the limit sent along has a unit_multiplier of 0");
+        assert_eq!(sent(2, None), (minutes(1), None));
+        assert_eq!(sent(2, Some(15)), (minutes(15), None));
+        assert_eq!(sent(2, Some(0)), (None, Some(NoLimit::Multiplier)));
+        for unit in [0, 8, -1, i32::MAX] {
+            assert_eq!(sent(unit, None), (None, Some(NoLimit::Unit(unit))));
+        }
     }
 
     #[test]

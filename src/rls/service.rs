@@ -23,6 +23,7 @@ use crate::engine::{self, Desk, Engine, Room, Verdict};
 use crate::model::{Descriptor, Request, recycled};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Metrics, SentLimitLeftOut};
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -40,13 +41,14 @@ const SHEET_LEFT: usize = 1 << 10;
 #[derive(Debug)]
 pub struct RateLimitService<S, C> {
     engine: Arc<Engine<S, C>>,
+    metrics: Arc<Metrics>,
     pen: RefCell<Pen>,
 }
 
 impl<S, C> RateLimitService<S, C> {
-    /// The service that asks `engine`.
-    pub fn new(engine: Arc<Engine<S, C>>) -> Self {
-        Self { engine, pen: RefCell::default() }
+    /// The service that asks `engine`, and tells `metrics` of limits that are not there.
+    pub fn new(engine: Arc<Engine<S, C>>, metrics: Arc<Metrics>) -> Self {
+        Self { engine, metrics, pen: RefCell::default() }
     }
 }
 
@@ -68,7 +70,9 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
     pub(super) async fn answer(&self, message: &[u8]) -> Result<Bytes, Undecided> {
         // While the store is waited for, another call may want the pen: it takes a new one then.
         let mut pen = self.pen.take();
-        let request = decode_in(std::mem::take(&mut pen.descriptors), message)?;
+        let request = decode_in(std::mem::take(&mut pen.descriptors), message, |domain, descriptor, why| {
+            SentLimitLeftOut { domain, descriptor, why: &why }.emit(&self.metrics);
+        })?;
         let policy = self.engine.snapshot();
         let desk = std::mem::take(&mut pen.desk);
         let verdict = self.engine.decide_at(desk, &policy, &request).await.map_err(unavailable)?;

@@ -15,7 +15,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code as GrpcCode, Request, Status};
 
-use crate::support::{Spillway, directory, serve};
+use crate::support::{Spillway, directory, metric, serve};
 
 /// Windows of a year: no test run straddles their end but one in a hundred thousand years.
 const POLICY: &str = "
@@ -225,31 +225,37 @@ async fn large_requests_are_answered() {
 async fn a_request_that_makes_no_sense_is_refused_with_a_sentence() {
     let spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
-    let with_unit = |unit| {
-        let mut descriptor = descriptor(&[("key", "k")]);
-        descriptor.limit = Some(RateLimitOverride { requests_per_unit: 1, unit });
-        request(vec![descriptor])
-    };
-    let unit_refused = |unit: i32| {
-        format!(
-            "descriptor 0: the limit sent along has unit {unit}, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, \
-             MONTH 5, YEAR 6, WEEK 7"
-        )
-    };
     for (request, sentence) in [
         (
             RateLimitRequest { domain: String::new(), ..request(vec![descriptor(&[])]) },
-            "rate limit domain must not be empty".to_owned(),
+            "rate limit domain must not be empty",
         ),
-        (request(Vec::new()), "rate limit descriptor list must not be empty".to_owned()),
-        (with_unit(0), unit_refused(0)),
-        (with_unit(8), unit_refused(8)),
-        (with_unit(-1), unit_refused(-1)),
+        (request(Vec::new()), "rate limit descriptor list must not be empty"),
     ] {
         let refused = ask(&channel, request).await.unwrap_err();
-        assert_eq!((refused.code(), refused.message()), (GrpcCode::InvalidArgument, sentence.as_str()));
+        assert_eq!((refused.code(), refused.message()), (GrpcCode::InvalidArgument, sentence));
     }
-    assert_eq!(all_told(&ask(&channel, with_unit(7)).await.unwrap()), ["OK 0/1 "]);
+}
+
+#[tokio::test]
+async fn a_sent_limit_of_an_unknown_unit_is_left_out_and_all_others_hold() {
+    let mut spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let with_unit = |key: &str, unit| {
+        let mut descriptor = descriptor(&[(key, "k")]);
+        descriptor.limit = Some(RateLimitOverride { requests_per_unit: 1, unit });
+        descriptor
+    };
+    for (unit, expected) in [(0, "OK 1/2 per-key"), (8, "OK 0/2 per-key"), (-1, "OVER 0/2 per-key")] {
+        let answer =
+            ask(&channel, request(vec![with_unit("key", unit), with_unit("nobody", 7)])).await.unwrap();
+        assert_eq!(all_told(&answer)[0], expected, "unit {unit}");
+        assert!(all_told(&answer)[1].ends_with("0/1 "), "{answer:?}");
+    }
+    let line = spillway.log_line("was left out");
+    let told = "it has unit 0, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, MONTH 5, YEAR 6, WEEK 7";
+    assert!(line.contains(told) && line.contains("key=…") && line.contains("domain=d"), "{line}");
+    assert_eq!(metric(spillway.http, "spillway_sent_limits_left_out_total"), 3);
 }
 
 #[tokio::test]

@@ -62,13 +62,14 @@ async fn served() -> Served {
     let engine = Engine::new(policy, Cursed(MemoryStore::default()), clock);
     let metrics = Arc::new(Metrics::default());
     let engine = Arc::new(engine);
+    let service = || RateLimitService::new(Arc::clone(&engine), Arc::clone(&metrics));
     let shared = Shared {
         metrics: Arc::clone(&metrics),
         unfinished: Unfinished::default(),
-        heavy: Heavy::start(RateLimitService::new(Arc::clone(&engine)), Arc::clone(&metrics)).unwrap(),
+        heavy: Heavy::start(service(), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
     };
-    let server = Rc::new(Server::new(RateLimitService::new(engine), Routes::default(), shared));
+    let server = Rc::new(Server::new(service(), Routes::default(), shared));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
