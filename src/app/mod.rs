@@ -134,14 +134,8 @@ pub async fn serve<C: Clock>(
     let (stop, stopping) = watch::channel(());
     let serving = rls::Serving::new();
 
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_file_descriptor_set(rls::descriptor_set())
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let routes = Routes::new(serving.service())
-        .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
-        .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
+    let routes = rls::reflected(Routes::new(serving.service()));
+    let routes = routes.map_err(|error| failed("reflection", error))?;
     let service = {
         let (engine, metrics) = (Arc::clone(&engine), Arc::clone(&metrics));
         move || RateLimitService::new(Arc::clone(&engine), Arc::clone(&metrics))

@@ -30,5 +30,5 @@ pub use connection::{Server, Shared};
 pub use decode::decode;
 pub use health::Serving;
 pub use heavy::Heavy;
-pub use reflection::descriptor_set;
+pub use reflection::reflected;
 pub use service::{NAME, RateLimitService};

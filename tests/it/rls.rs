@@ -390,21 +390,87 @@ async fn a_watch_of_health_tells_the_end_and_ends_with_it() {
     assert!(!log.contains("cut off"), "{log}");
 }
 
-#[tokio::test]
-async fn reflection_lists_the_service() {
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+/// What one stream of questions to reflection is told, shortened: services, files by name, or an error. Both versions have
+/// messages of the same shape.
+macro_rules! reflected {
+    ($version:ident, $channel:expr, $questions:expr) => {{
+        use tonic_reflection::pb::$version::ServerReflectionRequest;
+        use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
+        use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
+        use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
 
+        let questions = $questions.map(|(kind, name): (&str, &str)| ServerReflectionRequest {
+            host: "here".into(),
+            message_request: match kind {
+                "list" => Some(MessageRequest::ListServices(name.into())),
+                "file" => Some(MessageRequest::FileByFilename(name.into())),
+                "symbol" => Some(MessageRequest::FileContainingSymbol(name.into())),
+                "extensions" => Some(MessageRequest::AllExtensionNumbersOfType(name.into())),
+                _ => None,
+            },
+        });
+        let asked = questions.to_vec();
+        let mut client = ServerReflectionClient::new($channel);
+        let stream = client.server_reflection_info(tokio_stream::iter(questions)).await.unwrap();
+        let (mut stream, mut told) = (stream.into_inner(), Vec::new());
+        for question in asked {
+            let answer = stream.message().await.unwrap().expect("an answer to each question");
+            assert_eq!((answer.valid_host.as_str(), answer.original_request), ("here", Some(question)));
+            told.push(match answer.message_response.unwrap() {
+                MessageResponse::FileDescriptorResponse(file) => {
+                    let file = prost_types::FileDescriptorProto::decode(&*file.file_descriptor_proto[0]);
+                    file.unwrap().name().to_owned()
+                }
+                MessageResponse::ListServicesResponse(list) => {
+                    list.service.into_iter().map(|service| service.name).collect::<Vec<_>>().join(" ")
+                }
+                MessageResponse::AllExtensionNumbersResponse(numbers) => {
+                    format!("{} {:?}", numbers.base_type_name, numbers.extension_number)
+                }
+                MessageResponse::ErrorResponse(error) => {
+                    format!("{}: {}", error.error_code, error.error_message)
+                }
+            });
+        }
+        assert_eq!(stream.message().await.unwrap(), None, "and then the end");
+        told
+    }};
+}
+
+#[tokio::test]
+async fn reflection_tells_what_it_does_not_know_and_goes_on() {
+    const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
     let spillway = Spillway::serving(POLICY);
-    let mut reflection = ServerReflectionClient::new(channel(&spillway).await);
-    let list = ServerReflectionRequest {
-        message_request: Some(MessageRequest::ListServices(String::new())),
-        ..Default::default()
-    };
-    let mut answers =
-        reflection.server_reflection_info(tokio_stream::iter([list])).await.unwrap().into_inner();
-    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
-    assert!(answer.contains("envoy.service.ratelimit.v3.RateLimitService"), "{answer}");
-    assert!(answer.contains("grpc.health.v1.Health"), "{answer}");
+    let channel = channel(&spillway).await;
+    let questions = [
+        ("symbol", "no.such.Symbol"),
+        ("file", "no/such.proto"),
+        ("extensions", "no.such.Message"),
+        ("nothing", ""),
+        ("list", "*"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitService"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitResponse.OVER_LIMIT"),
+        ("symbol", "google.protobuf.Struct.FieldsEntry"),
+        ("file", RLS),
+        ("extensions", "envoy.service.ratelimit.v3.RateLimitRequest"),
+    ];
+    let expected = [
+        "5: there is no symbol `no.such.Symbol`",
+        "5: there is no file `no/such.proto`",
+        "5: there is no message `no.such.Message`",
+        "3: the request asks for nothing",
+        "envoy.service.ratelimit.v3.RateLimitService grpc.health.v1.Health grpc.reflection.v1.ServerReflection \
+         grpc.reflection.v1alpha.ServerReflection",
+        RLS,
+        RLS,
+        RLS,
+        RLS,
+        "google/protobuf/struct.proto",
+        RLS,
+        "envoy.service.ratelimit.v3.RateLimitRequest []",
+    ];
+    assert_eq!(reflected!(v1, channel.clone(), questions), expected);
+    assert_eq!(reflected!(v1alpha, channel.clone(), questions), expected);
 }
