@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check reference deny fuzz model bench soak demo clean-tools
+.PHONY: help build test check reference descriptors deny fuzz model bench soak demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -22,6 +22,17 @@ check: deny ## what must hold before a commit: format, lints, documentation, dep
 
 reference: ## write the tables of config/README.md and README.md anew, from the code
 	SPILLWAY_WRITE_REFERENCE=1 $(CARGO) test --test it reference::the_tables
+
+# protoc comes with the PyPI package `grpcio-tools`.
+GRPCIO_TOOLS_VERSION = 1.85.1
+PROTOS = src/rls/reflection/proto
+
+descriptors: ## write src/rls/reflection/descriptors.binpb anew, from the .proto files beside it
+	$(PYTHON) -m venv .tools/protoc
+	.tools/protoc/bin/pip install --quiet grpcio-tools==$(GRPCIO_TOOLS_VERSION)
+	.tools/protoc/bin/python -m grpc_tools.protoc --proto_path $(PROTOS) --include_imports \
+		--descriptor_set_out src/rls/reflection/descriptors.binpb \
+		$(PROTOS)/envoy/service/ratelimit/v3/rls.proto
 
 # Found in .tools first, where it is put when there is none.
 DENY_VERSION = 0.20.2

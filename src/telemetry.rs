@@ -2,6 +2,7 @@
 
 pub mod log;
 mod throttle;
+mod unlimited;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use self::log::Dropped;
 use self::throttle::{Throttle, Throttles};
+pub use self::unlimited::SentLimitLeftOut;
 use crate::model::lossy;
 
 /// Counts of what happened since the start, as Prometheus reads them.
@@ -26,6 +28,7 @@ pub struct Metrics {
     configs_refused: AtomicU64,
     connections_refused: AtomicU64,
     requests_beyond_bounds: AtomicU64,
+    sent_limits_left_out: AtomicU64,
     tasks_ended: AtomicU64,
     log_lines_dropped: OnceLock<Dropped>,
     authority_lines: Throttle,
@@ -35,6 +38,7 @@ pub struct Metrics {
     beyond_lines: Throttles,
     accept_lines: Throttle,
     panic_lines: Throttle,
+    sent_limit_lines: Throttle,
 }
 
 impl Metrics {
@@ -54,6 +58,7 @@ impl Metrics {
             ("connections that were refused", &self.refused_lines),
             ("connections that could not be taken", &self.accept_lines),
             ("calls that failed", &self.panic_lines),
+            ("limits that were sent along and left out", &self.sent_limit_lines),
         ];
         let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left(last)?)));
         for (what, held_back) in each.chain(self.beyond_lines.left(last)) {
@@ -102,6 +107,12 @@ impl Metrics {
             "counter",
             "Requests that are beyond a bound, and were refused or answered by an error as --beyond-bounds says.",
             self.requests_beyond_bounds.load(Ordering::Relaxed),
+        );
+        metric(
+            "spillway_sent_limits_left_out_total",
+            "counter",
+            "Limits that Envoy sent with a descriptor and that were left out, for their unit or its multiplier is none.",
+            self.sent_limits_left_out.load(Ordering::Relaxed),
         );
         metric(
             "spillway_config_loads_total",

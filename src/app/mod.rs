@@ -134,14 +134,8 @@ pub async fn serve<S: Store, C: Clock>(
     let (stop, stopping) = watch::channel(());
     let serving = rls::Serving::new();
 
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_file_descriptor_set(rls::descriptor_set())
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let routes = Routes::new(serving.service())
-        .add_service(reflection().build_v1().map_err(|error| failed("reflection", error))?)
-        .add_service(reflection().build_v1alpha().map_err(|error| failed("reflection", error))?);
+    let routes = rls::reflected(Routes::new(serving.service()));
+    let routes = routes.map_err(|error| failed("reflection", error))?;
     let heavy = rls::Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics));
     let shared = rls::Shared {
         metrics: Arc::clone(&metrics),
@@ -153,7 +147,7 @@ pub async fn serve<S: Store, C: Clock>(
         let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&metrics));
         let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
         async move |dealt| {
-            let service = RateLimitService::new(limiter.worker());
+            let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
             serve_dealt(rls::Server::new(service, routes, shared), dealt, stopping, metrics).await;
         }
     });

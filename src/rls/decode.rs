@@ -5,6 +5,7 @@
 //! percent-decoded query values unchecked (see [`model::Request`](crate::model::Request)). It takes and refuses what
 //! prost does, which its tests and the fuzzer hold it to.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use tonic::Status;
@@ -22,7 +23,14 @@ const MOST: usize = 1024;
 const DEEPEST: u32 = 100;
 
 /// The request in `message`, or why there is none in it.
-pub fn decode<'m>(mut descriptors: Vec<Descriptor<'m>>, message: &'m [u8]) -> Result<Request<'m>, Undecided> {
+///
+/// `descriptors` is an empty list to put them into. A limit that was sent along and is none is left out, so that all others
+/// hold; `left_out` is told the domain, the descriptor's place and entries, and why.
+pub fn decode<'m>(
+    mut descriptors: Vec<Descriptor<'m>>,
+    message: &'m [u8],
+    mut left_out: impl FnMut(&[u8], (usize, &[Entry<'_>]), NoLimit),
+) -> Result<Request<'m>, Undecided> {
     // The hits of the request may stand behind the descriptors they are for, so it is gone through twice.
     let outline = Outline::of(message).map_err(malformed)?;
     if outline.descriptors > MOST {
@@ -31,7 +39,11 @@ pub fn decode<'m>(mut descriptors: Vec<Descriptor<'m>>, message: &'m [u8]) -> Re
     descriptors.reserve(outline.descriptors);
     for field in Fields::of(message, DEEPEST) {
         if let (2, Value::Bytes(bytes)) = field.map_err(malformed)? {
-            descriptors.push(descriptor(bytes, descriptors.len(), outline.hits_addend)?);
+            let (descriptor, no_limit) = descriptor(bytes, outline.hits_addend)?;
+            if let Some(why) = no_limit {
+                left_out(outline.domain, (descriptors.len(), &descriptor.entries), why);
+            }
+            descriptors.push(descriptor);
         }
     }
     if outline.domain.is_empty() {
@@ -69,8 +81,8 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// A `RateLimitDescriptor`, the `at`th of its request. Its own hits beat the request's, whose 0 means 1.
-fn descriptor(message: &[u8], at: usize, of_request: u32) -> Result<Descriptor<'_>, Undecided> {
+/// A `RateLimitDescriptor`, and why the limit sent along with it is none. Its own hits beat the request's, whose 0 means 1.
+fn descriptor(message: &[u8], of_request: u32) -> Result<(Descriptor<'_>, Option<NoLimit>), Undecided> {
     let mut entries = Few::new();
     let (mut limit, mut hits_addend, mut is_negative_hits) = (None, None, false);
     for field in Fields::of(message, DEEPEST - 1) {
@@ -91,11 +103,13 @@ fn descriptor(message: &[u8], at: usize, of_request: u32) -> Result<Descriptor<'
         }
     }
     let amount = hits_addend.unwrap_or(of_request.max(1).into());
-    Ok(Descriptor {
-        entries,
-        hits: if is_negative_hits { Hits::refund(amount) } else { Hits::charge(amount) },
-        limit: limit.map(|limit| limit.checked(at)).transpose()?,
-    })
+    let hits = if is_negative_hits { Hits::refund(amount) } else { Hits::charge(amount) };
+    let (limit, no_limit) = match limit.map(|limit| limit.checked()) {
+        Some(Ok(limit)) => (Some(limit), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    Ok((Descriptor { entries, hits, limit }, no_limit))
 }
 
 fn entry(message: &[u8]) -> Result<Entry<'_>, Malformed> {
@@ -142,26 +156,37 @@ impl Sent {
         Ok(())
     }
 
-    fn checked(&self, at: usize) -> Result<LimitOverride, Status> {
-        let unit = units::from_wire(self.unit).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "descriptor {at}: the limit sent along has unit {}, which is none of SECOND 1, MINUTE 2, HOUR 3, \
-                 DAY 4, MONTH 5, YEAR 6, WEEK 7",
-                self.unit.cast_signed()
-            ))
-        })?;
+    fn checked(&self) -> Result<LimitOverride, NoLimit> {
+        let unit = units::from_wire(self.unit).ok_or(NoLimit::Unit(self.unit.cast_signed()))?;
         #[expect(clippy::cast_possible_truncation, reason = "that is how protobuf reads a `uint32`")]
         let multiplier = self.unit_multiplier.map_or(1, |number| number as u32);
-        let multiplier = NonZeroU32::new(multiplier).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "descriptor {at}: the limit sent along has a unit_multiplier of 0"
-            ))
-        })?;
+        let multiplier = NonZeroU32::new(multiplier).ok_or(NoLimit::Multiplier)?;
         Ok(LimitOverride {
             requests_per_unit: self.requests_per_unit,
             unit,
             unit_multiplier: multiplier.get(),
         })
+    }
+}
+
+/// Why a limit that was sent along is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoLimit {
+    /// Nobody knows a unit of that number.
+    Unit(i32),
+    /// Its window would last for 0 units.
+    Multiplier,
+}
+
+impl fmt::Display for NoLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit(unit) => write!(
+                f,
+                "it has unit {unit}, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, MONTH 5, YEAR 6, WEEK 7"
+            ),
+            Self::Multiplier => f.write_str("it has a `unit_multiplier` of 0"),
+        }
     }
 }
 
@@ -207,24 +232,34 @@ mod tests {
                 ..Default::default()
             };
             let message = request(of_request, descriptor);
-            assert_eq!(decode(Vec::new(), &message).unwrap().descriptors[0].hits, expected);
+            assert_eq!(decode(Vec::new(), &message, |_, _, _| {}).unwrap().descriptors[0].hits, expected);
         }
     }
 
     #[test]
-    fn a_limit_sent_along_has_a_multiplier_of_at_least_one() {
-        let limit = |unit_multiplier| {
-            let limit = proto::RateLimitOverride { requests_per_unit: 5, unit: 2, unit_multiplier };
-            let message = request(0, proto::RateLimitDescriptor { limit: Some(limit), ..Default::default() });
-            decode(Vec::new(), &message).map(|request| request.descriptors[0].limit)
+    fn a_limit_sent_along_that_is_none_is_left_out_and_told_of() {
+        let sent = |unit, unit_multiplier| {
+            let limit = proto::RateLimitOverride { requests_per_unit: 5, unit, unit_multiplier };
+            let entry = proto::Entry { key: "k".into(), value: "v".into() };
+            let descriptor =
+                proto::RateLimitDescriptor { entries: vec![entry], limit: Some(limit), ..Default::default() };
+            let mut told = None;
+            let message = request(0, descriptor);
+            let read = decode(Vec::new(), &message, |domain, (at, entries), why| {
+                told = Some(why);
+                assert_eq!((domain, at, entries[0].key), (&b"d"[..], 0, &b"k"[..]));
+            });
+            (read.unwrap().descriptors[0].limit, told)
         };
         let minutes = |unit_multiplier| {
             Some(LimitOverride { requests_per_unit: 5, unit: Unit::Minute, unit_multiplier })
         };
-        assert_eq!(limit(None).unwrap(), minutes(1));
-        assert_eq!(limit(Some(15)).unwrap(), minutes(15));
-        let refused = limit(Some(0)).unwrap_err().status();
-        assert_eq!(refused.message(), "descriptor 0: the limit sent along has a unit_multiplier of 0");
+        assert_eq!(sent(2, None), (minutes(1), None));
+        assert_eq!(sent(2, Some(15)), (minutes(15), None));
+        assert_eq!(sent(2, Some(0)), (None, Some(NoLimit::Multiplier)));
+        for unit in [0, 8, -1, i32::MAX] {
+            assert_eq!(sent(unit, None), (None, Some(NoLimit::Unit(unit))));
+        }
     }
 
     #[test]
@@ -232,17 +267,17 @@ mod tests {
         let mut bytes = request(2, proto::RateLimitDescriptor::default());
         // Field 99, a string.
         bytes.extend([0x9a, 0x06, 3, b'n', b'e', b'w']);
-        assert_eq!(decode(Vec::new(), &bytes).unwrap().descriptors[0].hits, Hits::charge(2));
+        assert_eq!(decode(Vec::new(), &bytes, |_, _, _| {}).unwrap().descriptors[0].hits, Hits::charge(2));
     }
 
     #[test]
     fn a_million_empty_descriptors_are_refused_before_room_is_made_for_them() {
-        let refused = decode(Vec::new(), &[0x12, 0].repeat(1 << 20)).unwrap_err().status();
+        let refused = decode(Vec::new(), &[0x12, 0].repeat(1 << 20), |_, _, _| {}).unwrap_err().status();
         assert_eq!(refused.message(), "a request has at most 1024 descriptors");
         let entries = [0x0a, 0].repeat(1 << 20);
         let mut message = vec![0x0a, 1, b'd', 0x12];
         prost::encoding::encode_varint(entries.len() as u64, &mut message);
-        let refused = decode(Vec::new(), &[message, entries].concat()).unwrap_err().status();
+        let refused = decode(Vec::new(), &[message, entries].concat(), |_, _, _| {}).unwrap_err().status();
         assert_eq!(refused.message(), "a request has at most 1024 entries in a descriptor");
     }
 
@@ -301,7 +336,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn bytes_are_taken_and_refused_as_prost_does(bytes in anything_like_a_message()) {
-            match decode(Vec::new(), &bytes) {
+            match decode(Vec::new(), &bytes, |_, _, _| {}) {
                 Ok(request) => prop_assert_eq!(Some(format!("{request:?}")), by_prost(&bytes)),
                 Err(refused) => {
                     if refused.status().code() == Code::Internal {

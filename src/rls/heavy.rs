@@ -97,7 +97,7 @@ impl Heavy {
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("long-requests".to_owned()).spawn(move || {
-            let service = RateLimitService::new(limiter.worker());
+            let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
             let decide = async {
                 while let Some(job) = jobs.recv().await {
                     // Nobody waits for it any more.

@@ -1,292 +1,227 @@
-//! The protobuf files of the rate limit service, for gRPC server reflection.
+//! gRPC server reflection (<https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>): a client such as grpcurl
+//! can call the server without having Envoy's API at hand.
 //!
-//! With reflection a client such as grpcurl can call the server without having Envoy's API at
-//! hand. The messages served are decoded by hand-written types, so no compiler leaves a
-//! descriptor set behind; it is built here, each function standing for the `.proto` file it
-//! names.
+//! tonic-reflection's own server ends the stream with a gRPC status where it does not know a symbol; the protocol has an
+//! `error_response` for that, after which the client goes on. Its messages are what is used of it.
 //!
-//! The files describe Envoy's API as far as this server speaks it: names, numbers and types are
-//! Envoy's, but options, the other messages of the same files, and `RateLimitResponse.quota`,
-//! which Envoy does not implement, are left out.
+//! The messages of `ratelimit.v3` are read and written by hand, so no compiler leaves a descriptor behind: those that
+//! are told of are made by `make descriptors` from the files in `reflection/proto`.
 
-mod builder;
-mod google;
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use prost_types::{
-    DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto,
+use bytes::Bytes;
+use http::Uri;
+use prost::{DecodeError, Message as _};
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tonic_reflection::pb::v1::server_reflection_server::{ServerReflection, ServerReflectionServer};
+use tonic_reflection::pb::v1::{
+    ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse,
+    ServerReflectionRequest, ServerReflectionResponse, ServiceResponse,
 };
+use tower_service::Service;
 
-use builder::Kind::{self, Bool, Bytes, Enum, Message, Text, Uint32};
-use builder::{enumeration, field, file, message, repeated};
-use google::{DURATION, STRUCT, WRAPPERS};
+/// `envoy.service.ratelimit.v3.RateLimitService` and all it refers to: a `FileDescriptorSet`.
+const DESCRIPTORS: &[u8] = include_bytes!("reflection/descriptors.binpb");
 
-/// The rate limit service and all it refers to, each file after those it imports.
-#[must_use]
-pub fn descriptor_set() -> FileDescriptorSet {
-    FileDescriptorSet {
-        file: vec![
-            google::duration(),
-            google::structs(),
-            google::wrappers(),
-            ratelimit_unit(),
-            base(),
-            ratelimit(),
-            rls(),
-        ],
+/// `routes` and reflection of every service of this server, by either of its names.
+pub fn reflected(routes: Routes) -> Result<Routes, DecodeError> {
+    let reflection = ServerReflectionServer::new(Reflection(Arc::new(Symbols::of(&[
+        DESCRIPTORS,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ])?)));
+    Ok(routes.add_service(reflection.clone()).add_service(Alpha(reflection)))
+}
+
+/// What can be asked for.
+#[derive(Debug, Default)]
+struct Symbols {
+    services: BTreeSet<String>,
+    /// Encoded `FileDescriptorProto`s by their names.
+    files: HashMap<String, Bytes>,
+    /// The files of fully qualified names.
+    symbols: HashMap<String, Bytes>,
+    /// The full names of messages, which might have extensions; none has.
+    messages: BTreeSet<String>,
+}
+
+impl Symbols {
+    /// Those of encoded `FileDescriptorSet`s.
+    fn of(sets: &[&[u8]]) -> Result<Self, DecodeError> {
+        let mut symbols = Self::default();
+        for set in sets {
+            for file in FileDescriptorSet::decode(*set)?.file {
+                symbols.add_file(&file);
+            }
+        }
+        Ok(symbols)
+    }
+
+    fn add_file(&mut self, file: &FileDescriptorProto) {
+        let (encoded, package) = (Bytes::from(file.encode_to_vec()), file.package());
+        self.files.insert(file.name().to_owned(), encoded.clone());
+        for message in &file.message_type {
+            self.add_message(package, message, &encoded);
+        }
+        for enumeration in &file.enum_type {
+            self.add_enumeration(package, enumeration, &encoded);
+        }
+        for service in &file.service {
+            let name = self.add(package, service.name(), &encoded);
+            for method in &service.method {
+                self.add(&name, method.name(), &encoded);
+            }
+            self.services.insert(name);
+        }
+    }
+
+    fn add_message(&mut self, scope: &str, message: &DescriptorProto, file: &Bytes) {
+        let name = self.add(scope, message.name(), file);
+        let fields = message.field.iter().map(|field| field.name());
+        for member in fields.chain(message.oneof_decl.iter().map(|oneof| oneof.name())) {
+            self.add(&name, member, file);
+        }
+        for nested in &message.nested_type {
+            self.add_message(&name, nested, file);
+        }
+        for nested in &message.enum_type {
+            self.add_enumeration(&name, nested, file);
+        }
+        self.messages.insert(name);
+    }
+
+    /// The name of a value stands beside that of its enumeration, as in C++; it is found below that, too.
+    fn add_enumeration(&mut self, scope: &str, enumeration: &EnumDescriptorProto, file: &Bytes) {
+        let name = self.add(scope, enumeration.name(), file);
+        for value in &enumeration.value {
+            self.add(scope, value.name(), file);
+            self.add(&name, value.name(), file);
+        }
+    }
+
+    /// The full name of what is `name` in `scope`.
+    fn add(&mut self, scope: &str, name: &str, file: &Bytes) -> String {
+        let name = if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") };
+        self.symbols.insert(name.clone(), file.clone());
+        name
+    }
+
+    fn answer(&self, request: ServerReflectionRequest) -> ServerReflectionResponse {
+        let answer = match &request.message_request {
+            Some(question) => self.find(question),
+            None => Err((Code::InvalidArgument, "the request asks for nothing".to_owned())),
+        };
+        let answer = answer.unwrap_or_else(|(code, error_message)| {
+            MessageResponse::ErrorResponse(ErrorResponse { error_code: code.into(), error_message })
+        });
+        ServerReflectionResponse {
+            valid_host: request.host.clone(),
+            original_request: Some(request),
+            message_response: Some(answer),
+        }
+    }
+
+    fn find(&self, question: &MessageRequest) -> Result<MessageResponse, (Code, String)> {
+        let file = |found: Option<&Bytes>, what: &str, name: &str| {
+            let file = found.ok_or_else(|| (Code::NotFound, format!("there is no {what} `{name}`")))?;
+            let file_descriptor_proto = vec![file.to_vec()];
+            Ok(MessageResponse::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto }))
+        };
+        match question {
+            MessageRequest::FileByFilename(name) => file(self.files.get(name), "file", name),
+            MessageRequest::FileContainingSymbol(name) => file(self.symbols.get(name), "symbol", name),
+            MessageRequest::FileContainingExtension(extension) => {
+                file(None, "extension of", &extension.containing_type)
+            }
+            MessageRequest::AllExtensionNumbersOfType(name) if self.messages.contains(name) => {
+                Ok(MessageResponse::AllExtensionNumbersResponse(ExtensionNumberResponse {
+                    base_type_name: name.clone(),
+                    extension_number: Vec::new(),
+                }))
+            }
+            MessageRequest::AllExtensionNumbersOfType(name) => file(None, "message", name),
+            MessageRequest::ListServices(_) => {
+                let names = self.services.iter().cloned();
+                let service = names.map(|name| ServiceResponse { name }).collect();
+                Ok(MessageResponse::ListServicesResponse(ListServiceResponse { service }))
+            }
+        }
     }
 }
 
-const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
-const RATELIMIT: &str = "envoy/extensions/common/ratelimit/v3/ratelimit.proto";
-const RATELIMIT_UNIT: &str = "envoy/type/v3/ratelimit_unit.proto";
-const BASE: &str = "envoy/config/core/v3/base.proto";
+/// Answers each request of a stream with one response, for as long as requests come.
+#[derive(Debug)]
+struct Reflection(Arc<Symbols>);
 
-fn rls() -> FileDescriptorProto {
-    const HEADER_VALUE: Kind = Message(".envoy.config.core.v3.HeaderValue");
-    const CODE: Kind = Enum(".envoy.service.ratelimit.v3.RateLimitResponse.Code");
+#[tonic::async_trait]
+impl ServerReflection for Reflection {
+    type ServerReflectionInfoStream =
+        Pin<Box<dyn Stream<Item = Result<ServerReflectionResponse, Status>> + Send>>;
 
-    let request = message(
-        "RateLimitRequest",
-        vec![
-            field("domain", 1, Text),
-            repeated("descriptors", 2, Message(".envoy.extensions.common.ratelimit.v3.RateLimitDescriptor")),
-            field("hits_addend", 3, Uint32),
-        ],
-    );
-
-    let rate_limit = DescriptorProto {
-        enum_type: vec![enumeration("Unit", &UNITS)],
-        ..message(
-            "RateLimit",
-            vec![
-                field("name", 3, Text),
-                field("requests_per_unit", 1, Uint32),
-                field("unit", 2, Enum(".envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit")),
-                field("unit_multiplier", 4, Message(".google.protobuf.UInt32Value")),
-            ],
-        )
-    };
-    let descriptor_status = message(
-        "DescriptorStatus",
-        vec![
-            field("code", 1, CODE),
-            field("current_limit", 2, Message(".envoy.service.ratelimit.v3.RateLimitResponse.RateLimit")),
-            field("limit_remaining", 3, Uint32),
-            field("duration_until_reset", 4, Message(".google.protobuf.Duration")),
-        ],
-    );
-    let response = DescriptorProto {
-        enum_type: vec![enumeration("Code", &[("UNKNOWN", 0), ("OK", 1), ("OVER_LIMIT", 2)])],
-        nested_type: vec![rate_limit, descriptor_status],
-        ..message(
-            "RateLimitResponse",
-            vec![
-                field("overall_code", 1, CODE),
-                repeated(
-                    "statuses",
-                    2,
-                    Message(".envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus"),
-                ),
-                repeated("response_headers_to_add", 3, HEADER_VALUE),
-                repeated("request_headers_to_add", 4, HEADER_VALUE),
-                field("raw_body", 5, Bytes),
-                field("dynamic_metadata", 6, Message(".google.protobuf.Struct")),
-            ],
-        )
-    };
-
-    let service = ServiceDescriptorProto {
-        name: Some("RateLimitService".to_owned()),
-        method: vec![MethodDescriptorProto {
-            name: Some("ShouldRateLimit".to_owned()),
-            input_type: Some(".envoy.service.ratelimit.v3.RateLimitRequest".to_owned()),
-            output_type: Some(".envoy.service.ratelimit.v3.RateLimitResponse".to_owned()),
-            ..MethodDescriptorProto::default()
-        }],
-        options: None,
-    };
-
-    FileDescriptorProto {
-        message_type: vec![request, response],
-        service: vec![service],
-        ..file(RLS, "envoy.service.ratelimit.v3", &[BASE, RATELIMIT, DURATION, STRUCT, WRAPPERS])
+    async fn server_reflection_info(
+        &self,
+        requests: Request<Streaming<ServerReflectionRequest>>,
+    ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+        let symbols = Arc::clone(&self.0);
+        let answers = requests.into_inner().map(move |request| Ok(symbols.answer(request?)));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 
-fn ratelimit() -> FileDescriptorProto {
-    const ENTRY: Kind = Message(".envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry");
-    const OVERRIDE: Kind =
-        Message(".envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride");
+/// The same service by its name of before 2023, which many clients try first; its messages are the same on the wire.
+#[derive(Clone, Debug)]
+struct Alpha<S>(S);
 
-    let entry = message("Entry", vec![field("key", 1, Text), field("value", 2, Text)]);
-    let rate_limit_override = message(
-        "RateLimitOverride",
-        vec![
-            field("requests_per_unit", 1, Uint32),
-            field("unit", 2, Enum(".envoy.type.v3.RateLimitUnit")),
-            field("unit_multiplier", 3, Message(".google.protobuf.UInt32Value")),
-        ],
-    );
-    let descriptor = DescriptorProto {
-        nested_type: vec![entry, rate_limit_override],
-        ..message(
-            "RateLimitDescriptor",
-            vec![
-                repeated("entries", 1, ENTRY),
-                field("limit", 2, OVERRIDE),
-                field("hits_addend", 3, Message(".google.protobuf.UInt64Value")),
-                field("is_negative_hits", 4, Bool),
-            ],
-        )
-    };
-    FileDescriptorProto {
-        message_type: vec![descriptor],
-        ..file(RATELIMIT, "envoy.extensions.common.ratelimit.v3", &[RATELIMIT_UNIT, WRAPPERS])
-    }
+impl<S> NamedService for Alpha<S> {
+    const NAME: &'static str = "grpc.reflection.v1alpha.ServerReflection";
 }
 
-/// The units of both `RateLimitUnit` and `RateLimitResponse.RateLimit.Unit`.
-const UNITS: [(&str, i32); 8] = [
-    ("UNKNOWN", 0),
-    ("SECOND", 1),
-    ("MINUTE", 2),
-    ("HOUR", 3),
-    ("DAY", 4),
-    ("MONTH", 5),
-    ("YEAR", 6),
-    ("WEEK", 7),
-];
+impl<S, B> Service<http::Request<B>> for Alpha<S>
+where
+    S: Service<http::Request<B>, Error = Infallible>,
+{
+    type Response = S::Response;
+    type Error = Infallible;
+    type Future = S::Future;
 
-fn ratelimit_unit() -> FileDescriptorProto {
-    FileDescriptorProto {
-        enum_type: vec![enumeration("RateLimitUnit", &UNITS)],
-        ..file(RATELIMIT_UNIT, "envoy.type.v3", &[])
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
     }
-}
 
-fn base() -> FileDescriptorProto {
-    let header_value = message(
-        "HeaderValue",
-        vec![field("key", 1, Text), field("value", 2, Text), field("raw_value", 3, Bytes)],
-    );
-    FileDescriptorProto { message_type: vec![header_value], ..file(BASE, "envoy.config.core.v3", &[]) }
+    fn call(&mut self, mut call: http::Request<B>) -> S::Future {
+        // A method that is not there stays unknown.
+        if call.uri().path() == "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" {
+            *call.uri_mut() = Uri::from_static("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+        }
+        self.0.call(call)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use prost::Message as _;
-    use prost_types::FieldDescriptorProto;
-    use prost_types::field_descriptor_proto::Type;
-
     use super::*;
 
-    /// The full names of the types a message brings, each with what it is.
-    fn defined(scope: &str, message: &DescriptorProto, into: &mut BTreeMap<String, Type>) {
-        let name = format!("{scope}.{}", message.name());
-        for nested in &message.nested_type {
-            defined(&name, nested, into);
-        }
-        for nested in &message.enum_type {
-            into.insert(format!("{name}.{}", nested.name()), Type::Enum);
-        }
-        into.insert(name, Type::Message);
-    }
-
-    fn defined_in(file: &FileDescriptorProto) -> BTreeMap<String, Type> {
-        let scope = format!(".{}", file.package());
-        let mut names = BTreeMap::new();
-        for message in &file.message_type {
-            defined(&scope, message, &mut names);
-        }
-        for nested in &file.enum_type {
-            names.insert(format!("{scope}.{}", nested.name()), Type::Enum);
-        }
-        names
-    }
-
-    /// The types the fields of a message refer to.
-    fn referred(message: &DescriptorProto, into: &mut BTreeMap<String, Type>) {
-        for field in &message.field {
-            if let Some(name) = &field.type_name {
-                into.insert(name.clone(), field.r#type());
-            }
-        }
-        for nested in &message.nested_type {
-            referred(nested, into);
-        }
-    }
-
-    fn referred_in(file: &FileDescriptorProto) -> BTreeMap<String, Type> {
-        let mut names = BTreeMap::new();
-        for message in &file.message_type {
-            referred(message, &mut names);
-        }
-        for method in file.service.iter().flat_map(|service| &service.method) {
-            names.insert(method.input_type().to_owned(), Type::Message);
-            names.insert(method.output_type().to_owned(), Type::Message);
-        }
-        names
-    }
-
     #[test]
-    fn the_reflection_service_can_be_built_from_it() {
-        let encoded = descriptor_set().encode_to_vec();
-        let built = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(&encoded)
-            .build_v1();
-        assert!(built.is_ok());
-    }
-
-    #[test]
-    fn every_type_is_defined_in_a_file_that_is_imported_and_no_other_is() {
-        let set = descriptor_set();
-        let mut home = BTreeMap::new();
-        for file in &set.file {
-            for (name, kind) in defined_in(file) {
-                assert!(home.insert(name, (kind, file.name())).is_none());
-            }
-        }
-        for file in &set.file {
-            let mut needed = BTreeSet::new();
-            for (name, kind) in referred_in(file) {
-                let (defined, within) = home
-                    .get(&name)
-                    .copied()
-                    .unwrap_or_else(|| panic!("{} refers to {name}, which is nowhere", file.name()));
-                assert_eq!(defined, kind, "{name}");
-                needed.insert(within);
-            }
-            needed.remove(file.name());
-            let imported: BTreeSet<_> = file.dependency.iter().map(String::as_str).collect();
-            assert_eq!(imported, needed, "{}", file.name());
-        }
-    }
-
-    #[test]
-    fn a_file_comes_after_those_it_imports() {
-        let mut seen = BTreeSet::new();
-        for file in descriptor_set().file {
+    fn the_descriptors_are_whole() {
+        let mut before = BTreeSet::new();
+        for file in FileDescriptorSet::decode(DESCRIPTORS).unwrap().file {
             for import in &file.dependency {
-                assert!(seen.contains(import), "{} before {import}", file.name());
+                assert!(before.contains(import), "{} before {import}", file.name());
             }
-            assert!(seen.insert(file.name().to_owned()));
+            before.insert(file.name().to_owned());
         }
-    }
-
-    #[test]
-    fn no_message_has_a_name_or_a_number_twice() {
-        fn check(message: &DescriptorProto) {
-            let names: BTreeSet<_> = message.field.iter().map(FieldDescriptorProto::name).collect();
-            let numbers: BTreeSet<_> = message.field.iter().map(FieldDescriptorProto::number).collect();
-            assert_eq!(names.len(), message.field.len(), "{}", message.name());
-            assert_eq!(numbers.len(), message.field.len(), "{}", message.name());
-            message.nested_type.iter().for_each(check);
-        }
-        for file in descriptor_set().file {
-            file.message_type.iter().for_each(check);
-        }
+        assert!(before.contains("envoy/service/ratelimit/v3/rls.proto"));
     }
 
     /// The numbers of the fields in an encoded message.
@@ -339,7 +274,7 @@ mod tests {
             dynamic_metadata: Some(envoy_types::pb::google::protobuf::Struct::default()),
             ..Default::default()
         };
-        let set = descriptor_set();
+        let set = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
         let find = |path: &[&str]| {
             let mut within: Vec<&DescriptorProto> =
                 set.file.iter().flat_map(|file| &file.message_type).collect();

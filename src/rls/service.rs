@@ -5,6 +5,7 @@
 //! thread, which writes its answers into one buffer.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
@@ -16,11 +17,12 @@ use super::beyond::Undecided;
 use super::decode::decode;
 use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{Verdict, answer};
+use crate::engine::{Scratch, Verdict, answer};
 use crate::limiter::Worker;
 use crate::model::Request;
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{Metrics, SentLimitLeftOut};
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -38,13 +40,14 @@ const BUFFER_LEFT: usize = 1 << 10;
 #[derive(Debug)]
 pub struct RateLimitService<S: Store, C> {
     worker: Worker<S, C>,
+    metrics: Arc<Metrics>,
     buffer: RefCell<BytesMut>,
 }
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
-    /// The service that has `worker` decide.
-    pub fn new(worker: Worker<S, C>) -> Self {
-        Self { worker, buffer: RefCell::default() }
+    /// The service that has `worker` decide, and tells `metrics` of limits that are not there.
+    pub fn new(worker: Worker<S, C>, metrics: Arc<Metrics>) -> Self {
+        Self { worker, metrics, buffer: RefCell::default() }
     }
 
     /// Decides on `message` if the store needs no waiting; else `None`, and nothing has happened.
@@ -53,7 +56,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
             return None;
         }
         let mut scratch = self.worker.scratch();
-        let request = match decode(scratch.descriptors(), message) {
+        let request = match self.decode(&mut scratch, message) {
             Ok(request) => request,
             Err(undecided) => return Some(Err(undecided)),
         };
@@ -71,7 +74,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
     /// Decides on `message`, whose caller waits until `deadline`. Keys and values stay where they are in it.
     pub(super) async fn answer(&self, message: &[u8], deadline: Option<Instant>) -> Result<Bytes, Undecided> {
         let mut scratch = self.worker.scratch();
-        let request = decode(scratch.descriptors(), message)?;
+        let request = self.decode(&mut scratch, message)?;
         let policy = self.worker.limiter().engine.policy();
         let verdict = self
             .worker
@@ -79,6 +82,12 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
             .await
             .map_err(|error| undecided(&error))?;
         self.write(&policy, request, verdict)
+    }
+
+    fn decode<'m>(&self, scratch: &mut Scratch, message: &'m [u8]) -> Result<Request<'m>, Undecided> {
+        decode(scratch.descriptors(), message, |domain, descriptor, why| {
+            SentLimitLeftOut { domain, descriptor, why: &why }.emit(&self.metrics);
+        })
     }
 
     /// The answer behind its prefix.

@@ -3,7 +3,7 @@
 /// The most bytes of one text, and of one header value. Envoy takes 50 KB values and clients do not.
 pub(super) const MAX_BYTES: usize = 4096;
 
-/// The most bytes of all entries' values in one body or header value together, before they are escaped.
+/// The most bytes of all entries' values in one body together, before they are escaped.
 pub(super) const MAX_TEXTS: usize = 4 * MAX_BYTES;
 
 /// How texts are made safe for where they stand.
@@ -15,13 +15,20 @@ pub(super) enum Escape {
     Markup,
     /// In any other type. Controls are dropped.
     Plain,
-    /// In a header's value. All that is not visible ASCII is dropped.
-    Header,
+    /// In a header's value for the upstream, which may know somebody by it: percent-encoded, so that no two texts become
+    /// one. Once decoded (RFC 3986 §2.1), it is the text to the byte.
+    Percent,
 }
 
 impl Escape {
     /// Appends `text`, cut to [`MAX_BYTES`] and to what `allowance` has left; what is not UTF-8 becomes U+FFFD.
+    ///
+    /// Percent-encoded, `text` is not cut and nothing is taken from the allowance: what is longer than [`MAX_BYTES`] comes out
+    /// longer, and is not to be sent.
     pub(super) fn write(self, text: &[u8], allowance: &mut Allowance, out: &mut String) {
+        if self == Self::Percent {
+            return percent_encode(text.get(..=MAX_BYTES).unwrap_or(text), out);
+        }
         let text = cut(text, MAX_BYTES.min(allowance.0));
         allowance.0 -= text.len();
         for chunk in text.utf8_chunks() {
@@ -45,7 +52,7 @@ impl Escape {
         let is_special = match self {
             Self::Json => matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&'),
             Self::Markup => matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''),
-            Self::Plain | Self::Header => false,
+            Self::Plain | Self::Percent => false,
         };
         is_visible(byte) && !is_special
     }
@@ -64,7 +71,6 @@ impl Escape {
             (Self::Markup, '"') => out.push_str("&quot;"),
             (Self::Markup, '\'') => out.push_str("&#39;"),
             (Self::Markup | Self::Plain, c) if c.is_control() => {}
-            (Self::Header, c) if !u8::try_from(c).is_ok_and(is_visible) => {}
             _ => out.push(c),
         }
     }
@@ -79,7 +85,7 @@ pub(super) fn base64(number: u64, out: &mut String) {
     }
 }
 
-/// How many bytes of entries' values may still be shown by one body or header value. A value that is shown again and again
+/// How many bytes of entries' values may still be shown by one body. A value that is shown again and again
 /// counts each time, or a client could have megabytes made of one long value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance(usize);
@@ -88,11 +94,6 @@ impl Allowance {
     /// That of a new one: [`MAX_TEXTS`].
     pub(super) fn whole() -> Self {
         Self(MAX_TEXTS)
-    }
-
-    /// What nothing more is to be shown of.
-    pub(super) fn none() -> Self {
-        Self(0)
     }
 }
 
@@ -112,6 +113,20 @@ fn cut(text: &[u8], most: usize) -> &[u8] {
 /// a response (CR LF) or break a stream.
 pub(super) fn is_visible(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
+}
+
+/// Appends `text` with each byte percent-encoded that no header may carry, each `%`, and a space at either end, where readers
+/// of headers take it off.
+fn percent_encode(text: &[u8], out: &mut String) {
+    let last = text.len().saturating_sub(1);
+    for (at, &byte) in text.iter().enumerate() {
+        let is_lost = byte == b' ' && (at == 0 || at == last);
+        if is_visible(byte) && byte != b'%' && !is_lost {
+            out.push(byte.into());
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
 }
 
 /// Makes a header value of what stands in `text` from `start` on: visible, without space around it, of at most
@@ -207,7 +222,39 @@ mod tests {
         assert_eq!(header_value(&"x".repeat(70_000)).len(), MAX_BYTES);
     }
 
+    #[test]
+    fn percent_encoded_texts_stay_different() {
+        for (text, expected) in [
+            (&b"acme"[..], "acme"),
+            ("acm\u{e9}".as_bytes(), "acm%C3%A9"),
+            (b"acm%C3%A9", "acm%25C3%25A9"),
+            (b"acm\xe9", "acm%E9"),
+            (b" a b ", "%20a b%20"),
+            (b" ", "%20"),
+            (b"\r\n\t\0\x7f", "%0D%0A%09%00%7F"),
+            (b"", ""),
+        ] {
+            assert_eq!(escaped(Escape::Percent, text), expected, "{text:?}");
+        }
+        assert_eq!(escaped(Escape::Percent, &[b'x'; 70_000]).len(), MAX_BYTES + 1);
+    }
+
     proptest! {
+        #[test]
+        fn a_percent_encoded_text_is_fit_for_a_header_and_reads_back(text: Vec<u8>) {
+            let encoded = escaped(Escape::Percent, &text);
+            let mut trimmed = encoded.clone();
+            make_header_value(&mut trimmed, 0);
+            prop_assert_eq!(&trimmed, &encoded);
+            let mut pieces = encoded.split('%');
+            let mut decoded = pieces.next().unwrap().as_bytes().to_vec();
+            for piece in pieces {
+                decoded.push(u8::from_str_radix(&piece[..2], 16).unwrap());
+                decoded.extend_from_slice(&piece.as_bytes()[2..]);
+            }
+            prop_assert_eq!(decoded, text);
+        }
+
         #[test]
         fn a_json_string_reads_back_as_the_text(text in any::<String>()) {
             let literal = format!("\"{}\"", escaped(Escape::Json, text.as_bytes()));

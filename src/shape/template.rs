@@ -67,7 +67,7 @@ impl Template {
     /// The value of a request header for the upstream.
     pub fn header(text: &str) -> Result<Self, ShapeError> {
         let pieces = piece::parse_header(text, 0)?.into_iter().map(|(_, piece)| piece).collect();
-        Ok(Self { pieces, escape: Escape::Header })
+        Ok(Self { pieces, escape: Escape::Percent })
     }
 
     /// What else than numbers it names, in order.
@@ -102,7 +102,8 @@ impl Template {
         }
     }
 
-    /// The header value: visible ASCII, at most 4 KiB. None when something it names is absent, or nothing is left.
+    /// The header value: visible ASCII, at most 4 KiB. None when something it names is absent, nothing is left, or it is
+    /// longer: what is cut off might be all that tells one caller from another.
     pub fn render_header(&self, context: &Context<'_>) -> Option<String> {
         let mut out = String::new();
         self.write_header(context, &mut out).then_some(out)
@@ -112,13 +113,11 @@ impl Template {
     pub fn write_header(&self, context: &Context<'_>, out: &mut String) -> bool {
         let start = out.len();
         let mut filling = Filling::from(context);
-        let complete = self.pieces.iter().all(|piece| {
-            if out.len() - start >= escape::MAX_BYTES {
-                // It would be cut off. Whether all that is named is there must be known all the same.
-                filling.allowance = Allowance::none();
-            }
-            self.write(piece, &mut filling, out)
-        });
+        let complete = self
+            .pieces
+            .iter()
+            .all(|piece| self.write(piece, &mut filling, out) && out.len() - start <= escape::MAX_BYTES);
+        // Space of the policy's own around it; what was filled in has none.
         escape::make_header_value(out, start);
         if !complete {
             out.truncate(start);

@@ -17,6 +17,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("a_path_has_one_counter_however_it_is_spelt", a_path_has_one_counter_however_it_is_spelt),
     ("a_client_cannot_choose_its_address", a_client_cannot_choose_its_address),
     ("bytes_that_are_not_utf8_are_limited", bytes_that_are_not_utf8_are_limited),
+    ("the_upstream_is_told_no_other_name", the_upstream_is_told_no_other_name),
     ("istios_cluster_name_is_answered", istios_cluster_name_is_answered),
     ("no_value_is_so_long_that_it_passes", no_value_is_so_long_that_it_passes),
     ("an_outage_lets_traffic_pass_and_ends", an_outage_lets_traffic_pass_and_ends),
@@ -101,6 +102,23 @@ fn bytes_that_are_not_utf8_are_limited(gateway: &Gateway) {
     let (admitted, split) = passed(3, |_| send("127.0.0.16", door, "GET /?k=a%0d%0ax-evil:%201", &[]));
     assert_eq!(admitted, 2, "by a value that would be two lines");
     assert!(!split.has_header_starting("x-evil"), "{split:?}");
+}
+
+fn the_upstream_is_told_no_other_name(gateway: &Gateway) {
+    let told = |header: &str| {
+        let answer = send("127.0.0.19", gateway.door("raw"), "GET /", &[header.as_bytes()]);
+        let seen: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        seen["headers"]["x-told"].as_str().map(str::to_owned)
+    };
+    for (sent, expected) in [
+        ("x-raw: acm", "acm"),
+        ("x-raw: acm\u{e9}", "acm%C3%A9"),
+        ("x-raw: acm%C3%A9", "acm%25C3%25A9"),
+        ("x-raw: acm\t1", "acm%091"),
+    ] {
+        assert_eq!(told(sent).as_deref(), Some(expected));
+    }
+    assert_eq!(told(&format!("x-raw: {}", "x".repeat(5_000))), None);
 }
 
 fn istios_cluster_name_is_answered(gateway: &Gateway) {

@@ -15,7 +15,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use tonic::{Code as GrpcCode, Request, Status};
 
-use crate::support::{Spillway, directory, serve};
+use crate::support::{Spillway, directory, metric, serve};
 
 /// Windows of a year: no test run straddles their end but one in a hundred thousand years.
 const POLICY: &str = "
@@ -225,31 +225,37 @@ async fn large_requests_are_answered() {
 async fn a_request_that_makes_no_sense_is_refused_with_a_sentence() {
     let spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
-    let with_unit = |unit| {
-        let mut descriptor = descriptor(&[("key", "k")]);
-        descriptor.limit = Some(RateLimitOverride { requests_per_unit: 1, unit });
-        request(vec![descriptor])
-    };
-    let unit_refused = |unit: i32| {
-        format!(
-            "descriptor 0: the limit sent along has unit {unit}, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, \
-             MONTH 5, YEAR 6, WEEK 7"
-        )
-    };
     for (request, sentence) in [
         (
             RateLimitRequest { domain: String::new(), ..request(vec![descriptor(&[])]) },
-            "rate limit domain must not be empty".to_owned(),
+            "rate limit domain must not be empty",
         ),
-        (request(Vec::new()), "rate limit descriptor list must not be empty".to_owned()),
-        (with_unit(0), unit_refused(0)),
-        (with_unit(8), unit_refused(8)),
-        (with_unit(-1), unit_refused(-1)),
+        (request(Vec::new()), "rate limit descriptor list must not be empty"),
     ] {
         let refused = ask(&channel, request).await.unwrap_err();
-        assert_eq!((refused.code(), refused.message()), (GrpcCode::InvalidArgument, sentence.as_str()));
+        assert_eq!((refused.code(), refused.message()), (GrpcCode::InvalidArgument, sentence));
     }
-    assert_eq!(all_told(&ask(&channel, with_unit(7)).await.unwrap()), ["OK 0/1 "]);
+}
+
+#[tokio::test]
+async fn a_sent_limit_of_an_unknown_unit_is_left_out_and_all_others_hold() {
+    let mut spillway = Spillway::serving(POLICY);
+    let channel = channel(&spillway).await;
+    let with_unit = |key: &str, unit| {
+        let mut descriptor = descriptor(&[(key, "k")]);
+        descriptor.limit = Some(RateLimitOverride { requests_per_unit: 1, unit });
+        descriptor
+    };
+    for (unit, expected) in [(0, "OK 1/2 per-key"), (8, "OK 0/2 per-key"), (-1, "OVER 0/2 per-key")] {
+        let answer =
+            ask(&channel, request(vec![with_unit("key", unit), with_unit("nobody", 7)])).await.unwrap();
+        assert_eq!(all_told(&answer)[0], expected, "unit {unit}");
+        assert!(all_told(&answer)[1].ends_with("0/1 "), "{answer:?}");
+    }
+    let line = spillway.log_line("was left out");
+    let told = "it has unit 0, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, MONTH 5, YEAR 6, WEEK 7";
+    assert!(line.contains(told) && line.contains("key=…") && line.contains("domain=d"), "{line}");
+    assert_eq!(metric(spillway.http, "spillway_sent_limits_left_out_total"), 3);
 }
 
 #[tokio::test]
@@ -384,21 +390,87 @@ async fn a_watch_of_health_tells_the_end_and_ends_with_it() {
     assert!(!log.contains("cut off"), "{log}");
 }
 
-#[tokio::test]
-async fn reflection_lists_the_service() {
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+/// What one stream of questions to reflection is told, shortened: services, files by name, or an error. Both versions have
+/// messages of the same shape.
+macro_rules! reflected {
+    ($version:ident, $channel:expr, $questions:expr) => {{
+        use tonic_reflection::pb::$version::ServerReflectionRequest;
+        use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
+        use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
+        use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
 
+        let questions = $questions.map(|(kind, name): (&str, &str)| ServerReflectionRequest {
+            host: "here".into(),
+            message_request: match kind {
+                "list" => Some(MessageRequest::ListServices(name.into())),
+                "file" => Some(MessageRequest::FileByFilename(name.into())),
+                "symbol" => Some(MessageRequest::FileContainingSymbol(name.into())),
+                "extensions" => Some(MessageRequest::AllExtensionNumbersOfType(name.into())),
+                _ => None,
+            },
+        });
+        let asked = questions.to_vec();
+        let mut client = ServerReflectionClient::new($channel);
+        let stream = client.server_reflection_info(tokio_stream::iter(questions)).await.unwrap();
+        let (mut stream, mut told) = (stream.into_inner(), Vec::new());
+        for question in asked {
+            let answer = stream.message().await.unwrap().expect("an answer to each question");
+            assert_eq!((answer.valid_host.as_str(), answer.original_request), ("here", Some(question)));
+            told.push(match answer.message_response.unwrap() {
+                MessageResponse::FileDescriptorResponse(file) => {
+                    let file = prost_types::FileDescriptorProto::decode(&*file.file_descriptor_proto[0]);
+                    file.unwrap().name().to_owned()
+                }
+                MessageResponse::ListServicesResponse(list) => {
+                    list.service.into_iter().map(|service| service.name).collect::<Vec<_>>().join(" ")
+                }
+                MessageResponse::AllExtensionNumbersResponse(numbers) => {
+                    format!("{} {:?}", numbers.base_type_name, numbers.extension_number)
+                }
+                MessageResponse::ErrorResponse(error) => {
+                    format!("{}: {}", error.error_code, error.error_message)
+                }
+            });
+        }
+        assert_eq!(stream.message().await.unwrap(), None, "and then the end");
+        told
+    }};
+}
+
+#[tokio::test]
+async fn reflection_tells_what_it_does_not_know_and_goes_on() {
+    const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
     let spillway = Spillway::serving(POLICY);
-    let mut reflection = ServerReflectionClient::new(channel(&spillway).await);
-    let list = ServerReflectionRequest {
-        message_request: Some(MessageRequest::ListServices(String::new())),
-        ..Default::default()
-    };
-    let mut answers =
-        reflection.server_reflection_info(tokio_stream::iter([list])).await.unwrap().into_inner();
-    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
-    assert!(answer.contains("envoy.service.ratelimit.v3.RateLimitService"), "{answer}");
-    assert!(answer.contains("grpc.health.v1.Health"), "{answer}");
+    let channel = channel(&spillway).await;
+    let questions = [
+        ("symbol", "no.such.Symbol"),
+        ("file", "no/such.proto"),
+        ("extensions", "no.such.Message"),
+        ("nothing", ""),
+        ("list", "*"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitService"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit"),
+        ("symbol", "envoy.service.ratelimit.v3.RateLimitResponse.OVER_LIMIT"),
+        ("symbol", "google.protobuf.Struct.FieldsEntry"),
+        ("file", RLS),
+        ("extensions", "envoy.service.ratelimit.v3.RateLimitRequest"),
+    ];
+    let expected = [
+        "5: there is no symbol `no.such.Symbol`",
+        "5: there is no file `no/such.proto`",
+        "5: there is no message `no.such.Message`",
+        "3: the request asks for nothing",
+        "envoy.service.ratelimit.v3.RateLimitService grpc.health.v1.Health grpc.reflection.v1.ServerReflection \
+         grpc.reflection.v1alpha.ServerReflection",
+        RLS,
+        RLS,
+        RLS,
+        RLS,
+        "google/protobuf/struct.proto",
+        RLS,
+        "envoy.service.ratelimit.v3.RateLimitRequest []",
+    ];
+    assert_eq!(reflected!(v1, channel.clone(), questions), expected);
+    assert_eq!(reflected!(v1alpha, channel.clone(), questions), expected);
 }

@@ -340,6 +340,29 @@ descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 1, per: 1
 }
 
 #[test]
+fn the_upstream_is_told_no_other_name_than_that_of_whoever_asks() {
+    let ids = ["acm", "acm\u{e9}", "acm%C3%A9", " acm", "acm ", "acm\u{200b}", "acm\u{1}"];
+    let people = ids.iter().enumerate().map(|(n, id)| {
+        let id = serde_json::to_string(id).unwrap();
+        format!("  - {{id: {id}, credentials: [{{kind: key, value: k{n}}}]}}\n")
+    });
+    let bench = with_subjects(
+        "
+domain: d
+subjects: d.subjects.yaml
+request_headers: {x-tenant: '{{subject}}'}
+descriptors: [{key: key, subject: key}]
+",
+        &format!("subjects:\n{}", people.collect::<String>()),
+    );
+    let told = |n: usize| bench.answers(&[("key", format!("k{n}").as_bytes())]).request_headers[0].1.clone();
+    assert_eq!(
+        (0..ids.len()).map(told).collect::<Vec<_>>(),
+        ["acm", "acm%C3%A9", "acm%25C3%25A9", "%20acm", "acm%20", "acm%E2%80%8B", "acm%01"]
+    );
+}
+
+#[test]
 fn the_upstream_learns_what_is_known_whether_anybody_was_counted_or_not() {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let bench = Bench::new(

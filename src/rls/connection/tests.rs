@@ -85,7 +85,8 @@ async fn served() -> Served {
         heavy: Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
     };
-    let server = Rc::new(Server::new(RateLimitService::new(limiter.worker()), Routes::default(), shared));
+    let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
+    let server = Rc::new(Server::new(service, Routes::default(), shared));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
