@@ -258,7 +258,7 @@ impl Document<'_, '_> {
             );
         }
         if let Some(node) = fields.get("subject") {
-            self.asks_for_kind(node.span(), kind);
+            self.asks_for_kind(node.span(), kind, strip_scheme);
         }
         Some(SubjectNode { kind: kind.to_owned(), strip_scheme })
     }
