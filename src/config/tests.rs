@@ -332,6 +332,16 @@ fn a_key_given_twice_is_told_wherever_it_is() {
     ] {
         assert_eq!(found(yaml), [format!("warning {}", twice(place, key))], "{yaml}");
     }
+    // What is lost is named.
+    let lost = "warning 5:1 `descriptors` is given twice, so the limits below `a`, `b=c` are lost; the last one counts; make one list of them";
+    let first = "domain: d\ndescriptors:\n- {key: a, rate_limit: {unit: day, requests_per_unit: 1}}\n- {key: b, value: c}\n";
+    assert_eq!(found(&format!("{first}descriptors: []")), [lost]);
+    let many = (0..9).map(|n| format!("{{key: k{n}}}")).collect::<Vec<_>>().join(", ");
+    let told = found(&format!("domain: d\nevaluate: each\ndescriptors: [{many}]\ndescriptors: []"));
+    assert!(
+        told.len() == 1 && told[0].starts_with("4:1 ") && told[0].contains("`k7`, others are lost"),
+        "{told:?}"
+    );
     // In Spillway's.
     let own = |fields: &str| with(&format!("rate_limit: {{per: 1m, requests_per_unit: {fields}}}"));
     let many = (0..20).map(|n| format!("p{n}: {n}")).collect::<Vec<_>>().join(", ");

@@ -90,7 +90,8 @@ impl<'p> Inherited<'p> {
     }
 }
 
-fn label(key: &str, value: &str) -> String {
+/// One descriptor, for people.
+pub(super) fn label(key: &str, value: &str) -> String {
     if value.is_empty() { key.to_owned() } else { format!("{key}={value}") }
 }
 

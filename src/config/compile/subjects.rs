@@ -15,7 +15,7 @@ use crate::subjects::{Directory, Survey, Value};
 use crate::yaml::Span;
 
 /// How many names are listed in a hint.
-const LISTED: usize = 8;
+pub(super) const LISTED: usize = 8;
 /// How many values of one attribute are compared with what `exempt` says.
 const MOST_VALUES: usize = 64;
 
