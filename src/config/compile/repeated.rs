@@ -39,7 +39,7 @@ struct Repeated<'n> {
 /// The first descriptors of a list, for people.
 fn labels(list: Node<'_>) -> String {
     let Kind::Sequence(items) = list.kind() else { return String::new() };
-    let label = |item: Node<'_>| {
+    let labelled = |item: Node<'_>| {
         let Kind::Mapping(pairs) = item.kind() else { return None };
         let text = |word: &str| {
             let mut pairs = pairs.clone();
@@ -48,7 +48,7 @@ fn labels(list: Node<'_>) -> String {
         };
         Some(format!("`{}`", label(text("key").unwrap_or_default(), text("value").unwrap_or_default())))
     };
-    let mut labels: Vec<_> = items.take(LISTED + 1).filter_map(label).collect();
+    let mut labels: Vec<_> = items.take(LISTED + 1).filter_map(labelled).collect();
     if labels.len() > LISTED {
         labels.truncate(LISTED);
         labels.push("others".to_owned());
