@@ -120,8 +120,19 @@ fn what_would_never_work_is_refused_with_its_place() {
 fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
     for (yaml, expected) in [
         (
-            &*with("unit: minute"),
-            "warning 3:12 `unit` means nothing in a descriptor; it belongs in `rate_limit`",
+            &*with("rate_limit: {unit: day, requests_per_unit: 1}, unit: minute"),
+            "warning 3:59 `unit` means nothing in a descriptor; it belongs in `rate_limit`",
+        ),
+        (
+            &with("unit: minute"),
+            "warning 3:12 `unit` stands outside of `rate_limit`, so there is no limit here; indent it below `rate_limit:`, as in \
+             `rate_limit: {requests_per_unit: 5, unit: minute}`",
+        ),
+        // Written as if it were in it: there, too, this is no limit.
+        (
+            "domain: d\ndescriptors:\n- key: x\n  rate_limit:\n  unit: minute\n  requests_per_unit: 5",
+            "warning 5:3 `unit`, `requests_per_unit` stand outside of `rate_limit`, so there is no limit here; indent them below \
+             `rate_limit:`, as in `rate_limit: {requests_per_unit: 5, unit: minute}`",
         ),
         (
             &with("rate_limit: ~"),
@@ -138,6 +149,10 @@ fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
             &with("rate_limit: {unit: day}"),
             "warning 3:24 the limit has no `requests_per_unit`, so it lets nothing pass; write `requests_per_unit: 0` if \
              that is meant",
+        ),
+        (
+            &with("rate_limit: {unlimited: true, unit: unknown}"),
+            "warning 3:48 `unlimited: true` has no window; remove one of the two",
         ),
         (
             &with("rate_limit: {unlimited: true, requests_per_unit: 5}"),
@@ -317,6 +332,16 @@ fn a_key_given_twice_is_told_wherever_it_is() {
     ] {
         assert_eq!(found(yaml), [format!("warning {}", twice(place, key))], "{yaml}");
     }
+    // What is lost is named.
+    let lost = "warning 5:1 `descriptors` is given twice, so the limits below `a`, `b=c` are lost; the last one counts; make one list of them";
+    let first = "domain: d\ndescriptors:\n- {key: a, rate_limit: {unit: day, requests_per_unit: 1}}\n- {key: b, value: c}\n";
+    assert_eq!(found(&format!("{first}descriptors: []")), [lost]);
+    let many = (0..9).map(|n| format!("{{key: k{n}}}")).collect::<Vec<_>>().join(", ");
+    let told = found(&format!("domain: d\nevaluate: each\ndescriptors: [{many}]\ndescriptors: []"));
+    assert!(
+        told.len() == 1 && told[0].starts_with("4:1 ") && told[0].contains("`k7`, others are lost"),
+        "{told:?}"
+    );
     // In Spillway's.
     let own = |fields: &str| with(&format!("rate_limit: {{per: 1m, requests_per_unit: {fields}}}"));
     let many = (0..20).map(|n| format!("p{n}: {n}")).collect::<Vec<_>>().join(", ");

@@ -1,7 +1,7 @@
 //! Reading subjects and their credentials.
 
 use super::attributes::Run;
-use super::credential::{CredentialId, from_hex, sha256};
+use super::credential::{CredentialId, from_hex, sha256, strip_scheme};
 use super::draft::Suspect;
 use super::problem::Place;
 use super::read::{Read, Reader, is_nothing};
@@ -56,12 +56,17 @@ impl<'t> Reader<'t> {
     }
 
     fn credential(&mut self, token: &Token<'t>, at: Place, subject: u32) -> Read<()> {
-        let (mut kind, mut hash) = (None, None);
+        let (mut kind, mut hash, mut scheme) = (None, None, None);
         let (mut attributes, mut enabled) = (Run::default(), true);
         let seen = self.mapping(token, at, &CREDENTIAL, |reader, word| {
             match word {
                 Word::Kind => kind = reader.text("the kind of a credential")?.map(|(kind, ..)| kind),
-                Word::Value => hash = reader.text("a credential")?.map(|(text, ..)| sha256(text.as_bytes())),
+                Word::Value => {
+                    if let Some((text, _, at)) = reader.text("a credential")? {
+                        hash = Some(sha256(text.as_bytes()));
+                        scheme = (strip_scheme(text.as_bytes()).len() < text.len()).then_some(at);
+                    }
+                }
                 Word::Sha256 => hash = reader.hash()?,
                 Word::Attributes => attributes = reader.attributes(Owner::Credential)?,
                 _ => enabled = reader.single("true or false", scalar::boolean)?.unwrap_or_default(),
@@ -86,6 +91,9 @@ impl<'t> Reader<'t> {
                 if let (Some(kind), Some(hash)) = (kind, hash) {
                     let id = CredentialId::of_hashed(&kind, &hash);
                     self.draft.survey.credential(&kind, subject, attributes, enabled, at);
+                    if let (true, Some(at)) = (enabled, scheme) {
+                        self.draft.survey.scheme(&kind, at);
+                    }
                     self.draft.credentials.push((Entry { id, subject, attributes, enabled }, at));
                 }
             }

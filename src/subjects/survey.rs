@@ -21,7 +21,12 @@ pub(crate) struct Survey {
     holders: Vec<u64>,
     /// Credentials with attributes of their own.
     own: Vec<Own>,
+    /// The first credentials that are written with a scheme before them: `Bearer key_1`.
+    schemes: Vec<(u32, Place)>,
 }
+
+/// How many credentials with a scheme are known by their places: more nobody reads.
+const MOST_SCHEMES: usize = 1000;
 
 /// A credential with attributes of its own.
 #[derive(Clone, Copy)]
@@ -44,6 +49,19 @@ pub(crate) struct Holder<'d> {
 }
 
 impl Survey {
+    /// Notes that the enabled credential at `place` is written with a scheme before it.
+    pub(super) fn scheme(&mut self, kind: &str, place: Place) {
+        if let (Some((number, _)), true) = (self.kinds.get(kind), self.schemes.len() < MOST_SCHEMES) {
+            self.schemes.push((*number, place));
+        }
+    }
+
+    /// The places of credentials of this kind that are written with a scheme before them.
+    pub(crate) fn schemes(&self, kind: &str) -> impl Iterator<Item = Span> {
+        let number = self.kinds.get(kind).map(|(number, _)| *number);
+        self.schemes.iter().filter(move |(of, _)| Some(*of) == number).map(|(_, place)| (*place).into())
+    }
+
     /// Notes one credential of the subject with this number.
     pub(super) fn credential(
         &mut self,

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use libyaml_safer::{Error, ErrorKind, Event as Parsed, EventData, Mark, Parser, ScalarStyle};
 
 use super::hint::hint;
+use super::tags;
 
 /// A stretch of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl<'t> Events<'t> {
                     if position(end_mark.index) > self.text.len() && !end(self.text).is_empty() {
                         value.truncate(value.trim_end_matches(END).len());
                     }
-                    let plain = is_plain(tag.as_deref(), style, whole)?;
+                    let plain = is_plain(tag.as_deref(), &value, style, whole)?;
                     (Event::Scalar { text: value, plain, anchor: self.anchor(anchor) }, whole)
                 }
                 EventData::SequenceStart { anchor, .. } => {
@@ -166,11 +167,20 @@ impl<'t> Events<'t> {
 }
 
 /// Whether a single value means what it would mean without quotes and without its tag.
-fn is_plain(tag: Option<&str>, style: ScalarStyle, at: Span) -> Result<bool, SyntaxError> {
+fn is_plain(tag: Option<&str>, value: &str, style: ScalarStyle, at: Span) -> Result<bool, SyntaxError> {
     match tag.map(|tag| tag.strip_prefix("tag:yaml.org,2002:").unwrap_or(tag)) {
         None => Ok(style == ScalarStyle::Plain),
         // One exclamation mark says no more than that the value is what it is.
-        Some("!" | "int" | "float" | "bool" | "null" | "merge") => Ok(true),
+        Some("!" | "merge") => Ok(true),
+        Some(tag @ ("int" | "float" | "bool" | "null")) => match tags::wanted(tag, value) {
+            None => Ok(true),
+            // Else `!!null 5` would be a number to some readers, and no limit to others.
+            Some(wanted) => {
+                Err(SyntaxError::new(at, format!("`!!{tag}`, and what follows it is not {wanted}")).hint(
+                    "remove the tag, or write a value that it fits: `!!int 5`, `!!bool true`, `!!null ~`",
+                ))
+            }
+        },
         Some("binary") => Err(SyntaxError::new(at, "`!!binary` values are not read")
             .hint("write the text itself, in quotes where it needs them: `value: \"a b\"`")),
         Some(_) => Ok(false),

@@ -8,6 +8,7 @@ mod budget;
 mod events;
 mod expanded;
 mod hint;
+mod tags;
 mod tree;
 
 pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError, is_allowed, is_break};

@@ -90,7 +90,8 @@ impl<'p> Inherited<'p> {
     }
 }
 
-fn label(key: &str, value: &str) -> String {
+/// One descriptor, for people.
+pub(super) fn label(key: &str, value: &str) -> String {
     if value.is_empty() { key.to_owned() } else { format!("{key}={value}") }
 }
 
@@ -201,8 +202,7 @@ impl Document<'_, '_> {
             let hint = "under the other ways a refusal settles the request";
             self.error_at(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
         }
-        if let (true, Some(span)) = (fields.get("rate_limit").is_none(), fields.span_of_nothing("rate_limit"))
-        {
+        if let (false, Some(span)) = (fields.outside, fields.span_of_nothing("rate_limit")) {
             let hint = "write `rate_limit: {requests_per_unit: 5, unit: minute}`, or leave the word out for an exemption";
             self.tolerate(span, "`rate_limit` has nothing in it, so this lets everything pass", Some(hint));
         }
@@ -259,7 +259,7 @@ impl Document<'_, '_> {
             );
         }
         if let Some(node) = fields.get("subject") {
-            self.asks_for_kind(node.span(), kind);
+            self.asks_for_kind(node.span(), kind, strip_scheme);
         }
         Some(SubjectNode { kind: kind.to_owned(), strip_scheme })
     }

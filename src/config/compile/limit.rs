@@ -457,7 +457,15 @@ impl Document<'_, '_> {
     fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_>) {
         for word in ["unit", "per"] {
             if let Some(node) = fields.get(word) {
-                self.error(node.span(), "`unlimited: true` has no window", Some("remove one of the two"));
+                let message = "`unlimited: true` has no window";
+                let is_unit =
+                    matches!(node.kind(), Kind::Scalar { text, .. } if Unit::from_name(text).is_some());
+                if word == "unit" && !is_unit {
+                    // envoyproxy/ratelimit refuses only what is a unit.
+                    self.tolerate(node.span(), message, Some("remove one of the two"));
+                } else {
+                    self.error(node.span(), message, Some("remove one of the two"));
+                }
             }
         }
         let others = [

@@ -225,6 +225,8 @@ struct Fields<'n> {
     fields: Vec<(&'n str, Node<'n>)>,
     /// Whether there were words that nobody knows; one of them may be what seems to be missing.
     misspelt: bool,
+    /// Whether words of a limit stand here that are in no limit.
+    outside: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -246,6 +248,7 @@ impl Document<'_, '_> {
     fn fields<'n>(&mut self, node: Node<'n>, scope: Scope) -> Option<Fields<'n>> {
         let pairs = self.pairs_or(node, &format!("{scope}, which is a mapping"), || example(scope, node))?;
         let mut fields: Vec<(&str, Node<'_>)> = Vec::new();
+        let mut outside = Vec::new();
         let mut misspelt = false;
         for (key, value) in pairs {
             let Some(word) = self.read(key, scalar::text) else { continue };
@@ -256,6 +259,13 @@ impl Document<'_, '_> {
                         format!("{scope} may have {}", words::of(scope).collect::<Vec<_>>().join(", "))
                     });
                     self.error(key.span(), &format!("unknown word `{word}` in {scope}"), Some(&hint));
+                }
+                Some(scopes)
+                    if scope == Scope::Descriptor
+                        && scopes.contains(&Scope::RateLimit)
+                        && !scopes.contains(&scope) =>
+                {
+                    outside.push((key.span(), word));
                 }
                 Some(scopes) if !scopes.contains(&scope) => {
                     let message = format!("`{word}` means nothing in {scope}");
@@ -281,7 +291,32 @@ impl Document<'_, '_> {
                 },
             }
         }
-        Some(Fields { fields, misspelt })
+        let fields = Fields { fields, misspelt, outside: !outside.is_empty() };
+        self.words_outside(&outside, &fields);
+        Some(fields)
+    }
+
+    /// Tells of words of a limit that stand on its descriptor: most likely they lack a few spaces. envoyproxy/ratelimit knows its
+    /// words wherever they stand, so it loads them, and has no limit.
+    fn words_outside(&mut self, outside: &[(Span, &str)], fields: &Fields<'_>) {
+        let Some((first, _)) = outside.first() else { return };
+        if fields.get("rate_limit").is_some() || fields.get("rate_limits").is_some() {
+            for (span, word) in outside {
+                let message = format!("`{word}` means nothing in a descriptor");
+                self.tolerate(*span, &message, Some("it belongs in `rate_limit`"));
+            }
+            return;
+        }
+        let words: Vec<_> = outside.iter().map(|(_, word)| *word).collect();
+        let (stand, them) = if words.len() == 1 { ("stands", "it") } else { ("stand", "them") };
+        let message = format!(
+            "{} {stand} outside of `rate_limit`, so there is no limit here",
+            subjects::listed(&words)
+        );
+        let hint = format!(
+            "indent {them} below `rate_limit:`, as in `rate_limit: {{requests_per_unit: 5, unit: minute}}`"
+        );
+        self.tolerate(*first, &message, Some(&hint));
     }
 
     fn pairs<'n>(&mut self, node: Node<'n>, what: &str, hint: &str) -> Option<Pairs<'n>> {

@@ -15,7 +15,7 @@ use crate::subjects::{Directory, Survey, Value};
 use crate::yaml::Span;
 
 /// How many names are listed in a hint.
-const LISTED: usize = 8;
+pub(super) const LISTED: usize = 8;
 /// How many values of one attribute are compared with what `exempt` says.
 const MOST_VALUES: usize = 64;
 
@@ -48,7 +48,10 @@ pub(super) struct Asked {
     /// The kinds of credentials it has, each with the first of them as a warning that nobody asks for it.
     kinds: BTreeMap<String, Diagnostic>,
     attributes: HashSet<String>,
-    wanted_kinds: HashSet<String>,
+    /// Kinds that are asked for, and whether each time without the scheme before the credential.
+    wanted_kinds: BTreeMap<String, bool>,
+    /// By kind, that a credential is written with the scheme before it.
+    schemes: Vec<(String, Diagnostic)>,
     wanted_attributes: HashSet<String>,
     /// Kinds and attributes that it does not have: the name, what to say, and when.
     unknown_kinds: Vec<(String, Diagnostic)>,
@@ -108,6 +111,20 @@ impl Document<'_, '_> {
             let idle = source.diagnose(Severity::Warning, span, message, None);
             asked.kinds.insert(kind.to_owned(), idle);
         }
+        if asked.schemes.is_empty() {
+            for (kind, span) in
+                survey.kinds().flat_map(|(kind, _)| survey.schemes(kind).map(move |at| (kind, at)))
+            {
+                let message = format!(
+                    "a credential of the kind `{kind}` with its scheme, which `strip_scheme` takes away from what is sent, so it matches \
+                     nobody"
+                );
+                let hint = "write it without the `Bearer` or `Basic` before it".to_owned();
+                asked
+                    .schemes
+                    .push((kind.to_owned(), source.diagnose(Severity::Error, span, message, Some(hint))));
+            }
+        }
         let (uncovered, values) = (HashMap::new(), HashMap::new());
         let known = Known { path, source, survey, uncovered, values };
         self.compiler.known.insert(self.domain.clone(), known);
@@ -125,15 +142,15 @@ impl Document<'_, '_> {
         self.compiler.asked.get_mut(path)
     }
 
-    /// Notes that a descriptor asks for credentials of this kind.
-    pub(super) fn asks_for_kind(&mut self, span: Span, kind: &str) {
+    /// Notes that a descriptor asks for credentials of this kind, without the scheme before them or as they are sent.
+    pub(super) fn asks_for_kind(&mut self, span: Span, kind: &str, strip_scheme: bool) {
         let message = format!("no credential is of the kind `{kind}`, so this matches nobody");
         let unknown = self.source.diagnose(Severity::Warning, span, message, None);
         let Some(asked) = self.asked() else { return };
         if !asked.kinds.is_empty() && !asked.kinds.contains_key(kind) {
             asked.unknown_kinds.push((kind.to_owned(), unknown));
         }
-        asked.wanted_kinds.insert(kind.to_owned());
+        *asked.wanted_kinds.entry(kind.to_owned()).or_insert(true) &= strip_scheme;
     }
 
     /// Notes that `word` asks for an attribute, and what becomes of that where nobody has it.
@@ -195,7 +212,7 @@ impl Asked {
     fn tell(self, mut tell: impl FnMut(Diagnostic)) {
         let all_kinds: Vec<String> = self.kinds.keys().cloned().collect();
         let (_, idle): (Vec<_>, Vec<_>) =
-            self.kinds.into_iter().partition(|(kind, _)| self.wanted_kinds.contains(kind));
+            self.kinds.into_iter().partition(|(kind, _)| self.wanted_kinds.contains_key(kind));
         let unknown: Vec<String> = self.unknown_kinds.iter().map(|(kind, _)| kind.clone()).collect();
         let idle_kinds: Vec<String> = idle.iter().map(|(kind, _)| kind.clone()).collect();
         for (kind, diagnostic) in self.unknown_kinds {
@@ -208,7 +225,13 @@ impl Asked {
                 });
             tell(Diagnostic { severity, ..diagnostic }.hint(Some(hint)));
         }
-        let wanted: Vec<&str> = self.wanted_kinds.iter().map(String::as_str).collect();
+        let wanted: Vec<&str> = self.wanted_kinds.keys().map(String::as_str).collect();
+        for (kind, diagnostic) in self.schemes {
+            // Where one descriptor takes them as they are sent, the scheme may be meant.
+            if self.wanted_kinds.get(&kind) == Some(&true) {
+                tell(diagnostic);
+            }
+        }
         for (kind, diagnostic) in idle {
             // A kind may be given out before a policy asks for it, so this refuses nothing.
             let hint = slip(&kind, &unknown)

@@ -615,3 +615,21 @@ fn a_tier_that_is_exempt_needs_no_number() {
     assert!(told("").iter().any(|told| told.contains("has no number for tier 3")), "{:?}", told(""));
     assert_eq!(told("exempt: {tier: 3}"), [""; 0]);
 }
+
+#[test]
+fn a_credential_written_with_the_scheme_that_is_stripped_is_refused() {
+    let subjects = "subjects:\n- {id: a, credentials: [{kind: key, value: 'bearer secret_1'}]}\n- {id: b, credentials: [{kind: key, \
+                    value: Basic secret_2, enabled: false}, {kind: key, value: secret_3}]}\n";
+    let told = found_with(&for_keys("requests_per_unit: 5", "strip_scheme: true"), subjects);
+    assert_eq!(
+        told,
+        [
+            "d.subjects.yaml:2:44 error a credential of the kind `key` with its scheme, which `strip_scheme` takes away from what is \
+          sent, so it matches nobody; write it without the `Bearer` or `Basic` before it"
+        ]
+    );
+    // Here it is compared as it is sent.
+    assert_eq!(found_with(&for_keys("requests_per_unit: 5", ""), subjects), [""; 0]);
+    let both = for_keys("requests_per_unit: 5", "strip_scheme: true") + "- {key: raw, subject: key}\n";
+    assert_eq!(found_with(&both, subjects), [""; 0]);
+}

@@ -139,6 +139,10 @@ fn where_people_stumble_they_are_told_what_to_write() {
         ("a: \"\\d\"\n", (1, 5), "use single quotes"),
         ("a: [b\nc: d\n", (2, 2), "end the list with `]`"),
         ("a: !!binary aGk=\n", (1, 4), "write the text itself"),
+        ("a: !!int x\n", (1, 4), "remove the tag"),
+        ("a: 1\nb: [!!null 5]\n", (2, 5), "remove the tag"),
+        ("a: 1\nb: !!bool\n", (2, 4), "remove the tag"),
+        ("!<tag:yaml.org,2002:float> a: b\n", (1, 1), "remove the tag"),
         ("a: b\0\n", (1, 5), "save the file as UTF-8"),
     ] {
         let error = events(text).unwrap_err();
