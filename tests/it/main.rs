@@ -20,3 +20,4 @@ mod rls;
 #[allow(dead_code, reason = "the soak uses more of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod test_command;
