@@ -1,6 +1,6 @@
 //! `spillway check`
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use super::args::{Check, CheckFormat};
@@ -27,9 +27,9 @@ pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
     };
     match (machine, &loaded) {
         (Some(format), _) => print(&format(found)),
-        (None, Err(_)) => complain(&report(found)),
+        (None, Err(_)) => complain(&report(found, &io::stderr())),
         (None, Ok(_)) if refused => {
-            complain(&report(found));
+            complain(&report(found, &io::stderr()));
             complain("warnings count as mistakes, as --strict says\n");
         }
         (None, Ok(loaded)) => {
@@ -45,10 +45,10 @@ pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
     if refused { ExitCode::from(WRONG_INPUT) } else { ExitCode::SUCCESS }
 }
 
-/// Every mistake, and how many there are.
-pub(super) fn report(diagnostics: &[Diagnostic]) -> String {
+/// Every mistake, and how many there are, for the stream it is written to.
+pub(super) fn report(diagnostics: &[Diagnostic], stream: &impl IsTerminal) -> String {
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-    let mut text = config::render(diagnostics, colour(&io::stderr()));
+    let mut text = config::render(diagnostics, colour(stream));
     text += &format!("\n{}", counted(errors, "error"));
     match diagnostics.len() - errors {
         0 => {}

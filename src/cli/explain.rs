@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
         match config::load(&[args.config.as_ref().unwrap_or(&peer.config)], peer.options(args.merging)) {
             Ok(loaded) => loaded,
             Err(diagnostics) => {
-                complain(&report(&diagnostics));
+                complain(&report(&diagnostics, &io::stderr()));
                 return ExitCode::from(WRONG_INPUT);
             }
         };

@@ -62,7 +62,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             if format == LogFormat::Text {
-                complain(&report(&diagnostics));
+                complain(&report(&diagnostics, &io::stderr()));
                 return ExitCode::from(WRONG_INPUT);
             }
             for one in &diagnostics {

@@ -15,18 +15,21 @@ use crate::trial::{EngineTarget, Script, run as play};
 pub(super) fn run(args: &Test, peer: &Peer) -> ExitCode {
     let options = peer.options(args.merging);
     let mut scripts = Vec::new();
+    let mut wrong = Vec::new();
     for path in &args.paths {
-        match config::test_files(path) {
-            Ok(found) => scripts.extend(found),
-            Err(diagnostic) => {
-                complain(&report(&[diagnostic]));
-                return ExitCode::from(WRONG_INPUT);
-            }
-        }
+        let (found, unfound) = config::test_files(path);
+        // A policy and its test may both be named.
+        scripts.extend(found.into_iter().filter(|script| !scripts.contains(script)).collect::<Vec<_>>());
+        wrong.extend(unfound);
+    }
+    if !wrong.is_empty() {
+        complain(&report(&wrong, &io::stderr()));
     }
     let failed = scripts.iter().filter(|script| !passes(script, &options)).count();
-    print(&format!("{} passed, {failed} failed\n", scripts.len() - failed));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
+    if !scripts.is_empty() {
+        print(&format!("{} passed, {failed} failed\n", scripts.len() - failed));
+    }
+    if failed == 0 && wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
 }
 
 /// Plays one script and prints how it went.
@@ -36,7 +39,7 @@ fn passes(file: &Path, options: &Options) -> bool {
         print(&format!("FAILED  {name}\n{}\n", indented(why)));
         false
     };
-    let wrong = |mistakes: &[Diagnostic]| fails(report(mistakes).trim_end());
+    let wrong = |mistakes: &[Diagnostic]| fails(report(mistakes, &io::stdout()).trim_end());
     let script = match config::read_text(file).map_err(|error| cannot_read(&error)) {
         Ok(text) => Script::read(&name.to_string(), &text),
         Err(why) => return fails(&why),

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::kind::{FileKind, kind, policies_of, tests_of};
 use super::words::did_you_mean;
 use super::{Diagnostic, Severity, read};
 use crate::model::lossy;
@@ -42,17 +43,34 @@ const MOST_LOOKED_INTO: usize = 1000;
 /// What the names of policies are, for whoever gave another.
 const NAMES: &str = "names of policies end in yaml, yml or json, or have no ending";
 
-/// The tests that `path` stands for: itself, or every `*.test.yaml` in the directory and those below it, by name.
-pub fn test_files(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
-    let Found { files: found, unreadable, .. } = files(path, &|name| is_kind(name, "test"))?;
-    if let Some(error) = unreadable.into_iter().find(|one| one.severity == Severity::Error) {
-        return Err(error);
+/// The tests that `path` stands for: a test itself, those of a policy or of a subjects file, or every `*.test.yaml` in the
+/// directory and those below it, by name. With them comes what could not be looked at; where there is no test, that is all.
+pub fn test_files(path: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
+    let Found { files: found, unreadable, .. } = match files(path, &|name| is_kind(name, "test")) {
+        Ok(found) => found,
+        Err(wrong) => return (Vec::new(), vec![wrong]),
+    };
+    let mut wrong: Vec<_> = unreadable.into_iter().filter(|one| one.severity == Severity::Error).collect();
+    let (tests, why): (Vec<_>, _) = match if path.is_dir() { None } else { kind(path) } {
+        Some(FileKind::Policy) => (tests_of(path), ": it is a policy"),
+        Some(FileKind::Subjects) => (
+            policies_of(path).iter().flat_map(|policy| tests_of(policy)).collect(),
+            ": it is a subjects file",
+        ),
+        Some(FileKind::Test) | None => (found.into_iter().collect(), ""),
+    };
+    if tests.is_empty() && wrong.is_empty() {
+        let (place, hint) = match why {
+            "" => ("in", "tests are files named `*.test.yaml`"),
+            _ => (
+                "for",
+                "its tests are the files beside it that are named `NAME.test.yaml` and say `policy: NAME.yaml`",
+            ),
+        };
+        let none = Diagnostic::error(format!("no test found {place} `{}`{why}", shown(path)));
+        wrong.push(none.hint(Some(hint.to_owned())));
     }
-    if found.is_empty() {
-        return Err(Diagnostic::error(format!("no test in `{}`", shown(path)))
-            .hint(Some("tests are files named `*.test.yaml`".to_owned())));
-    }
-    Ok(found.into_iter().collect())
+    (tests, wrong)
 }
 
 /// Every file in a directory and those below it that is read, or may be named by one that is: policies, and whatever is YAML by
@@ -190,7 +208,7 @@ fn list(
     Ok(())
 }
 
-fn is_policy(name: &str) -> bool {
+pub(super) fn is_policy(name: &str) -> bool {
     let named = stem(name).is_some() || !name.contains('.');
     named && !is_backup(name) && !is_kind(name, "test") && !is_kind(name, "subjects")
 }
@@ -206,7 +224,7 @@ fn is_prose(name: &str) -> bool {
 }
 
 /// Whether this stands before the ending: `test` in `mega.test.yaml`.
-fn is_kind(name: &str, kind: &str) -> bool {
+pub(super) fn is_kind(name: &str, kind: &str) -> bool {
     let found = stem(name).and_then(|stem| stem.rsplit_once('.'));
     found.is_some_and(|(_, found)| found.eq_ignore_ascii_case(kind))
 }

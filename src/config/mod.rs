@@ -3,6 +3,7 @@
 mod compile;
 mod diagnostic;
 mod files;
+mod kind;
 mod language;
 mod load;
 mod read;
@@ -17,6 +18,7 @@ mod words;
 
 pub use diagnostic::{Diagnostic, Excerpt, Severity, render};
 pub use files::test_files;
+pub use kind::{FileKind, kind, policies_of};
 pub use language::{Section, WordRow, algorithms, language};
 pub use load::{Loaded, Options, load, load_text};
 pub use read::text as read_text;

@@ -24,8 +24,7 @@ use tonic::transport::Channel;
 use crate::rls::descriptor;
 
 fn scripts() -> Vec<(PathBuf, Script)> {
-    let files =
-        ["config", "tests/policies"].iter().flat_map(|path| config::test_files(Path::new(path)).unwrap());
+    let files = ["config", "tests/policies"].iter().flat_map(|path| config::test_files(Path::new(path)).0);
     let scripts = files.map(|file| {
         let script = Script::parse(&fs::read_to_string(&file).unwrap());
         let script = script.unwrap_or_else(|error| panic!("{}: {error}", file.display()));

@@ -21,3 +21,4 @@ mod store;
 #[allow(dead_code, reason = "the soak uses more of it")]
 #[path = "../support/mod.rs"]
 mod support;
+mod test_command;
