@@ -53,7 +53,7 @@ struct Place {
 
 impl Log {
     /// When nothing in the log counts any more.
-    pub(super) fn until(&self) -> Timestamp {
+    pub fn until(&self) -> Timestamp {
         self.until
     }
 
@@ -117,6 +117,12 @@ impl Log {
         self.until = stamp.plus(window);
     }
 
+    /// Adds hits that are read back from where they were kept: later than all others, in a log that ends at `until`.
+    pub fn restore(&mut self, stamp: Timestamp, hits: u64, until: Timestamp) {
+        self.push(stamp, hits, Duration::ZERO);
+        self.until = until;
+    }
+
     /// Moves the hits that are stamped later than `latest` there.
     pub(super) fn cut(&mut self, latest: Timestamp, window: Duration) {
         let hits = self.total() - self.hits_until(latest);
@@ -170,7 +176,7 @@ impl Log {
     }
 
     /// Stamps, and the hits of each.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (Timestamp, u64)> {
+    pub fn entries(&self) -> impl Iterator<Item = (Timestamp, u64)> {
         let blocks = self.older.iter().chain(once(&self.newest));
         blocks.flat_map(|block| {
             (0..block.len()).map(|at| (block.stamp(&self.bytes, at), block.count(&self.bytes, at)))

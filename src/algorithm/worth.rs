@@ -20,6 +20,16 @@ impl Worth {
     const AT_LIMIT: Self = Self(254);
     const REFUSED: Self = Self(255);
 
+    /// As it is kept outside of this process.
+    pub fn to_byte(self) -> u8 {
+        self.0
+    }
+
+    /// What was written by [`to_byte`](Self::to_byte).
+    pub fn from_byte(byte: u8) -> Self {
+        Self(byte)
+    }
+
     /// That of a counter whose last answer was `outcome`.
     pub(super) fn after(outcome: &Outcome) -> Self {
         if !outcome.admitted {

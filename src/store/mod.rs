@@ -2,6 +2,7 @@
 //!
 //! To add a store: implement [`Store`] and [`Session`], and list it in `tests/it/store`, whose suite every store passes.
 
+pub mod codec;
 mod error;
 mod memory;
 
