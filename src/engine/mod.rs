@@ -47,9 +47,29 @@ pub struct Verdict<'p> {
     pub decisions: Vec<Decision<'p>>,
     /// The first descriptor that tells who is asking, and who that is; whatever became of it.
     pub somebody: Option<(usize, Credential<'p>)>,
+    /// The descriptors that reached neither a rule nor a node without one; all of them where no policy has the domain.
+    pub unmatched: Unmatched,
     /// Goes back to where it came from.
     matched: Vec<Matched<'static>>,
     scratch: Option<Box<Scratch>>,
+}
+
+/// Some descriptors of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The place of the first of them.
+    pub first: usize,
+    /// How many there are.
+    pub many: usize,
+}
+
+impl Unmatched {
+    fn add(&mut self, at: usize) {
+        if self.many == 0 {
+            self.first = at;
+        }
+        self.many += 1;
+    }
 }
 
 /// Room to decide in, to be used again for the next request: a decision takes no allocation then.
@@ -250,13 +270,18 @@ impl<S: Store, C: Clock> Engine<S, C> {
         let Some(domain) = policy.domain(request.domain) else {
             decisions.extend(request.descriptors.iter().map(|_| Decision::Free));
             let (matched, scratch) = (recycled(matched), desk.scratch);
-            return Ok(Verdict { now, over_limit: false, decisions, somebody: None, matched, scratch });
+            let unmatched = Unmatched { first: 0, many: request.descriptors.len() };
+            let somebody = None;
+            return Ok(Verdict { now, over_limit: false, decisions, somebody, unmatched, matched, scratch });
         };
         let mut scratch = desk.scratch.unwrap_or_default();
-        let mut somebody = None;
+        let (mut somebody, mut unmatched) = (None, Unmatched::default());
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
             let (one, credential) = self.reach(domain, descriptor, now, &mut scratch);
             somebody = somebody.or(credential.map(|credential| (at, credential)));
+            if matches!(one, Matched::Nothing) {
+                unmatched.add(at);
+            }
             one
         }));
         put_aside(&mut matched);
@@ -283,6 +308,7 @@ impl<S: Store, C: Clock> Engine<S, C> {
             over_limit,
             decisions,
             somebody,
+            unmatched,
             matched: recycled(matched),
             scratch: Some(scratch),
         })

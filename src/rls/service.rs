@@ -19,11 +19,11 @@ use super::beyond::Undecided;
 use super::decode::decode_in;
 use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{self, Desk, Engine, Room, Verdict};
+use crate::engine::{self, Desk, Engine, Room, Unmatched, Verdict};
 use crate::model::{Descriptor, Request, recycled};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, SentLimitLeftOut};
+use crate::telemetry::{Metrics, SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -76,11 +76,28 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let policy = self.engine.snapshot();
         let desk = std::mem::take(&mut pen.desk);
         let verdict = self.engine.decide_at(desk, &policy, &request).await.map_err(unavailable)?;
+        if verdict.unmatched.many > 0 {
+            self.tell(&policy, &request, verdict.unmatched);
+        }
         let answer = pen.write(&policy, &request, &verdict);
         pen.desk = verdict.into_desk();
         pen.descriptors = recycled(request.descriptors);
         self.pen.replace(pen);
         answer.map_err(Undecided::Failed)
+    }
+}
+
+impl<S, C> RateLimitService<S, C> {
+    /// Tells of descriptors that nothing limits.
+    #[cold]
+    fn tell(&self, policy: &Policy, request: &Request<'_>, unmatched: Unmatched) {
+        let Some(domain) = policy.domain(request.domain) else {
+            let known = policy.domains().map(|domain| domain.name.as_str());
+            return UnknownDomain { domain: request.domain, known }.emit(&self.metrics);
+        };
+        let first = request.descriptors.get(unmatched.first);
+        let first = first.map_or(&[][..], |descriptor| &descriptor.entries);
+        UnmatchedDescriptors { domain: &domain.name, many: unmatched.many, first }.emit(&self.metrics);
     }
 }
 

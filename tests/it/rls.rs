@@ -140,12 +140,39 @@ async fn every_descriptor_gets_one_filled_status_in_order() {
 }
 
 #[tokio::test]
-async fn an_unconfigured_domain_is_ok_without_a_limit() {
-    let spillway = Spillway::serving(POLICY);
+async fn a_domain_that_no_policy_has_is_ok_and_told_of() {
+    let mut spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
-    let strange = RateLimitRequest { domain: "other".into(), ..request(vec![descriptor(&[("key", "k")])]) };
-    let answer = ask(&channel, strange).await.unwrap();
-    assert_eq!((answer.overall_code(), all_told(&answer)), (Code::Ok, vec!["OK 0".to_owned()]));
+    for _ in 0..3 {
+        let strange =
+            RateLimitRequest { domain: "d\n2".into(), ..request(vec![descriptor(&[("key", "k")]); 2]) };
+        let answer = ask(&channel, strange).await.unwrap();
+        assert_eq!((answer.overall_code(), all_told(&answer)), (Code::Ok, vec!["OK 0".to_owned(); 2]));
+    }
+    let line = spillway.log_line("no policy has the domain");
+    for part in ["WARN", "domain=\"d\\\\n2\"", "the domains are `d`"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(metric(spillway.http, "spillway_unknown_domain_requests_total"), 3);
+}
+
+#[tokio::test]
+async fn descriptors_that_reach_no_rule_are_counted_and_told_of_at_debug() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).args(["--log-level", "debug"]));
+    let channel = channel(&spillway).await;
+    let (key, free, other) = (
+        descriptor(&[("key", "k")]),
+        descriptor(&[("free", "f")]),
+        descriptor(&[("api_key", "secret"), ("path", "/x")]),
+    );
+    for descriptors in [vec![key.clone(), free], vec![key, other.clone(), descriptor(&[])], vec![other]] {
+        ask(&channel, request(descriptors)).await.unwrap();
+    }
+    let line = spillway.log_line("a descriptor reaches no rule");
+    assert!(line.contains("DEBUG") && line.contains("api_key=…, path=…"), "{line}");
+    assert!(!spillway.seen.iter().any(|line| line.contains("secret")));
+    assert_eq!(metric(spillway.http, "spillway_unmatched_descriptors_total{domain=\"d\"}"), 3);
 }
 
 #[tokio::test]
