@@ -1,5 +1,6 @@
 //! Every event, with its log line and its metric. One event is one struct, named nowhere else.
 
+mod labelled;
 pub mod log;
 mod throttle;
 mod unlimited;
@@ -10,9 +11,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::labelled::Labelled;
 use self::log::Dropped;
 use self::throttle::{Throttle, Throttles};
-pub use self::unlimited::SentLimitLeftOut;
+pub use self::unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 use crate::model::lossy;
 
 /// Counts of what happened since the start, as Prometheus reads them.
@@ -30,6 +32,8 @@ pub struct Metrics {
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
     tasks_ended: AtomicU64,
+    unknown_domains: AtomicU64,
+    unmatched_descriptors: Labelled,
     log_lines_dropped: OnceLock<Dropped>,
     authority_lines: Throttle,
     ended_lines: Throttle,
@@ -39,6 +43,8 @@ pub struct Metrics {
     accept_lines: Throttle,
     panic_lines: Throttle,
     sent_limit_lines: Throttle,
+    unknown_domain_lines: Throttle,
+    unmatched_lines: Throttle,
 }
 
 impl Metrics {
@@ -59,6 +65,7 @@ impl Metrics {
             ("connections that could not be taken", &self.accept_lines),
             ("calls that failed", &self.panic_lines),
             ("limits that were sent along and left out", &self.sent_limit_lines),
+            ("requests for a domain that no policy has", &self.unknown_domain_lines),
         ];
         let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left(last)?)));
         for (what, held_back) in each.chain(self.beyond_lines.left(last)) {
@@ -138,6 +145,12 @@ impl Metrics {
             "Background tasks that ended by an internal error and were started again.",
             self.tasks_ended.load(Ordering::Relaxed),
         );
+        metric(
+            "spillway_unknown_domain_requests_total",
+            "counter",
+            "Requests for a domain that no policy has, which nothing limits.",
+            self.unknown_domains.load(Ordering::Relaxed),
+        );
         metric("spillway_counters", "gauge", "Counters in memory.", now.counters);
         metric(
             "spillway_counter_bytes",
@@ -160,6 +173,11 @@ impl Metrics {
             let steps = steps.load(Ordering::Relaxed);
             let _ = writeln!(text, "spillway_clock_steps_total{{direction=\"{direction}\"}} {steps}");
         }
+        text.push_str(
+            "# HELP spillway_unmatched_descriptors_total Descriptors that reached no rule, and no exemption either.\n\
+             # TYPE spillway_unmatched_descriptors_total counter\n",
+        );
+        self.unmatched_descriptors.render("spillway_unmatched_descriptors_total", "domain", &mut text);
         text
     }
 }

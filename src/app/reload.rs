@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
-use crate::config::{self, Diagnostic, Fingerprint, Options};
+use crate::config::{self, Diagnostic, Fingerprint, Options, Severity};
 use crate::limiter::Limiter;
 use crate::store::Store;
 use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics, TaskEnded};
@@ -23,6 +23,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long after files could not be read they are tried again, at first and at most: a file system comes back, a right is
 /// granted.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// How soon the files are read again for a signal after the last one: those that come meanwhile are one.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// How many diagnostics a reload tells; `spillway check` tells all.
+const TOLD: usize = 20;
 
 /// Files that a policy was read from.
 #[derive(Clone, Debug)]
@@ -54,12 +58,20 @@ pub(super) async fn follow<S: Store, C: Clock>(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reload = Arc::clone(&watched.reload);
     let mut follower = Follower::of(watched);
+    let mut heard_again = Instant::now();
     loop {
+        let asked = async {
+            tokio::time::sleep_until(heard_again).await;
+            reload.notified().await;
+        };
         let why = tokio::select! {
             _ = ticks.tick() => Why::Time,
             () = news.notified() => Why::News,
-            () = reload.notified() => Why::Asked,
+            () = asked => Why::Asked,
         };
+        if why == Why::Asked {
+            heard_again = Instant::now() + ASKED_EVERY;
+        }
         for _ in 0..if why == Why::News { 2 } else { 1 } {
             if why == Why::News {
                 tokio::time::sleep(SETTLES).await;
@@ -173,7 +185,7 @@ impl Follower {
     /// Reads the files, and tells what is wrong with them if that is something new.
     fn load<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
         let Err(diagnostics) = self.take(limiter, metrics) else { return };
-        let mistakes = config::render(&diagnostics, false);
+        let mistakes = told(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
         if known.is_none() {
@@ -194,7 +206,7 @@ impl Follower {
         match config::load(&[&self.watched.path], self.watched.options.clone()) {
             Ok(loaded) => {
                 if !loaded.warnings.is_empty() {
-                    ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
+                    ConfigWarned { warnings: told(&loaded.warnings) }.emit();
                 }
                 ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
                 limiter.publish(loaded.policy);
@@ -217,5 +229,33 @@ impl Follower {
             }
             Err(diagnostics) => Err(diagnostics),
         }
+    }
+}
+
+/// The first of `diagnostics` as `check` prints them, mistakes before warnings, and how many more there are.
+fn told(diagnostics: &[Diagnostic]) -> String {
+    let of = |severity| diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity);
+    let first = of(Severity::Error).chain(of(Severity::Warning)).take(TOLD).cloned().collect::<Vec<_>>();
+    let mut text = config::render(&first, false);
+    let more = diagnostics.len() - first.len();
+    if more > 0 {
+        text.push_str(&format!("\n`spillway check` tells {more} more\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_diagnostics_the_first_mistakes_are_told_and_the_rest_counted() {
+        let warning = |n| Diagnostic { severity: Severity::Warning, ..Diagnostic::error(format!("w{n}")) };
+        let error = |n| Diagnostic::error(format!("e{n}"));
+        let text = told(&(0..60_000).map(warning).chain((0..19).map(error)).collect::<Vec<_>>());
+        let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!((lines[0], lines[18], lines[19]), ("error: e0", "error: e18", "warning: w0"));
+        assert_eq!(lines[20..], ["`spillway check` tells 59999 more"]);
+        assert!(!told(&(0..20).map(error).collect::<Vec<_>>()).contains("more"));
     }
 }

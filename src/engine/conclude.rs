@@ -23,6 +23,7 @@ impl<'p> Plan<'p> {
             over_limit,
             decisions,
             somebody: self.somebody,
+            unmatched: self.unmatched,
             texts,
             matched: self.matched,
             scratch: self.scratch,

@@ -21,7 +21,7 @@ pub use plan::Plan;
 pub use scratch::Scratch;
 pub use trace::{Trace, trace};
 pub(crate) use verdict::urgency;
-pub use verdict::{Charged, Counted, Decision, RuleRef, Verdict};
+pub use verdict::{Charged, Counted, Decision, RuleRef, Unmatched, Verdict};
 
 use crate::model::Timestamp;
 use crate::policy::{Keyer, Policy};

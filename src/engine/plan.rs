@@ -1,7 +1,7 @@
 //! Before the counters: what each descriptor reaches, and what it costs which counter.
 
 use super::fate::{Fate, fates, put_aside};
-use super::{Engine, RuleRef, Scratch};
+use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Reading, Request, Timestamp, recycled};
 use crate::policy::{
@@ -18,6 +18,7 @@ pub struct Plan<'p> {
     pub(super) mode: Mode,
     pub(super) matched: Vec<Matched<'p>>,
     pub(super) somebody: Option<(usize, Credential<'p>)>,
+    pub(super) unmatched: Unmatched,
     /// Holds what has no lifetime: the charges, and what is to become of each rule.
     pub(super) scratch: Scratch,
 }
@@ -77,12 +78,16 @@ impl Engine {
         let Some(domain) = policy.domain(request.domain) else {
             matched.extend(request.descriptors.iter().map(|_| Matched::Nothing));
             scratch.0.fates.extend(matched.iter().map(|_| Fate::Charged));
-            return Plan { now: now.wall, mode: Mode::Each, matched, somebody: None, scratch };
+            let unmatched = Unmatched { first: 0, many: request.descriptors.len() };
+            return Plan { now: now.wall, mode: Mode::Each, matched, somebody: None, unmatched, scratch };
         };
-        let mut somebody = None;
+        let (mut somebody, mut unmatched) = (None, Unmatched::default());
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
             let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search);
             somebody = somebody.or(credential.map(|credential| (at, credential)));
+            if matches!(one, Matched::Nothing) {
+                unmatched.add(at);
+            }
             one
         }));
         put_aside(&mut matched);
@@ -100,7 +105,7 @@ impl Engine {
             Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
             Evaluate::InOrder => Mode::InOrder,
         };
-        Plan { now: now.wall, mode, matched, somebody, scratch }
+        Plan { now: now.wall, mode, matched, somebody, unmatched, scratch }
     }
 
     /// What `descriptor` reaches, and who is behind it.

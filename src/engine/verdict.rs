@@ -23,10 +23,30 @@ pub struct Verdict<'p> {
     pub decisions: Vec<Decision<'p>>,
     /// The first descriptor that tells who is asking, and who that is; whatever became of it.
     pub somebody: Option<(usize, Credential<'p>)>,
+    /// The descriptors that reached neither a rule nor a node without one; all of them where no policy has the domain.
+    pub unmatched: Unmatched,
     /// Where the texts of the answer are written.
     pub(super) texts: RefCell<Texts>,
     pub(super) matched: Vec<Matched<'p>>,
     pub(super) scratch: Scratch,
+}
+
+/// Some descriptors of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The place of the first of them.
+    pub first: usize,
+    /// How many there are.
+    pub many: usize,
+}
+
+impl Unmatched {
+    pub(super) fn add(&mut self, at: usize) {
+        if self.many == 0 {
+            self.first = at;
+        }
+        self.many += 1;
+    }
 }
 
 impl Verdict<'_> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -216,7 +216,8 @@ impl<S: Store, C: Clock> Calls<S, C> {
     /// move around.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
         if let Some(refusal) = fitness::unfit(&call) {
-            return Answering::Now(Some(Ok(refusal.map(Reply::Routed))));
+            let refusal = refusal.map(|text| Reply::Routed(tonic::body::Body::new(text)));
+            return Answering::Now(Some(Ok(refusal)));
         }
         self.activity.call(self.seen.arrived.get());
         if call.uri().path() != SHOULD_RATE_LIMIT {
@@ -298,6 +299,10 @@ impl<S: Store, C: Clock> Calls<S, C> {
             let mut routes = self.server.routes.clone();
             let call = Request::from_parts(head, request);
             match before(deadline, routes.call(call)).await {
+                // The router says no more than that.
+                Some(Ok(answer)) if is_bare_unimplemented(answer.headers()) => {
+                    Ok(told(Status::unimplemented(fitness::NO_SUCH_METHOD)))
+                }
                 // A router's error is `Infallible`.
                 Some(Ok(answer)) => Ok(answer.map(|body| Reply::Streamed(body, until(deadline), turn))),
                 None => Err(LATE.into()),
@@ -342,6 +347,13 @@ impl<S: Store, C: Clock> Calls<S, C> {
         CallPanicked { panic }.emit(&self.server.shared.metrics);
         told(Status::internal("the call failed; the log of the server says why"))
     }
+}
+
+/// Whether an answer says that there is no such method, and no word more.
+fn is_bare_unimplemented(headers: &HeaderMap) -> bool {
+    const UNIMPLEMENTED: &[u8] = b"12";
+    headers.get(Status::GRPC_STATUS).is_some_and(|status| status.as_bytes() == UNIMPLEMENTED)
+        && !headers.contains_key(Status::GRPC_MESSAGE)
 }
 
 /// What a call is told for which nobody waits any more: that it is reset.

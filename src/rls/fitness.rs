@@ -3,12 +3,19 @@
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
+/// For whoever calls a method that is not there.
+pub(super) const NO_SUCH_METHOD: &str = "there is no such method here: this server has envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit (in Envoy, \
+     `transport_api_version: V3`), grpc.health.v1.Health and gRPC server reflection";
+
 /// What answers a request that is no call, by HTTP's own means: 405 to a method other than POST, and 415 to a content type
-/// that does not begin with `application/grpc`. `None` of a call.
-pub(super) fn unfit<B, A: Default>(request: &Request<B>) -> Option<Response<A>> {
+/// that does not begin with `application/grpc`, each with a sentence. `None` of a call.
+pub(super) fn unfit<B>(request: &Request<B>) -> Option<Response<String>> {
     let refused = |status| {
-        let mut response = Response::new(A::default());
+        // The answer to HEAD has no body.
+        let text = if request.method() == Method::HEAD { "" } else { SPEAKS };
+        let mut response = Response::new(text.to_owned());
         *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         response
     };
     if request.method() != Method::POST {
@@ -18,6 +25,10 @@ pub(super) fn unfit<B, A: Default>(request: &Request<B>) -> Option<Response<A>> 
     }
     (!is_grpc(request.headers())).then(|| refused(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
+
+/// For whoever does not speak gRPC.
+const SPEAKS: &str = "this port speaks gRPC: POST with `content-type: application/grpc`, as Envoy and grpcurl do; \
+                      /healthcheck, /ready and /metrics are on the HTTP port\n";
 
 /// `application/grpc`, `application/grpc+proto`, and either with parameters. `application/grpc-web` is another protocol.
 fn is_grpc(headers: &HeaderMap) -> bool {
@@ -50,8 +61,11 @@ mod tests {
         ] {
             let request =
                 Request::builder().method(method).header("content-type", content_type).body(()).unwrap();
-            let told = unfit::<_, ()>(&request).map(|response| response.status().as_u16());
-            assert_eq!(told, status, "{method} {content_type}");
+            let told = unfit(&request);
+            let told = told.as_ref().map(|response| (response.status().as_u16(), response.body().as_str()));
+            assert_eq!(told, status.map(|status| (status, SPEAKS)), "{method} {content_type}");
         }
+        let head = Request::builder().method("HEAD").body(()).unwrap();
+        assert_eq!(unfit(&head).unwrap().body(), "");
     }
 }

@@ -88,8 +88,8 @@ impl Symbols {
 
     fn add_message(&mut self, scope: &str, message: &DescriptorProto, file: &Bytes) {
         let name = self.add(scope, message.name(), file);
-        let fields = message.field.iter().map(|field| field.name());
-        for member in fields.chain(message.oneof_decl.iter().map(|oneof| oneof.name())) {
+        let fields = message.field.iter().map(prost_types::FieldDescriptorProto::name);
+        for member in fields.chain(message.oneof_decl.iter().map(prost_types::OneofDescriptorProto::name)) {
             self.add(&name, member, file);
         }
         for nested in &message.nested_type {

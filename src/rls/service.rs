@@ -17,12 +17,12 @@ use super::beyond::Undecided;
 use super::decode::decode;
 use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{Scratch, Verdict, answer};
+use crate::engine::{Scratch, Unmatched, Verdict, answer};
 use crate::limiter::Worker;
 use crate::model::Request;
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, SentLimitLeftOut};
+use crate::telemetry::{Metrics, SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -90,8 +90,23 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         })
     }
 
+    /// Tells of descriptors that nothing limits.
+    #[cold]
+    fn tell(&self, policy: &Policy, request: &Request<'_>, unmatched: Unmatched) {
+        let Some(domain) = policy.domain(request.domain) else {
+            let known = policy.domains().map(|domain| domain.name.as_str());
+            return UnknownDomain { domain: request.domain, known }.emit(&self.metrics);
+        };
+        let first = request.descriptors.get(unmatched.first);
+        let first = first.map_or(&[][..], |descriptor| &descriptor.entries);
+        UnmatchedDescriptors { domain: &domain.name, many: unmatched.many, first }.emit(&self.metrics);
+    }
+
     /// The answer behind its prefix.
     fn write(&self, policy: &Policy, request: Request<'_>, verdict: Verdict<'_>) -> Result<Bytes, Undecided> {
+        if verdict.unmatched.many > 0 {
+            self.tell(policy, &request, verdict.unmatched);
+        }
         let mut buffer = self.buffer.borrow_mut();
         if buffer.capacity() < BUFFER_LEFT {
             *buffer = BytesMut::with_capacity(BUFFER);

@@ -1,6 +1,6 @@
 //! Limits that are not where somebody may take them to be.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::atomic::Ordering;
 
 use super::{LONGEST_SHOWN, Metrics};
@@ -35,6 +35,93 @@ impl<W: Display> SentLimitLeftOut<'_, W> {
     }
 }
 
+/// A request names a domain that no policy has, so nothing limits it.
+#[derive(Debug)]
+pub struct UnknownDomain<'a, K> {
+    /// What it names.
+    pub domain: &'a [u8],
+    /// The domains that there are.
+    pub known: K,
+}
+
+impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
+    /// Counts it, and logs it at most once a second.
+    pub fn emit(self, metrics: &Metrics) {
+        metrics.unknown_domains.fetch_add(1, Ordering::Relaxed);
+        let Some(held_back) = metrics.unknown_domain_lines.admit() else { return };
+        let (domain, known) = (shown(self.domain), Known::of(self.known));
+        tracing::warn!(
+            domain,
+            held_back,
+            "no policy has the domain of a request, so nothing limits it{}; {known}",
+            known.likely(&domain)
+        );
+    }
+}
+
+/// The names of domains.
+struct Known<'k>(Vec<&'k str>);
+
+impl<'k> Known<'k> {
+    /// So many are looked at, and so many shown.
+    const MOST: (usize, usize) = (1_000, 5);
+
+    fn of(names: impl Iterator<Item = &'k str>) -> Self {
+        let mut names: Vec<_> = names.take(Self::MOST.0).collect();
+        names.sort_unstable();
+        Self(names)
+    }
+
+    /// The one that was probably meant, as the end of a sentence.
+    fn likely(&self, domain: &str) -> String {
+        let likeness = self.0.iter().map(|name| (strsim::jaro_winkler(domain, name), name));
+        let likely = likeness.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
+        likely.map_or_else(String::new, |(_, name)| format!(": did you mean `{name}`?"))
+    }
+}
+
+impl Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, others) = self.0.split_at(Self::MOST.1.min(self.0.len()));
+        let shown: Vec<_> = shown.iter().map(|name| format!("`{name}`")).collect();
+        match (shown.is_empty(), others.len()) {
+            (true, _) => f.write_str("there are no domains"),
+            (_, 0) => write!(f, "the domains are {}", shown.join(", ")),
+            (_, more) => write!(f, "the domains are {} and {more} more", shown.join(", ")),
+        }
+    }
+}
+
+/// Descriptors of a request reach no rule, and no exemption either: the policy has not one of their keys or values, or a
+/// credential is nobody's.
+#[derive(Debug)]
+pub struct UnmatchedDescriptors<'a> {
+    /// Of the request; one that a policy has.
+    pub domain: &'a str,
+    /// How many there are.
+    pub many: usize,
+    /// The entries of the first of them.
+    pub first: &'a [Entry<'a>],
+}
+
+impl UnmatchedDescriptors<'_> {
+    /// Counts them, and logs the first at `debug`, at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.unmatched_descriptors.add(self.domain, self.many as u64);
+        // Many policies leave some descriptors unlimited: this may be every request.
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let Some(held_back) = metrics.unmatched_lines.admit() else { return };
+        tracing::debug!(
+            domain = self.domain,
+            entries = keys(self.first),
+            held_back,
+            "a descriptor reaches no rule, so nothing limits it"
+        );
+    }
+}
+
 /// The beginning of a text that came with a request.
 fn shown(text: &[u8]) -> String {
     lossy(text.get(..LONGEST_SHOWN).unwrap_or(text)).into_owned()
@@ -54,6 +141,18 @@ fn keys(entries: &[Entry<'_>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_domain_is_told_with_those_that_there_are() {
+        let known = Known::of(["edge", "campaigns", "leads"].into_iter());
+        assert_eq!(known.to_string(), "the domains are `campaigns`, `edge`, `leads`");
+        assert_eq!(known.likely("campaign"), ": did you mean `campaigns`?");
+        assert_eq!(known.likely("x"), "");
+        assert_eq!(Known::of(std::iter::empty()).to_string(), "there are no domains");
+        let many: Vec<_> = (0..5_000).map(|n| format!("d{n:04}")).collect();
+        let told = Known::of(many.iter().map(String::as_str)).to_string();
+        assert_eq!(told, "the domains are `d0000`, `d0001`, `d0002`, `d0003`, `d0004` and 995 more");
+    }
 
     #[test]
     fn a_descriptor_is_shown_by_its_keys_and_not_at_length() {

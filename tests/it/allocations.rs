@@ -9,6 +9,7 @@ use spillway::engine::answer;
 use spillway::limiter::Limiter;
 use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
 use spillway::store::MemoryStore;
+use spillway::telemetry::{Metrics, UnmatchedDescriptors};
 
 /// Three limits, six headers, an endpoint by its name, and a refusal with a body.
 const POLICY: &str = "
@@ -60,4 +61,14 @@ fn a_decision_and_its_answer_take_no_allocation() {
     let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| decide()));
     assert_eq!(counted.count_total, 0, "{counted:?}");
     assert!(refused > 900, "refusals and their bodies are among them");
+}
+
+#[test]
+fn to_count_what_reaches_no_rule_takes_no_allocation() {
+    let metrics = Metrics::default();
+    let entries = [Entry { key: b"k", value: b"v" }];
+    let count = || UnmatchedDescriptors { domain: "d", many: 2, first: &entries }.emit(&metrics);
+    count();
+    let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| count()));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
 }

@@ -140,12 +140,39 @@ async fn every_descriptor_gets_one_filled_status_in_order() {
 }
 
 #[tokio::test]
-async fn an_unconfigured_domain_is_ok_without_a_limit() {
-    let spillway = Spillway::serving(POLICY);
+async fn a_domain_that_no_policy_has_is_ok_and_told_of() {
+    let mut spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
-    let strange = RateLimitRequest { domain: "other".into(), ..request(vec![descriptor(&[("key", "k")])]) };
-    let answer = ask(&channel, strange).await.unwrap();
-    assert_eq!((answer.overall_code(), all_told(&answer)), (Code::Ok, vec!["OK 0".to_owned()]));
+    for _ in 0..3 {
+        let strange =
+            RateLimitRequest { domain: "d\n2".into(), ..request(vec![descriptor(&[("key", "k")]); 2]) };
+        let answer = ask(&channel, strange).await.unwrap();
+        assert_eq!((answer.overall_code(), all_told(&answer)), (Code::Ok, vec!["OK 0".to_owned(); 2]));
+    }
+    let line = spillway.log_line("no policy has the domain");
+    for part in ["WARN", "domain=\"d\\\\n2\"", "the domains are `d`"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(metric(spillway.http, "spillway_unknown_domain_requests_total"), 3);
+}
+
+#[tokio::test]
+async fn descriptors_that_reach_no_rule_are_counted_and_told_of_at_debug() {
+    let config = directory(&[("policy.yaml", POLICY)]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).args(["--log-level", "debug"]));
+    let channel = channel(&spillway).await;
+    let (key, free, other) = (
+        descriptor(&[("key", "k")]),
+        descriptor(&[("free", "f")]),
+        descriptor(&[("api_key", "secret"), ("path", "/x")]),
+    );
+    for descriptors in [vec![key.clone(), free], vec![key, other.clone(), descriptor(&[])], vec![other]] {
+        ask(&channel, request(descriptors)).await.unwrap();
+    }
+    let line = spillway.log_line("a descriptor reaches no rule");
+    assert!(line.contains("DEBUG") && line.contains("api_key=…, path=…"), "{line}");
+    assert!(!spillway.seen.iter().any(|line| line.contains("secret")));
+    assert_eq!(metric(spillway.http, "spillway_unmatched_descriptors_total{domain=\"d\"}"), 3);
 }
 
 #[tokio::test]
@@ -273,9 +300,17 @@ async fn an_undecodable_message_is_an_error_and_the_connection_stays_up() {
 async fn a_method_that_is_not_there_is_unimplemented() {
     let spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
-    for path in ["/envoy.service.ratelimit.v3.RateLimitService/Other", "/some.Service/Method"] {
+    for path in [
+        "/envoy.service.ratelimit.v3.RateLimitService/Other",
+        "/envoy.service.ratelimit.v2.RateLimitService/ShouldRateLimit",
+        "/some.Service/Method",
+        "/grpc.health.v1.Health/Other",
+        "/grpc.reflection.v1alpha.ServerReflection/Other",
+        "/",
+    ] {
         let refused = ask_raw(&channel, path, Bytes::new()).await.unwrap_err();
         assert_eq!(refused.code(), GrpcCode::Unimplemented, "{path}");
+        assert!(refused.message().contains("transport_api_version: V3"), "{path}: {refused:?}");
     }
 }
 
@@ -322,13 +357,13 @@ async fn health_is_told_for_the_server_and_for_the_service() {
     assert_eq!(unknown.code(), GrpcCode::NotFound);
 }
 
-/// One request over HTTP/2, and the headers that come back.
-async fn headers_told(
+/// One request over HTTP/2, and what comes back.
+async fn over_http(
     spillway: &Spillway,
     method: &str,
     content_type: &str,
     message: &'static [u8],
-) -> http::response::Parts {
+) -> http::Response<String> {
     let socket = tokio::net::TcpStream::connect(spillway.grpc).await.unwrap();
     let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
@@ -341,26 +376,34 @@ async fn headers_told(
         .unwrap();
     let (answer, mut body) = sender.send_request(request, false).unwrap();
     body.send_data(prost::bytes::Bytes::from_static(message), true).unwrap();
-    answer.await.unwrap().into_parts().0
+    let (head, mut body) = answer.await.unwrap().into_parts();
+    let mut text = Vec::new();
+    while let Some(more) = body.data().await {
+        text.extend_from_slice(&more.unwrap());
+    }
+    http::Response::from_parts(head, String::from_utf8_lossy(&text).into_owned())
 }
 
 #[tokio::test]
 async fn what_is_no_grpc_is_told_so_by_http() {
     let spillway = Spillway::serving(POLICY);
-    let put = headers_told(&spillway, "PUT", "application/grpc", &[0; 5]).await;
-    assert_eq!((put.status.as_u16(), &put.headers["allow"]), (405, &"POST".parse().unwrap()));
-    let json = headers_told(&spillway, "POST", "application/json", b"{}").await;
-    assert_eq!(json.status, 415);
-    let grpc = headers_told(&spillway, "POST", "application/grpc+proto", &[0; 5]).await;
-    assert_eq!(grpc.status, 200);
+    let put = over_http(&spillway, "PUT", "application/grpc", &[0; 5]).await;
+    assert_eq!((put.status().as_u16(), &put.headers()["allow"]), (405, &"POST".parse().unwrap()));
+    let json = over_http(&spillway, "POST", "application/json", b"{}").await;
+    assert_eq!(json.status(), 415);
+    for told in [put, json] {
+        assert!(told.body().starts_with("this port speaks gRPC: POST with"), "{told:?}");
+    }
+    let grpc = over_http(&spillway, "POST", "application/grpc+proto", &[0; 5]).await;
+    assert_eq!(grpc.status(), 200);
 }
 
 #[tokio::test]
 async fn a_compressed_request_is_told_what_is_taken() {
     let spillway = Spillway::serving(POLICY);
-    let told = headers_told(&spillway, "POST", "application/grpc", &[1, 0, 0, 0, 1, 0]).await;
-    assert_eq!(told.headers["grpc-status"], "12");
-    assert_eq!(told.headers["grpc-accept-encoding"], "identity");
+    let told = over_http(&spillway, "POST", "application/grpc", &[1, 0, 0, 0, 1, 0]).await;
+    assert_eq!(told.headers()["grpc-status"], "12");
+    assert_eq!(told.headers()["grpc-accept-encoding"], "identity");
 }
 
 #[tokio::test]
