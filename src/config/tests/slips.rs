@@ -690,5 +690,5 @@ fn characters_that_nobody_sees_are_named_where_they_are() {
         ]
     );
     let told = found_with(&for_keys("requests_per_unit: 5", ""), &subjects.replace("id:", "id\u{200b}:"));
-    assert!(told[0].contains("there is a zero-width space (U+200B) in it; type `id` anew"), "{told:?}");
+    assert!(told.concat().contains("there is a zero-width space (U+200B) in it; type `id` anew"), "{told:?}");
 }
