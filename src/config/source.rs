@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::policy::Place;
-use crate::yaml::{Span, is_break};
+use crate::yaml::{BYTE_ORDER_MARK, Span, is_break};
 
 /// The most bytes of a line that is shown. To show one takes as long as it is, and a program may have written a whole
 /// policy on one line, with the same mistake in it a thousand times.
@@ -45,6 +45,11 @@ impl Source {
 
     pub(super) fn place(&self, span: Span) -> Place {
         Place { file: Arc::clone(&self.file), line: span.line, column: span.column }
+    }
+
+    /// Its text without a byte order mark before it.
+    pub(super) fn without_mark(&self) -> &str {
+        self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.text)
     }
 
     fn line(&self, number: usize) -> &str {

@@ -5,6 +5,7 @@ mod rows;
 use std::fmt;
 
 use super::takes::Takes;
+use crate::yaml::unseen_in;
 use rows::WORDS;
 
 /// A kind of mapping in a policy file.
@@ -101,12 +102,14 @@ pub fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -
         let is_slip = word.len() > 2 && strsim::osa_distance(&typed, &word) == 1;
         strsim::jaro_winkler(&typed, &word).max(if is_slip { 0.9 } else { 0.0 })
     };
-    known
-        .into_iter()
+    let known: Vec<&str> = known.into_iter().collect();
+    let likely = known
+        .iter()
         .map(|word| (likeness(word), word))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| format!("did you mean `{word}`?"))
+        .map(|(_, word)| format!("did you mean `{word}`?"));
+    unseen_in(typed, known.iter().copied()).or(likely)
 }
 
 /// «did you mean», or else all there is to choose from.

@@ -133,7 +133,10 @@ impl<'t> Reader<'t> {
                     self.problems.add(at, "`<<` is not an attribute", Some(hint));
                     None
                 }
-                Token::Scalar { text, .. } => Some(self.draft.attributes.name(text)),
+                Token::Scalar { text, .. } => {
+                    self.draft.survey.unseen(text, at);
+                    Some(self.draft.attributes.name(text))
+                }
                 _ => {
                     self.refuse(&key, at, "the name of an attribute")?;
                     None
@@ -148,6 +151,7 @@ impl<'t> Reader<'t> {
                 self.refuse(&value, value_at, "text, a whole number or true or false")?;
                 continue;
             };
+            self.draft.survey.unseen(text, value_at);
             if self.draft.attributes.has(mark, name) {
                 self.problems.add(at, "an attribute is given twice", None);
             }

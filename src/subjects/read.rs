@@ -251,6 +251,7 @@ impl<'t> Reader<'t> {
         let (token, at) = self.next()?;
         match token {
             Token::Scalar { text, plain } if !(text.is_empty() || plain && scalar::is_null(&text)) => {
+                self.draft.survey.unseen(&text, at);
                 Ok(Some((text, plain, at)))
             }
             token => self.refuse(&token, at, wanted).map(|()| None),

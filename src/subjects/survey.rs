@@ -8,7 +8,7 @@ use super::credential::CredentialId;
 use super::directory::{Credential, Directory, Subject};
 use super::problem::Place;
 use super::value::Value;
-use crate::yaml::Span;
+use crate::yaml::{Invisible, Span, invisible};
 
 /// The places of a subjects file. Let go of when its policies are compiled: a request needs none of it.
 #[derive(Default)]
@@ -23,10 +23,12 @@ pub(crate) struct Survey {
     own: Vec<Own>,
     /// The first credentials that are written with a scheme before them: `Bearer key_1`.
     schemes: Vec<(u32, Place)>,
+    /// The first texts that hold a character nobody sees.
+    unseen: Vec<(Place, Invisible)>,
 }
 
-/// How many credentials with a scheme are known by their places: more nobody reads.
-const MOST_SCHEMES: usize = 1000;
+/// How many places of one kind are noted: more nobody reads.
+const MOST: usize = 1000;
 
 /// A credential with attributes of its own.
 #[derive(Clone, Copy)]
@@ -51,9 +53,21 @@ pub(crate) struct Holder<'d> {
 impl Survey {
     /// Notes that the enabled credential at `place` is written with a scheme before it.
     pub(super) fn scheme(&mut self, kind: &str, place: Place) {
-        if let (Some((number, _)), true) = (self.kinds.get(kind), self.schemes.len() < MOST_SCHEMES) {
+        if let (Some((number, _)), true) = (self.kinds.get(kind), self.schemes.len() < MOST) {
             self.schemes.push((*number, place));
         }
+    }
+
+    /// Notes that the text at `place` holds a character that nobody sees, if it does.
+    pub(super) fn unseen(&mut self, text: &str, place: Place) {
+        if let (Some(character), true) = (invisible(text), self.unseen.len() < MOST) {
+            self.unseen.push((place, character));
+        }
+    }
+
+    /// The texts that hold a character nobody sees.
+    pub(crate) fn unseen_characters(&self) -> impl Iterator<Item = (Span, Invisible)> {
+        self.unseen.iter().map(|(place, character)| ((*place).into(), *character))
     }
 
     /// The places of credentials of this kind that are written with a scheme before them.

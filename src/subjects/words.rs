@@ -1,6 +1,7 @@
 //! Every word of a subjects file, and where it may stand.
 
 use super::problem::shown;
+use crate::yaml::unseen_in;
 
 /// A word of a subjects file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +195,10 @@ impl Scope {
 
 /// «did you mean», when one of `known` is close enough to `typed` to be what was meant.
 pub(super) fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    if let Some(told) = unseen_in(typed, known.iter().copied()) {
+        return Some(told);
+    }
     let typed = typed.to_lowercase();
     known
         .into_iter()

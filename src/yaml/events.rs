@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use libyaml_safer::{Error, ErrorKind, Event as Parsed, EventData, Mark, Parser, ScalarStyle};
 
 use super::hint::hint;
+use super::invisible::invisible;
 use super::tags;
 
 /// A stretch of one line.
@@ -221,8 +222,18 @@ fn not_yaml(text: &str, error: &Error) -> SyntaxError {
     // The end that was put behind the text is on no line.
     let behind = at > text.len() && error.problem() == "found unexpected end of stream";
     let span = if behind { place(text, text.len()) } else { span(mark) };
-    let hint = hint(text, at, error.context().unwrap_or_default(), error.problem());
-    SyntaxError { span, message, hint: hint.map(str::to_owned) }
+    let hint = hint(text, at, error.context().unwrap_or_default(), error.problem()).map(str::to_owned);
+    SyntaxError { span, message, hint: unseen(text, at).or(hint) }
+}
+
+/// What to do about a character that nobody sees, in the line of the byte `at` or in the one before it.
+fn unseen(text: &str, at: usize) -> Option<String> {
+    let before = text.get(..at).unwrap_or(text);
+    let rest = text.get(at..).unwrap_or_default();
+    let above = before.rmatch_indices(is_break).nth(1).map_or(0, |(at, _)| at);
+    let here = rest.find(is_break).unwrap_or(rest.len());
+    let character = invisible(&before[above..]).or_else(|| invisible(&rest[..here]))?;
+    Some(format!("there is {character} in this line or in the one above; type it anew"))
 }
 
 /// The parser looks at the characters of a text before it asks what they mean.

@@ -8,11 +8,13 @@ mod budget;
 mod events;
 mod expanded;
 mod hint;
+mod invisible;
 mod tags;
 mod tree;
 
 pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError, is_allowed, is_break};
 pub(crate) use expanded::{Expanded, Token};
+pub(crate) use invisible::{Invisible, invisible, unseen_in};
 pub(crate) use tree::{Items, Kind, Node, Pairs, Tree};
 
 use budget::Budget;

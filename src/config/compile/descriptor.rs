@@ -120,7 +120,7 @@ impl Document<'_, '_> {
         let key = key.unwrap_or_default();
         self.notes_key(key);
         for (word, text) in [("key", key), ("value", value)] {
-            if let (Some(node), true) = (fields.get(word), text.trim() != text) {
+            if let (Some(node), true) = (fields.get(word), text.trim_ascii() != text) {
                 let message = format!("the {word} `{}` begins or ends with a space", text.escape_debug());
                 self.report(Severity::Warning, node.span(), &message, Some("remove it if it is not sent"));
             }

@@ -11,6 +11,7 @@ mod repeated;
 mod root;
 mod subjects;
 mod telling;
+mod unseen;
 
 pub(super) use descriptor::empties;
 pub(super) use endpoints::MOST_SEGMENTS;
@@ -113,6 +114,7 @@ impl Compiler {
                 peer_only,
             };
             reader.repeated_keys(document);
+            reader.unseen_characters(document);
             reader.root(document);
         }
     }
@@ -258,7 +260,8 @@ impl Document<'_, '_> {
                     let hint = did_you_mean(word, words::of(scope)).unwrap_or_else(|| {
                         format!("{scope} may have {}", words::of(scope).collect::<Vec<_>>().join(", "))
                     });
-                    self.error(key.span(), &format!("unknown word `{word}` in {scope}"), Some(&hint));
+                    let shown = if word.is_ascii() { word.into() } else { word.escape_debug().to_string() };
+                    self.error(key.span(), &format!("unknown word `{shown}` in {scope}"), Some(&hint));
                 }
                 Some(scopes)
                     if scope == Scope::Descriptor

@@ -104,6 +104,7 @@ impl Document<'_, '_> {
         };
         let source = Source::secret(&shown(&path), String::new());
         let asked = self.compiler.asked.entry(path.clone()).or_default();
+        let is_new = asked.file.is_empty();
         asked.file = shown(&path).into_owned();
         asked.attributes.extend(directory.attributes().map(str::to_owned));
         for (kind, span) in survey.kinds() {
@@ -111,7 +112,7 @@ impl Document<'_, '_> {
             let idle = source.diagnose(Severity::Warning, span, message, None);
             asked.kinds.insert(kind.to_owned(), idle);
         }
-        if asked.schemes.is_empty() {
+        if is_new {
             for (kind, span) in
                 survey.kinds().flat_map(|(kind, _)| survey.schemes(kind).map(move |at| (kind, at)))
             {
@@ -124,6 +125,13 @@ impl Document<'_, '_> {
                     .schemes
                     .push((kind.to_owned(), source.diagnose(Severity::Error, span, message, Some(hint))));
             }
+        }
+        for (span, character) in survey.unseen_characters().filter(|_| is_new) {
+            // What it is in is not shown: it may be a credential.
+            let message = format!("there is {character} in this text");
+            let hint =
+                Some("remove it: what is compared with the text would have to have it, too".to_owned());
+            self.compiler.add(source.diagnose(Severity::Warning, span, message, hint));
         }
         let (uncovered, values) = (HashMap::new(), HashMap::new());
         let known = Known { path, source, survey, uncovered, values };

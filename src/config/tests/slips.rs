@@ -633,3 +633,62 @@ fn a_credential_written_with_the_scheme_that_is_stripped_is_refused() {
     let both = for_keys("requests_per_unit: 5", "strip_scheme: true") + "- {key: raw, subject: key}\n";
     assert_eq!(found_with(&both, subjects), [""; 0]);
 }
+
+#[test]
+fn characters_that_nobody_sees_are_named_where_they_are() {
+    let limit = "rate_limit: {unit: day, requests_per_unit: 1}";
+    for (yaml, told) in [
+        (
+            format!("domain: d\ndescriptors:\n- key: path\n  value: /a\u{200b}pi\n  {limit}"),
+            "warning 4:10 there is a zero-width space (U+200B) in `/a\\u{200b}pi`; remove it, or write `\"\\u200B\"` in double quotes if it is meant",
+        ),
+        (
+            format!("domain: 'd\u{a0}'\ndescriptors: [{{key: a, {limit}}}]"),
+            "warning 1:9 there is a no-break space (U+00A0) in `d\\u{a0}`; remove it, or write `\"\\u00A0\"` in double quotes if it is meant",
+        ),
+        (
+            format!("domain: d\ndescriptors: [{{key: a\u{feff}, {limit}}}]"),
+            "warning 2:21 there is a byte order mark (U+FEFF) in `a\\u{feff}`; remove it, or write `\"\\uFEFF\"` in double quotes if it is meant",
+        ),
+        (
+            format!(
+                "domain: d\nendpoints: [{{re\u{ad}ad: [GET /a]}}]\ndescriptors: [{{key: endpoint, {limit}}}]"
+            ),
+            "warning 2:14 there is a soft hyphen (U+00AD) in `re\\u{ad}ad`; remove it, or write `\"\\u00AD\"` in double quotes if it is meant",
+        ),
+        (
+            format!(
+                "domain: d\ndescriptors:\n- key: a\n  {}",
+                limit.replace("unit: day", "\u{200b}unit: day")
+            ),
+            "4:16 unknown word `\\u{200b}unit` in `rate_limit`; there is a zero-width space (U+200B) in it; type `unit` anew",
+        ),
+        (
+            format!("domain: d\ndescriptors:\n- key: a\n\u{a0} value: b\n  {limit}"),
+            "5:13 not YAML: mapping values are not allowed in this context; there is a no-break space (U+00A0) in this line or in the one above; type it anew",
+        ),
+    ] {
+        assert_eq!(found(&yaml), [told], "{yaml:?}");
+    }
+    for yaml in [
+        // Written by its number; and text that people read.
+        "domain: d\ndescriptors: [{key: a, value: \"a\\u200Bb\"}]",
+        "domain: d\nheaders: {X-A: limit}\ndeny: {body: \"a\u{a0}b\"}\ndescriptors: [{key: a, metadata: {b: \"c\u{a0}\"}}] # \u{a0}",
+        "\u{feff}domain: d\ndescriptors: [{key: größe}]",
+    ] {
+        assert_eq!(found(yaml), [""; 0], "{yaml:?}");
+    }
+    let subjects = "subjects:\n- {id: \"a\u{200b}\", attributes: {plan: \"pro\u{a0}\"}, credentials: [{kind: key, value: \"secret\u{200e}\"}]}\n";
+    let told = found_with(&for_keys("requests_per_unit: 5", ""), subjects);
+    let hint = "in this text; remove it: what is compared with the text would have to have it, too";
+    assert_eq!(
+        told,
+        [
+            format!("d.subjects.yaml:2:8 warning there is a zero-width space (U+200B) {hint}"),
+            format!("d.subjects.yaml:2:33 warning there is a no-break space (U+00A0) {hint}"),
+            format!("d.subjects.yaml:2:75 warning there is a left-to-right mark (U+200E) {hint}"),
+        ]
+    );
+    let told = found_with(&for_keys("requests_per_unit: 5", ""), &subjects.replace("id:", "id\u{200b}:"));
+    assert!(told.concat().contains("there is a zero-width space (U+200B) in it; type `id` anew"), "{told:?}");
+}
