@@ -169,7 +169,7 @@ pub(super) struct Merging {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// Policy files, or directories of them
+    /// Policy files, or directories of them; also tests and subjects files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// Warnings count as mistakes
@@ -196,7 +196,7 @@ pub(super) enum CheckFormat {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
-    /// Tests, or directories of *.test.yaml files
+    /// Tests, policies for the tests beside them, or directories of *.test.yaml files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
