@@ -111,8 +111,8 @@ overall  OK
     .concat());
     let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(json["overall"], "OVER_LIMIT");
-    assert_eq!(json["descriptors"][0]["numbers"]["used"], 6);
-    assert_eq!(json["descriptors"][0]["numbers"]["retry_after_ms"], serde_json::Value::Null);
+    let numbers = &json["descriptors"][0]["limits"][0]["numbers"];
+    assert_eq!((&numbers["used"], &numbers["retry_after_ms"]), (&6.into(), &serde_json::Value::Null));
 
     let (code, _, stderr) = run(&["explain", "--config", file, "--domain", "dd", "user=u"]);
     assert_eq!((code, stderr.as_str()), (1, "error: no domain `dd` is configured; did you mean `d`?\n"));
@@ -451,4 +451,41 @@ fn explain_names_the_entry_that_matched_nothing_behind_an_empty_one() {
     );
     assert_eq!(rule("user="), "none: the entries are empty, and as if they had not been sent");
     assert!(rule("user=,path=/a").starts_with("path=/a "), "{}", rule("user=,path=/a"));
+}
+
+#[test]
+fn explain_says_the_same_of_each_limit_to_people_and_to_programs() {
+    let config = directory(&[(
+        "d.yaml",
+        "domain: d\ndescriptors:\n- {key: x, rate_limits: [{name: burst, requests_per_unit: 5, unit: second}, \
+         {name: daily, requests_per_unit: 100, unit: day}]}\n",
+    )]);
+    let explain = |more: &[&str]| {
+        let args = ["explain", "--domain", "d", "--at", "2026-01-01T00:00:00.2504Z", "x=1", "--config"];
+        let output = command(&args).arg(config.path()).args(more).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&explain(&[&["--json"], more].concat())).unwrap()
+    };
+    let (text, told) = (explain(&[]), json(&[]));
+    for (at, name, numbers, reset) in [
+        (0, "burst: 5 per second", "used 1 of 5, 4 left, resets in 0.75s", 750),
+        (1, "daily: 100 per day", "used 1 of 100, 99 left, resets in 86399.75s", 86_399_750),
+    ] {
+        assert!(text.contains(&format!("limit    {name}\n  counter  x=1\n  numbers  {numbers}\n")), "{text}");
+        let one = &told["descriptors"][0]["limits"][at];
+        assert_eq!((&one["limit"], &one["counter"]), (&name.into(), &"x=1".into()), "{told}");
+        // 749.6 ms, after which it has reset.
+        assert_eq!(one["numbers"]["reset_after_ms"], reset, "{told}");
+    }
+    assert_eq!(told["then"], serde_json::Value::Null);
+
+    // What costs more than there is tells nothing of what a usual call would be told.
+    let (text, told) = (explain(&["--hits", "6"]), json(&["--hits", "6"]));
+    assert!(text.contains("it costs more than the limit, and can never pass\n"), "{text}");
+    let (_, then) = text.split_once("\nthen, for a call that costs 1\n").unwrap_or_else(|| panic!("{text}"));
+    assert!(then.contains("overall  O"), "{text}");
+    assert_eq!(told["overall"], "OVER_LIMIT");
+    assert_eq!(told["then"]["descriptors"][0]["limits"][1]["numbers"]["limit"], 100, "{told}");
 }
