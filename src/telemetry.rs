@@ -1,5 +1,6 @@
 //! Every event, with its log line and its metric. One event is one struct, named nowhere else.
 
+pub mod build;
 pub mod log;
 mod throttle;
 
@@ -141,6 +142,13 @@ impl Metrics {
             now.evicted,
         );
         metric("spillway_rules", "gauge", "Rules in force.", now.rules as u64);
+        let _ = writeln!(
+            text,
+            "# HELP spillway_build_info Which program this is.\n# TYPE spillway_build_info gauge\n\
+             spillway_build_info{{version=\"{}\",commit=\"{}\"}} 1",
+            build::VERSION,
+            build::COMMIT
+        );
         text.push_str(
             "# HELP spillway_clock_steps_total Times that the wall clock was set.\n\
              # TYPE spillway_clock_steps_total counter\n",
@@ -333,12 +341,14 @@ impl CallPanicked<'_> {
 pub struct Starting {
     /// Of this program.
     pub version: &'static str,
+    /// That it is built from.
+    pub commit: &'static str,
 }
 
 impl Starting {
     /// Logs it.
     pub fn emit(&self) {
-        tracing::info!(version = self.version, "starting");
+        tracing::info!(version = self.version, commit = self.commit, "starting");
     }
 }
 

@@ -11,10 +11,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
+use crate::telemetry::build;
 
 /// An Envoy rate limit service that answers exactly as an API's documentation says
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = build::VERSION_AND_COMMIT, arg_required_else_help = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,

@@ -20,7 +20,9 @@ use crate::engine::Engine;
 use crate::rls::BeyondBounds;
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
-use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, Mistake, OnlyWatching, Starting, WithoutEffect};
+use crate::telemetry::{
+    ConfigLoaded, ConfigWarned, Metrics, Mistake, OnlyWatching, Starting, WithoutEffect, build,
+};
 
 pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let format = args.log_format.unwrap_or(if peer.json { LogFormat::Json } else { LogFormat::Text });
@@ -47,7 +49,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
-    Starting { version: env!("CARGO_PKG_VERSION") }.emit();
+    Starting { version: build::VERSION, commit: build::COMMIT }.emit();
     let path = args.config.unwrap_or_else(|| peer.config.clone());
     let options = peer.options(args.merging);
     let requests = match args.beyond_bounds {

@@ -163,8 +163,6 @@ fn the_command_line_is_helped_along() {
         stderr,
         "error: cannot read `no-such-directory`: there is no such file or directory\n\n1 error\n"
     );
-    let (code, stdout, _) = run(&["--version"]);
-    assert_eq!((code, stdout), (0, format!("spillway {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, stdout, _) = run(&["completions", "bash"]);
     assert!(code == 0 && stdout.contains("spillway"), "{stdout}");
 }
@@ -488,4 +486,27 @@ fn explain_says_the_same_of_each_limit_to_people_and_to_programs() {
     assert!(then.contains("overall  O"), "{text}");
     assert_eq!(told["overall"], "OVER_LIMIT");
     assert_eq!(told["then"]["descriptors"][0]["limits"][1]["numbers"]["limit"], 100, "{told}");
+}
+
+#[test]
+fn the_version_and_the_commit_are_told_alike_everywhere() {
+    let (code, told, _) = run(&["--version"]);
+    let version = env!("CARGO_PKG_VERSION");
+    let commit =
+        told.strip_prefix(&format!("spillway {version} (")).and_then(|rest| rest.strip_suffix(")\n"));
+    let commit = commit.unwrap_or_else(|| panic!("{told}"));
+    let mut git = std::process::Command::new("git");
+    let head = git.current_dir(env!("CARGO_MANIFEST_DIR")).args(["rev-parse", "HEAD"]).output();
+    // Sources that are no checkout have none, and a packager may call it what they like.
+    if let Ok(head) = head
+        && head.status.success()
+        && option_env!("SPILLWAY_COMMIT").is_none()
+    {
+        assert!(String::from_utf8(head.stdout).unwrap().starts_with(commit), "{told}");
+    }
+    let spillway = Spillway::serving("domain: a\ndescriptors: []");
+    let first = &spillway.seen[0];
+    assert!(first.contains("starting") && first.contains(&format!("commit=\"{commit}\"")), "{first}");
+    let info = format!("\nspillway_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1\n");
+    assert!(get(spillway.http, "/metrics").contains(&info), "{info}");
 }
