@@ -371,9 +371,9 @@ impl Mistake<'_> {
         let (hint, file) = (self.hint, self.place.map(|place| place.0));
         let (line, column) = (self.place.map(|place| place.1), self.place.map(|place| place.2));
         if self.refuses {
-            tracing::error!(file, line, column, hint, "{}", self.message);
+            tracing::error!(severity = "error", file, line, column, hint, "{}", self.message);
         } else {
-            tracing::warn!(file, line, column, hint, "{}", self.message);
+            tracing::warn!(severity = "warning", file, line, column, hint, "{}", self.message);
         }
     }
 }
@@ -412,15 +412,20 @@ impl ConfigWarned {
 /// The configuration changed into one with mistakes; the one before stays in force.
 #[derive(Debug)]
 pub struct ConfigRefused {
-    /// All of them, as `check` prints them.
-    pub mistakes: String,
+    /// All of them, as `check` prints them; nothing where each has a line of its own.
+    pub mistakes: Option<String>,
 }
 
 impl ConfigRefused {
     /// Logs and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.configs_refused.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("the new configuration has mistakes, the old one stays in force:\n{}", self.mistakes);
+        match &self.mistakes {
+            Some(all) => {
+                tracing::error!("the new configuration has mistakes, the old one stays in force:\n{all}");
+            }
+            None => tracing::error!("the new configuration has mistakes, the old one stays in force"),
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::telling::Telling;
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Fingerprint, Options};
 use crate::engine::Engine;
 use crate::store::Store;
-use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics, TaskEnded};
+use crate::telemetry::{ConfigLoaded, Metrics, TaskEnded};
 
 /// How often files are looked at, be there news or none: not every file system tells, and not through every link.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct Watched {
     pub files: Vec<PathBuf>,
     /// Notified when the files are to be read at once, changed or not.
     pub reload: Arc<Notify>,
+    /// How what is wrong with them is told.
+    pub telling: Telling,
 }
 
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
@@ -177,7 +180,7 @@ impl Follower {
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
         if known.is_none() {
-            ConfigRefused { mistakes: mistakes.clone() }.emit(metrics);
+            self.watched.telling.refused(&diagnostics, mistakes.clone(), metrics);
         }
         // What was read says the same however often it is read.
         if diagnostics.iter().any(|diagnostic| diagnostic.unread) {
@@ -193,9 +196,7 @@ impl Follower {
     ) -> Result<(), Vec<Diagnostic>> {
         match config::load(&[&self.watched.path], self.watched.options.clone()) {
             Ok(loaded) => {
-                if !loaded.warnings.is_empty() {
-                    ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
-                }
+                self.watched.telling.warned(&loaded.warnings, config::render(&loaded.warnings, false));
                 ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
                 engine.publish(loaded.policy);
                 // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is

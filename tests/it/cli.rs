@@ -490,7 +490,7 @@ fn explain_says_the_same_of_each_limit_to_people_and_to_programs() {
 
 #[test]
 fn the_version_and_the_commit_are_told_alike_everywhere() {
-    let (code, told, _) = run(&["--version"]);
+    let (_, told, _) = run(&["--version"]);
     let version = env!("CARGO_PKG_VERSION");
     let commit =
         told.strip_prefix(&format!("spillway {version} (")).and_then(|rest| rest.strip_suffix(")\n"));
@@ -499,6 +499,7 @@ fn the_version_and_the_commit_are_told_alike_everywhere() {
     let head = git.current_dir(env!("CARGO_MANIFEST_DIR")).args(["rev-parse", "HEAD"]).output();
     // Sources that are no checkout have none, and a packager may call it what they like.
     if let Ok(head) = head
+        && std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists()
         && head.status.success()
         && option_env!("SPILLWAY_COMMIT").is_none()
     {
@@ -509,4 +510,50 @@ fn the_version_and_the_commit_are_told_alike_everywhere() {
     assert!(first.contains("starting") && first.contains(&format!("commit=\"{commit}\"")), "{first}");
     let info = format!("\nspillway_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1\n");
     assert!(get(spillway.http, "/metrics").contains(&info), "{info}");
+}
+
+#[test]
+fn a_wrong_command_line_is_told_as_the_log_would_be() {
+    let json = |command: &mut std::process::Command| {
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let each =
+            told.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+        let each: Vec<serde_json::Value> = each.collect();
+        assert_eq!((output.status.code(), each.len()), (Some(2), 1), "{told}");
+        assert_eq!(each[0]["level"], "ERROR");
+        each[0]["fields"]["message"].as_str().unwrap().to_owned()
+    };
+    let told = json(&mut command(&["serve", "--log-format", "json", "--drain-dleay", "5s"]));
+    assert_eq!(
+        told,
+        "unexpected argument '--drain-dleay' found; tip: a similar argument exists: '--drain-delay'"
+    );
+    let told = json(command(&["serve", "--drain-delay=soon"]).env("SPILLWAY_LOG_FORMAT", "JSON"));
+    assert!(told.starts_with("invalid value 'soon' for '--drain-delay <TIME>': expected a time"), "{told}");
+    let told = json(command(&["serve", "--log-format=json"]).env("SHADOW_MODE", "maybe"));
+    assert!(told.starts_with("the environment has SHADOW_MODE"), "{told}");
+    let told = json(command(&["serve"]).env("LOG_FORMAT", "json").env("SPILLWAY_DRAINDELAY", "5s"));
+    assert!(told.contains("did you mean `SPILLWAY_DRAIN_DELAY`?"), "{told}");
+    // No other command has a log, and what was asked for is no error.
+    let output = command(&["check"]).env("SPILLWAY_LOG_FORMAT", "json").output().unwrap();
+    assert!(output.stderr.starts_with(b"error: "), "{output:?}");
+    let output = command(&["serve", "--log-format", "json", "--help"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_wrong_value_is_told_by_the_variable_that_has_it() {
+    let told = |args: &[&str]| {
+        let output = command(args).env("SPILLWAY_DRAIN_DELAY", "soon").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = told(&["serve"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        text.starts_with("error: invalid value 'soon' for 'SPILLWAY_DRAIN_DELAY': expected a time"),
+        "{text}"
+    );
+    let (_, text) = told(&["serve", "--drain-delay", "late"]);
+    assert!(text.starts_with("error: invalid value 'late' for '--drain-delay <TIME>'"), "{text}");
 }
