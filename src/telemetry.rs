@@ -1,5 +1,6 @@
 //! Every event, with its log line and its metric. One event is one struct, named nowhere else.
 
+pub mod build;
 mod labelled;
 pub mod log;
 mod throttle;
@@ -165,6 +166,13 @@ impl Metrics {
             now.evicted,
         );
         metric("spillway_rules", "gauge", "Rules in force.", now.rules as u64);
+        let _ = writeln!(
+            text,
+            "# HELP spillway_build_info Which program this is.\n# TYPE spillway_build_info gauge\n\
+             spillway_build_info{{version=\"{}\",commit=\"{}\"}} 1",
+            build::VERSION,
+            build::COMMIT
+        );
         text.push_str(
             "# HELP spillway_clock_steps_total Times that the wall clock was set.\n\
              # TYPE spillway_clock_steps_total counter\n",
@@ -362,12 +370,14 @@ impl CallPanicked<'_> {
 pub struct Starting {
     /// Of this program.
     pub version: &'static str,
+    /// That it is built from.
+    pub commit: &'static str,
 }
 
 impl Starting {
     /// Logs it.
     pub fn emit(&self) {
-        tracing::info!(version = self.version, "starting");
+        tracing::info!(version = self.version, commit = self.commit, "starting");
     }
 }
 
@@ -390,9 +400,9 @@ impl Mistake<'_> {
         let (hint, file) = (self.hint, self.place.map(|place| place.0));
         let (line, column) = (self.place.map(|place| place.1), self.place.map(|place| place.2));
         if self.refuses {
-            tracing::error!(file, line, column, hint, "{}", self.message);
+            tracing::error!(severity = "error", file, line, column, hint, "{}", self.message);
         } else {
-            tracing::warn!(file, line, column, hint, "{}", self.message);
+            tracing::warn!(severity = "warning", file, line, column, hint, "{}", self.message);
         }
     }
 }
@@ -431,15 +441,20 @@ impl ConfigWarned {
 /// The configuration changed into one with mistakes; the one before stays in force.
 #[derive(Debug)]
 pub struct ConfigRefused {
-    /// All of them, as `check` prints them.
-    pub mistakes: String,
+    /// All of them, as `check` prints them; nothing where each has a line of its own.
+    pub mistakes: Option<String>,
 }
 
 impl ConfigRefused {
     /// Logs and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.configs_refused.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("the new configuration has mistakes, the old one stays in force:\n{}", self.mistakes);
+        match &self.mistakes {
+            Some(all) => {
+                tracing::error!("the new configuration has mistakes, the old one stays in force:\n{all}");
+            }
+            None => tracing::error!("the new configuration has mistakes, the old one stays in force"),
+        }
     }
 }
 

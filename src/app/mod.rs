@@ -7,6 +7,7 @@ mod lanes;
 mod limits;
 mod reload;
 mod slots;
+mod telling;
 
 use std::future::Future;
 use std::io;
@@ -37,6 +38,7 @@ use crate::telemetry::{
 
 pub use limits::{Limits, TooFewDescriptors};
 pub use reload::Watched;
+pub use telling::Telling;
 
 /// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
 const DRAIN: Duration = Duration::from_secs(8);

@@ -8,11 +8,12 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::telling::{self, Telling};
 use crate::clock::Clock;
-use crate::config::{self, Diagnostic, Fingerprint, Options, Severity};
+use crate::config::{self, Diagnostic, Fingerprint, Options};
 use crate::limiter::Limiter;
 use crate::store::Store;
-use crate::telemetry::{ConfigLoaded, ConfigRefused, ConfigWarned, Metrics, TaskEnded};
+use crate::telemetry::{ConfigLoaded, Metrics, TaskEnded};
 
 /// How often files are looked at, be there news or none: not every file system tells, and not through every link.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,8 +26,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// How soon the files are read again for a signal after the last one: those that come meanwhile are one.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
-/// How many diagnostics a reload tells; `spillway check` tells all.
-const TOLD: usize = 20;
 
 /// Files that a policy was read from.
 #[derive(Clone, Debug)]
@@ -41,6 +40,8 @@ pub struct Watched {
     pub files: Vec<PathBuf>,
     /// Notified when the files are to be read at once, changed or not.
     pub reload: Arc<Notify>,
+    /// How what is wrong with them is told.
+    pub telling: Telling,
 }
 
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
@@ -185,11 +186,11 @@ impl Follower {
     /// Reads the files, and tells what is wrong with them if that is something new.
     fn load<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
         let Err(diagnostics) = self.take(limiter, metrics) else { return };
-        let mistakes = told(&diagnostics);
+        let mistakes = telling::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
         if known.is_none() {
-            ConfigRefused { mistakes: mistakes.clone() }.emit(metrics);
+            self.watched.telling.refused(&diagnostics, metrics);
         }
         // What was read says the same however often it is read.
         if diagnostics.iter().any(|diagnostic| diagnostic.unread) {
@@ -205,9 +206,7 @@ impl Follower {
     ) -> Result<(), Vec<Diagnostic>> {
         match config::load(&[&self.watched.path], self.watched.options.clone()) {
             Ok(loaded) => {
-                if !loaded.warnings.is_empty() {
-                    ConfigWarned { warnings: told(&loaded.warnings) }.emit();
-                }
+                self.watched.telling.warned(&loaded.warnings);
                 ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
                 limiter.publish(loaded.policy);
                 // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is
@@ -229,33 +228,5 @@ impl Follower {
             }
             Err(diagnostics) => Err(diagnostics),
         }
-    }
-}
-
-/// The first of `diagnostics` as `check` prints them, mistakes before warnings, and how many more there are.
-fn told(diagnostics: &[Diagnostic]) -> String {
-    let of = |severity| diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity);
-    let first = of(Severity::Error).chain(of(Severity::Warning)).take(TOLD).cloned().collect::<Vec<_>>();
-    let mut text = config::render(&first, false);
-    let more = diagnostics.len() - first.len();
-    if more > 0 {
-        text.push_str(&format!("\n`spillway check` tells {more} more\n"));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_very_many_diagnostics_the_first_mistakes_are_told_and_the_rest_counted() {
-        let warning = |n| Diagnostic { severity: Severity::Warning, ..Diagnostic::error(format!("w{n}")) };
-        let error = |n| Diagnostic::error(format!("e{n}"));
-        let text = told(&(0..60_000).map(warning).chain((0..19).map(error)).collect::<Vec<_>>());
-        let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
-        assert_eq!((lines[0], lines[18], lines[19]), ("error: e0", "error: e18", "warning: w0"));
-        assert_eq!(lines[20..], ["`spillway check` tells 59999 more"]);
-        assert!(!told(&(0..20).map(error).collect::<Vec<_>>()).contains("more"));
     }
 }

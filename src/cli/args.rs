@@ -11,10 +11,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
+use crate::telemetry::build;
 
 /// An Envoy rate limit service that answers exactly as an API's documentation says
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = build::VERSION_AND_COMMIT, arg_required_else_help = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -169,7 +170,7 @@ pub(super) struct Merging {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// Policy files, or directories of them
+    /// Policy files, or directories of them; also tests and subjects files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// Warnings count as mistakes
@@ -196,7 +197,7 @@ pub(super) enum CheckFormat {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Test {
-    /// Tests, or directories of *.test.yaml files
+    /// Tests, policies for the tests beside them, or directories of *.test.yaml files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]

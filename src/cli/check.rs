@@ -1,48 +1,117 @@
 //! `spillway check`
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{Check, CheckFormat};
 use super::formats;
 use super::peer::Peer;
-use super::{WRONG_INPUT, colour, complain, print};
-use crate::config::{self, Diagnostic, Severity};
+use super::{WRONG_INPUT, colour, complain, print, test};
+use crate::config::{self, Diagnostic, FileKind, Options, Severity};
 
 pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
-    let loaded = config::load(&args.paths, peer.options(args.merging));
-    let refused = match &loaded {
-        Ok(loaded) => args.strict && !loaded.warnings.is_empty(),
-        Err(_) => true,
-    };
+    let checked = Checked::of(&args.paths, &peer.options(args.merging));
+    let found = &checked.found;
+    let is_error = |one: &Diagnostic| one.severity == Severity::Error;
+    let is_wrong = found.iter().any(is_error);
+    let refused = is_wrong || args.strict && !found.is_empty();
     let machine = match args.format {
         CheckFormat::Text => None,
         CheckFormat::Json => Some(formats::json as fn(&[Diagnostic]) -> String),
         CheckFormat::Sarif => Some(formats::sarif as _),
         CheckFormat::Github => Some(formats::github as _),
     };
-    let found = match &loaded {
-        Ok(loaded) => &loaded.warnings,
-        Err(diagnostics) => diagnostics,
-    };
-    match (machine, &loaded) {
-        (Some(format), _) => print(&format(found)),
-        (None, Err(_)) => complain(&report(found, &io::stderr())),
-        (None, Ok(_)) if refused => {
-            complain(&report(found, &io::stderr()));
+    if let Some(format) = machine {
+        print(&format(found));
+    } else if refused {
+        complain(&report(found, &io::stderr()));
+        if !is_wrong {
             complain("warnings count as mistakes, as --strict says\n");
         }
-        (None, Ok(loaded)) => {
-            complain(&config::render(found, colour(&io::stderr())));
-            let (rules, files) = (loaded.policy.rules(), loaded.files.len());
-            let warned = match found.len() {
-                0 => String::new(),
-                n => format!(", {}", counted(n, "warning")),
-            };
-            print(&format!("ok: {} in {}{warned}\n", counted(rules, "rule"), counted(files, "file")));
-        }
+    } else {
+        complain(&config::render(found, colour(&io::stderr())));
+        print(&format!("ok: {}\n", checked.counted()));
     }
     if refused { ExitCode::from(WRONG_INPUT) } else { ExitCode::SUCCESS }
+}
+
+/// What was checked, and what was found.
+#[derive(Default)]
+struct Checked {
+    found: Vec<Diagnostic>,
+    /// How many rules there are in how many files.
+    policies: Option<(usize, usize)>,
+    tests: usize,
+}
+
+impl Checked {
+    /// Policies are checked together, as they are served; a test with the policy that it names, and a subjects file with those
+    /// that name it.
+    fn of(paths: &[PathBuf], options: &Options) -> Self {
+        let mut checked = Self::default();
+        let mut policies = Vec::new();
+        for path in paths {
+            let kind = if path.is_file() { config::kind(path) } else { None };
+            match kind {
+                Some(FileKind::Test) => {
+                    checked.tests += 1;
+                    checked.found.extend(test::ready(path, options).err().unwrap_or_default());
+                }
+                Some(FileKind::Subjects) => match config::policies_of(path) {
+                    naming if naming.is_empty() => checked.found.push(subjects_alone(path)),
+                    naming => policies.extend(naming),
+                },
+                Some(FileKind::Policy) | None => policies.push(path.clone()),
+            }
+        }
+        let mut named = HashSet::new();
+        policies.retain(|path| named.insert(path.clone()));
+        if !policies.is_empty() {
+            match config::load(&policies, options.clone()) {
+                Ok(loaded) => {
+                    checked.policies = Some((loaded.policy.rules(), loaded.files.len()));
+                    checked.found.extend(loaded.warnings);
+                }
+                Err(diagnostics) => checked.found.extend(diagnostics),
+            }
+        }
+        if checked.tests > 0 {
+            checked.once();
+        }
+        checked
+    }
+
+    /// A policy's mistakes are found again for each of its tests, and told once.
+    fn once(&mut self) {
+        let mut told = HashSet::new();
+        let place = |one: &Diagnostic| {
+            let place = &one.excerpt.as_ref()?.place;
+            Some((place.file.to_string(), place.line, place.column))
+        };
+        self.found.retain(|one| told.insert((place(one), one.message.clone())));
+    }
+
+    /// «2 rules in 3 files, 1 test, 1 warning».
+    fn counted(&self) -> String {
+        let policies = self
+            .policies
+            .map(|(rules, files)| format!("{} in {}", counted(rules, "rule"), counted(files, "file")));
+        let more = [(self.tests, "test"), (self.found.len(), "warning")];
+        let more =
+            more.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| counted(number, what));
+        policies.into_iter().chain(more).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn subjects_alone(path: &Path) -> Diagnostic {
+    let message = format!(
+        "`{}` is a subjects file, which is checked with the policy that names it, and no policy beside it does",
+        path.display()
+    );
+    let hint = "write `subjects: FILE` into a policy beside it, and run `spillway check POLICY`";
+    Diagnostic::error(message).hint(Some(hint.to_owned()))
 }
 
 /// Every mistake, and how many there are, for the stream it is written to.

@@ -1,12 +1,15 @@
 //! `spillway explain`
 
-use std::borrow::Cow;
+mod way;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::args::Explain;
 use super::check::report;
@@ -16,10 +19,11 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
 use crate::engine::{Answer, Decision, Trace, Verdict, answer, trace};
 use crate::limiter::Limiter;
-use crate::model::{Descriptor, Entry, Few, Hits, Request, Timestamp, lossy};
-use crate::policy::{CountBy, Entries, Landing, Level, Limit, Node, Policy, Reached, Rule};
+use crate::model::{Descriptor, Entry, Few, Hits, Outcome, Request, Timestamp, lossy};
+use crate::policy::{CountBy, Entries, Landing, Limit, Node, Policy, Reached, Rule};
 use crate::store::MemoryStore;
-use crate::subjects::{Credential, Directory, strip_scheme};
+use crate::subjects::{Credential, Directory};
+use way::{at_node, bracketed, entries, lost, shown};
 
 pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
     let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
@@ -39,17 +43,7 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
             }
         };
     let now = args.at.unwrap_or_else(|| SystemClock::new().now());
-    let request = Request {
-        domain: args.domain.as_bytes(),
-        descriptors: typed
-            .iter()
-            .map(|entries| Descriptor {
-                entries: borrowed(entries),
-                hits: Hits::charge(args.hits),
-                limit: None,
-            })
-            .collect(),
-    };
+    let request = Request { domain: args.domain.as_bytes(), descriptors: request_of(&typed, args.hits) };
     if loaded.policy.domain(request.domain).is_none() {
         let names: Vec<&str> = loaded.policy.domains().map(|domain| domain.name.as_str()).collect();
         let hint = did_you_mean(&args.domain, names.iter().copied());
@@ -64,9 +58,16 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
         complain("error: the counters cannot be read\n");
         return ExitCode::from(super::FAILED);
     };
-    let answer = answer(&policy, &request, &verdict);
-    let explained = Explained { policy: &policy, request: &request, verdict: &verdict, answer };
-    print(&if args.json { explained.json() } else { explained.text() });
+    // Only the first call is too dear, perhaps.
+    let of_one = Request { descriptors: request_of(&typed, 1), domain: request.domain };
+    let then = if verdict.over_limit && args.hits > 1 {
+        worker.decide_now(worker.scratch(), &policy, &of_one).ok()
+    } else {
+        None
+    };
+    let first = Explained::new(&policy, &request, &verdict);
+    let then = then.as_ref().map(|verdict| Explained::new(&policy, &of_one, verdict));
+    print(&if args.json { first.json(then.as_ref()) } else { first.text(then.as_ref()) });
     ExitCode::SUCCESS
 }
 
@@ -93,6 +94,12 @@ fn parse(descriptor: &str) -> Result<Typed, String> {
     entries.collect()
 }
 
+fn request_of(typed: &[Typed], hits: u64) -> Vec<Descriptor<'_>> {
+    let descriptor =
+        |entries| Descriptor { entries: borrowed(entries), hits: Hits::charge(hits), limit: None };
+    typed.iter().map(descriptor).collect()
+}
+
 fn borrowed(entries: &Typed) -> Few<Entry<'_>> {
     entries.iter().map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() }).collect()
 }
@@ -113,15 +120,47 @@ struct Explained<'a, 'r, 'p> {
 /// One line of an explanation: what it is about, and what there is to say.
 type Line = (&'static str, String);
 
-impl Explained<'_, '_, '_> {
-    fn text(&self) -> String {
+/// One limit of a rule that was charged.
+struct OneLimit {
+    limit: String,
+    counter: Option<String>,
+    outcome: Outcome,
+}
+
+impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
+    fn new(policy: &'a Policy, request: &'a Request<'r>, verdict: &'a Verdict<'p>) -> Self
+    where
+        'p: 'a,
+    {
+        Self { policy, request, verdict, answer: answer(policy, request, verdict) }
+    }
+
+    /// For people; `then` is what a call that costs 1 is told after this one.
+    fn text(&self, then: Option<&Self>) -> String {
         let domain = String::from_utf8_lossy(self.request.domain);
         let mut text = format!("domain {domain}, at {}\n", readable(self.verdict.now));
+        text += &self.told();
+        if let Some(then) = then {
+            text += &format!("\nthen, for a call that costs 1\n{}", then.told());
+        }
+        text
+    }
+
+    fn told(&self) -> String {
+        let mut text = String::new();
         for (descriptor, decision) in self.request.descriptors.iter().zip(&self.verdict.decisions) {
             let _ = write!(text, "\n{}\n", entries(descriptor, self.policy));
             for (about, said) in self.lines(descriptor, decision) {
                 let _ = writeln!(text, "  {about:<9}{said}");
             }
+            for one in self.limits(descriptor, decision) {
+                let counter = one.counter.iter().map(|counter| ("counter", counter.clone()));
+                let lines = [("limit", one.limit)].into_iter().chain(counter);
+                for (about, said) in lines.chain([("numbers", numbers(&one.outcome))]) {
+                    let _ = writeln!(text, "  {about:<9}{said}");
+                }
+            }
+            let _ = writeln!(text, "  {:<9}{}", "answer", answer_word(is_over(decision)));
         }
         text += &format!("\noverall  {}\n", answer_word(self.verdict.over_limit));
         for (name, value) in self.answer.response_headers.iter() {
@@ -136,37 +175,57 @@ impl Explained<'_, '_, '_> {
         text
     }
 
-    fn json(&self) -> String {
+    /// The same for programs.
+    fn json(&self, then: Option<&Self>) -> String {
+        let mut explained = self.object();
+        explained["domain"] = String::from_utf8_lossy(self.request.domain).into();
+        explained["at"] = readable(self.verdict.now).into();
+        if let Some(then) = then {
+            explained["then"] = then.object();
+        }
+        format!("{explained:#}\n")
+    }
+
+    fn object(&self) -> Value {
         let descriptors =
             self.request.descriptors.iter().zip(&self.verdict.decisions).map(|(descriptor, decision)| {
                 let lines = self.lines(descriptor, decision);
                 let mut fields: serde_json::Map<_, _> =
                     lines.into_iter().map(|(about, said)| (about.to_owned(), said.into())).collect();
                 fields.insert("descriptor".to_owned(), entries(descriptor, self.policy).into());
-                if let Decision::Counted(counted) = decision
-                    && let Some((_, outcome)) = counted.told()
-                {
-                    let numbers = serde_json::json!({
-                        "limit": outcome.limit,
-                        "used": outcome.used,
-                        "remaining": outcome.remaining,
-                        "reset_after_ms": millis(outcome.full_after),
-                        "retry_after_ms": outcome.retry_after.map(millis),
-                    });
-                    fields.insert("numbers".to_owned(), numbers);
-                }
-                serde_json::Value::Object(fields)
+                let limits = self.limits(descriptor, decision).into_iter().map(OneLimit::object);
+                fields.insert("limits".to_owned(), limits.collect());
+                fields.insert("answer".to_owned(), answer_word(is_over(decision)).into());
+                Value::Object(fields)
             });
-        let explained = serde_json::json!({
-            "domain": String::from_utf8_lossy(self.request.domain),
-            "at": readable(self.verdict.now),
-            "descriptors": descriptors.collect::<Vec<_>>(),
+        json!({
+            "descriptors": descriptors.collect::<Value>(),
             "overall": answer_word(self.verdict.over_limit),
             "response_headers": self.answer.response_headers.iter().collect::<Vec<_>>(),
             "request_headers": self.answer.request_headers.iter().collect::<Vec<_>>(),
             "body": self.answer.body,
+        })
+    }
+
+    /// Every limit of the rule that was charged, in the order of the policy.
+    fn limits(&self, descriptor: &Descriptor<'_>, decision: &Decision<'_>) -> Vec<OneLimit> {
+        let Decision::Counted(counted) = decision else { return Vec::new() };
+        let way = trace(self.policy, self.request.domain, descriptor, self.verdict.now);
+        let entries =
+            self.policy.domain(self.request.domain).map(|domain| domain.entries(&descriptor.entries));
+        let entries = entries.as_ref().map(Entries::as_slice).unwrap_or_default();
+        let each = counted.limits.iter().map(|charged| {
+            let (limit, outcome) = (&counted.rule.limits[charged.limit], charged.outcome);
+            // Of a bucket the outcome tells the burst, which is what `used` and `left` share.
+            let granted = limit.requests.granted(counted.credential.as_ref(), self.verdict.now);
+            let counter = match &way {
+                Trace::Walked(Reached::Node(landing)) => Some(counter(limit, &entries, landing, self.policy)),
+                _ => None,
+            };
+            let limit = written(limit, granted.unwrap_or(outcome.limit), &counted.rule);
+            OneLimit { limit, counter, outcome }
         });
-        format!("{explained:#}\n")
+        each.collect()
     }
 
     fn lines(&self, descriptor: &Descriptor<'_>, decision: &Decision<'_>) -> Vec<Line> {
@@ -204,28 +263,9 @@ impl Explained<'_, '_, '_> {
                 ));
             }
             Decision::Unlimited(_) => lines.push(("limit", "unlimited".to_owned())),
-            Decision::Counted(counted) => {
-                for charged in &counted.limits {
-                    let (limit, outcome) = (&counted.rule.limits[charged.limit], &charged.outcome);
-                    // Of a bucket the outcome tells the burst, which is what `used` and `left` share.
-                    let granted = limit.requests.granted(counted.credential.as_ref(), self.verdict.now);
-                    lines.push(("limit", written(limit, granted.unwrap_or(outcome.limit), &counted.rule)));
-                    if let Trace::Walked(Reached::Node(landing)) = &way {
-                        lines.push(("counter", counter(limit, &entries, landing, self.policy)));
-                    }
-                    let reset = seconds(outcome.full_after);
-                    let never = !outcome.admitted && outcome.retry_after.is_none();
-                    let never = if never { "; it costs more than the limit, and can never pass" } else { "" };
-                    let numbers = format!(
-                        "used {} of {}, {} left, resets in {reset}{never}",
-                        outcome.used, outcome.limit, outcome.remaining
-                    );
-                    lines.push(("numbers", numbers));
-                }
-            }
+            // Its limits follow.
+            Decision::Counted(_) => {}
         }
-        let over = matches!(decision, Decision::Counted(counted) if counted.over_limit());
-        lines.push(("answer", answer_word(over).to_owned()));
         lines
     }
 
@@ -252,77 +292,6 @@ impl Explained<'_, '_, '_> {
         let hint = did_you_mean(&asked, self.policy.domains().map(|domain| domain.name.as_str()));
         format!("none: no domain `{asked}` is configured{}", bracketed(hint))
     }
-}
-
-/// A descriptor as it was typed, but for credentials.
-fn entries(descriptor: &Descriptor<'_>, policy: &Policy) -> String {
-    let each =
-        descriptor.entries.iter().map(|entry| format!("{}={}", lossy(entry.key), shown(entry, policy)));
-    each.collect::<Vec<_>>().join(", ")
-}
-
-/// A value, unless it is a credential in any domain: which one was meant may be the mistake.
-fn shown<'a>(entry: &Entry<'a>, policy: &Policy) -> Cow<'a, str> {
-    if policy.domains().any(|domain| domain.is_secret(entry.key)) { "…".into() } else { lossy(entry.value) }
-}
-
-fn at_node(node: &Node) -> String {
-    match &node.rule {
-        Some(rule) => format!("{} ({})", rule.label, node.place),
-        None => format!("none: `{}` has no limit of its own ({})", node.label, node.place),
-    }
-}
-
-fn lost(
-    (entries, at): (&[Entry<'_>], usize),
-    passed: &[&Node],
-    level: &Level,
-    policy: &Policy,
-    directory: Option<&Directory>,
-) -> String {
-    let Some(entry) = entries.get(at) else {
-        return match entries {
-            [] => "none: a descriptor without entries reaches no rule".to_owned(),
-            _ => "none: the entries are empty, and as if they had not been sent".to_owned(),
-        };
-    };
-    let below = passed.last().map_or_else(
-        || "at the top of the domain".to_owned(),
-        |node| format!("below `{}` ({})", node.label, node.place),
-    );
-    let asking = level.nodes().find(|node| node.subject.is_some() && node.label.as_bytes() == entry.key);
-    if let Some((node, asked)) = asking.and_then(|node| Some((node, node.subject.as_ref()?))) {
-        let value = if asked.strip_scheme { strip_scheme(entry.value) } else { entry.value };
-        let somebody = directory.and_then(|directory| directory.resolve(&asked.kind, value));
-        let why = match somebody {
-            Some(other) => {
-                format!("is a credential of `{}`, not of the subject before it", other.subject.id())
-            }
-            None => format!("is no enabled credential of kind `{}`", asked.kind),
-        };
-        return format!("none: the value of `{}` {why} ({})", node.label, node.place);
-    }
-    let typed = format!("{}={}", lossy(entry.key), shown(entry, policy));
-    if level.is_empty() {
-        return format!("none: there are no descriptors {below}, and `{typed}` is one entry more");
-    }
-    let mut labels: Vec<&str> = level.nodes().map(|node| node.label.as_str()).collect();
-    labels.sort_unstable();
-    // A likely slip is one in the key, or one in the value of the same key.
-    let (key, value) = (lossy(entry.key), shown(entry, policy));
-    let values = labels.iter().filter_map(|label| label.strip_prefix(&format!("{key}=")));
-    let keys = labels.iter().map(|label| label.split('=').next().unwrap_or(label));
-    let known = keys.clone().any(|known| known == key);
-    let slip = if known { did_you_mean(&value, values) } else { did_you_mean(&key, keys) };
-    let hint = slip.unwrap_or_else(|| {
-        let some = labels.iter().take(8).map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        format!("there {} {some}", if labels.len() == 1 { "is" } else { "are" })
-    });
-    format!("none: `{typed}` matches nothing {below}{}", bracketed(Some(hint)))
-}
-
-fn bracketed(hint: Option<String>) -> String {
-    hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
 }
 
 /// What a counter belongs to. A credential is not named.
@@ -358,12 +327,44 @@ fn answer_word(over_limit: bool) -> &'static str {
     if over_limit { "OVER_LIMIT" } else { "OK" }
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{}s", duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+fn is_over(decision: &Decision<'_>) -> bool {
+    matches!(decision, Decision::Counted(counted) if counted.over_limit())
 }
 
+impl OneLimit {
+    fn object(self) -> Value {
+        let Self { limit, counter, outcome } = self;
+        json!({"limit": limit, "counter": counter, "numbers": {
+            "limit": outcome.limit,
+            "used": outcome.used,
+            "remaining": outcome.remaining,
+            "reset_after_ms": millis(outcome.full_after),
+            "retry_after_ms": outcome.retry_after.map(millis),
+            "admitted": outcome.admitted,
+        }})
+    }
+}
+
+fn numbers(outcome: &Outcome) -> String {
+    let refused = match outcome.retry_after {
+        _ if outcome.admitted => String::new(),
+        Some(after) => format!("; the same could pass in {}", seconds(after)),
+        None => "; it costs more than the limit, and can never pass".to_owned(),
+    };
+    let (used, limit, left) = (outcome.used, outcome.limit, outcome.remaining);
+    format!("used {used} of {limit}, {left} left, resets in {}{refused}", seconds(outcome.full_after))
+}
+
+/// To the millisecond, which is over then: `42s`, `0.25s`.
+fn seconds(duration: Duration) -> String {
+    let millis = millis(duration);
+    let (whole, part) = (millis / 1000, format!(".{:03}", millis % 1000));
+    format!("{whole}{}s", part.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Whole milliseconds, the last of which may not be over earlier.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::{Diagnostic, Severity};
+use crate::telemetry::build;
 
 fn word(severity: Severity) -> &'static str {
     match severity {
@@ -51,7 +52,7 @@ pub(super) fn sarif(diagnostics: &[Diagnostic]) -> String {
         "runs": [{
             "tool": {"driver": {
                 "name": "spillway",
-                "version": env!("CARGO_PKG_VERSION"),
+                "version": build::VERSION,
                 "rules": [
                     rule(Severity::Error, "a mistake that refuses the whole set of files"),
                     rule(Severity::Warning, "probably not what was meant"),

@@ -10,13 +10,14 @@ mod schema;
 mod serve;
 mod test;
 mod variables;
+mod wrong;
 
 pub use variables::variables;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use args::{Args, Command};
 use peer::Peer;
@@ -31,24 +32,19 @@ const FAILED: u8 = 70;
 /// Runs the program; its exit code is 0 when all is well, 1 when the input is wrong, 2 when the command line or
 /// the environment is wrong and 70 when the program failed.
 pub fn main() -> ExitCode {
-    let command = Args::parse().command;
+    let command = match wrong::parse() {
+        Ok(args) => args.command,
+        Err(code) => return code,
+    };
     let peer = match Peer::read() {
         Ok(peer) => peer,
-        Err(wrong) => {
-            for wrong in wrong {
-                complain(&format!("error: {wrong}\n"));
-            }
-            return ExitCode::from(WRONG_COMMAND);
-        }
+        Err(wrong) => return wrong::tell(wrong.iter().map(ToString::to_string)),
     };
     let misspelt = variables::misspelt();
-    for (name, meant) in &misspelt {
-        complain(&format!(
-            "error: the environment has {name}, which nobody reads; did you mean `{meant}`?\n"
-        ));
-    }
     if !misspelt.is_empty() {
-        return ExitCode::from(WRONG_COMMAND);
+        return wrong::tell(misspelt.iter().map(|(name, meant)| {
+            format!("the environment has {name}, which nobody reads; did you mean `{meant}`?")
+        }));
     }
     match command {
         Command::Serve(args) => serve::run(args, &peer),

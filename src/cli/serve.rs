@@ -13,14 +13,14 @@ use super::args::{Beyond, LogFormat, Serve};
 use super::check::report;
 use super::peer::Peer;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
-use crate::app::{self, Bounds, Limits, Listeners, ServeError, Watched};
+use crate::app::{self, Bounds, Limits, Listeners, ServeError, Telling, Watched};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{self, Fingerprint, Severity};
+use crate::config::{self, Fingerprint};
 use crate::limiter::Limiter;
 use crate::rls::BeyondBounds;
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
-use crate::telemetry::{ConfigLoaded, ConfigWarned, Metrics, Mistake, OnlyWatching, Starting, WithoutEffect};
+use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
 
 pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let format = args.log_format.unwrap_or(if peer.json { LogFormat::Json } else { LogFormat::Text });
@@ -47,7 +47,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
-    Starting { version: env!("CARGO_PKG_VERSION") }.emit();
+    Starting { version: build::VERSION, commit: build::COMMIT }.emit();
     let path = args.config.unwrap_or_else(|| peer.config.clone());
     let options = peer.options(args.merging);
     let requests = match args.beyond_bounds {
@@ -65,24 +65,14 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
                 complain(&report(&diagnostics, &io::stderr()));
                 return ExitCode::from(WRONG_INPUT);
             }
-            for one in &diagnostics {
-                let place = one.excerpt.as_ref().map(|excerpt| &excerpt.place);
-                Mistake {
-                    refuses: one.severity == Severity::Error,
-                    message: &one.message,
-                    hint: one.hint.as_deref(),
-                    place: place.map(|place| (&*place.file, place.line, place.column)),
-                }
-                .emit();
-            }
+            Telling::each(&diagnostics);
             return fail(log, "the configuration is refused", WRONG_INPUT);
         }
     };
     let metrics = Arc::new(Metrics::default());
     metrics.watch_log(log.dropped());
-    if !loaded.warnings.is_empty() {
-        ConfigWarned { warnings: config::render(&loaded.warnings, false) }.emit();
-    }
+    let telling = if format == LogFormat::Json { Telling::Fields } else { Telling::Text };
+    telling.warned(&loaded.warnings);
     if options.shadow_mode {
         OnlyWatching.emit();
     }
@@ -90,7 +80,7 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         WithoutEffect { variables: &peer.without_effect }.emit();
     }
     ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, seen, files: loaded.files, reload });
+    let watched = Some(Watched { path, options, seen, files: loaded.files, reload, telling });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
@@ -166,7 +156,7 @@ fn start_logging(args: &Serve, peer: &Peer, format: LogFormat, log: &Log) {
 }
 
 /// What the log ends with: `message`, in the format of all other lines.
-fn last_line(format: LogFormat, message: &str) -> String {
+pub(super) fn last_line(format: LogFormat, message: &str) -> String {
     match format {
         LogFormat::Text => format!("error: {message}\n"),
         LogFormat::Json => {

@@ -9,7 +9,7 @@ use super::check::{counted, report};
 use super::peer::Peer;
 use super::{WRONG_INPUT, complain, print};
 use crate::config::{self, Diagnostic, Options};
-use crate::policy::Policy;
+use crate::policy::{Domain, Policy};
 use crate::trial::{EngineTarget, Script, run as play};
 
 pub(super) fn run(args: &Test, peer: &Peer) -> ExitCode {
@@ -40,17 +40,8 @@ fn passes(file: &Path, options: &Options) -> bool {
         false
     };
     let wrong = |mistakes: &[Diagnostic]| fails(report(mistakes, &io::stdout()).trim_end());
-    let script = match config::read_text(file).map_err(|error| cannot_read(&error)) {
-        Ok(text) => Script::read(&name.to_string(), &text),
-        Err(why) => return fails(&why),
-    };
-    let script = match script {
-        Ok(script) => script,
-        Err(error) => return wrong(&error.0),
-    };
-    let policy = file.parent().unwrap_or(Path::new("")).join(&script.policy);
-    let domain = match domain(&policy, &script, options) {
-        Ok(domain) => domain,
+    let Ready { script, policy, domain } = match ready(file, options) {
+        Ok(ready) => ready,
         Err(mistakes) => return wrong(&mistakes),
     };
     let options = options.clone();
@@ -66,37 +57,53 @@ fn passes(file: &Path, options: &Options) -> bool {
     fails(told.join("\n").trim_end())
 }
 
+/// A script without mistakes, and what it is about.
+pub(super) struct Ready {
+    script: Script,
+    policy: PathBuf,
+    domain: String,
+}
+
+/// Reads a script and the policy that it names, or tells everything that is wrong with either.
+pub(super) fn ready(file: &Path, options: &Options) -> Result<Ready, Vec<Diagnostic>> {
+    let name = file.display().to_string();
+    let text = config::read_text(file)
+        .map_err(|error| vec![Diagnostic::error(format!("cannot read `{name}`: {error}"))])?;
+    let script = Script::read(&name, &text).map_err(|error| error.0)?;
+    let policy = file.parent().unwrap_or(Path::new("")).join(&script.policy);
+    if !policy.exists() {
+        let message = format!("there is no policy `{}`", script.policy);
+        let hint = "the file is named as it is seen from the test's directory".to_owned();
+        return Err(vec![script.wrong_policy(message, Some(hint))]);
+    }
+    let loaded = load(&policy, options)?;
+    let domain = domain(&loaded, &script)?;
+    let wrong = script.wrong_changes(domain);
+    let domain = domain.name.clone();
+    if wrong.is_empty() { Ok(Ready { script, policy, domain }) } else { Err(wrong) }
+}
+
 fn load(policy: &PathBuf, options: &Options) -> Result<Policy, Vec<Diagnostic>> {
     config::load(&[policy], options.clone()).map(|loaded| loaded.policy)
 }
 
 /// The domain that the script is about: the only one, unless it says which.
-fn domain(file: &PathBuf, script: &Script, options: &Options) -> Result<String, Vec<Diagnostic>> {
-    if !file.exists() {
-        let message = format!("there is no policy `{}`", script.policy);
-        let hint = "the file is named as it is seen from the test's directory".to_owned();
-        return Err(vec![script.wrong_policy(message, Some(hint))]);
-    }
-    let policy = load(file, options)?;
-    let mut names: Vec<&str> = policy.domains().map(|domain| domain.name.as_str()).collect();
-    names.sort_unstable();
-    match (&script.domain, names.as_slice()) {
-        (Some(name), names) if names.contains(&name.as_str()) => Ok(name.clone()),
-        (Some(name), _) => {
-            let hint = config::did_you_mean(name, names.iter().copied());
-            let hint = hint.unwrap_or_else(|| format!("it has {}", names.join(", ")));
-            Err(vec![script.wrong_domain(format!("the policy has no domain `{name}`"), Some(hint))])
-        }
-        (None, [only]) => Ok((*only).to_owned()),
+fn domain<'p>(policy: &'p Policy, script: &Script) -> Result<&'p Domain, Vec<Diagnostic>> {
+    let mut domains: Vec<&Domain> = policy.domains().collect();
+    domains.sort_unstable_by_key(|domain| &domain.name);
+    let names = || domains.iter().map(|domain| domain.name.as_str());
+    match (&script.domain, domains.as_slice()) {
+        (Some(name), _) => policy.domain(name.as_bytes()).ok_or_else(|| {
+            let hint = config::did_you_mean(name, names());
+            let hint = hint.unwrap_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", ")));
+            vec![script.wrong_domain(format!("the policy has no domain `{name}`"), Some(hint))]
+        }),
+        (None, [only]) => Ok(only),
         (None, many) => {
-            let hint = format!("say which is meant, as in `domain: {}`", many.first().unwrap_or(&"NAME"));
+            let hint = format!("say which is meant, as in `domain: {}`", names().next().unwrap_or("NAME"));
             Err(vec![script.wrong_domain(format!("the policy has {} domains", many.len()), Some(hint))])
         }
     }
-}
-
-fn cannot_read(error: &io::Error) -> String {
-    format!("cannot be read: {error}")
 }
 
 fn indented(text: &str) -> String {

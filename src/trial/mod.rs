@@ -1,5 +1,6 @@
 //! Policies are tested like code: a script of requests, each with the answer it must get.
 
+mod changes;
 mod run;
 mod script;
 

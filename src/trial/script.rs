@@ -78,6 +78,10 @@ pub struct Change {
     pub subject: String,
     /// Which, with their values.
     pub attributes: Vec<(String, Value)>,
+    /// Where the subject is named.
+    pub(super) subject_at: Option<Excerpt>,
+    /// Where the value of each attribute is.
+    pub(super) attributes_at: Vec<Option<Excerpt>>,
 }
 
 /// Everything that is wrong with a script.

@@ -111,8 +111,8 @@ overall  OK
     .concat());
     let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(json["overall"], "OVER_LIMIT");
-    assert_eq!(json["descriptors"][0]["numbers"]["used"], 6);
-    assert_eq!(json["descriptors"][0]["numbers"]["retry_after_ms"], serde_json::Value::Null);
+    let numbers = &json["descriptors"][0]["limits"][0]["numbers"];
+    assert_eq!((&numbers["used"], &numbers["retry_after_ms"]), (&6.into(), &serde_json::Value::Null));
 
     let (code, _, stderr) = run(&["explain", "--config", file, "--domain", "dd", "user=u"]);
     assert_eq!((code, stderr.as_str()), (1, "error: no domain `dd` is configured; did you mean `d`?\n"));
@@ -163,8 +163,6 @@ fn the_command_line_is_helped_along() {
         stderr,
         "error: cannot read `no-such-directory`: there is no such file or directory\n\n1 error\n"
     );
-    let (code, stdout, _) = run(&["--version"]);
-    assert_eq!((code, stdout), (0, format!("spillway {}\n", env!("CARGO_PKG_VERSION"))));
     let (code, stdout, _) = run(&["completions", "bash"]);
     assert!(code == 0 && stdout.contains("spillway"), "{stdout}");
 }
@@ -451,4 +449,111 @@ fn explain_names_the_entry_that_matched_nothing_behind_an_empty_one() {
     );
     assert_eq!(rule("user="), "none: the entries are empty, and as if they had not been sent");
     assert!(rule("user=,path=/a").starts_with("path=/a "), "{}", rule("user=,path=/a"));
+}
+
+#[test]
+fn explain_says_the_same_of_each_limit_to_people_and_to_programs() {
+    let config = directory(&[(
+        "d.yaml",
+        "domain: d\ndescriptors:\n- {key: x, rate_limits: [{name: burst, requests_per_unit: 5, unit: second}, \
+         {name: daily, requests_per_unit: 100, unit: day}]}\n",
+    )]);
+    let explain = |more: &[&str]| {
+        let args = ["explain", "--domain", "d", "--at", "2026-01-01T00:00:00.2504Z", "x=1", "--config"];
+        let output = command(&args).arg(config.path()).args(more).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&explain(&[&["--json"], more].concat())).unwrap()
+    };
+    let (text, told) = (explain(&[]), json(&[]));
+    for (at, name, numbers, reset) in [
+        (0, "burst: 5 per second", "used 1 of 5, 4 left, resets in 0.75s", 750),
+        (1, "daily: 100 per day", "used 1 of 100, 99 left, resets in 86399.75s", 86_399_750),
+    ] {
+        assert!(text.contains(&format!("limit    {name}\n  counter  x=1\n  numbers  {numbers}\n")), "{text}");
+        let one = &told["descriptors"][0]["limits"][at];
+        assert_eq!((&one["limit"], &one["counter"]), (&name.into(), &"x=1".into()), "{told}");
+        // 749.6 ms, after which it has reset.
+        assert_eq!(one["numbers"]["reset_after_ms"], reset, "{told}");
+    }
+    assert_eq!(told["then"], serde_json::Value::Null);
+
+    // What costs more than there is tells nothing of what a usual call would be told.
+    let (text, told) = (explain(&["--hits", "6"]), json(&["--hits", "6"]));
+    assert!(text.contains("it costs more than the limit, and can never pass\n"), "{text}");
+    let (_, then) = text.split_once("\nthen, for a call that costs 1\n").unwrap_or_else(|| panic!("{text}"));
+    assert!(then.contains("overall  O"), "{text}");
+    assert_eq!(told["overall"], "OVER_LIMIT");
+    assert_eq!(told["then"]["descriptors"][0]["limits"][1]["numbers"]["limit"], 100, "{told}");
+}
+
+#[test]
+fn the_version_and_the_commit_are_told_alike_everywhere() {
+    let (_, told, _) = run(&["--version"]);
+    let version = env!("CARGO_PKG_VERSION");
+    let commit =
+        told.strip_prefix(&format!("spillway {version} (")).and_then(|rest| rest.strip_suffix(")\n"));
+    let commit = commit.unwrap_or_else(|| panic!("{told}"));
+    let mut git = std::process::Command::new("git");
+    let head = git.current_dir(env!("CARGO_MANIFEST_DIR")).args(["rev-parse", "HEAD"]).output();
+    // Sources that are no checkout have none, and a packager may call it what they like.
+    if let Ok(head) = head
+        && std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists()
+        && head.status.success()
+        && option_env!("SPILLWAY_COMMIT").is_none()
+    {
+        assert!(String::from_utf8(head.stdout).unwrap().starts_with(commit), "{told}");
+    }
+    let spillway = Spillway::serving("domain: a\ndescriptors: []");
+    let first = &spillway.seen[0];
+    assert!(first.contains("starting") && first.contains(&format!("commit=\"{commit}\"")), "{first}");
+    let info = format!("\nspillway_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1\n");
+    assert!(get(spillway.http, "/metrics").contains(&info), "{info}");
+}
+
+#[test]
+fn a_wrong_command_line_is_told_as_the_log_would_be() {
+    let json = |command: &mut std::process::Command| {
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let each =
+            told.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+        let each: Vec<serde_json::Value> = each.collect();
+        assert_eq!((output.status.code(), each.len()), (Some(2), 1), "{told}");
+        assert_eq!(each[0]["level"], "ERROR");
+        each[0]["fields"]["message"].as_str().unwrap().to_owned()
+    };
+    let told = json(&mut command(&["serve", "--log-format", "json", "--drain-dleay", "5s"]));
+    assert_eq!(
+        told,
+        "unexpected argument '--drain-dleay' found; tip: a similar argument exists: '--drain-delay'"
+    );
+    let told = json(command(&["serve", "--drain-delay=soon"]).env("SPILLWAY_LOG_FORMAT", "JSON"));
+    assert!(told.starts_with("invalid value 'soon' for '--drain-delay <TIME>': expected a time"), "{told}");
+    let told = json(command(&["serve", "--log-format=json"]).env("SHADOW_MODE", "maybe"));
+    assert!(told.starts_with("the environment has SHADOW_MODE"), "{told}");
+    let told = json(command(&["serve"]).env("LOG_FORMAT", "json").env("SPILLWAY_DRAINDELAY", "5s"));
+    assert!(told.contains("did you mean `SPILLWAY_DRAIN_DELAY`?"), "{told}");
+    // No other command has a log, and what was asked for is no error.
+    let output = command(&["check"]).env("SPILLWAY_LOG_FORMAT", "json").output().unwrap();
+    assert!(output.stderr.starts_with(b"error: "), "{output:?}");
+    let output = command(&["serve", "--log-format", "json", "--help"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_wrong_value_is_told_by_the_variable_that_has_it() {
+    let told = |args: &[&str]| {
+        let output = command(args).env("SPILLWAY_DRAIN_DELAY", "soon").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = told(&["serve"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        text.starts_with("error: invalid value 'soon' for 'SPILLWAY_DRAIN_DELAY': expected a time"),
+        "{text}"
+    );
+    let (_, text) = told(&["serve", "--drain-delay", "late"]);
+    assert!(text.starts_with("error: invalid value 'late' for '--drain-delay <TIME>'"), "{text}");
 }

@@ -4,6 +4,7 @@
 
 mod allocations;
 mod apis;
+mod check;
 mod cli;
 mod concurrency;
 mod drain;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, directory};
+use crate::support::{PATIENCE, Spillway, directory, serve};
 
 /// A policy for `key`, whose limit comes from the subjects file.
 const POLICY: &str = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: key, subject: key, rate_limit: \
@@ -138,4 +138,38 @@ fn a_storm_of_sighups_is_a_few_and_a_file_full_of_mistakes_a_few_lines() {
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
     let refusals = spillway.seen.iter().filter(|line| line.contains("the old one stays in force")).count();
     assert!((2..=3 + seconds).contains(&refusals), "{refusals} in {seconds} s");
+}
+
+#[test]
+fn a_log_for_programs_tells_each_mistake_of_new_files_in_fields() {
+    let config = directory(&[("d.yaml", "domain: d\ndescriptors: []")]);
+    let mut spillway = Spillway::running(serve().arg(config.path()).args(["--log-format", "json"]));
+    put(config.path(), "d.yaml", "domain: d\ndescriptors:\n- {kye: k}\n- {key: k, vlaue: v}\n");
+    spillway.log_line("the old one stays in force");
+    let told: Vec<serde_json::Value> =
+        spillway.seen.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let fields = |line: usize| &told.iter().find(|one| one["fields"]["line"] == line).unwrap()["fields"];
+    assert_eq!((&fields(3)["severity"], &fields(3)["column"]), (&"error".into(), &4.into()));
+    assert_eq!(
+        (&fields(4)["message"], &fields(4)["hint"]),
+        (&"unknown word `vlaue` in a descriptor".into(), &"did you mean `value`?".into())
+    );
+    assert!(fields(4)["file"].as_str().unwrap().ends_with("/d.yaml"));
+
+    // A warning is none the less in force, and a file full of mistakes is a few lines.
+    put(
+        config.path(),
+        "d.yaml",
+        "domain: d\ndescriptors:\n- {key: k, value: '*', rate_limit: {requests_per_unit: 1, unit: day}}\n\
+                                  - {key: k, value: 'b*', rate_limit: {requests_per_unit: 1, unit: day}}\n",
+    );
+    let warning = spillway.log_line("\"severity\":\"warning\"");
+    assert!(warning.contains("\"line\":4"), "{warning}");
+    spillway.log_line("configuration loaded");
+    let before = spillway.seen.len();
+    let many: String = (0..500).map(|n| format!("wrong{n}: 1\n")).collect();
+    put(config.path(), "d.yaml", &format!("domain: d\n{many}"));
+    spillway.log_line("`spillway check` tells 480 more");
+    spillway.log_line("the old one stays in force");
+    assert!(spillway.seen.len() - before <= 22, "{}", spillway.seen.len() - before);
 }

@@ -182,7 +182,11 @@ pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
+/// From a line for people, or for programs.
 fn address(line: &str) -> SocketAddr {
-    let (_, rest) = line.split_once("address=").unwrap_or_else(|| panic!("no address in `{line}`"));
-    rest.split_whitespace().next().unwrap().parse().unwrap()
+    let (_, rest) = line
+        .split_once("address=")
+        .or_else(|| line.split_once("\"address\":\""))
+        .unwrap_or_else(|| panic!("no address in `{line}`"));
+    rest.split([' ', '"']).next().unwrap().parse().unwrap()
 }

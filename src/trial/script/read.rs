@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Change, Entries, Expect, Script, Step};
-use crate::config::{Diagnostic, Fields, Reader};
+use crate::config::{Diagnostic, Excerpt, Fields, Reader};
 use crate::subjects::{self, Value};
 use crate::yaml::{Kind, Node, Span};
 
@@ -284,11 +284,19 @@ fn all_headers(reader: &mut Reader, node: Node<'_>) -> BTreeMap<String, String> 
 fn change(reader: &mut Reader, node: Node<'_>) -> Option<Change> {
     let what = "a change";
     let fields = reader.fields(node, what, &["subject", "attributes"])?;
-    let subject =
-        reader.needed(&fields, "subject", what, "ID").and_then(|node| name(reader, node, "subject"));
+    let subject_node = reader.needed(&fields, "subject", what, "ID");
+    let subject = subject_node.and_then(|node| name(reader, node, "subject"));
     let attributes = reader.needed(&fields, "attributes", what, "{plan: pro}");
-    let attributes = attributes.map(|node| pairs(reader, node, attribute)).unwrap_or_default();
-    Some(Change { subject: subject?.to_owned(), attributes })
+    let attributes = attributes.map(|node| pairs(reader, node, placed_attribute)).unwrap_or_default();
+    let (attributes, attributes_at) =
+        attributes.into_iter().map(|(name, (value, place))| ((name, value), place)).unzip();
+    let subject_at = subject_node.and_then(|node| reader.excerpt(node.span()));
+    Some(Change { subject: subject?.to_owned(), attributes, subject_at, attributes_at })
+}
+
+/// The value of an attribute, and where it is.
+fn placed_attribute(reader: &mut Reader, node: Node<'_>) -> Option<(Value, Option<Excerpt>)> {
+    Some((attribute(reader, node)?, reader.excerpt(node.span())))
 }
 
 /// As a subjects file says it.

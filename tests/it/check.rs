@@ -1,0 +1,89 @@
+//! `spillway check` of tests and of subjects files.
+
+use std::path::Path;
+
+use crate::support::{command, directory};
+
+const POLICY: &str = "domain: d\nsubjects: shop.subjects.yaml\ndescriptors:\n- key: api_key\n  subject: key\n  exempt: {plan: staff}\n  \
+                      rate_limit: {requests_per_unit: {by: plan, values: {free: 1, pro: 5}}, unit: day}\n";
+const SUBJECTS: &str = "subjects:\n- {id: acme, attributes: {plan: free}, credentials: [{kind: key, value: k}]}\n- {id: us, attributes: {plan: staff}}\n";
+const TEST: &str = "policy: shop.yaml\nstart: 2026-01-01\nsteps:\n- {send: {api_key: k}, expect: ok}\n";
+
+/// The exit code, and what it told on either stream, without the directory.
+fn check(root: &Path, paths: &[&str]) -> (i32, String) {
+    let output = command(&["check"]).args(paths.iter().map(|path| root.join(path))).output().unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code().unwrap(), told.replace(&format!("{}/", root.display()), ""))
+}
+
+#[test]
+fn a_test_and_a_subjects_file_are_checked_as_what_they_are() {
+    let root =
+        directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS), ("shop.test.yaml", TEST)]);
+    assert_eq!(check(root.path(), &["shop.test.yaml"]), (0, "ok: 1 test\n".to_owned()));
+    assert_eq!(check(root.path(), &["shop.subjects.yaml"]), (0, "ok: 1 rule in 2 files\n".to_owned()));
+    let all = ["shop.yaml", "shop.subjects.yaml", "shop.test.yaml"];
+    assert_eq!(check(root.path(), &all), (0, "ok: 1 rule in 2 files, 1 test\n".to_owned()));
+
+    // A mistake of the policy is one, however many tests have met it.
+    std::fs::write(root.path().join("shop.yaml"), POLICY.replace("unit: day", "unit: dya")).unwrap();
+    let (code, told) = check(root.path(), &all);
+    assert!(code == 1 && told.ends_with("\n1 error\n"), "{told}");
+}
+
+#[test]
+fn a_test_of_no_policy_and_subjects_of_none_are_mistakes() {
+    let root = directory(&[
+        ("a.subjects.yaml", SUBJECTS),
+        ("a.test.yaml", TEST),
+        ("b.yaml", "domain: b\ndescriptors: []"),
+    ]);
+    let (code, told) = check(root.path(), &["a.test.yaml"]);
+    assert!(code == 1 && told.contains("there is no policy `shop.yaml`\n --> a.test.yaml:1:9"), "{told}");
+    let (code, told) = check(root.path(), &["a.subjects.yaml"]);
+    assert!(code == 1 && told.contains("`a.subjects.yaml` is a subjects file"), "{told}");
+    assert!(told.contains("run `spillway check POLICY`"), "{told}");
+}
+
+#[test]
+fn what_a_test_sets_has_to_mean_something() {
+    let root = directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS)]);
+    let set = |change: &str| {
+        let test = format!("{TEST}- {{set: {change}}}\n");
+        std::fs::write(root.path().join("shop.test.yaml"), test).unwrap();
+        check(root.path(), &["shop.test.yaml"])
+    };
+    for sound in ["plan: pro", "plan: staff", "plan: free, seats: 5"] {
+        let (code, told) = set(&format!("{{subject: acme, attributes: {{{sound}}}}}"));
+        assert_eq!(code, 0, "{sound}: {told}");
+    }
+    for (change, message, hint) in [
+        (
+            "{subject: acme, attributes: {plan: por}}",
+            "no limit has a number for `plan: por`\n --> shop.test.yaml:5:44",
+            "`pro`?",
+        ),
+        (
+            "{subject: acme, attributes: {plan: gold}}",
+            "no limit has a number for `plan: gold`",
+            "values of `plan` are free, pro",
+        ),
+        (
+            "{subject: acne, attributes: {plan: pro}}",
+            "there is no subject `acne`\n --> shop.test.yaml:5:19",
+            "`acme`?",
+        ),
+        (
+            "{subject: acme, attributes: {paln: pro}}",
+            "no subject has the attribute `paln`",
+            "did you mean `plan`?",
+        ),
+    ] {
+        let (code, told) = set(change);
+        assert!(code == 1 && told.contains(message) && told.contains(hint), "{change}: {told}");
+        // `spillway test` says the same.
+        let output = command(&["test"]).arg(root.path().join("shop.test.yaml")).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(1) && told.contains(hint), "{change}: {told}");
+    }
+}
