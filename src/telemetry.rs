@@ -166,6 +166,12 @@ impl Metrics {
             now.evicted,
         );
         metric("spillway_rules", "gauge", "Rules in force.", now.rules as u64);
+        self.render_labelled(&mut text);
+        text
+    }
+
+    /// Appends those of which there is one for each value of a label.
+    fn render_labelled(&self, text: &mut String) {
         let _ = writeln!(
             text,
             "# HELP spillway_build_info Which program this is.\n# TYPE spillway_build_info gauge\n\
@@ -185,8 +191,7 @@ impl Metrics {
             "# HELP spillway_unmatched_descriptors_total Descriptors that reached no rule, and no exemption either.\n\
              # TYPE spillway_unmatched_descriptors_total counter\n",
         );
-        self.unmatched_descriptors.render("spillway_unmatched_descriptors_total", "domain", &mut text);
-        text
+        self.unmatched_descriptors.render("spillway_unmatched_descriptors_total", "domain", text);
     }
 }
 

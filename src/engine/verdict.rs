@@ -31,7 +31,7 @@ pub struct Verdict<'p> {
     pub(super) scratch: Scratch,
 }
 
-/// Some descriptors of a request.
+/// Descriptors of a request that reached nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unmatched {
     /// The place of the first of them.

@@ -4,8 +4,9 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 /// For whoever calls a method that is not there.
-pub(super) const NO_SUCH_METHOD: &str = "there is no such method here: this server has envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit (in Envoy, \
-     `transport_api_version: V3`), grpc.health.v1.Health and gRPC server reflection";
+pub(super) const NO_SUCH_METHOD: &str = "there is no such method here: this server has \
+    envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit (in Envoy, `transport_api_version: V3`), \
+    grpc.health.v1.Health and gRPC server reflection";
 
 /// What answers a request that is no call, by HTTP's own means: 405 to a method other than POST, and 415 to a content type
 /// that does not begin with `application/grpc`, each with a sentence. `None` of a call.

@@ -16,7 +16,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Uri;
 use prost::{DecodeError, Message as _};
-use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+    OneofDescriptorProto,
+};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -51,7 +54,7 @@ struct Symbols {
     /// Encoded `FileDescriptorProto`s by their names.
     files: HashMap<String, Bytes>,
     /// The files of fully qualified names.
-    symbols: HashMap<String, Bytes>,
+    names: HashMap<String, Bytes>,
     /// The full names of messages, which might have extensions; none has.
     messages: BTreeSet<String>,
 }
@@ -88,8 +91,8 @@ impl Symbols {
 
     fn add_message(&mut self, scope: &str, message: &DescriptorProto, file: &Bytes) {
         let name = self.add(scope, message.name(), file);
-        let fields = message.field.iter().map(prost_types::FieldDescriptorProto::name);
-        for member in fields.chain(message.oneof_decl.iter().map(prost_types::OneofDescriptorProto::name)) {
+        let fields = message.field.iter().map(FieldDescriptorProto::name);
+        for member in fields.chain(message.oneof_decl.iter().map(OneofDescriptorProto::name)) {
             self.add(&name, member, file);
         }
         for nested in &message.nested_type {
@@ -113,7 +116,7 @@ impl Symbols {
     /// The full name of what is `name` in `scope`.
     fn add(&mut self, scope: &str, name: &str, file: &Bytes) -> String {
         let name = if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") };
-        self.symbols.insert(name.clone(), file.clone());
+        self.names.insert(name.clone(), file.clone());
         name
     }
 
@@ -140,7 +143,7 @@ impl Symbols {
         };
         match question {
             MessageRequest::FileByFilename(name) => file(self.files.get(name), "file", name),
-            MessageRequest::FileContainingSymbol(name) => file(self.symbols.get(name), "symbol", name),
+            MessageRequest::FileContainingSymbol(name) => file(self.names.get(name), "symbol", name),
             MessageRequest::FileContainingExtension(extension) => {
                 file(None, "extension of", &extension.containing_type)
             }

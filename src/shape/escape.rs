@@ -236,7 +236,7 @@ mod tests {
         ] {
             assert_eq!(escaped(Escape::Percent, text), expected, "{text:?}");
         }
-        assert_eq!(escaped(Escape::Percent, &[b'x'; 70_000]).len(), MAX_BYTES + 1);
+        assert_eq!(escaped(Escape::Percent, &vec![b'x'; 70_000]).len(), MAX_BYTES + 1);
     }
 
     proptest! {

@@ -53,7 +53,7 @@ impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
         tracing::warn!(
             domain,
             held_back,
-            "no policy has the domain of a request, so nothing limits it{}; {known}",
+            "no policy has the domain of a request, so nothing limits it; {}{known}",
             known.likely(&domain)
         );
     }
@@ -72,11 +72,11 @@ impl<'k> Known<'k> {
         Self(names)
     }
 
-    /// The one that was probably meant, as the end of a sentence.
+    /// A question about the one that was probably meant, if there is one.
     fn likely(&self, domain: &str) -> String {
         let likeness = self.0.iter().map(|name| (strsim::jaro_winkler(domain, name), name));
         let likely = likeness.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
-        likely.map_or_else(String::new, |(_, name)| format!(": did you mean `{name}`?"))
+        likely.map_or_else(String::new, |(_, name)| format!("did you mean `{name}`? "))
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
     fn an_unknown_domain_is_told_with_those_that_there_are() {
         let known = Known::of(["edge", "campaigns", "leads"].into_iter());
         assert_eq!(known.to_string(), "the domains are `campaigns`, `edge`, `leads`");
-        assert_eq!(known.likely("campaign"), ": did you mean `campaigns`?");
+        assert_eq!(known.likely("campaign"), "did you mean `campaigns`? ");
         assert_eq!(known.likely("x"), "");
         assert_eq!(Known::of(std::iter::empty()).to_string(), "there are no domains");
         let many: Vec<_> = (0..5_000).map(|n| format!("d{n:04}")).collect();

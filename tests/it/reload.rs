@@ -125,10 +125,10 @@ fn sighup_reads_the_files_and_tells_their_mistakes_again() {
 fn a_storm_of_sighups_is_a_few_and_a_file_full_of_mistakes_a_few_lines() {
     let config = directory(&[("d.yaml", "domain: d\ndescriptors: []")]);
     let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
-    let mistakes: String = (0..30).map(|n| format!("wrong{n}: 1\n")).collect();
+    let mistakes = (0..30).map(|n| format!("wrong{n}: 1")).collect::<Vec<_>>().join("\n");
     put(config.path(), "d.yaml", &format!("domain: d\ndescriptors: [{{key: k}}]\n{mistakes}"));
     spillway.log_line("`spillway check` tells 10 more");
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     for _ in 0..100 {
         spillway.signal("HUP");
     }
