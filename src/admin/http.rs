@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
@@ -12,7 +12,7 @@ use super::Health;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::store::Store;
-use crate::telemetry::{Metrics, Snapshot};
+use crate::telemetry::{Format, Metrics, Snapshot};
 
 struct Parts<S, C> {
     health: Arc<Health>,
@@ -50,13 +50,20 @@ async fn ready<S: Store, C: Clock>(State(parts): State<Arc<Parts<S, C>>>) -> imp
     }
 }
 
-async fn prometheus<S: Store, C: Clock>(State(parts): State<Arc<Parts<S, C>>>) -> impl IntoResponse {
-    let store = parts.limiter.store.statistics();
-    let text = parts.metrics.render(&Snapshot {
+async fn prometheus<S: Store, C: Clock>(
+    State(parts): State<Arc<Parts<S, C>>>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    let (store, policy) = (parts.limiter.store.statistics(), parts.limiter.engine.policy());
+    let now = Snapshot {
         counters: store.counters,
         counter_bytes: store.bytes,
         evicted: store.evicted,
-        rules: parts.limiter.engine.policy().rules(),
-    });
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+        rules: policy.rules(),
+        is_ready: parts.health.is_ready(),
+        catalog: Arc::clone(policy.catalog()),
+    };
+    ([(header::CONTENT_TYPE, format.content_type())], parts.metrics.render(now, format))
 }

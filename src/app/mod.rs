@@ -157,7 +157,7 @@ pub async fn serve<S: Store, C: Clock>(
     let lanes = lanes.map_err(|error| failed("gRPC", error))?;
     let mut dealer = Guarded(tokio::spawn(lanes.deal(
         listeners.grpc,
-        Slots::new(bounds.connections.grpc),
+        Slots::new(bounds.connections.grpc, metrics.grpc_connections()),
         Arc::clone(&metrics),
     )));
     let mut grpc = std::pin::pin!(lanes.ended());
@@ -168,8 +168,11 @@ pub async fn serve<S: Store, C: Clock>(
         Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
     });
     let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));
-    let (listener, slots, of_task) =
-        (Arc::new(listeners.http), Slots::new(bounds.connections.http), Arc::clone(&metrics));
+    let (listener, slots, of_task) = (
+        Arc::new(listeners.http),
+        Slots::new(bounds.connections.http, metrics.http_connections()),
+        Arc::clone(&metrics),
+    );
     let answer =
         move || http::serve(Arc::clone(&listener), admin.clone(), Arc::clone(&slots), Arc::clone(&of_task));
     let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
@@ -200,6 +203,7 @@ pub async fn serve<S: Store, C: Clock>(
         error = ended_by_itself() => return Err(error),
     }
     health.set_ready(false);
+    metrics.set_draining();
     serving.set(false);
     if !drain_delay.is_zero() {
         NotReady { drain_delay }.emit();

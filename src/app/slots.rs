@@ -28,6 +28,8 @@ pub(super) struct Slots {
     open: Mutex<HashMap<u64, Open>>,
     next: AtomicU64,
     released: Notify,
+    /// Where the number of open ones is written.
+    gauge: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -39,13 +41,14 @@ struct Open {
 }
 
 impl Slots {
-    /// Of a port that has at most `most` connections.
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    /// Of a port that has at most `most` connections; `gauge` is kept at how many are open.
+    pub(super) fn new(most: usize, gauge: Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Self {
             most: most.max(1),
             open: Mutex::default(),
             next: AtomicU64::new(0),
             released: Notify::new(),
+            gauge,
         })
     }
 
@@ -71,6 +74,7 @@ impl Slots {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (activity, end) = (Arc::new(Activity::since(now)), Arc::new(Notify::new()));
         open.insert(id, Open { since: now, activity: Arc::clone(&activity), end: Some(Arc::clone(&end)) });
+        self.gauge.store(open.len() as u64, Ordering::Relaxed);
         Some(Slot { slots: Arc::clone(self), id, activity, end })
     }
 
@@ -124,7 +128,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.open().remove(&self.id);
+        let mut open = self.slots.open();
+        open.remove(&self.id);
+        self.slots.gauge.store(open.len() as u64, Ordering::Relaxed);
+        drop(open);
         self.slots.released.notify_waiters();
     }
 }
@@ -137,7 +144,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_idlest_make_room_and_those_in_use_stay() {
-        let slots = Slots::new(3);
+        let slots = Slots::new(3, Arc::default());
         let (never, longest, busy) =
             (slots.admit().await.unwrap(), slots.admit().await.unwrap(), slots.admit().await.unwrap());
         longest.activity.call(Instant::now());
@@ -171,7 +178,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_end_is_waited_for_a_second_and_no_longer() {
-        let slots = Slots::new(1);
+        let slots = Slots::new(1, Arc::default());
         let _stays = slots.admit().await.unwrap();
         let asked = Instant::now();
         assert!(slots.admit().await.is_none());

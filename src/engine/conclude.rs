@@ -58,8 +58,10 @@ fn decision<'p>(
             for (limit, key, _) in limits {
                 match outcomes.next().flatten() {
                     Some(outcome) => {
+                        let over = !outcome.admitted;
                         let outcome = told(outcome, &rule);
-                        charged.push(Charged { limit, key, outcome, refuses: false, watched: rule.shadow });
+                        let watched = rule.shadow;
+                        charged.push(Charged { limit, key, outcome, refuses: false, over, watched });
                     }
                     None => reached = false,
                 }

@@ -36,7 +36,7 @@ pub struct Engine {
 impl Engine {
     /// An engine that enforces `policy`, with counters that are known by keys of `keyer`: two engines that share counters
     /// need one secret.
-    pub fn new(policy: Policy, keyer: Keyer) -> Self {
+    pub fn new(mut policy: Policy, keyer: Keyer) -> Self {
         policy.prepare();
         Self { policy: ArcSwap::from_pointee(policy), keyer }
     }

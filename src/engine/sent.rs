@@ -84,6 +84,7 @@ fn sent_limit(
 fn sent_rule(limit: Limit) -> Rule {
     Rule {
         label: limit.name.clone(),
+        index: None,
         name: None,
         limits: vec![limit],
         replaces: Vec::new(),

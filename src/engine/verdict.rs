@@ -153,6 +153,8 @@ pub struct Charged {
     pub outcome: Outcome,
     /// Whether it is because of this limit that the request is refused.
     pub refuses: bool,
+    /// Whether it is over its limit, be it enforced or only watched.
+    pub over: bool,
     /// Whether it is only watched: in shadow mode.
     pub watched: bool,
 }

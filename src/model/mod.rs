@@ -1,5 +1,6 @@
 //! The vocabulary every room shares: plain values, cheap to copy, with no IO, no locks and no clock.
 
+mod catalog;
 mod hits;
 mod key;
 mod outcome;
@@ -7,6 +8,7 @@ mod request;
 mod time;
 mod unit;
 
+pub use catalog::{Catalog, DomainIndex, RuleIndex};
 pub use hits::Hits;
 pub use key::CellKey;
 pub use outcome::Outcome;

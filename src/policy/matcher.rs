@@ -315,6 +315,19 @@ impl Level {
         of_keys.chain(self.key_patterns.nodes())
     }
 
+    /// Shows `visit` each rule from here on, in no particular order.
+    pub(super) fn each_rule_mut(&mut self, visit: &mut impl FnMut(&mut Rule)) {
+        let of_keys = self.keys.values_mut().flat_map(|key| {
+            let wild = key.wildcards.nodes_mut();
+            let subjects = key.subjects.iter_mut().map(|(_, node)| node);
+            key.values.values_mut().chain(wild).chain(subjects).chain(key.alone.as_deref_mut())
+        });
+        for node in of_keys.chain(self.key_patterns.nodes_mut()) {
+            node.rule.iter_mut().for_each(&mut *visit);
+            node.children.each_rule_mut(visit);
+        }
+    }
+
     /// How many nodes from here on carry a rule.
     pub fn rules(&self) -> usize {
         self.nodes().map(|node| usize::from(node.rule.is_some()) + node.children.rules()).sum()

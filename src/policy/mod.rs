@@ -19,7 +19,7 @@ pub use pattern::Pattern;
 pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
 pub use wildcards::Scratch;
 
-use crate::model::{Entry, Timestamp};
+use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};
 use crate::shape::Template;
 use crate::subjects::Directory;
 
@@ -27,6 +27,7 @@ use crate::subjects::Directory;
 #[derive(Debug, Default)]
 pub struct Policy {
     domains: HashMap<Box<[u8]>, Domain>,
+    catalog: Arc<Catalog>,
 }
 
 /// How the rules that one request reaches go together.
@@ -78,6 +79,8 @@ impl Evaluate {
 pub struct Domain {
     /// Its name, which Envoy sends with every request.
     pub name: String,
+    /// What it is counted under.
+    pub index: DomainIndex,
     /// Its outermost descriptors.
     pub root: Level,
     /// How rules that are reached together go together.
@@ -134,9 +137,29 @@ impl Policy {
         self.domains().map(|domain| domain.root.rules()).sum()
     }
 
-    /// Makes ready what else the first request that meets it would wait for.
-    pub fn prepare(&self) {
+    /// What its domains and rules are called, once it is [prepared](Self::prepare).
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Makes ready what else the first request that meets it would wait for, and numbers domains and rules.
+    pub fn prepare(&mut self) {
         self.domains().for_each(|domain| domain.root.prepare());
+        let mut catalog = Catalog::default();
+        for domain in self.domains.values_mut() {
+            domain.index = DomainIndex(number(catalog.domains.len()));
+            catalog.domains.push(domain.name.as_str().into());
+            let mut known: HashMap<Arc<str>, RuleIndex> = HashMap::new();
+            domain.root.each_rule_mut(&mut |rule| {
+                let label: Arc<str> = rule.label.as_str().into();
+                let index = *known.entry(label).or_insert_with_key(|label| {
+                    catalog.rules.push((domain.index, Arc::clone(label)));
+                    RuleIndex(number(catalog.rules.len() - 1))
+                });
+                rule.index = Some(index);
+            });
+        }
+        self.catalog = Arc::new(catalog);
     }
 
     /// Takes over what must not be lost when this policy replaces `before`: tiers that were reached.
@@ -148,4 +171,9 @@ impl Policy {
             }
         }
     }
+}
+
+/// A place as a number; no file has as many rules as would be too many.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::algorithm::{Calendar, Law, billing_period, calendar_period};
-use crate::model::{Reading, Timestamp, Unit};
+use crate::model::{Reading, RuleIndex, Timestamp, Unit};
 use crate::shape::{Denial, HeaderSet};
 use crate::subjects::{Credential, Value};
 
@@ -17,6 +17,8 @@ use crate::subjects::{Credential, Value};
 pub struct Rule {
     /// Its `name`, or else the way to it: `api_key > endpoint=POST /leads`.
     pub label: String,
+    /// What it is counted under; none for a limit that came with a request.
+    pub index: Option<RuleIndex>,
     /// The name other rules can replace it by.
     pub name: Option<String>,
     /// What is counted; empty for `unlimited: true`.

@@ -84,6 +84,11 @@ impl Wildcards {
     }
 
     /// The nodes of all of them.
+    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.listed.iter_mut().map(|wildcard| &mut wildcard.node)
+    }
+
+    /// The nodes of all of them.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.listed.iter().map(|wildcard| &wildcard.node)
     }

@@ -240,7 +240,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             self.seen.decided.set(self.seen.decided.get() + message.len());
             match catch_unwind(|| service.answer_now(message)) {
                 Ok(None) => {}
-                Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, underway)))),
+                Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, arrived, underway)))),
                 Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic)))),
             }
         }
@@ -255,7 +255,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             };
             if message.len() >= LONG {
                 return match self.heavy.answer(message, deadline).await {
-                    Some(answer) => Ok(self.reply(answer, underway)),
+                    Some(answer) => Ok(self.reply(answer, arrived, underway)),
                     None if is_over(deadline) => Err(LATE.into()),
                     None => Ok(self.panicked(&"deciding a long request panicked")),
                 };
@@ -266,7 +266,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             }
             self.seen.decided.set(self.seen.decided.get() + message.len());
             match AssertUnwindSafe(self.server.service.answer(&message, deadline)).catch_unwind().await {
-                Ok(answer) => Ok(self.reply(answer, underway)),
+                Ok(answer) => Ok(self.reply(answer, arrived, underway)),
                 Err(panic) => Ok(self.panicked(&*panic)),
             }
         }))
@@ -322,7 +322,14 @@ impl<S: Store, C: Clock> Calls<S, C> {
         })
     }
 
-    fn reply(&self, answer: Result<Bytes, Undecided>, underway: Underway) -> Response<Reply> {
+    /// The answer to a request that was read when it `arrived`.
+    fn reply(
+        &self,
+        answer: Result<Bytes, Undecided>,
+        arrived: Instant,
+        underway: Underway,
+    ) -> Response<Reply> {
+        self.server.service.took(arrived.elapsed());
         match answer {
             Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, underway)),
             Err(undecided) => self.undecided(undecided),
@@ -331,7 +338,11 @@ impl<S: Store, C: Clock> Calls<S, C> {
 
     /// What is told of a request that is not decided.
     fn undecided(&self, undecided: Undecided) -> Response<Reply> {
-        let Undecided::Beyond(bound) = undecided else { return told(undecided.status()) };
+        let Undecided::Beyond(bound) = undecided else {
+            let status = undecided.status();
+            self.server.shared.metrics.count_failed_call(&format!("{:?}", status.code()));
+            return told(status);
+        };
         let shared = &self.server.shared;
         let (outcome, answer) = match shared.beyond_bounds {
             BeyondBounds::Error => ("was answered by an error, as --beyond-bounds says", None),

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
@@ -17,12 +18,14 @@ use super::beyond::Undecided;
 use super::decode::decode;
 use super::encode::encode;
 use crate::clock::Clock;
-use crate::engine::{Scratch, Unmatched, Verdict, answer};
+use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
 use crate::limiter::Worker;
-use crate::model::Request;
+use crate::model::{Outcome, Request};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
+use crate::telemetry::{
+    Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreFailed, Tally, UnknownDomain, UnmatchedDescriptors,
+};
 
 /// The service's full name, which health checks ask for too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -41,13 +44,14 @@ const BUFFER_LEFT: usize = 1 << 10;
 pub struct RateLimitService<S: Store, C> {
     worker: Worker<S, C>,
     metrics: Arc<Metrics>,
+    recorder: Recorder,
     buffer: RefCell<BytesMut>,
 }
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
     /// The service that has `worker` decide, and tells `metrics` of limits that are not there.
     pub fn new(worker: Worker<S, C>, metrics: Arc<Metrics>) -> Self {
-        Self { worker, metrics, buffer: RefCell::default() }
+        Self { worker, recorder: metrics.recorder(), metrics, buffer: RefCell::default() }
     }
 
     /// Decides on `message` if the store needs no waiting; else `None`, and nothing has happened.
@@ -80,7 +84,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
             .worker
             .decide(scratch, &policy, &request, deadline)
             .await
-            .map_err(|error| undecided(&error))?;
+            .map_err(|error| self.undecided(&error))?;
         self.write(&policy, request, verdict)
     }
 
@@ -88,6 +92,20 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         decode(scratch.descriptors(), message, |domain, descriptor, why| {
             SentLimitLeftOut { domain, descriptor, why: &why }.emit(&self.metrics);
         })
+    }
+
+    /// Could not decide: an error, so that Envoy's own failure mode applies, and never an OK with invented numbers.
+    fn undecided(&self, error: &StoreError) -> Status {
+        StoreFailed { error }.emit(&self.metrics);
+        match error {
+            StoreError::Unreadable { .. } => Status::data_loss(error.to_string()),
+            _ => Status::unavailable(error.to_string()),
+        }
+    }
+
+    /// Counts an answer that took so long, from when its request was read.
+    pub(super) fn took(&self, time: Duration) {
+        self.recorder.took(time);
     }
 
     /// Tells of descriptors that nothing limits.
@@ -111,6 +129,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         if buffer.capacity() < BUFFER_LEFT {
             *buffer = BytesMut::with_capacity(BUFFER);
         }
+        self.recorder.count(policy.catalog(), |tally| record(tally, policy, &request, &verdict));
         let answer = answer(policy, &request, &verdict);
         buffer.put_bytes(0, PREFIX);
         encode(&verdict, &answer, &mut buffer);
@@ -127,11 +146,30 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
     }
 }
 
-/// Could not decide: an error, so that Envoy's own failure mode applies, and never an OK with invented numbers.
-fn undecided(error: &StoreError) -> Status {
-    match error {
-        StoreError::Unreadable { .. } => Status::data_loss(error.to_string()),
-        _ => Status::unavailable(error.to_string()),
+/// Counts the request for its domain and for each rule that it was charged to.
+fn record(tally: &Tally, policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) {
+    let Some(domain) = policy.domain(request.domain) else { return };
+    tally.domain(domain.index, verdict.over_limit);
+    for (descriptor, decision) in request.descriptors.iter().zip(&verdict.decisions) {
+        let hits = descriptor.hits.cost();
+        match decision {
+            Decision::Counted(counted) => {
+                let Some(rule) = counted.rule.index else { continue };
+                let over = counted.limits.iter().any(|charged| charged.over);
+                let near = counted.limits.iter().any(|charged| {
+                    // More than four fifths, as in envoyproxy/ratelimit.
+                    let Outcome { used, limit, .. } = charged.outcome;
+                    u128::from(used) * 5 > u128::from(limit) * 4
+                });
+                tally.rule(rule, RuleHit { hits, over, near, shadow: counted.rule.shadow });
+            }
+            Decision::Unlimited(rule) => {
+                if let Some(rule) = rule.index {
+                    tally.rule(rule, RuleHit { hits, ..RuleHit::default() });
+                }
+            }
+            Decision::Free | Decision::Exempt(_) | Decision::Replaced(_) | Decision::PassedOver(_) => {}
+        }
     }
 }
 

@@ -55,6 +55,8 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("tracing", &["telemetry", "cli"]),
     ("tracing_appender", &["telemetry/log"]),
+    ("prometheus_client", &["telemetry/exposition"]),
+    ("procfs", &["telemetry/process"]),
 ];
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.

@@ -13,6 +13,7 @@ mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
 mod house;
+mod metrics;
 mod model;
 mod readme;
 mod reference;

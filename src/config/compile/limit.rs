@@ -524,6 +524,7 @@ enum Anchor {
 fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherited: &Inherited<'_>) -> Rule {
     Rule {
         label: name.clone().unwrap_or_else(|| inherited.label()),
+        index: None,
         name,
         limits,
         replaces,

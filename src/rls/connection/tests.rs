@@ -16,7 +16,7 @@ use crate::config;
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
 use crate::store::{Answers, MemoryStore, Session, Statistics, StoreError};
-use crate::telemetry::Snapshot;
+use crate::telemetry::{Format, Snapshot};
 
 const POLICY: &str = "
 domain: d
@@ -199,7 +199,11 @@ fn a_client_that_does_not_begin_is_let_go() {
             let metrics = Arc::clone(&served.metrics);
             let lasted = end_within(PREFACE_WITHIN * 2, served).await;
             assert!((PREFACE_WITHIN..PREFACE_WITHIN * 2).contains(&lasted), "{lasted:?}");
-            assert!(metrics.render(&Snapshot::default()).contains("connections_ended_total 1\n"));
+            assert!(
+                metrics
+                    .render(Snapshot::default(), Format::default())
+                    .contains("connections_ended_total 1\n")
+            );
         });
     }
 }
@@ -218,7 +222,9 @@ fn a_client_that_does_not_read_its_answer_is_let_go() {
         let metrics = Arc::clone(&served.metrics);
         let lasted = end_within(LOOK_EVERY * 3, served).await;
         assert!(lasted > LOOK_EVERY, "{lasted:?}");
-        assert!(metrics.render(&Snapshot::default()).contains("connections_ended_total 1\n"));
+        assert!(
+            metrics.render(Snapshot::default(), Format::default()).contains("connections_ended_total 1\n")
+        );
     });
 }
 
@@ -237,7 +243,7 @@ fn a_connection_without_calls_is_closed_in_order() {
         let spent = IDLE * 9 / 2;
         assert!((spent..spent + IDLE + LOOK_EVERY * 2).contains(&lasted), "{lasted:?}");
         assert!(
-            metrics.render(&Snapshot::default()).contains("connections_ended_total 0\n"),
+            metrics.render(Snapshot::default(), Format::default()).contains("connections_ended_total 0\n"),
             "nobody did anything"
         );
     });
@@ -286,7 +292,12 @@ fn a_panic_ends_its_own_call_and_no_other() {
         other_body.send_data(message("key"), true).unwrap();
         assert_eq!(status(other).await.0, "0", "a call that was begun before");
         assert_eq!(call(&mut sender, "key").await, "0", "a call on the same connection after it");
-        assert!(served.metrics.render(&Snapshot::default()).contains("calls_panicked_total 1\n"));
+        assert!(
+            served
+                .metrics
+                .render(Snapshot::default(), Format::default())
+                .contains("calls_panicked_total 1\n")
+        );
     });
 }
 

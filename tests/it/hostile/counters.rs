@@ -45,7 +45,7 @@ fn invented_keys_take_the_memory_that_they_may_and_free_no_offender() {
     }
     let more = resident(&spillway) - before;
     assert!(more < MEMORY * 3 / 2 + (4 << 10), "{more} KiB more for counters of {MEMORY} KiB");
-    assert!(metric(spillway.http, "spillway_counter_bytes") <= MEMORY << 10);
+    assert!(metric(spillway.http, "spillway_counters_bytes") <= MEMORY << 10);
     assert!(metric(spillway.http, "spillway_counters_evicted_total") > 0, "there was room for all");
     assert!(!others.pass(offender()), "a flood has let the offender off");
     others.are_answered(&spillway);

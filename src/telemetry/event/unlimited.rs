@@ -3,8 +3,9 @@
 use std::fmt::{self, Display};
 use std::sync::atomic::Ordering;
 
-use super::{LONGEST_SHOWN, Metrics};
+use super::LONGEST_SHOWN;
 use crate::model::{Entry, lossy};
+use crate::telemetry::Metrics;
 
 /// A limit that Envoy sent with a descriptor is none; the descriptor counts as its rule says.
 #[derive(Debug)]

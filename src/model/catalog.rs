@@ -1,0 +1,27 @@
+//! The names of domains and rules, by the numbers that they are counted under.
+
+use std::sync::Arc;
+
+/// Which domain of a policy, counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainIndex(pub u32);
+
+/// Which rule of a policy, counted from 0. Rules of one domain with one label are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIndex(pub u32);
+
+/// What the domains and rules of one policy are called. A policy that is loaded anew has a catalog of its own.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The name of each domain.
+    pub domains: Vec<Arc<str>>,
+    /// The domain and the label of each rule.
+    pub rules: Vec<(DomainIndex, Arc<str>)>,
+}
+
+impl Catalog {
+    /// The name of a domain.
+    pub fn domain(&self, index: DomainIndex) -> Option<&Arc<str>> {
+        self.domains.get(index.0 as usize)
+    }
+}

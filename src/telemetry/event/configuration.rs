@@ -1,0 +1,110 @@
+//! Files that are read, and what is said of them.
+
+use std::sync::atomic::Ordering;
+
+use crate::telemetry::Metrics;
+
+/// One mistake in the files that are to be served, as fields: for logs that machines read.
+#[derive(Debug)]
+pub struct Mistake<'a> {
+    /// Whether the files are refused for it.
+    pub refuses: bool,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What to do about it.
+    pub hint: Option<&'a str>,
+    /// The file, the line and the column, which are counted from 1.
+    pub place: Option<(&'a str, usize, usize)>,
+}
+
+impl Mistake<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let (hint, file) = (self.hint, self.place.map(|place| place.0));
+        let (line, column) = (self.place.map(|place| place.1), self.place.map(|place| place.2));
+        if self.refuses {
+            tracing::error!(severity = "error", file, line, column, hint, "{}", self.message);
+        } else {
+            tracing::warn!(severity = "warning", file, line, column, hint, "{}", self.message);
+        }
+    }
+}
+
+/// The configuration was read and is in force.
+#[derive(Debug)]
+pub struct ConfigLoaded {
+    /// From how many files.
+    pub files: usize,
+    /// How many rules they hold.
+    pub rules: usize,
+}
+
+impl ConfigLoaded {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.configs_loaded.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(files = self.files, rules = self.rules, "configuration loaded");
+    }
+}
+
+/// The configuration is in force, but something in it is probably not meant.
+#[derive(Debug)]
+pub struct ConfigWarned {
+    /// All of it, as `check` prints it.
+    pub warnings: String,
+}
+
+impl ConfigWarned {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!("the configuration has warnings:\n{}", self.warnings);
+    }
+}
+
+/// The configuration changed into one with mistakes; the one before stays in force.
+#[derive(Debug)]
+pub struct ConfigRefused {
+    /// All of them, as `check` prints them; nothing where each has a line of its own.
+    pub mistakes: Option<String>,
+}
+
+impl ConfigRefused {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.configs_refused.fetch_add(1, Ordering::Relaxed);
+        match &self.mistakes {
+            Some(all) => {
+                tracing::error!("the new configuration has mistakes, the old one stays in force:\n{all}");
+            }
+            None => tracing::error!("the new configuration has mistakes, the old one stays in force"),
+        }
+    }
+}
+
+/// Nothing will be refused.
+#[derive(Debug)]
+pub struct OnlyWatching;
+
+impl OnlyWatching {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!("SHADOW_MODE is on: every rule is counted and reported, and none refuses anything");
+    }
+}
+
+/// The environment has variables of envoyproxy/ratelimit that change nothing here.
+#[derive(Debug)]
+pub struct WithoutEffect<'a> {
+    /// Their names.
+    pub variables: &'a [String],
+}
+
+impl WithoutEffect<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!(
+            variables = self.variables.join(" "),
+            "set in the environment, and without effect here"
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Counters, where they are kept, and the clock that they go by.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::telemetry::Metrics;
+
+/// There were more counters than may be kept, and some that still counted were forgotten.
+#[derive(Debug)]
+pub struct CountersEvicted {
+    /// How many since this was said last.
+    pub count: u64,
+}
+
+impl CountersEvicted {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!(
+            count = self.count,
+            "counters were forgotten before their windows ended, to make room for new ones: raise `--max-counters` or \
+             `--max-counter-memory`, or look for a client that makes up keys",
+        );
+    }
+}
+
+/// The wall clock was set.
+#[derive(Debug)]
+pub struct ClockStepped {
+    /// Whether it shows more than before.
+    pub forward: bool,
+    /// By how much.
+    pub by: Duration,
+}
+
+impl ClockStepped {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        let by = self.by.as_secs_f64();
+        if self.forward {
+            metrics.clock_steps_forward.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                seconds = by,
+                "the clock was set forward; windows that have ended by it begin anew"
+            );
+        } else {
+            metrics.clock_steps_back.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                seconds = by,
+                "the clock was set back; nobody waits longer for that, and times of day are told by it",
+            );
+        }
+    }
+}
+
+/// A store could not say whether a request passes, which was answered by an error.
+#[derive(Debug)]
+pub struct StoreFailed<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl StoreFailed<'_> {
+    /// Counts it, and logs it at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.store_failures.fetch_add(1, Ordering::Relaxed);
+        let Some(held_back) = metrics.store_lines.admit() else { return };
+        let cause = self.error.source().map(tracing::field::display);
+        tracing::error!(cause, held_back, "a call was answered by an error: {}", self.error);
+    }
+}

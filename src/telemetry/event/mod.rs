@@ -1,0 +1,19 @@
+//! What happens, each kind as a struct that writes its log line and counts itself. It is named nowhere else.
+
+mod configuration;
+mod connections;
+mod counters;
+mod lifecycle;
+mod unlimited;
+
+pub use configuration::{ConfigLoaded, ConfigRefused, ConfigWarned, Mistake, OnlyWatching, WithoutEffect};
+pub use connections::{
+    AcceptFailed, AuthorityMended, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
+    RequestBeyondBounds,
+};
+pub use counters::{ClockStepped, CountersEvicted, StoreFailed};
+pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};
+pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
+
+/// The most bytes of a client's text that a line shows.
+const LONGEST_SHOWN: usize = 256;

@@ -1,0 +1,466 @@
+//! `/metrics`: all numbers, in either of the formats that Prometheus reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, prometheus_text, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::log::Dropped;
+use super::process::Process;
+use super::tally::{BUCKETS, RuleTotals, Totals};
+use super::{Metrics, build};
+use crate::model::Catalog;
+
+/// A policy with more rules than that is told only for those that were reached: a scrape has five lines for each.
+const EVERY_RULE: usize = 1_000;
+
+/// A format of `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' own text format, 0.0.4.
+    #[default]
+    Prometheus,
+    /// `OpenMetrics` 1.0, which Prometheus asks for by `Accept`.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The one that a request's `Accept` asks for.
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// What an answer in it says that it is.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The numbers of what is counted elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counters in memory.
+    pub counters: u64,
+    /// Bytes that they take.
+    pub counter_bytes: u64,
+    /// Counters that made room for others while they still counted.
+    pub evicted: u64,
+    /// Rules in force.
+    pub rules: usize,
+    /// Whether traffic should be sent here.
+    pub is_ready: bool,
+    /// The rules to tell the counts of.
+    pub catalog: Arc<Catalog>,
+}
+
+impl Metrics {
+    /// The text of `/metrics`, with the numbers of what is counted elsewhere.
+    pub fn render(self: &Arc<Self>, now: Snapshot, format: Format) -> String {
+        let mut registry = Registry::default();
+        let totals = self.tallies.totals(&now.catalog);
+        registry.register_collector(Box::new(Scrape { metrics: Arc::clone(self), now, totals }));
+        let mut written = String::new();
+        let done = match format {
+            Format::Prometheus => prometheus_text::encode(&mut written, &registry),
+            Format::OpenMetrics => text::encode(&mut written, &registry),
+        };
+        // To write to a string does not fail.
+        done.map(|()| written).unwrap_or_default()
+    }
+}
+
+/// Everything that one scrape tells.
+#[derive(Debug)]
+struct Scrape {
+    metrics: Arc<Metrics>,
+    now: Snapshot,
+    totals: Totals,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut to = Families(encoder);
+        self.requests(&mut to)?;
+        self.rules(&mut to)?;
+        self.failures(&mut to)?;
+        self.counters(&mut to)?;
+        self.connections(&mut to)?;
+        self.state(&mut to)?;
+        process(&mut to)
+    }
+}
+
+impl Scrape {
+    fn requests(&self, to: &mut Families<'_>) -> fmt::Result {
+        let answers = self.totals.catalog.domains.iter().zip(&self.totals.domains);
+        let answers = answers.flat_map(|(domain, totals)| {
+            [("ok", totals.ok), ("over_limit", totals.over_limit)]
+                .map(|(code, count)| ([("domain", &**domain), ("code", code)], count))
+        });
+        to.labelled("spillway_requests", "Requests that were decided, by domain and answer.", answers)?;
+
+        let bounds = BUCKETS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.totals.buckets).collect();
+        let mut histogram = to.0.encode_descriptor(
+            "spillway_answer_duration",
+            "Time from when a request was read to its answer.",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        histogram.encode_histogram::<NoLabelSet>(self.totals.seconds, count, &buckets, None)
+    }
+
+    fn rules(&self, to: &mut Families<'_>) -> fmt::Result {
+        type Family = (&'static str, &'static str, fn(&RuleTotals) -> u64);
+        let catalog = &self.totals.catalog;
+        let every = catalog.rules.len() <= EVERY_RULE;
+        let told = || {
+            let rules = catalog.rules.iter().zip(&self.totals.rules);
+            rules.filter(move |(_, totals)| every || totals.total > 0)
+        };
+        let families: [Family; 5] = [
+            ("spillway_rule_hits", "Hits that were charged to a rule.", |totals| totals.total),
+            ("spillway_rule_over_limit", "Hits of requests that were over a limit of the rule.", |totals| {
+                totals.over
+            }),
+            (
+                "spillway_rule_near_limit",
+                "Hits of requests that were within the limits of the rule, and used more than four fifths of one.",
+                |totals| totals.near,
+            ),
+            (
+                "spillway_rule_within_limit",
+                "Hits of requests that were within the limits of the rule.",
+                |totals| totals.within,
+            ),
+            (
+                "spillway_rule_shadow_mode",
+                "Hits of requests that were over a limit of the rule, and passed because it is in shadow mode.",
+                |totals| totals.shadow,
+            ),
+        ];
+        for (name, help, count) in families {
+            let each = told().map(|((domain, label), totals)| {
+                let domain = catalog.domain(*domain).map_or("", |domain| &**domain);
+                ([("domain", domain), ("rule", &**label)], count(totals))
+            });
+            to.labelled(name, help, each)?;
+        }
+        Ok(())
+    }
+
+    fn failures(&self, to: &mut Families<'_>) -> fmt::Result {
+        let metrics = &*self.metrics;
+        let failed = metrics.calls_failed.counts();
+        let failed = failed.iter().map(|(code, count)| ([("grpc_code", &**code)], *count));
+        to.labelled("spillway_calls_failed", "Calls that were answered by an error, by gRPC code.", failed)?;
+        to.counted(
+            "spillway_calls_panicked",
+            "Calls that met an internal error (bug) and were answered with INTERNAL.",
+            &metrics.calls_panicked,
+        )?;
+        to.counted(
+            "spillway_requests_beyond_bounds",
+            "Requests that are beyond a bound, and were refused or answered by an error as --beyond-bounds says.",
+            &metrics.requests_beyond_bounds,
+        )?;
+        to.counted(
+            "spillway_sent_limits_left_out",
+            "Limits that Envoy sent with a descriptor and that were left out, for their unit or its multiplier is none.",
+            &metrics.sent_limits_left_out,
+        )?;
+        to.counted(
+            "spillway_store_failures",
+            "Calls whose counters the store could not charge.",
+            &metrics.store_failures,
+        )?;
+        to.counted(
+            "spillway_unknown_domain_requests",
+            "Requests for a domain that no policy has, which nothing limits.",
+            &metrics.unknown_domains,
+        )?;
+        let unmatched = metrics.unmatched_descriptors.counts();
+        let unmatched = unmatched.iter().map(|(domain, count)| ([("domain", &**domain)], *count));
+        to.labelled(
+            "spillway_unmatched_descriptors",
+            "Descriptors that reached no rule, and no exemption either.",
+            unmatched,
+        )
+    }
+
+    fn counters(&self, to: &mut Families<'_>) -> fmt::Result {
+        to.gauge("spillway_counters", "Counters in memory.", self.now.counters)?;
+        to.gauge(
+            "spillway_counters_bytes",
+            "Memory that counters take, and that is kept for more.",
+            self.now.counter_bytes,
+        )?;
+        to.counter(
+            "spillway_counters_evicted",
+            "Counters that were forgotten before their windows ended, to make room for others.",
+            self.now.evicted,
+        )?;
+        let steps =
+            [("back", &self.metrics.clock_steps_back), ("forward", &self.metrics.clock_steps_forward)];
+        let steps =
+            steps.map(|(direction, steps)| ([("direction", direction)], steps.load(Ordering::Relaxed)));
+        to.labelled("spillway_clock_steps", "Times that the wall clock was set.", steps)
+    }
+
+    fn connections(&self, to: &mut Families<'_>) -> fmt::Result {
+        let metrics = &*self.metrics;
+        let mut open = to.0.encode_descriptor(
+            "spillway_connections_open",
+            "Connections that are open, by port.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (port, count) in [("grpc", &metrics.grpc_connections), ("http", &metrics.http_connections)] {
+            let count = ConstGauge::new(count.load(Ordering::Relaxed));
+            count.encode(open.encode_family(&[("port", port)])?)?;
+        }
+        to.counted(
+            "spillway_accept_failures",
+            "Connections that could not be taken, as when file descriptors run out.",
+            &metrics.accepts_failed,
+        )?;
+        to.counted(
+            "spillway_authority_mended_connections",
+            "Connections whose calls had an invalid :authority, which was mended.",
+            &metrics.authorities_mended,
+        )?;
+        to.counted(
+            "spillway_connections_ended",
+            "Connections that were ended for what their clients did.",
+            &metrics.connections_ended,
+        )?;
+        to.counted(
+            "spillway_connections_refused",
+            "Connections that were refused because all others were in use.",
+            &metrics.connections_refused,
+        )
+    }
+
+    fn state(&self, to: &mut Families<'_>) -> fmt::Result {
+        let metrics = &*self.metrics;
+        let program = [("version", build::VERSION), ("commit", build::COMMIT)];
+        let mut info = to.0.encode_descriptor(
+            "spillway_build_info",
+            "Which program this is; always 1.",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(1_u64).encode(info.encode_family(&program)?)?;
+        to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
+        to.gauge(
+            "spillway_draining",
+            "Whether the process was asked to end.",
+            u64::from(metrics.is_draining.load(Ordering::Relaxed)),
+        )?;
+        to.gauge("spillway_rules", "Rules in force.", self.now.rules as u64)?;
+        to.counted(
+            "spillway_config_loads",
+            "Configurations that were put in force.",
+            &metrics.configs_loaded,
+        )?;
+        to.counted(
+            "spillway_config_refusals",
+            "Configurations that were refused for their mistakes; the one before stayed in force.",
+            &metrics.configs_refused,
+        )?;
+        to.counter(
+            "spillway_log_lines_dropped",
+            "Log lines that could not be written, or were dropped because nobody read them.",
+            metrics.log_lines_dropped.get().map_or(0, Dropped::lines),
+        )?;
+        to.counted(
+            "spillway_tasks_ended",
+            "Background tasks that ended by an internal error (bug) and were started again.",
+            &metrics.tasks_ended,
+        )
+    }
+}
+
+fn process(to: &mut Families<'_>) -> fmt::Result {
+    let process = Process::read();
+    if let Some(seconds) = process.cpu_seconds {
+        let help = "CPU time of this process, in user and system mode.";
+        let counter =
+            to.0.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
+        ConstCounter::new(seconds).encode(counter)?;
+    }
+    if let Some(seconds) = process.started_seconds {
+        let help = "When this process was started, in seconds since 1970.";
+        let gauge =
+            to.0.encode_descriptor("process_start_time", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        ConstGauge::new(seconds).encode(gauge)?;
+    }
+    for (name, help, number) in [
+        ("process_resident_memory_bytes", "Memory of this process that is in RAM.", process.resident_bytes),
+        ("process_virtual_memory_bytes", "Address space of this process.", process.virtual_bytes),
+        ("process_open_fds", "File descriptors that are open.", process.open_descriptors),
+        ("process_max_fds", "The most file descriptors that may be open.", process.most_descriptors),
+        ("process_threads", "Threads of this process.", process.threads),
+    ] {
+        if let Some(number) = number {
+            to.gauge(name, help, number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes metrics of the kinds there are here. The names of counters are given without the `_total` that they end in.
+struct Families<'e>(DescriptorEncoder<'e>);
+
+impl Families<'_> {
+    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(encoder)
+    }
+
+    fn counted(&mut self, name: &str, help: &str, count: &AtomicU64) -> fmt::Result {
+        self.counter(name, help, count.load(Ordering::Relaxed))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, number: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(number).encode(encoder)
+    }
+
+    /// A counter for each set of labels.
+    fn labelled<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in counts {
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bounds are short")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{DomainIndex, RuleIndex};
+    use crate::telemetry::{ClockStepped, RuleHit};
+
+    fn rendered(metrics: &Arc<Metrics>, catalog: &Arc<Catalog>, format: Format) -> String {
+        metrics.render(Snapshot { catalog: Arc::clone(catalog), ..Snapshot::default() }, format)
+    }
+
+    fn has(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|one| one == *line), "no `{line}` in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn steps_of_the_clock_are_counted_by_their_direction() {
+        let metrics = Arc::new(Metrics::default());
+        for forward in [true, false, false] {
+            ClockStepped { forward, by: Duration::from_secs(600) }.emit(&metrics);
+        }
+        has(
+            &rendered(&metrics, &Arc::default(), Format::Prometheus),
+            &[
+                "# TYPE spillway_clock_steps_total counter",
+                "spillway_clock_steps_total{direction=\"back\"} 2",
+                "spillway_clock_steps_total{direction=\"forward\"} 1",
+            ],
+        );
+    }
+
+    #[test]
+    fn rules_domains_and_times_are_told_in_both_formats() {
+        let metrics = Arc::new(Metrics::default());
+        let rules = vec![(DomainIndex(0), "per \"key\"".into()), (DomainIndex(0), "idle".into())];
+        let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules });
+        let recorder = metrics.recorder();
+        recorder.count(&catalog, |tally| {
+            tally.rule(RuleIndex(0), RuleHit { hits: 3, over: true, ..RuleHit::default() });
+            tally.domain(DomainIndex(0), true);
+        });
+        recorder.took(Duration::from_millis(21));
+        let same = [
+            "spillway_requests_total{domain=\"d\",code=\"ok\"} 0",
+            "spillway_requests_total{domain=\"d\",code=\"over_limit\"} 1",
+            "spillway_rule_hits_total{domain=\"d\",rule=\"per \\\"key\\\"\"} 3",
+            "spillway_rule_over_limit_total{domain=\"d\",rule=\"per \\\"key\\\"\"} 3",
+            "spillway_rule_within_limit_total{domain=\"d\",rule=\"idle\"} 0",
+            "spillway_answer_duration_seconds_bucket{le=\"0.02\"} 0",
+            "spillway_answer_duration_seconds_bucket{le=\"0.025\"} 1",
+            "spillway_answer_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "spillway_answer_duration_seconds_count 1",
+        ];
+        has(&rendered(&metrics, &catalog, Format::Prometheus), &same);
+        let open = rendered(&metrics, &catalog, Format::OpenMetrics);
+        has(&open, &same);
+        assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+
+    #[test]
+    fn of_very_many_rules_those_are_told_that_were_reached() {
+        let metrics = Arc::new(Metrics::default());
+        let rules = (0..100_000).map(|n| (DomainIndex(0), format!("r{n}").into())).collect();
+        let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules });
+        metrics.recorder().count(&catalog, |tally| {
+            tally.rule(RuleIndex(7), RuleHit { hits: 1, ..RuleHit::default() });
+        });
+        let text = rendered(&metrics, &catalog, Format::Prometheus);
+        let hits: Vec<_> =
+            text.lines().filter(|line| line.starts_with("spillway_rule_hits_total{")).collect();
+        assert_eq!(hits, ["spillway_rule_hits_total{domain=\"d\",rule=\"r7\"} 1"]);
+    }
+
+    #[test]
+    fn the_format_is_what_is_accepted() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+        for (accept, format) in [
+            ("", Format::Prometheus),
+            ("*/*", Format::Prometheus),
+            ("text/plain", Format::Prometheus),
+            (prometheus, Format::OpenMetrics),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_is_told_of() {
+        let text = rendered(&Arc::default(), &Arc::default(), Format::Prometheus);
+        for name in [
+            "process_cpu_seconds_total",
+            "process_start_time_seconds",
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_max_fds",
+            "process_threads",
+        ] {
+            let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+            let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            assert!(value.is_some_and(|value| value > 0.0), "{name} in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `/metrics` of the real program, and what Prometheus' own checker says of it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+
+use crate::rls::{channel, descriptor, request};
+use crate::support::{PATIENCE, Spillway, get};
+
+const POLICY: &str = "
+domain: d
+descriptors:
+  - {key: key, rate_limit: {name: per-key, unit: year, requests_per_unit: 5}}
+  - {key: seen, shadow_mode: true, rate_limit: {name: watched, unit: year, requests_per_unit: 1}}
+  - {key: free, rate_limit: {name: free, unlimited: true}}
+";
+
+/// Sends so many requests with one descriptor of each of `keys`.
+async fn ask(spillway: &Spillway, times: usize, keys: &[&str], hits: u32) {
+    let mut client = RateLimitServiceClient::new(channel(spillway).await);
+    for _ in 0..times {
+        let descriptors = keys.iter().map(|key| descriptor(&[(key, "1")])).collect();
+        let mut request = request(descriptors);
+        request.hits_addend = hits;
+        client.should_rate_limit(request).await.unwrap();
+    }
+}
+
+fn get_accepting(http: SocketAddr, accept: &str) -> String {
+    let mut stream = TcpStream::connect(http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What `promtool check metrics` says of a text.
+fn check(text: &str) -> Result<(), String> {
+    let found = Command::new("python3").arg("tests/support/promtool.py").stderr(Stdio::inherit()).output();
+    let found = found.unwrap();
+    assert!(found.status.success(), "there is no promtool, and none could be had");
+    let promtool = String::from_utf8(found.stdout).unwrap();
+    let mut check = Command::new(promtool.trim())
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let said = check.wait_with_output().unwrap();
+    if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).into_owned()) }
+}
+
+#[tokio::test]
+async fn hits_are_told_for_each_rule_and_requests_for_each_domain() {
+    let spillway = Spillway::serving(POLICY);
+    ask(&spillway, 3, &["key", "seen", "free", "nowhere"], 2).await;
+    let answer = get(spillway.http, "/metrics");
+    for line in [
+        "spillway_requests_total{domain=\"d\",code=\"ok\"} 2",
+        "spillway_requests_total{domain=\"d\",code=\"over_limit\"} 1",
+        // Two of five, four of five, and two that would be six.
+        "spillway_rule_hits_total{domain=\"d\",rule=\"per-key\"} 6",
+        "spillway_rule_within_limit_total{domain=\"d\",rule=\"per-key\"} 4",
+        "spillway_rule_near_limit_total{domain=\"d\",rule=\"per-key\"} 0",
+        "spillway_rule_over_limit_total{domain=\"d\",rule=\"per-key\"} 2",
+        "spillway_rule_over_limit_total{domain=\"d\",rule=\"watched\"} 6",
+        "spillway_rule_shadow_mode_total{domain=\"d\",rule=\"watched\"} 6",
+        "spillway_rule_hits_total{domain=\"d\",rule=\"free\"} 6",
+        "spillway_rule_within_limit_total{domain=\"d\",rule=\"free\"} 6",
+        "spillway_unmatched_descriptors_total{domain=\"d\"} 3",
+        "spillway_answer_duration_seconds_count 3",
+        "spillway_connections_open{port=\"grpc\"} 0",
+        "spillway_connections_open{port=\"http\"} 1",
+        "spillway_ready 1",
+        "spillway_draining 0",
+    ] {
+        // The client's connection may still be open.
+        let other = line.replace("{port=\"grpc\"} 0", "{port=\"grpc\"} 1");
+        assert!(answer.lines().any(|one| one == line || one == other), "no `{line}` in:\n{answer}");
+    }
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say_of_it() {
+    let spillway = Spillway::serving(POLICY);
+    ask(&spillway, 3, &["key", "seen"], 1).await;
+    let answer = get(spillway.http, "/metrics");
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+
+    let wrong = "# TYPE spillway_wait_ms counter\nspillway_wait_ms 1\n";
+    assert!(check(wrong).is_err(), "the checker finds what is wrong");
+}
+
+#[tokio::test]
+async fn open_metrics_are_told_to_whoever_asks_for_them() {
+    let spillway = Spillway::serving(POLICY);
+    let answer = get_accepting(spillway.http, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{answer}"
+    );
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+}
