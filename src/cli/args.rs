@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::examples;
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
 use crate::telemetry::build;
@@ -24,19 +25,25 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Answer Envoy
+    #[command(after_help = examples::SERVE)]
     Serve(Serve),
     /// Report every mistake in policy files, with its line and column
+    #[command(after_help = examples::CHECK)]
     Check(Check),
     /// Tell which rule a request reaches, what it counts and what is answered
+    #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Run the policies' own tests
+    #[command(after_help = examples::TEST)]
     Test(Test),
     /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
     /// Print the JSON Schema of a policy file, for editors
+    #[command(after_help = examples::SCHEMA)]
     Schema,
 }
 

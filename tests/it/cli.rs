@@ -557,3 +557,43 @@ fn a_wrong_value_is_told_by_the_variable_that_has_it() {
     let (_, text) = told(&["serve", "--drain-delay", "late"]);
     assert!(text.starts_with("error: invalid value 'late' for '--drain-delay <TIME>'"), "{text}");
 }
+
+#[test]
+fn the_help_of_each_command_ends_with_two_examples_that_run() {
+    let program = std::path::PathBuf::from(command(&[]).get_program());
+    let here = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config"),
+        here.path().join("config"),
+    )
+    .unwrap();
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    for name in ["serve", "check", "explain", "test", "completions", "schema"] {
+        let (_, help, _) = run(&[name, "--help"]);
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
+        let (examples, last) = examples.split_once("\n\n").unwrap();
+        assert!(last.trim_end().ends_with(" described in config/README.md"), "{last}");
+        assert_eq!(examples.lines().count(), 2, "{examples}");
+        for example in examples.lines() {
+            let shell = command(&[]);
+            let (any, example) = ("127.0.0.1:0", example.trim());
+            let mut typed = std::process::Command::new("sh");
+            // A server ends when the test does.
+            let line = match example.find("spillway serve") {
+                Some(at) => format!("{}exec {}", &example[..at], &example[at..]),
+                None => example.to_owned(),
+            };
+            typed.args(["-c", &line]).current_dir(here.path()).env("PATH", &path);
+            for (name, _) in shell.get_envs() {
+                typed.env_remove(name);
+            }
+            typed.env("SPILLWAY_GRPC_ADDR", any).env("SPILLWAY_HTTP_ADDR", any);
+            if name == "serve" {
+                drop(Spillway::running(&mut typed));
+                continue;
+            }
+            let output = typed.output().unwrap();
+            assert!(output.status.success(), "{example}: {output:?}");
+        }
+    }
+}
