@@ -338,7 +338,7 @@ fn warnings_may_count_as_mistakes_and_be_read_by_machines() {
     assert_eq!(check(&["--strict"]), (Some(1), String::new()));
     let (code, json) = check(&["--strict", "--format", "json"]);
     let found: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, &found[0]["severity"], &found[0]["line"]), (Some(1), &"warning".into(), &4.into()));
+    assert_eq!((code, &found[0]["severity"], &found[0]["line"]), (Some(1), &"error".into(), &4.into()));
     let (code, sarif) = check(&["--format", "sarif"]);
     let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
     assert_eq!((code, &sarif["runs"][0]["results"][0]["level"]), (Some(0), &"warning".into()));

@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::Options;
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::{Diagnostic, DiagnosticKind, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::words::{self, Scope, did_you_mean};
@@ -35,6 +35,8 @@ pub(super) struct Compiler {
     options: Options,
     policy: Policy,
     diagnostics: Vec<Diagnostic>,
+    /// What is found now is of this kind, unless it says another.
+    kind: DiagnosticKind,
     /// How many errors and how many warnings there were.
     found: [usize; 2],
     /// Limits that share a counter, by domain and name.
@@ -63,6 +65,7 @@ impl Compiler {
             options,
             policy: Policy::default(),
             diagnostics: Vec::new(),
+            kind: DiagnosticKind::Other,
             found: [0; 2],
             subjects: Vec::new(),
             known: HashMap::new(),
@@ -78,16 +81,28 @@ impl Compiler {
 
     pub(super) fn syntax_error(&mut self, source: &Source, error: &SyntaxError) {
         let message = format!("not YAML: {}", error.message);
-        self.add(source.diagnose(Severity::Error, error.span, message, error.hint.clone()));
+        let wrong = source.diagnose(Severity::Error, error.span, message, error.hint.clone());
+        self.add(wrong.kind(DiagnosticKind::Syntax));
     }
 
     /// Notes what was found, unless enough of its kind was.
-    fn add(&mut self, diagnostic: Diagnostic) {
+    fn add(&mut self, mut diagnostic: Diagnostic) {
+        if diagnostic.kind == DiagnosticKind::Other {
+            diagnostic.kind = self.kind;
+        }
         let found = &mut self.found[diagnostic.severity as usize];
         *found += 1;
         if *found <= MOST {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// Has whatever `look` finds be of this kind.
+    fn of_kind<T>(&mut self, kind: DiagnosticKind, look: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.kind, kind);
+        let found = look(self);
+        self.kind = before;
+        found
     }
 
     /// Takes in every document of one file.
@@ -112,17 +127,19 @@ impl Compiler {
                 secrets: BTreeSet::new(),
                 peer_only,
             };
-            reader.repeated_keys(document);
+            reader.of_kind(DiagnosticKind::RepeatedKey, |reader| reader.repeated_keys(document));
             reader.root(document);
         }
     }
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
     pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
-        self.finish_replaced();
-        self.finish_subjects();
-        self.finish_hidden(sources);
-        self.finish_names();
+        self.of_kind(DiagnosticKind::UnknownName, |this| {
+            this.finish_replaced();
+            this.finish_subjects();
+            this.finish_names();
+        });
+        self.of_kind(DiagnosticKind::UnreachableRule, |this| this.finish_hidden(sources));
         self.finish_counters();
         for (severity, kind) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
             let found = self.found[severity as usize];
@@ -255,11 +272,15 @@ impl Document<'_, '_> {
                     let hint = did_you_mean(word, words::of(scope)).unwrap_or_else(|| {
                         format!("{scope} may have {}", words::of(scope).collect::<Vec<_>>().join(", "))
                     });
-                    self.error(key.span(), &format!("unknown word `{word}` in {scope}"), Some(&hint));
+                    self.of_kind(DiagnosticKind::UnknownWord, |this| {
+                        this.error(key.span(), &format!("unknown word `{word}` in {scope}"), Some(&hint));
+                    });
                 }
                 Some(scopes) if !scopes.contains(&scope) => {
                     let message = format!("`{word}` means nothing in {scope}");
-                    self.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
+                    self.of_kind(DiagnosticKind::MisplacedWord, |this| {
+                        this.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
+                    });
                 }
                 Some(_) if word == "descriptors" && says_nothing(value) => {
                     let hint = "list some, or write `descriptors: []` if none are meant";
@@ -320,7 +341,7 @@ impl Document<'_, '_> {
         match read(node) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.error(node.span(), &wrong.message, wrong.hint.as_deref());
+                self.wrong_value(node.span(), &wrong.message, wrong.hint.as_deref());
                 None
             }
         }
@@ -336,8 +357,21 @@ impl Document<'_, '_> {
         fields.get(name).and_then(|node| self.read(node, scalar::boolean))
     }
 
+    /// Has whatever `look` finds be of this kind.
+    fn of_kind<T>(&mut self, kind: DiagnosticKind, look: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.compiler.kind, kind);
+        let found = look(self);
+        self.compiler.kind = before;
+        found
+    }
+
     fn error(&mut self, span: Span, message: &str, hint: Option<&str>) {
         self.report(Severity::Error, span, message, hint);
+    }
+
+    /// A value is not what its word takes.
+    fn wrong_value(&mut self, span: Span, message: &str, hint: Option<&str>) {
+        self.of_kind(DiagnosticKind::WrongValue, |this| this.error(span, message, hint));
     }
 
     /// At the value of a field that is known to be there.
