@@ -137,7 +137,10 @@ fn memory(text: &str) -> Result<usize, String> {
         ByteSize::from_str(text).map_err(|_| "expected a size, such as `512MiB` or `2GB`".to_owned())?;
     let bytes = usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
     if bytes < LEAST_MEMORY {
-        return Err("it is less than 1 MiB, and limits cannot be kept in that".to_owned());
+        // The downward API of Kubernetes gives bytes without a unit; whoever types a small number means larger units.
+        let meant =
+            hits(text).map(|_| format!("; write `{text}MiB` if mebibytes are meant")).unwrap_or_default();
+        return Err(format!("it is less than 1 MiB, and limits cannot be kept in that{meant}"));
     }
     Ok(bytes)
 }

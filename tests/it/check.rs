@@ -126,3 +126,30 @@ fn each_sort_of_mistake_has_a_name_that_programs_can_keep() {
     assert!(found.iter().any(|one| one["severity"] == "warning"));
     assert!(check(&["--strict"]).iter().all(|one| one["severity"] == "error"));
 }
+
+#[test]
+fn digits_that_are_grouped_inside_braces_are_one_mistake() {
+    let root = directory(&[(
+        "d.yaml",
+        "domain: d\ndescriptors:\n- {key: a, rate_limit: {requests_per_unit: 10,000, unit: day}}\n\
+         - {key: b, rate_limit: {unit: day, requests_per_unit: 1,000,000}}\n",
+    )]);
+    let (code, told) = check(root.path(), &["d.yaml"]);
+    assert!(code == 1 && told.ends_with("\n2 errors\n"), "{told}");
+    for (place, hint) in [("3:44", "`10000`"), ("4:55", "`1000000`")] {
+        assert!(told.contains(&format!("d.yaml:{place}\n")), "{told}");
+        assert!(told.contains(&format!("write the digits alone, {hint}")), "{told}");
+    }
+    let policy = POLICY.replace("pro: 5", "pro: 10,000").replace("{free: 1,", "{free: 1,000,");
+    std::fs::write(root.path().join("d.yaml"), policy).unwrap();
+    std::fs::write(root.path().join("shop.subjects.yaml"), SUBJECTS).unwrap();
+    let (_, told) = check(root.path(), &["d.yaml"]);
+    assert!(
+        told.contains("`1,000`") && told.contains("`10,000`") && told.ends_with("\n2 errors\n"),
+        "{told}"
+    );
+    // Names of three digits are none, where they are meant.
+    let policy = POLICY.replace("free: 1, pro: 5", "free: 1, 000: 5, \"100\": 1, 200: 3");
+    std::fs::write(root.path().join("d.yaml"), policy).unwrap();
+    assert_eq!(check(root.path(), &["d.yaml"]).0, 0);
+}

@@ -379,6 +379,10 @@ fn a_number_of_counters_is_told_how_it_is_written() {
     }
     let output = command(&["explain", "--config", "config", "--domain", "demo", "api_key"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "the command line is wrong");
+    // Bytes, if it has no unit.
+    let output = command(&["serve", "--max-counter-memory", "512"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && told.contains("write `512MiB` if"), "{told}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod counter;
 mod coverage;
 mod descriptor;
 mod endpoints;
+mod grouped;
 mod hidden;
 mod limit;
 mod names;
@@ -18,6 +19,7 @@ pub(super) use limit::{algorithm_names, algorithms, anchors, periods};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Options;
 use super::diagnostic::{Diagnostic, DiagnosticKind, Severity};
@@ -37,6 +39,8 @@ pub(super) struct Compiler {
     diagnostics: Vec<Diagnostic>,
     /// What is found now is of this kind, unless it says another.
     kind: DiagnosticKind,
+    /// Places, as file, line and column, of which everything was told.
+    explained: HashSet<(Arc<str>, usize, usize)>,
     /// How many errors and how many warnings there were.
     found: [usize; 2],
     /// Limits that share a counter, by domain and name.
@@ -66,6 +70,7 @@ impl Compiler {
             policy: Policy::default(),
             diagnostics: Vec::new(),
             kind: DiagnosticKind::Other,
+            explained: HashSet::new(),
             found: [0; 2],
             subjects: Vec::new(),
             known: HashMap::new(),
@@ -87,6 +92,14 @@ impl Compiler {
 
     /// Notes what was found, unless enough of its kind was.
     fn add(&mut self, mut diagnostic: Diagnostic) {
+        let place = diagnostic.excerpt.as_ref().map(|excerpt| &excerpt.place);
+        if !self.explained.is_empty()
+            && place.is_some_and(|place| {
+                self.explained.contains(&(Arc::clone(&place.file), place.line, place.column))
+            })
+        {
+            return;
+        }
         if diagnostic.kind == DiagnosticKind::Other {
             diagnostic.kind = self.kind;
         }
@@ -127,6 +140,7 @@ impl Compiler {
                 secrets: BTreeSet::new(),
                 peer_only,
             };
+            reader.grouped_digits(document);
             reader.of_kind(DiagnosticKind::RepeatedKey, |reader| reader.repeated_keys(document));
             reader.root(document);
         }
