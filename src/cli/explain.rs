@@ -224,12 +224,12 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
             let (limit, outcome) = (&counted.rule.limits[charged.limit], charged.outcome);
             // Of a bucket the outcome tells the burst, which is what `used` and `left` share.
             let granted = limit.requests.granted(counted.credential.as_ref(), self.verdict.now);
-            let counter = match &way {
+            let belongs_to = match &way {
                 Trace::Walked(Reached::Node(landing)) => Some(counter(limit, &entries, landing, self.policy)),
                 _ => None,
             };
             let limit = written(limit, granted.unwrap_or(outcome.limit), &counted.rule);
-            OneLimit { limit, counter, outcome }
+            OneLimit { limit, counter: belongs_to, outcome }
         });
         each.collect()
     }
@@ -257,7 +257,8 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
             {
                 lines.push(("limit", "none: the rule has no number for this subject".to_owned()));
             }
-            Decision::Free => {}
+            // The limits of a rule follow.
+            Decision::Free | Decision::Counted(_) => {}
             Decision::Exempt(_) => lines.push(("limit", "none: the subject is exempt".to_owned())),
             Decision::Replaced(rule) => {
                 lines.push(("limit", format!("`{}` is replaced by another rule", rule.label)));
@@ -269,8 +270,6 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
                 ));
             }
             Decision::Unlimited(_) => lines.push(("limit", "unlimited".to_owned())),
-            // Its limits follow.
-            Decision::Counted(_) => {}
         }
         lines
     }

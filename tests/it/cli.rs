@@ -571,7 +571,7 @@ fn the_help_of_each_command_ends_with_two_examples_that_run() {
         here.path().join("config"),
     )
     .unwrap();
-    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path = program.parent().unwrap().display();
     for name in ["serve", "check", "explain", "test", "completions", "schema"] {
         let (_, help, _) = run(&[name, "--help"]);
         let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
@@ -587,7 +587,7 @@ fn the_help_of_each_command_ends_with_two_examples_that_run() {
                 Some(at) => format!("{}exec {}", &example[..at], &example[at..]),
                 None => example.to_owned(),
             };
-            typed.args(["-c", &line]).current_dir(here.path()).env("PATH", &path);
+            typed.args(["-c", &format!("PATH='{path}':$PATH; {line}")]).current_dir(here.path());
             for (name, _) in shell.get_envs() {
                 typed.env_remove(name);
             }
