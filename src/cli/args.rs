@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::examples;
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
 use crate::telemetry::build;
@@ -24,19 +25,25 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Answer Envoy
+    #[command(after_help = examples::SERVE)]
     Serve(Serve),
     /// Report every mistake in policy files, with its line and column
+    #[command(after_help = examples::CHECK)]
     Check(Check),
     /// Tell which rule a request reaches, what it counts and what is answered
+    #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Run the policies' own tests
+    #[command(after_help = examples::TEST)]
     Test(Test),
     /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
     /// Print the JSON Schema of a policy file, for editors
+    #[command(after_help = examples::SCHEMA)]
     Schema,
 }
 
@@ -130,7 +137,10 @@ fn memory(text: &str) -> Result<usize, String> {
         ByteSize::from_str(text).map_err(|_| "expected a size, such as `512MiB` or `2GB`".to_owned())?;
     let bytes = usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
     if bytes < LEAST_MEMORY {
-        return Err("it is less than 1 MiB, and limits cannot be kept in that".to_owned());
+        // The downward API of Kubernetes gives bytes without a unit; whoever types a small number means larger units.
+        let meant =
+            hits(text).map(|_| format!("; write `{text}MiB` if mebibytes are meant")).unwrap_or_default();
+        return Err(format!("it is less than 1 MiB, and limits cannot be kept in that{meant}"));
     }
     Ok(bytes)
 }

@@ -12,17 +12,20 @@ use super::{WRONG_INPUT, colour, complain, print, test};
 use crate::config::{self, Diagnostic, FileKind, Options, Severity};
 
 pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
-    let checked = Checked::of(&args.paths, &peer.options(args.merging));
-    let found = &checked.found;
+    let mut checked = Checked::of(&args.paths, &peer.options(args.merging));
     let is_error = |one: &Diagnostic| one.severity == Severity::Error;
-    let is_wrong = found.iter().any(is_error);
-    let refused = is_wrong || args.strict && !found.is_empty();
+    let is_wrong = checked.found.iter().any(is_error);
+    let refused = is_wrong || args.strict && !checked.found.is_empty();
     let machine = match args.format {
         CheckFormat::Text => None,
         CheckFormat::Json => Some(formats::json as fn(&[Diagnostic]) -> String),
         CheckFormat::Sarif => Some(formats::sarif as _),
         CheckFormat::Github => Some(formats::github as _),
     };
+    if machine.is_some() && args.strict {
+        checked.found.iter_mut().for_each(|one| one.severity = Severity::Error);
+    }
+    let found = &checked.found;
     if let Some(format) = machine {
         print(&format(found));
     } else if refused {

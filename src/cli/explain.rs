@@ -1,5 +1,6 @@
 //! `spillway explain`
 
+mod numbers;
 mod way;
 
 use std::collections::BTreeSet;
@@ -7,7 +8,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -19,11 +19,12 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
 use crate::engine::{Answer, Decision, Trace, Verdict, answer, trace};
 use crate::limiter::Limiter;
-use crate::model::{Descriptor, Entry, Few, Hits, Outcome, Request, Timestamp, lossy};
-use crate::policy::{CountBy, Entries, Landing, Limit, Node, Policy, Reached, Rule};
+use crate::model::{Descriptor, Entry, Few, Hits, Request, Timestamp};
+use crate::policy::{Entries, Policy, Reached, Rule};
 use crate::store::MemoryStore;
 use crate::subjects::{Credential, Directory};
-use way::{at_node, bracketed, entries, lost, shown};
+use numbers::{OneLimit, counter, numbers, written};
+use way::{at_node, bracketed, entries, lost};
 
 pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
     let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
@@ -120,13 +121,6 @@ struct Explained<'a, 'r, 'p> {
 /// One line of an explanation: what it is about, and what there is to say.
 type Line = (&'static str, String);
 
-/// One limit of a rule that was charged.
-struct OneLimit {
-    limit: String,
-    counter: Option<String>,
-    outcome: Outcome,
-}
-
 impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
     fn new(policy: &'a Policy, request: &'a Request<'r>, verdict: &'a Verdict<'p>) -> Self
     where
@@ -218,12 +212,12 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
             let (limit, outcome) = (&counted.rule.limits[charged.limit], charged.outcome);
             // Of a bucket the outcome tells the burst, which is what `used` and `left` share.
             let granted = limit.requests.granted(counted.credential.as_ref(), self.verdict.now);
-            let counter = match &way {
+            let belongs_to = match &way {
                 Trace::Walked(Reached::Node(landing)) => Some(counter(limit, &entries, landing, self.policy)),
                 _ => None,
             };
             let limit = written(limit, granted.unwrap_or(outcome.limit), &counted.rule);
-            OneLimit { limit, counter, outcome }
+            OneLimit { limit, counter: belongs_to, outcome }
         });
         each.collect()
     }
@@ -251,7 +245,8 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
             {
                 lines.push(("limit", "none: the rule has no number for this subject".to_owned()));
             }
-            Decision::Free => {}
+            // The limits of a rule follow.
+            Decision::Free | Decision::Counted(_) => {}
             Decision::Exempt(_) => lines.push(("limit", "none: the subject is exempt".to_owned())),
             Decision::Replaced(rule) => {
                 lines.push(("limit", format!("`{}` is replaced by another rule", rule.label)));
@@ -263,8 +258,6 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
                 ));
             }
             Decision::Unlimited(_) => lines.push(("limit", "unlimited".to_owned())),
-            // Its limits follow.
-            Decision::Counted(_) => {}
         }
         lines
     }
@@ -294,77 +287,12 @@ impl<'a, 'r, 'p> Explained<'a, 'r, 'p> {
     }
 }
 
-/// What a counter belongs to. A credential is not named.
-fn counter(limit: &Limit, entries: &[Entry<'_>], landing: &Landing<'_>, policy: &Policy) -> String {
-    let on_the_way = || landing.steps(entries);
-    let value = |(entry, node): (&Entry<'_>, &Node)| {
-        let counted = Entry { key: entry.key, value: node.counted(entry.value) };
-        let shown = shown(&counted, policy);
-        format!("{}={shown}", lossy(entry.key))
-    };
-    let parts = limit.count_by.iter().flat_map(|part| match (part, &landing.credential) {
-        (CountBy::Entries, _) => on_the_way().map(value).collect(),
-        (CountBy::Entry(key), _) => {
-            on_the_way().filter(|(entry, _)| entry.key == key.as_bytes()).map(value).collect()
-        }
-        (CountBy::Subject, Some(credential)) => vec![format!("subject {}", credential.subject.id())],
-        (CountBy::Credential, Some(credential)) => {
-            vec![format!("a credential of {}", credential.subject.id())]
-        }
-        (CountBy::Subject | CountBy::Credential, None) => Vec::new(),
-    });
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-fn written(limit: &Limit, granted: u64, rule: &Rule) -> String {
-    let name = if limit.name == rule.label { String::new() } else { format!("{}: ", limit.name) };
-    let shadow = if rule.shadow { ", shadow mode: never refused" } else { "" };
-    let quota = if rule.quota { ", quota: refused only when every quota is used up" } else { "" };
-    format!("{name}{granted} per {}{shadow}{quota}", limit.window)
-}
-
 fn answer_word(over_limit: bool) -> &'static str {
     if over_limit { "OVER_LIMIT" } else { "OK" }
 }
 
 fn is_over(decision: &Decision<'_>) -> bool {
     matches!(decision, Decision::Counted(counted) if counted.over_limit())
-}
-
-impl OneLimit {
-    fn object(self) -> Value {
-        let Self { limit, counter, outcome } = self;
-        json!({"limit": limit, "counter": counter, "numbers": {
-            "limit": outcome.limit,
-            "used": outcome.used,
-            "remaining": outcome.remaining,
-            "reset_after_ms": millis(outcome.full_after),
-            "retry_after_ms": outcome.retry_after.map(millis),
-            "admitted": outcome.admitted,
-        }})
-    }
-}
-
-fn numbers(outcome: &Outcome) -> String {
-    let refused = match outcome.retry_after {
-        _ if outcome.admitted => String::new(),
-        Some(after) => format!("; the same could pass in {}", seconds(after)),
-        None => "; it costs more than the limit, and can never pass".to_owned(),
-    };
-    let (used, limit, left) = (outcome.used, outcome.limit, outcome.remaining);
-    format!("used {used} of {limit}, {left} left, resets in {}{refused}", seconds(outcome.full_after))
-}
-
-/// To the millisecond, which is over then: `42s`, `0.25s`.
-fn seconds(duration: Duration) -> String {
-    let millis = millis(duration);
-    let (whole, part) = (millis / 1000, format!(".{:03}", millis % 1000));
-    format!("{whole}{}s", part.trim_end_matches('0').trim_end_matches('.'))
-}
-
-/// Whole milliseconds, the last of which may not be over earlier.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Diagnostic, Severity};
+use crate::config::{Diagnostic, DiagnosticKind, Severity};
 use crate::telemetry::build;
 
 fn word(severity: Severity) -> &'static str {
@@ -15,7 +15,8 @@ fn word(severity: Severity) -> &'static str {
 /// A list of objects. What has no place has none of `file`, `line` and `column`, which are counted from 1.
 pub(super) fn json(diagnostics: &[Diagnostic]) -> String {
     let each = |one: &Diagnostic| {
-        let mut object = json!({"severity": word(one.severity), "message": one.message});
+        let mut object =
+            json!({"severity": word(one.severity), "kind": one.kind.id(), "message": one.message});
         if let Some(hint) = &one.hint {
             object["hint"] = hint.as_str().into();
         }
@@ -34,7 +35,7 @@ pub(super) fn sarif(diagnostics: &[Diagnostic]) -> String {
     let result = |one: &Diagnostic| {
         let text = one.hint.as_ref().map_or(one.message.clone(), |hint| format!("{}; {hint}", one.message));
         let mut result =
-            json!({"ruleId": word(one.severity), "level": word(one.severity), "message": {"text": text}});
+            json!({"ruleId": one.kind.id(), "level": word(one.severity), "message": {"text": text}});
         if let Some(excerpt) = &one.excerpt {
             let place = &excerpt.place;
             result["locations"] = json!([{"physicalLocation": {
@@ -45,7 +46,7 @@ pub(super) fn sarif(diagnostics: &[Diagnostic]) -> String {
         }
         result
     };
-    let rule = |severity, text: &str| json!({"id": word(severity), "shortDescription": {"text": text}});
+    let rule = |kind: &DiagnosticKind| json!({"id": kind.id(), "shortDescription": {"text": kind.meaning()}});
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -53,10 +54,7 @@ pub(super) fn sarif(diagnostics: &[Diagnostic]) -> String {
             "tool": {"driver": {
                 "name": "spillway",
                 "version": build::VERSION,
-                "rules": [
-                    rule(Severity::Error, "a mistake that refuses the whole set of files"),
-                    rule(Severity::Warning, "probably not what was meant"),
-                ],
+                "rules": DiagnosticKind::ALL.iter().map(rule).collect::<Value>(),
             }},
             "results": diagnostics.iter().map(result).collect::<Value>(),
         }],
@@ -90,6 +88,7 @@ pub(super) fn github(diagnostics: &[Diagnostic]) -> String {
             format!(" file={},line={},col={}", property(&place.file), place.line, place.column)
         });
         let hint = one.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+        let place = format!("{place}{}title={}", if place.is_empty() { " " } else { "," }, one.kind.id());
         lines += &format!("::{}{place}::{}\n", word(one.severity), text(&format!("{}{hint}", one.message)));
     }
     lines
@@ -112,10 +111,13 @@ mod tests {
         let told: Value = serde_json::from_str(&json(&found())).unwrap();
         assert_eq!(
             told[0],
-            json!({"severity": told[0]["severity"], "message": told[0]["message"], "hint": "did you mean `rate_limit`?",
+            json!({"severity": told[0]["severity"], "kind": "unknown-word", "message": told[0]["message"], "hint": "did you mean `rate_limit`?",
                    "file": "a dir/x.yaml", "line": 3, "column": 12})
         );
-        assert_eq!(told[1], json!({"severity": "error", "message": "100 % wrong\n::error::planted"}));
+        assert_eq!(
+            told[1],
+            json!({"severity": "error", "kind": "other", "message": "100 % wrong\n::error::planted"})
+        );
     }
 
     #[test]
@@ -139,7 +141,7 @@ mod tests {
     fn github_is_told_one_line_each_whatever_the_text_is() {
         let told = github(&found());
         let lines: Vec<_> = told.lines().collect();
-        assert!(lines[0].contains(" file=a dir/x.yaml,line=3,col=12::"), "{told}");
-        assert_eq!(lines[1..], ["::error::100 %25 wrong%0A::error::planted"]);
+        assert!(lines[0].contains(" file=a dir/x.yaml,line=3,col=12,title=unknown-word::"), "{told}");
+        assert_eq!(lines[1..], ["::error title=other::100 %25 wrong%0A::error::planted"]);
     }
 }

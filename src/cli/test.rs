@@ -8,7 +8,7 @@ use super::args::Test;
 use super::check::{counted, report};
 use super::peer::Peer;
 use super::{WRONG_INPUT, complain, print};
-use crate::config::{self, Diagnostic, Options};
+use crate::config::{self, Diagnostic, DiagnosticKind, Options};
 use crate::policy::{Domain, Policy};
 use crate::trial::{EngineTarget, Script, run as play};
 
@@ -67,8 +67,9 @@ pub(super) struct Ready {
 /// Reads a script and the policy that it names, or tells everything that is wrong with either.
 pub(super) fn ready(file: &Path, options: &Options) -> Result<Ready, Vec<Diagnostic>> {
     let name = file.display().to_string();
-    let text = config::read_text(file)
-        .map_err(|error| vec![Diagnostic::error(format!("cannot read `{name}`: {error}"))])?;
+    let text = config::read_text(file).map_err(|error| {
+        vec![Diagnostic::error(format!("cannot read `{name}`: {error}")).kind(DiagnosticKind::UnreadableFile)]
+    })?;
     let script = Script::read(&name, &text).map_err(|error| error.0)?;
     let policy = file.parent().unwrap_or(Path::new("")).join(&script.policy);
     if !policy.exists() {

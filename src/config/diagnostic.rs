@@ -1,7 +1,10 @@
 //! What is wrong with a file, and where, as a person reads it.
 
+mod kind;
+
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
+pub use self::kind::DiagnosticKind;
 use crate::policy::Place;
 
 /// Whether a file can be used in spite of it.
@@ -18,6 +21,8 @@ pub enum Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
+    /// What sort of mistake it is.
+    pub kind: DiagnosticKind,
     /// What is wrong: lower case, no full stop, values in backticks.
     pub message: String,
     /// What to do about it.
@@ -43,7 +48,21 @@ pub struct Excerpt {
 impl Diagnostic {
     /// An error that concerns no line of a file.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), hint: None, excerpt: None, unread: false }
+        Self {
+            severity: Severity::Error,
+            kind: DiagnosticKind::Other,
+            message: message.into(),
+            hint: None,
+            excerpt: None,
+            unread: false,
+        }
+    }
+
+    /// The same of this kind.
+    #[must_use]
+    pub fn kind(mut self, kind: DiagnosticKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// The same with what to do about it.

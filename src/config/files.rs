@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::kind::{FileKind, kind, policies_of, tests_of};
 use super::words::did_you_mean;
-use super::{Diagnostic, Severity, read};
+use super::{Diagnostic, DiagnosticKind, Severity, read};
 use crate::model::lossy;
 use crate::yaml::BYTE_ORDER_MARK;
 
@@ -95,6 +95,7 @@ pub(super) fn policy_files(path: &Path, every: bool) -> Result<Found, Diagnostic
         found.others.iter().take(MOST_LOOKED_INTO).filter_map(|path| misnamed(path)).collect();
     if found.files.is_empty() && found.unreadable.iter().all(|one| one.severity == Severity::Warning) {
         let none = Diagnostic::error(format!("no policy in `{}`", shown(path)));
+        let none = none.kind(DiagnosticKind::UnreadableFile);
         return Err(none.hint(Some(
             misnamed
                 .first()
@@ -249,7 +250,7 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
     };
     let hint = (error.kind() == io::ErrorKind::NotFound).then(|| neighbour(path)).flatten();
     let wrong = Diagnostic::error(format!("cannot read `{}`: {reason}", shown(path))).hint(hint);
-    Diagnostic { unread: true, ..wrong }
+    Diagnostic { unread: true, ..wrong.kind(DiagnosticKind::UnreadableFile) }
 }
 
 fn neighbour(path: &Path) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::diagnostic::{Diagnostic, Excerpt, Severity};
+use super::diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::time::{TimeError, point_in_time};
@@ -65,7 +65,7 @@ impl Reader {
         match Tree::parse(&self.source.text) {
             Ok(tree) => Some(tree),
             Err(error) => {
-                self.error(error.span, &format!("not YAML: {}", error.message), None);
+                self.add(DiagnosticKind::Syntax, error.span, &format!("not YAML: {}", error.message), None);
                 None
             }
         }
@@ -78,9 +78,14 @@ impl Reader {
 
     /// Notes a mistake.
     pub(crate) fn error(&mut self, span: Span, message: &str, hint: Option<&str>) {
+        self.add(DiagnosticKind::Other, span, message, hint);
+    }
+
+    fn add(&mut self, kind: DiagnosticKind, span: Span, message: &str, hint: Option<&str>) {
         if self.mistakes.len() < MOST {
             let hint = hint.map(str::to_owned);
-            self.mistakes.push(self.source.diagnose(Severity::Error, span, message.to_owned(), hint));
+            let wrong = self.source.diagnose(Severity::Error, span, message.to_owned(), hint);
+            self.mistakes.push(wrong.kind(kind));
         }
     }
 
@@ -100,9 +105,11 @@ impl Reader {
                 misspelt = true;
                 let hint = did_you_mean(word, words.iter().copied());
                 let hint = hint.unwrap_or_else(|| format!("{what} may have {}", all()));
-                self.error(key.span(), &format!("unknown word `{word}` in {what}"), Some(&hint));
+                let message = format!("unknown word `{word}` in {what}");
+                self.add(DiagnosticKind::UnknownWord, key.span(), &message, Some(&hint));
             } else if fields.iter().any(|(known, _)| *known == word) {
-                self.error(key.span(), &format!("`{word}` is given twice"), Some("leave one of them out"));
+                let (message, hint) = (format!("`{word}` is given twice"), "leave one of them out");
+                self.add(DiagnosticKind::RepeatedKey, key.span(), &message, Some(hint));
             } else {
                 fields.push((word, value));
             }
@@ -164,7 +171,8 @@ impl Reader {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             let hint = did_you_mean(word, names.iter().copied());
             let hint = hint.unwrap_or_else(|| format!("write `{}`", names.join("` or `")));
-            self.error(node.span(), &format!("unknown {what} `{word}`"), Some(&hint));
+            let message = format!("unknown {what} `{word}`");
+            self.add(DiagnosticKind::WrongValue, node.span(), &message, Some(&hint));
         }
         found
     }
@@ -207,7 +215,7 @@ impl Reader {
         match read(node) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.error(node.span(), &wrong.message, wrong.hint.as_deref());
+                self.add(DiagnosticKind::WrongValue, node.span(), &wrong.message, wrong.hint.as_deref());
                 None
             }
         }

@@ -71,6 +71,6 @@ impl Source {
             line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.to_owned()),
             length: span.length.max(1),
         };
-        Diagnostic { severity, message, hint, excerpt: Some(excerpt), unread: false }
+        Diagnostic { severity, excerpt: Some(excerpt), ..Diagnostic::error(message) }.hint(hint)
     }
 }

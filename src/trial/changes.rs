@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::script::{Change, Script};
-use crate::config::{Diagnostic, did_you_mean};
+use crate::config::{Diagnostic, DiagnosticKind, did_you_mean};
 use crate::policy::{Domain, Level, Requests, Source};
 use crate::subjects::{Directory, Value};
 
@@ -67,7 +67,7 @@ impl<'p> Asked<'p> {
 fn wrong(change: &Change, directory: Option<&Directory>, asked: &Asked<'_>) -> Vec<Diagnostic> {
     let at_subject = |message: String, hint: Option<String>| Diagnostic {
         excerpt: change.subject_at.clone(),
-        ..Diagnostic::error(message).hint(hint)
+        ..Diagnostic::error(message).kind(DiagnosticKind::UnknownName).hint(hint)
     };
     let Some(directory) = directory else {
         let hint = "name the file in the policy, as in `subjects: shop.subjects.yaml`".to_owned();
@@ -80,8 +80,9 @@ fn wrong(change: &Change, directory: Option<&Directory>, asked: &Asked<'_>) -> V
     };
     let mut found = Vec::new();
     for ((name, value), place) in change.attributes.iter().zip(&change.attributes_at) {
-        let mut add = |message: String, hint: Option<String>| {
-            found.push(Diagnostic { excerpt: place.clone(), ..Diagnostic::error(message).hint(hint) });
+        let mut add = |kind, message: String, hint: Option<String>| {
+            let wrong = Diagnostic { excerpt: place.clone(), ..Diagnostic::error(message) };
+            found.push(wrong.kind(kind).hint(hint));
         };
         let has = |other: &str| {
             change.attributes.iter().any(|(name, _)| name == other) || subject.attribute(other).is_some()
@@ -90,12 +91,13 @@ fn wrong(change: &Change, directory: Option<&Directory>, asked: &Asked<'_>) -> V
             let text = value.as_text();
             let hint = did_you_mean(&text, values.iter().copied());
             let hint = hint.or_else(|| Some(format!("values of `{name}` are {}", listed(values))));
-            add(format!("no limit has a number for `{name}: {text}`"), hint);
+            add(DiagnosticKind::MissingNumber, format!("no limit has a number for `{name}: {text}`"), hint);
         } else if !asked.names().any(|known| known == name)
             && !directory.attributes().any(|known| known == name)
             && let Some(hint) = did_you_mean(name, asked.names())
         {
-            add(format!("no subject has the attribute `{name}`, and no limit asks for it"), Some(hint));
+            let message = format!("no subject has the attribute `{name}`, and no limit asks for it");
+            add(DiagnosticKind::UnknownName, message, Some(hint));
         }
     }
     found

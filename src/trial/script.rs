@@ -5,7 +5,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{self, Diagnostic, Excerpt};
+use crate::config::{self, Diagnostic, DiagnosticKind, Excerpt};
 use crate::model::Timestamp;
 use crate::subjects::Value;
 
@@ -110,12 +110,13 @@ impl Script {
 
     /// A mistake in the name of the policy.
     pub fn wrong_policy(&self, message: impl Into<String>, hint: Option<String>) -> Diagnostic {
-        Diagnostic { excerpt: self.policy_at.clone(), ..Diagnostic::error(message).hint(hint) }
+        let wrong = Diagnostic { excerpt: self.policy_at.clone(), ..Diagnostic::error(message) };
+        wrong.kind(DiagnosticKind::UnknownName).hint(hint)
     }
 
     /// A mistake in the name of the domain, or in its absence.
     pub fn wrong_domain(&self, message: impl Into<String>, hint: Option<String>) -> Diagnostic {
         let excerpt = self.domain_at.clone().or_else(|| self.policy_at.clone());
-        Diagnostic { excerpt, ..Diagnostic::error(message).hint(hint) }
+        Diagnostic { excerpt, ..Diagnostic::error(message) }.kind(DiagnosticKind::UnknownName).hint(hint)
     }
 }

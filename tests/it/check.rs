@@ -87,3 +87,69 @@ fn what_a_test_sets_has_to_mean_something() {
         assert!(output.status.code() == Some(1) && told.contains(hint), "{change}: {told}");
     }
 }
+
+#[test]
+fn each_sort_of_mistake_has_a_name_that_programs_can_keep() {
+    let root = directory(&[
+        ("syntax.yaml", "domain: ["),
+        (
+            "shop.yaml",
+            "domain: d\nsubjects: shop.subjects.yaml\ndescriptors:\n- key: api_key\n  subject: key\n\
+             \x20 rate_limit: {requests_per_unit: {by: plan, values: {pro: 5}}, unit: dya}\n  rate_limt: {}\n\
+             - {key: a, key: a}\n- {key: b}\n- {key: b}\n- {key: c, unlimited: {}, replaces: [{name: nobody}]}\n\
+             - {key: d, rate_limit: {requests_per_unit: {by: plan, values: {pro: 5}}, unit: day}}\n",
+        ),
+        ("shop.subjects.yaml", SUBJECTS),
+        ("other.yaml", "domain: o\nsubjects: other.subjects.yaml\ndescriptors: []\nburst: 1"),
+        ("other.subjects.yaml", "subjects: [{idd: a}]"),
+        (
+            "warned.yaml",
+            "domain: w\nsubjects: shop.subjects.yaml\ndescriptors:\n\
+             - key: k\n  subject: key\n  rate_limit: {requests_per_unit: {by: plan, values: {pro: 5}}, unit: day}\n\
+             - {key: b, value: '*', rate_limit: {requests_per_unit: 1, unit: day, name: x, replaces: [{name: y}]}}\n\
+             - {key: b, value: 'b*'}\n",
+        ),
+    ]);
+    let check = |more: &[&str]| {
+        let output = command(&["check", "--format", "json"]).arg(root.path()).args(more).output().unwrap();
+        let found: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        found
+    };
+    let found = check(&["missing.yaml"]);
+    let mut kinds: Vec<&str> = found.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let all = "misplaced-word missing-number other repeated-key repeated-rule syntax unknown-name unknown-word unreachable-rule \
+               unreadable-file wrong-subjects wrong-value";
+    assert_eq!(kinds.join(" "), all, "{found:#?}");
+    // What --strict refuses is an error to programs, too.
+    assert!(found.iter().any(|one| one["severity"] == "warning"));
+    assert!(check(&["--strict"]).iter().all(|one| one["severity"] == "error"));
+}
+
+#[test]
+fn digits_that_are_grouped_inside_braces_are_one_mistake() {
+    let root = directory(&[(
+        "d.yaml",
+        "domain: d\ndescriptors:\n- {key: a, rate_limit: {requests_per_unit: 10,000, unit: day}}\n\
+         - {key: b, rate_limit: {unit: day, requests_per_unit: 1,000,000}}\n",
+    )]);
+    let (code, told) = check(root.path(), &["d.yaml"]);
+    assert!(code == 1 && told.ends_with("\n2 errors\n"), "{told}");
+    for (place, hint) in [("3:44", "`10000`"), ("4:55", "`1000000`")] {
+        assert!(told.contains(&format!("d.yaml:{place}\n")), "{told}");
+        assert!(told.contains(&format!("write the digits alone, {hint}")), "{told}");
+    }
+    let policy = POLICY.replace("pro: 5", "pro: 10,000").replace("{free: 1,", "{free: 1,000,");
+    std::fs::write(root.path().join("d.yaml"), policy).unwrap();
+    std::fs::write(root.path().join("shop.subjects.yaml"), SUBJECTS).unwrap();
+    let (_, told) = check(root.path(), &["d.yaml"]);
+    assert!(
+        told.contains("`1,000`") && told.contains("`10,000`") && told.ends_with("\n2 errors\n"),
+        "{told}"
+    );
+    // Names of three digits are none, where they are meant.
+    let policy = POLICY.replace("free: 1, pro: 5", "free: 1, 000: 5, \"100\": 1, 200: 3");
+    std::fs::write(root.path().join("d.yaml"), policy).unwrap();
+    assert_eq!(check(root.path(), &["d.yaml"]).0, 0);
+}

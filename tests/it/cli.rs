@@ -338,7 +338,7 @@ fn warnings_may_count_as_mistakes_and_be_read_by_machines() {
     assert_eq!(check(&["--strict"]), (Some(1), String::new()));
     let (code, json) = check(&["--strict", "--format", "json"]);
     let found: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, &found[0]["severity"], &found[0]["line"]), (Some(1), &"warning".into(), &4.into()));
+    assert_eq!((code, &found[0]["severity"], &found[0]["line"]), (Some(1), &"error".into(), &4.into()));
     let (code, sarif) = check(&["--format", "sarif"]);
     let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
     assert_eq!((code, &sarif["runs"][0]["results"][0]["level"]), (Some(0), &"warning".into()));
@@ -379,6 +379,10 @@ fn a_number_of_counters_is_told_how_it_is_written() {
     }
     let output = command(&["explain", "--config", "config", "--domain", "demo", "api_key"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "the command line is wrong");
+    // Bytes, if it has no unit.
+    let output = command(&["serve", "--max-counter-memory", "512"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && told.contains("write `512MiB` if"), "{told}");
 }
 
 #[test]
@@ -556,4 +560,44 @@ fn a_wrong_value_is_told_by_the_variable_that_has_it() {
     );
     let (_, text) = told(&["serve", "--drain-delay", "late"]);
     assert!(text.starts_with("error: invalid value 'late' for '--drain-delay <TIME>'"), "{text}");
+}
+
+#[test]
+fn the_help_of_each_command_ends_with_two_examples_that_run() {
+    let program = std::path::PathBuf::from(command(&[]).get_program());
+    let here = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config"),
+        here.path().join("config"),
+    )
+    .unwrap();
+    let path = program.parent().unwrap().display();
+    for name in ["serve", "check", "explain", "test", "completions", "schema"] {
+        let (_, help, _) = run(&[name, "--help"]);
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
+        let (examples, last) = examples.split_once("\n\n").unwrap();
+        assert!(last.trim_end().ends_with(" described in config/README.md"), "{last}");
+        assert_eq!(examples.lines().count(), 2, "{examples}");
+        for example in examples.lines() {
+            let shell = command(&[]);
+            let (any, example) = ("127.0.0.1:0", example.trim());
+            let mut typed = std::process::Command::new("sh");
+            // A server ends when the test does.
+            let line = match example.find("spillway serve") {
+                Some(at) => format!("{}exec {}", &example[..at], &example[at..]),
+                None => example.to_owned(),
+            };
+            typed.args(["-c", &format!("PATH='{path}':$PATH; {line}")]).current_dir(here.path());
+            for (name, _) in shell.get_envs() {
+                typed.env_remove(name);
+            }
+            typed.env("SPILLWAY_GRPC_ADDR", any).env("SPILLWAY_HTTP_ADDR", any);
+            if name == "serve" {
+                drop(Spillway::running(&mut typed));
+                continue;
+            }
+            let output = typed.output().unwrap();
+            assert!(output.status.success(), "{example}: {output:?}");
+        }
+    }
 }

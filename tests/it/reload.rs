@@ -167,7 +167,7 @@ fn a_log_for_programs_tells_each_mistake_of_new_files_in_fields() {
     assert!(warning.contains("\"line\":4"), "{warning}");
     spillway.log_line("configuration loaded");
     let before = spillway.seen.len();
-    let many: String = (0..500).map(|n| format!("wrong{n}: 1\n")).collect();
+    let many = (0..500).map(|n| format!("wrong{n}: 1\n")).collect::<Vec<_>>().concat();
     put(config.path(), "d.yaml", &format!("domain: d\n{many}"));
     spillway.log_line("`spillway check` tells 480 more");
     spillway.log_line("the old one stays in force");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::subjects::Tell;
-use super::{Document, Fields, Kind, Node, Scope, Severity, scalar};
+use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
 use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::{Directory, Value};
@@ -177,7 +177,10 @@ impl Document<'_, '_> {
         };
         if let Err(first) = level.add(key, value, compiled) {
             let message = format!("descriptor `{}` was listed before, at {}", inherited.label(), first.place);
-            self.error(node.span(), &message, Some("give each combination of key and value one descriptor"));
+            self.of_kind(DiagnosticKind::RepeatedRule, |this| {
+                let hint = "give each combination of key and value one descriptor";
+                this.error(node.span(), &message, Some(hint));
+            });
         }
     }
 

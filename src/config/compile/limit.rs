@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptor::Inherited;
-use super::{Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
+use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
 use crate::algorithm::Calendar;
 use crate::config::words::choices;
 use crate::model::Unit;
@@ -166,7 +166,9 @@ impl Document<'_, '_> {
         let name = name.map_or_else(|| inherited.label(), str::to_owned);
         let replaces = Vec::new();
         let requests = requests?;
-        self.limit_coverage(node, fields, &name, &requests, inherited);
+        self.of_kind(DiagnosticKind::MissingNumber, |this| {
+            this.limit_coverage(node, fields, &name, &requests, inherited);
+        });
         Some(Limit { id, name, is_named, replaces, requests, window, count_by, count_denied, settles, shape })
     }
 
@@ -341,7 +343,7 @@ impl Document<'_, '_> {
         let unit = Unit::from_name(name);
         if unit.is_none() {
             let hint = choices(name, "units", &Unit::ALL.map(Unit::name));
-            self.error(node.span(), &format!("unknown unit `{name}`"), Some(&hint));
+            self.wrong_value(node.span(), &format!("unknown unit `{name}`"), Some(&hint));
         }
         unit
     }
@@ -411,7 +413,7 @@ impl Document<'_, '_> {
         let known = ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm);
         if let (None, Some(node)) = (known, fields.get("algorithm")) {
             let hint = choices(name, "algorithms", &ALGORITHMS.map(|(name, _)| name));
-            self.error(node.span(), &format!("unknown algorithm `{name}`"), Some(&hint));
+            self.wrong_value(node.span(), &format!("unknown algorithm `{name}`"), Some(&hint));
         }
         known
     }
@@ -437,7 +439,7 @@ impl Document<'_, '_> {
         }
         jiff::tz::TimeZone::get(name).unwrap_or_else(|_| {
             let hint = "write its name in the IANA database, as in `Europe/Berlin`";
-            self.error(node.span(), &format!("unknown time zone `{name}`"), Some(hint));
+            self.wrong_value(node.span(), &format!("unknown time zone `{name}`"), Some(hint));
             utc
         })
     }

@@ -4,6 +4,7 @@ mod counter;
 mod coverage;
 mod descriptor;
 mod endpoints;
+mod grouped;
 mod hidden;
 mod limit;
 mod names;
@@ -19,9 +20,10 @@ pub(super) use limit::{algorithm_names, algorithms, anchors, periods};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Options;
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::{Diagnostic, DiagnosticKind, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::words::{self, Scope, did_you_mean};
@@ -36,6 +38,10 @@ pub(super) struct Compiler {
     options: Options,
     policy: Policy,
     diagnostics: Vec<Diagnostic>,
+    /// What is found now is of this kind, unless it says another.
+    kind: DiagnosticKind,
+    /// Places, as file, line and column, of which everything was told.
+    explained: HashSet<(Arc<str>, usize, usize)>,
     /// How many errors and how many warnings there were.
     found: [usize; 2],
     /// Limits that share a counter, by domain and name.
@@ -64,6 +70,8 @@ impl Compiler {
             options,
             policy: Policy::default(),
             diagnostics: Vec::new(),
+            kind: DiagnosticKind::Other,
+            explained: HashSet::new(),
             found: [0; 2],
             subjects: Vec::new(),
             known: HashMap::new(),
@@ -79,16 +87,36 @@ impl Compiler {
 
     pub(super) fn syntax_error(&mut self, source: &Source, error: &SyntaxError) {
         let message = format!("not YAML: {}", error.message);
-        self.add(source.diagnose(Severity::Error, error.span, message, error.hint.clone()));
+        let wrong = source.diagnose(Severity::Error, error.span, message, error.hint.clone());
+        self.add(wrong.kind(DiagnosticKind::Syntax));
     }
 
     /// Notes what was found, unless enough of its kind was.
-    fn add(&mut self, diagnostic: Diagnostic) {
+    fn add(&mut self, mut diagnostic: Diagnostic) {
+        let place = diagnostic.excerpt.as_ref().map(|excerpt| &excerpt.place);
+        if !self.explained.is_empty()
+            && place.is_some_and(|place| {
+                self.explained.contains(&(Arc::clone(&place.file), place.line, place.column))
+            })
+        {
+            return;
+        }
+        if diagnostic.kind == DiagnosticKind::Other {
+            diagnostic.kind = self.kind;
+        }
         let found = &mut self.found[diagnostic.severity as usize];
         *found += 1;
         if *found <= MOST {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// Has whatever `look` finds be of this kind.
+    fn of_kind<T>(&mut self, kind: DiagnosticKind, look: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.kind, kind);
+        let found = look(self);
+        self.kind = before;
+        found
     }
 
     /// Takes in every document of one file.
@@ -113,7 +141,8 @@ impl Compiler {
                 secrets: BTreeSet::new(),
                 peer_only,
             };
-            reader.repeated_keys(document);
+            reader.grouped_digits(document);
+            reader.of_kind(DiagnosticKind::RepeatedKey, |reader| reader.repeated_keys(document));
             reader.unseen_characters(document);
             reader.root(document);
         }
@@ -121,10 +150,12 @@ impl Compiler {
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
     pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
-        self.finish_replaced();
-        self.finish_subjects();
-        self.finish_hidden(sources);
-        self.finish_names();
+        self.of_kind(DiagnosticKind::UnknownName, |this| {
+            this.finish_replaced();
+            this.finish_subjects();
+            this.finish_names();
+        });
+        self.of_kind(DiagnosticKind::UnreachableRule, |this| this.finish_hidden(sources));
         self.finish_counters();
         for (severity, kind) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
             let found = self.found[severity as usize];
@@ -261,7 +292,9 @@ impl Document<'_, '_> {
                         format!("{scope} may have {}", words::of(scope).collect::<Vec<_>>().join(", "))
                     });
                     let shown = if word.is_ascii() { word.into() } else { word.escape_debug().to_string() };
-                    self.error(key.span(), &format!("unknown word `{shown}` in {scope}"), Some(&hint));
+                    self.of_kind(DiagnosticKind::UnknownWord, |this| {
+                        this.error(key.span(), &format!("unknown word `{shown}` in {scope}"), Some(&hint));
+                    });
                 }
                 Some(scopes)
                     if scope == Scope::Descriptor
@@ -272,7 +305,9 @@ impl Document<'_, '_> {
                 }
                 Some(scopes) if !scopes.contains(&scope) => {
                     let message = format!("`{word}` means nothing in {scope}");
-                    self.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
+                    self.of_kind(DiagnosticKind::MisplacedWord, |this| {
+                        this.tolerate(key.span(), &message, Some(&format!("it belongs in {}", scopes[0])));
+                    });
                 }
                 Some(_) if word == "descriptors" && says_nothing(value) => {
                     let hint = "list some, or write `descriptors: []` if none are meant";
@@ -358,7 +393,7 @@ impl Document<'_, '_> {
         match read(node) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                self.error(node.span(), &wrong.message, wrong.hint.as_deref());
+                self.wrong_value(node.span(), &wrong.message, wrong.hint.as_deref());
                 None
             }
         }
@@ -374,8 +409,21 @@ impl Document<'_, '_> {
         fields.get(name).and_then(|node| self.read(node, scalar::boolean))
     }
 
+    /// Has whatever `look` finds be of this kind.
+    fn of_kind<T>(&mut self, kind: DiagnosticKind, look: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.compiler.kind, kind);
+        let found = look(self);
+        self.compiler.kind = before;
+        found
+    }
+
     fn error(&mut self, span: Span, message: &str, hint: Option<&str>) {
         self.report(Severity::Error, span, message, hint);
+    }
+
+    /// A value is not what its word takes.
+    fn wrong_value(&mut self, span: Span, message: &str, hint: Option<&str>) {
+        self.of_kind(DiagnosticKind::WrongValue, |this| this.error(span, message, hint));
     }
 
     /// At the value of a field that is known to be there.

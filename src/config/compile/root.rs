@@ -85,7 +85,7 @@ impl Document<'_, '_> {
         known.map_or_else(
             || {
                 let hint = choices(name, "ways to evaluate", &names);
-                self.error(node.span(), &format!("unknown way to evaluate `{name}`"), Some(&hint));
+                self.wrong_value(node.span(), &format!("unknown way to evaluate `{name}`"), Some(&hint));
                 Evaluate::default()
             },
             |(_, evaluate)| *evaluate,

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::coverage::{Demand, Uncovered};
 use super::{Compiler, Document, Node, Severity, did_you_mean, scalar};
-use crate::config::Diagnostic;
 use crate::config::files::{cannot_read, shown};
 use crate::config::read;
 use crate::config::source::Source;
+use crate::config::{Diagnostic, DiagnosticKind};
 use crate::subjects::{Directory, Survey, Value};
 use crate::yaml::Span;
 
@@ -81,7 +81,7 @@ impl Document<'_, '_> {
                     unread: true,
                     ..self.source.diagnose(Severity::Error, file.span(), wrong.message, hint)
                 };
-                self.compiler.add(wrong);
+                self.compiler.add(wrong.kind(DiagnosticKind::UnreadableFile));
                 return None;
             }
         };
@@ -96,7 +96,7 @@ impl Document<'_, '_> {
                         let span =
                             Span { line: problem.line, column: problem.column, length: problem.length };
                         let wrong = source.diagnose(Severity::Error, span, problem.message, problem.hint);
-                        self.compiler.add(wrong);
+                        self.compiler.add(wrong.kind(DiagnosticKind::WrongSubjects));
                     }
                 }
                 return None;

@@ -72,12 +72,8 @@ impl ConfigRefused {
     /// Logs and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.configs_refused.fetch_add(1, Ordering::Relaxed);
-        match &self.mistakes {
-            Some(all) => {
-                tracing::error!("the new configuration has mistakes, the old one stays in force:\n{all}");
-            }
-            None => tracing::error!("the new configuration has mistakes, the old one stays in force"),
-        }
+        let all = self.mistakes.as_ref().map(|all| format!(":\n{all}")).unwrap_or_default();
+        tracing::error!("the new configuration has mistakes, the old one stays in force{all}");
     }
 }
 

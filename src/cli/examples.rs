@@ -1,0 +1,43 @@
+//! What the help of each command ends with. Every example runs, in the directory of this repository.
+
+pub(super) const SERVE: &str = "\
+Examples:
+  spillway serve --config config/ --drain-delay 15s --log-format json
+  SPILLWAY_CONFIG=config/starter.yaml spillway serve --max-counter-memory 512MiB
+
+Policies are described in config/README.md";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  spillway check config/
+  spillway check --strict --format github config/starter.yaml config/starter.test.yaml
+
+Policies are described in config/README.md";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  spillway explain --config config/ --domain demo 'remote_address=192.0.2.1'
+  spillway explain --domain leadron --at 2026-01-31 --hits 5 --json 'api_key=k,endpoint=GET /leads'
+
+Policies are described in config/README.md";
+
+pub(super) const TEST: &str = "\
+Examples:
+  spillway test config/
+  spillway test config/starter.yaml
+
+Policies and their tests are described in config/README.md";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  spillway completions bash > spillway.bash
+  spillway completions zsh > _spillway
+
+Policies are described in config/README.md";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  spillway schema > policy.schema.json
+  spillway schema | grep requests_per_unit
+
+Policies, and how an editor takes the schema, are described in config/README.md";

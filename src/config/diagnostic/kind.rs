@@ -1,0 +1,85 @@
+//! What sort of mistake it is, for programs that sort, count or silence them.
+
+/// The sort of a mistake. Its name does not change between versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DiagnosticKind {
+    /// The text is not YAML.
+    Syntax,
+    /// A file or a directory cannot be read, or is not there.
+    UnreadableFile,
+    /// A word that nobody knows.
+    UnknownWord,
+    /// A word that means nothing where it stands.
+    MisplacedWord,
+    /// A key that is given twice in one mapping.
+    RepeatedKey,
+    /// A value that is not what its word takes.
+    WrongValue,
+    /// A rule or a descriptor that is there already.
+    RepeatedRule,
+    /// A descriptor that no request can reach.
+    UnreachableRule,
+    /// A name of something that there is not: a rule, an entry, a subject, an attribute, a kind of credentials.
+    UnknownName,
+    /// A limit that has no number for somebody who comes to it.
+    MissingNumber,
+    /// A mistake in a subjects file.
+    WrongSubjects,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl DiagnosticKind {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Syntax,
+        Self::UnreadableFile,
+        Self::UnknownWord,
+        Self::MisplacedWord,
+        Self::RepeatedKey,
+        Self::WrongValue,
+        Self::RepeatedRule,
+        Self::UnreachableRule,
+        Self::UnknownName,
+        Self::MissingNumber,
+        Self::WrongSubjects,
+        Self::Other,
+    ];
+
+    /// Its name: `unknown-word`.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::UnreadableFile => "unreadable-file",
+            Self::UnknownWord => "unknown-word",
+            Self::MisplacedWord => "misplaced-word",
+            Self::RepeatedKey => "repeated-key",
+            Self::WrongValue => "wrong-value",
+            Self::RepeatedRule => "repeated-rule",
+            Self::UnreachableRule => "unreachable-rule",
+            Self::UnknownName => "unknown-name",
+            Self::MissingNumber => "missing-number",
+            Self::WrongSubjects => "wrong-subjects",
+            Self::Other => "other",
+        }
+    }
+
+    /// What it means, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Syntax => "the text is not YAML",
+            Self::UnreadableFile => "a file or a directory cannot be read, or is not there",
+            Self::UnknownWord => "a word that nobody knows",
+            Self::MisplacedWord => "a word that means nothing where it stands",
+            Self::RepeatedKey => "a key that is given twice in one mapping",
+            Self::WrongValue => "a value that is not what its word takes",
+            Self::RepeatedRule => "a descriptor that is there already",
+            Self::UnreachableRule => "a descriptor that no request can reach",
+            Self::UnknownName => "a name of something that there is not",
+            Self::MissingNumber => "a limit that has no number for somebody who comes to it",
+            Self::WrongSubjects => "a mistake in a subjects file",
+            Self::Other => "any other mistake, or what is probably not meant",
+        }
+    }
+}
