@@ -74,7 +74,8 @@ bench: ## how long a decision takes, and what a request costs the whole server b
 
 MINUTES ?= 20
 
-soak: ## every attacker at once beside a well-behaved Envoy, for MINUTES minutes (20)
+soak: ## every attacker at once beside a well-behaved Envoy, for MINUTES minutes (20); and many threads for long
+	SPILLWAY_CONCURRENCY_CALLS=1000000 $(CARGO) test --test it concurrency::
 	$(CARGO) bench --bench soak -- --minutes $(MINUTES)
 
 demo: ## Spillway behind a real Envoy, in a minute; HOLD=1 keeps it up for requests of your own
