@@ -1,19 +1,19 @@
 //! Whether the subjects of a domain have what its limits ask of them. Whoever has not, has no limit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::subjects::{Known, Tell};
+use super::subjects::{Known, LISTED, Tell, listed, near};
 use super::{Document, Fields, Node, Severity};
+use crate::config::Diagnostic;
 use crate::model::Timestamp;
 use crate::policy::{Requests, Source};
 use crate::subjects::{Directory, Holder, Value};
 use crate::yaml::Span;
 
-/// How many subjects are named in one message.
-const NAMED: usize = 3;
-/// How many have a line of their own told.
+/// How many reasons are told apart: more nobody reads.
 const MOST: usize = 1000;
 /// Late enough for every tier that time alone brings.
 const SOME_DAY: Timestamp = Timestamp::from_nanos(u64::MAX);
@@ -36,18 +36,89 @@ pub(super) struct Demand {
 /// Whoever does not have it.
 #[derive(Default)]
 pub(super) struct Uncovered {
-    /// The first of them.
-    listed: Vec<Lacking>,
-    more: usize,
+    lacking: Vec<Lacking>,
     /// Tiers that no value of the table is.
     tiers: Vec<String>,
 }
 
+/// All who lack the number for one reason.
 struct Lacking {
-    /// «`acme` (plan=gold)».
-    who: String,
-    hint: &'static str,
+    reason: Reason,
+    hint: String,
+    /// The first of them, and where that one is.
+    id: String,
     span: Span,
+    /// How many there are.
+    count: usize,
+}
+
+/// Why somebody has no number. What stands in a credential is not shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Reason {
+    Unlisted { attribute: String, value: String },
+    UnlistedOfCredential { attribute: String },
+    Absent { attribute: String },
+    NoNumber { attribute: String },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlisted { attribute, value } => write!(f, "with `{attribute}: {value}`"),
+            Self::UnlistedOfCredential { attribute } => {
+                write!(f, "with a credential whose own `{attribute}` is not listed")
+            }
+            Self::Absent { attribute } => write!(f, "without `{attribute}`"),
+            Self::NoNumber { attribute } => write!(f, "whose `{attribute}` is no whole number"),
+        }
+    }
+}
+
+/// What is told of one reason, for all limits together.
+#[derive(Default)]
+pub(super) struct Told {
+    reasons: HashMap<Reason, usize>,
+    list: Vec<Missing>,
+}
+
+/// Limits that have no number for the same reason.
+struct Missing {
+    reason: Reason,
+    /// The names of the first, and how many more there are.
+    limits: Vec<String>,
+    more: usize,
+    /// At the first limit, and at the first subject. The messages come when all limits are known.
+    at_limit: Diagnostic,
+    at_subject: Diagnostic,
+    first: String,
+    count: usize,
+}
+
+impl Told {
+    /// Everything that is to be told.
+    pub(super) fn finish(self) -> impl Iterator<Item = Diagnostic> {
+        self.list.into_iter().flat_map(Missing::finish)
+    }
+}
+
+impl Missing {
+    fn finish(self) -> [Diagnostic; 2] {
+        let Self { reason, limits, more, at_limit, at_subject, first, count } = self;
+        let place = |told: &Diagnostic| {
+            told.excerpt.as_ref().map(|excerpt| excerpt.place.to_string()).unwrap_or_default()
+        };
+        let limits = match (limits.len(), more) {
+            (1, _) => format!("limit {} has", listed(&limits)),
+            (_, 0) => format!("limits {} have", listed(&limits)),
+            _ => format!("limits {} and {more} more have", listed(&limits)),
+        };
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let of_limit =
+            format!("{limits} no number for subjects {reason}: `{first}` at {}{more}", place(&at_subject));
+        let of_subject =
+            format!("{limits} no number for subjects {reason}, as this one{more}; see {}", place(&at_limit));
+        [Diagnostic { message: of_limit, ..at_limit }, Diagnostic { message: of_subject, ..at_subject }]
+    }
 }
 
 impl Document<'_, '_> {
@@ -68,35 +139,40 @@ impl Document<'_, '_> {
         let demand = Demand::new(requests, inherited);
         let Some(known) = self.compiler.known.get_mut(&self.domain) else { return };
         let before = known.uncovered.get(&demand).map(Arc::clone);
-        let is_new = before.is_none();
         let uncovered = before.unwrap_or_else(|| {
             let uncovered = Arc::new(demand.uncovered(directory, known));
             known.uncovered.insert(demand, Arc::clone(&uncovered));
             uncovered
         });
         let span = fields.get("requests_per_unit").map_or(node.span(), Node::span);
-        if let Some(first) = uncovered.listed.first() {
-            let named: Vec<_> =
-                uncovered.listed.iter().take(NAMED).map(|lacking| lacking.who.as_str()).collect();
-            let more = match uncovered.listed.len() - named.len() + uncovered.more {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            let message = format!("limit `{name}` has no number for {}{more}", named.join(", "));
-            self.error(span, &message, Some(first.hint));
-        }
         if !uncovered.tiers.is_empty() {
             let message = format!("limit `{name}` has no number for tier {}", uncovered.tiers.join(", "));
             self.error(span, &message, Some(UNLISTED));
         }
-        if is_new {
-            let place = self.source.place(span);
-            let Some(known) = self.compiler.known.get(&self.domain) else { return };
-            let at_their_lines = uncovered.listed.iter().map(|lacking| {
-                let message = format!("limit `{name}` has no number for {}; it is at {place}", lacking.who);
-                known.source.diagnose(Severity::Error, lacking.span, message, Some(lacking.hint.to_owned()))
+        let Some(known) = self.compiler.known.get_mut(&self.domain) else { return };
+        for lacking in &uncovered.lacking {
+            if let Some(at) = known.told.reasons.get(&lacking.reason) {
+                let missing = &mut known.told.list[*at];
+                if missing.limits.len() < LISTED {
+                    missing.limits.push(name.to_owned());
+                } else {
+                    missing.more += 1;
+                }
+                continue;
+            }
+            let hint = Some(lacking.hint.clone());
+            let at_limit = self.source.diagnose(Severity::Error, span, String::new(), hint.clone());
+            let at_subject = known.source.diagnose(Severity::Error, lacking.span, String::new(), hint);
+            known.told.reasons.insert(lacking.reason.clone(), known.told.list.len());
+            known.told.list.push(Missing {
+                reason: lacking.reason.clone(),
+                limits: vec![name.to_owned()],
+                more: 0,
+                at_limit,
+                at_subject,
+                first: lacking.id.clone(),
+                count: lacking.count,
             });
-            at_their_lines.collect::<Vec<_>>().into_iter().for_each(|told| self.compiler.add(told));
         }
     }
 
@@ -165,21 +241,21 @@ impl Demand {
         // Each descriptor on the way asks for a credential; whoever comes to the limit has one for the innermost.
         let kinds: Vec<_> = self.kinds.iter().take(1).map(String::as_str).collect();
         let mut told: HashSet<&str> = HashSet::new();
+        let mut reasons: HashMap<Reason, usize> = HashMap::new();
         for holder in directory.holders(&known.survey, &kinds) {
-            let Some((attribute, hint)) = self.lacking(&holder) else { continue };
+            let Some(reason) = self.lacking(&holder) else { continue };
             let id = holder.credential.subject.id();
             if !told.insert(id) {
                 continue;
             }
-            if uncovered.listed.len() >= MOST {
-                uncovered.more += 1;
-            } else {
-                let who = match holder.credential.attribute_at(attribute, SOME_DAY) {
-                    None => format!("`{id}` (no {attribute})"),
-                    Some(_) if holder.has_own => format!("`{id}` ({attribute} of a credential)"),
-                    Some(value) => format!("`{id}` ({attribute}={})", value.as_text()),
-                };
-                uncovered.listed.push(Lacking { who, hint, span: holder.span });
+            match reasons.get(&reason) {
+                Some(at) => uncovered.lacking[*at].count += 1,
+                None if uncovered.lacking.len() < MOST => {
+                    reasons.insert(reason.clone(), uncovered.lacking.len());
+                    let (hint, id) = (self.hint(&reason), id.to_owned());
+                    uncovered.lacking.push(Lacking { reason, hint, id, span: holder.span, count: 1 });
+                }
+                None => {}
             }
         }
         if let (Some((by, values)), Some((attribute, tiers))) = (&self.table, directory.tiers())
@@ -194,22 +270,39 @@ impl Demand {
         uncovered
     }
 
-    /// The attribute of which they have nothing that gives a number, and what to do about it.
-    fn lacking<'a>(&'a self, holder: &Holder<'_>) -> Option<(&'a str, &'static str)> {
+    /// Why they have no number, if they have none.
+    fn lacking(&self, holder: &Holder<'_>) -> Option<Reason> {
         let value = |name: &str| holder.credential.attribute_at(name, SOME_DAY);
         if self.exempt.iter().any(|(name, exempt)| value(name) == Some(exempt)) {
             return None;
         }
         let is_number = |value: &Value| value.as_number().is_some_and(|number| number >= 0);
         let wrong = self.numbers.iter().find(|name| value(name).is_some_and(|value| !is_number(value)));
-        if let Some(name) = wrong {
-            return Some((name, NO_NUMBER));
+        if let Some(attribute) = wrong.cloned() {
+            return Some(Reason::NoNumber { attribute });
         }
         let (by, values) = self.table.as_ref()?;
         if self.instead.as_ref().is_some_and(|name| value(name).is_some()) {
             return None;
         }
-        let listed = value(by).is_some_and(|value| values.iter().any(|name| *name == value.as_text()));
-        (!listed).then_some((by, UNLISTED))
+        let attribute = by.clone();
+        match value(by) {
+            None => Some(Reason::Absent { attribute }),
+            Some(value) if values.iter().any(|name| *name == value.as_text()) => None,
+            Some(_) if holder.has_own => Some(Reason::UnlistedOfCredential { attribute }),
+            Some(value) => Some(Reason::Unlisted { attribute, value: value.as_text().into_owned() }),
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self, reason: &Reason) -> String {
+        match (reason, &self.table) {
+            (Reason::NoNumber { .. }, _) => NO_NUMBER.to_owned(),
+            (Reason::Unlisted { value, .. }, Some((_, values))) => match near(value, values) {
+                Some(near) => format!("`values` lists `{near}`; write both alike, or {UNLISTED}"),
+                None => UNLISTED.to_owned(),
+            },
+            _ => UNLISTED.to_owned(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::coverage::{Demand, Uncovered};
+use super::coverage::{Demand, Told, Uncovered};
 use super::{Compiler, Document, Node, Severity, did_you_mean, scalar};
 use crate::config::files::{cannot_read, shown};
 use crate::config::read;
@@ -27,6 +27,8 @@ pub(super) struct Known {
     pub(super) survey: Survey,
     /// Who has no number, by what is asked of them: limits mostly ask the same.
     pub(super) uncovered: HashMap<Demand, Arc<Uncovered>>,
+    /// Why that is so, each reason once.
+    pub(super) told: Told,
     values: HashMap<String, Vec<Value>>,
 }
 
@@ -134,7 +136,7 @@ impl Document<'_, '_> {
             self.compiler.add(source.diagnose(Severity::Warning, span, message, hint));
         }
         let (uncovered, values) = (HashMap::new(), HashMap::new());
-        let known = Known { path, source, survey, uncovered, values };
+        let known = Known { path, source, survey, uncovered, told: Told::default(), values };
         self.compiler.known.insert(self.domain.clone(), known);
         Some(directory)
     }
@@ -210,6 +212,11 @@ impl Compiler {
     pub(super) fn finish_subjects(&mut self) {
         let mut files: Vec<_> = std::mem::take(&mut self.asked).into_iter().collect();
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut domains: Vec<_> = self.known.iter_mut().collect();
+        domains.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let uncovered: Vec<_> =
+            domains.into_iter().flat_map(|(_, known)| std::mem::take(&mut known.told).finish()).collect();
+        uncovered.into_iter().for_each(|told| self.add(told));
         for (_, asked) in files {
             asked.tell(|diagnostic| self.add(diagnostic));
         }
@@ -255,7 +262,8 @@ impl Asked {
             all.iter().copied().filter(|name| !self.wanted_attributes.contains(*name)).collect();
         for (name, diagnostic, when) in &self.unknown_attributes {
             let slip = slip(name, &idle);
-            let severity = if slip.is_some() { Severity::Error } else { Severity::Warning };
+            let is_sure = near(name, &idle).is_some_and(|meant| is_surely(name, meant));
+            let severity = if is_sure { Severity::Error } else { Severity::Warning };
             if slip.is_none() && *when == Tell::Slips {
                 continue;
             }
@@ -274,6 +282,11 @@ impl Asked {
 /// «did you mean», for the one of `known` that is so near to `typed` that it must be a slip. Names that differ in their digits are
 /// two: `limit1`, `limit2`.
 pub(super) fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
+    near(typed, known).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// That one itself.
+pub(super) fn near<'k, S: AsRef<str>>(typed: &str, known: &'k [S]) -> Option<&'k str> {
     let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     let typed = typed.to_lowercase();
     let most = (typed.chars().count() / 4).clamp(1, 3);
@@ -283,7 +296,20 @@ pub(super) fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
         let are_two = distance > 0 && letters(&typed) == letters(&lower);
         (distance <= most && !are_two).then_some((distance, name))
     });
-    near.min().map(|(_, name)| format!("did you mean `{name}`?"))
+    near.min().map(|(_, name)| name)
+}
+
+/// Whether a name that is near to another can hardly be a name of its own: of short ones, `rps` beside `rpm`, only letters that
+/// changed places say so.
+fn is_surely(typed: &str, meant: &str) -> bool {
+    const SHORT: usize = 5;
+    let (typed, meant) = (typed.to_lowercase(), meant.to_lowercase());
+    let letters = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    typed.chars().count().min(meant.chars().count()) >= SHORT || letters(&typed) == letters(&meant)
 }
 
 /// The first of `names`, in a sentence.

@@ -47,13 +47,16 @@ fn a_plan_that_no_table_lists_is_refused_at_the_limit_and_at_the_customers_line(
         found_with(&for_keys(table, ""), subjects),
         [
             &*format!(
-                "d.subjects.yaml:3:8 error limit `n` has no number for `b` (plan=gold); it is at d.yaml:6:53; {LISTED}"
+                "d.subjects.yaml:3:8 error limit `n` has no number for subjects with `plan: gold`, as this one; see d.yaml:6:53; {LISTED}"
             ),
             &format!(
-                "d.subjects.yaml:4:8 error limit `n` has no number for `c` (no plan); it is at d.yaml:6:53; {LISTED}"
+                "d.subjects.yaml:4:8 error limit `n` has no number for subjects without `plan`, as this one; see d.yaml:6:53; {LISTED}"
             ),
             &format!(
-                "d.yaml:6:53 error limit `n` has no number for `b` (plan=gold), `c` (no plan); {LISTED}"
+                "d.yaml:6:53 error limit `n` has no number for subjects with `plan: gold`: `b` at d.subjects.yaml:3:8; {LISTED}"
+            ),
+            &format!(
+                "d.yaml:6:53 error limit `n` has no number for subjects without `plan`: `c` at d.subjects.yaml:4:8; {LISTED}"
             ),
         ]
     );
@@ -187,7 +190,7 @@ fn an_attribute_that_nobody_has_is_named_and_refused_where_it_is_a_slip() {
         (
             "requests_per_unit: {attribute: rpn}",
             "",
-            "d.yaml:6 error `attribute` names the attribute `rpn`, which no subject has, so nobody has this limit; did you mean `rpm`?",
+            "d.yaml:6 warning `attribute` names the attribute `rpn`, which no subject has, so nobody has this limit; did you mean `rpm`?",
         ),
         (
             "requests_per_unit: 5",
@@ -539,7 +542,9 @@ fn a_log_beside_the_policies_is_told_why_it_is_read() {
 #[test]
 fn names_that_are_near_and_yet_two_are_no_slips() {
     let people = "subjects: [{id: a, attributes: {rpm: 1, limit1: 1}, credentials: [{kind: key, value: 1}]}]";
-    for (asked, is_slip) in [("limit2", false), ("limit", false), ("rmp", true), ("limti1", true)] {
+    for (asked, is_slip) in
+        [("limit2", false), ("limit", false), ("rps", false), ("rmp", true), ("RPM", true), ("limti1", true)]
+    {
         let told = found_with(&for_keys(&format!("requests_per_unit: 5, override: {asked}"), ""), people);
         assert_eq!(told.iter().any(|told| told.contains(" error ")), is_slip, "{asked}: {told:?}");
     }
@@ -691,4 +696,31 @@ fn characters_that_nobody_sees_are_named_where_they_are() {
     );
     let told = found_with(&for_keys("requests_per_unit: 5", ""), &subjects.replace("id:", "id\u{200b}:"));
     assert!(told.concat().contains("there is a zero-width space (U+200B) in it; type `id` anew"), "{told:?}");
+}
+
+#[test]
+fn a_plan_that_tables_misspell_is_told_once_for_all_its_customers_and_limits() {
+    let customer = |n: usize| {
+        format!("- {{id: c{n}, attributes: {{plan: business}}, credentials: [{{kind: key, value: {n}}}]}}\n")
+    };
+    let subjects = format!("subjects:\n{}", (0..50).map(customer).collect::<String>());
+    let limit = |name: &str, per: &str, more: &str| {
+        format!(
+            "  - {{name: {name}, per: {per}, requests_per_unit: {{by: plan, values: {{bussiness: 5{more}}}}}}}\n"
+        )
+    };
+    let policy = format!(
+        "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n- key: k\n  subject: key\n  rate_limits:\n{}{}",
+        limit("hourly", "1h", ""),
+        limit("daily", "1d", ", pro: 9"),
+    );
+    let hint = format!("`values` lists `bussiness`; write both alike, or {LISTED}");
+    let lack = "error limits `hourly`, `daily` have no number for subjects with `plan: business`";
+    assert_eq!(
+        found_with(&policy, &subjects),
+        [
+            format!("d.subjects.yaml:2:8 {lack}, as this one and 49 more; see d.yaml:7:48; {hint}"),
+            format!("d.yaml:7:48 {lack}: `c0` at d.subjects.yaml:2:8 and 49 more; {hint}"),
+        ]
+    );
 }
