@@ -66,11 +66,12 @@ impl Document<'_, '_> {
                         );
                     }
                 }
-                name if let Some(hint) = slip(name, &["emit", "dialect"]) => {
-                    let message = format!("unknown word `{name}` in `headers`");
-                    self.error(key.span(), &message, Some(&hint));
-                }
                 name => {
+                    if let Some(hint) = slip(name, &["emit", "dialect"]) {
+                        let message = format!("unknown word `{name}` in `headers`");
+                        self.error(key.span(), &message, Some(&hint));
+                        continue;
+                    }
                     let Some(shown) = self.read(value, scalar::text) else { continue };
                     let line = HeaderLine::parse(name, shown);
                     let is_name = HeaderName::parse(name).is_ok();
