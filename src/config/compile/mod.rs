@@ -255,7 +255,7 @@ struct Document<'c, 's> {
 
 /// The fields of one mapping, each known to be allowed where it stands.
 struct Fields<'n> {
-    fields: Vec<(&'n str, Node<'n>)>,
+    list: Vec<(&'n str, Node<'n>)>,
     /// Whether there were words that nobody knows; one of them may be what seems to be missing.
     misspelt: bool,
     /// Whether words of a limit stand here that are in no limit.
@@ -265,13 +265,13 @@ struct Fields<'n> {
 impl<'n> Fields<'n> {
     /// The value of `name`, unless it is absent or says nothing.
     fn get(&self, name: &str) -> Option<Node<'n>> {
-        let (_, node) = self.fields.iter().find(|(found, _)| *found == name)?;
+        let (_, node) = self.list.iter().find(|(found, _)| *found == name)?;
         (!node.is_null()).then_some(*node)
     }
 
     /// Where `name` stands, if it says nothing.
     fn span_of_nothing(&self, name: &str) -> Option<Span> {
-        self.fields.iter().find(|(found, node)| *found == name && node.is_null()).map(|(_, node)| node.span())
+        self.list.iter().find(|(found, node)| *found == name && node.is_null()).map(|(_, node)| node.span())
     }
 }
 
@@ -329,7 +329,7 @@ impl Document<'_, '_> {
                 },
             }
         }
-        let fields = Fields { fields, misspelt, outside: !outside.is_empty() };
+        let fields = Fields { list: fields, misspelt, outside: !outside.is_empty() };
         self.words_outside(&outside, &fields);
         Some(fields)
     }

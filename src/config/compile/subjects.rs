@@ -212,11 +212,15 @@ impl Compiler {
     pub(super) fn finish_subjects(&mut self) {
         let mut files: Vec<_> = std::mem::take(&mut self.asked).into_iter().collect();
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut domains: Vec<_> = self.known.iter_mut().collect();
-        domains.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let uncovered: Vec<_> =
-            domains.into_iter().flat_map(|(_, known)| std::mem::take(&mut known.told).finish()).collect();
-        uncovered.into_iter().for_each(|told| self.add(told));
+        // In the order of the domains' names; `HashMap` has none.
+        let told: BTreeMap<_, _> = self
+            .known
+            .iter_mut()
+            .map(|(name, known)| (name.clone(), std::mem::take(&mut known.told)))
+            .collect();
+        for diagnostic in told.into_values().flat_map(Told::finish) {
+            self.add(diagnostic);
+        }
         for (_, asked) in files {
             asked.tell(|diagnostic| self.add(diagnostic));
         }
