@@ -2,6 +2,7 @@
 //!
 //! All are looked for at once, in time that grows with the value and not with them; see `search`.
 
+mod candidates;
 mod index;
 mod literals;
 mod search;

@@ -4,29 +4,37 @@
 //! where it first occurs leaves the most for those after it, so how far a value gets along `stem*piece*piece` does not
 //! depend on what follows: wildcards that begin alike share their *steps*.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::Pattern;
+use super::candidates::Demands;
 use super::literals::{Literals, Where, longest_ends};
 
 /// No piece, or no step.
 pub(super) const NONE: usize = usize::MAX;
 
-/// Some wildcards, ready to be looked for. They are known by their places in the list.
+/// How many of its pieces a wildcard asks for at most, before anybody looks where they are: policies in their senses have no
+/// more that tell something.
+const MOST_ASKED: usize = 4;
+
+/// Some wildcards, ready to be looked for.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) stems: Literals,
     /// The ends, each read backwards.
     pub(super) ends: Literals,
-    /// How long each end is.
-    pub(super) end_lengths: Vec<usize>,
     pub(super) pieces: Pieces,
     /// A step for each stem, in their order, then those after them; each after the one it follows.
     pub(super) steps: Vec<Step>,
-    /// The wildcards that have only their end left at a step: the end and the wildcard. Sorted by end within a step.
-    pub(super) finishes: Vec<(usize, usize)>,
-    /// The steps after a step: the piece and the step that it leads to. Sorted by piece within a step.
-    pub(super) edges: Vec<(usize, usize)>,
+    /// How each wildcard finishes. Its place here is its number: those of a step stand together, in the order they are listed,
+    /// and behind them those of the steps after it.
+    pub(super) finishes: Vec<Finish>,
+    /// The steps after a step, in the order of their wildcards.
+    pub(super) edges: Vec<Edge>,
+    /// What each wildcard asks for, by their numbers.
+    pub(super) demands: Demands,
 }
 
 /// A stem, or a stem and some pieces after it.
@@ -36,16 +44,33 @@ pub(super) struct Step {
     pub(super) length: usize,
     /// The last piece; [`NONE`] at a stem.
     pub(super) piece: usize,
-    /// The first wildcard of those that begin so.
+    /// The first listed wildcard of those that begin so.
     pub(super) first: usize,
     /// The fewest bytes that any of them still needs.
     pub(super) needs: usize,
-    /// The end that all of them have; [`NONE`] when they have several.
-    pub(super) end: usize,
-    /// Where its finishes stand.
-    pub(super) finishes: (usize, usize),
+    /// The numbers of those that have only their end left.
+    pub(super) finishes: Range<usize>,
+    /// The numbers of those that go on.
+    pub(super) after: Range<usize>,
     /// Where its edges stand.
-    pub(super) edges: (usize, usize),
+    pub(super) edges: Range<usize>,
+}
+
+/// What is left of a wildcard after its last piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finish {
+    /// The place in the list.
+    pub(super) place: usize,
+    /// How many bytes the end has.
+    pub(super) length: usize,
+}
+
+/// The way to a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edge {
+    pub(super) step: usize,
+    /// Behind the number of the last wildcard that goes this way.
+    pub(super) end: usize,
 }
 
 /// All pieces. They are numbered so that most stand right after the longest other piece that they end with: whatever a
@@ -71,104 +96,124 @@ pub(super) struct Run {
     pub(super) above: usize,
 }
 
+/// A wildcard, cut up: its parts are known by their places among all such.
+struct Parts {
+    stem: usize,
+    pieces: Vec<usize>,
+    end: usize,
+}
+
 /// A step in the making.
 struct Draft {
     length: usize,
     piece: usize,
+    /// The ends, and the wildcards.
     finishes: Vec<(usize, usize)>,
-    edges: Vec<(usize, usize)>,
+    /// The steps after it.
+    after: Vec<usize>,
 }
 
 impl Index {
     /// None when the automata would be too large.
     pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p Pattern>) -> Option<Self> {
-        let (mut heads, mut pieces, mut tails) = (Names::default(), Names::default(), Names::default());
+        let (mut heads, mut names, mut tails) = (Names::default(), Names::default(), Names::default());
         let mut parsed = Vec::new();
         for pattern in patterns {
             let (stem, between, end) = pattern.parts();
-            let between: Vec<usize> =
-                between.filter(|piece| !piece.is_empty()).map(|piece| pieces.number(piece)).collect();
-            parsed.push((heads.number(stem), between, tails.number(end)));
+            let pieces = between.filter(|piece| !piece.is_empty()).map(|piece| names.number(piece)).collect();
+            parsed.push(Parts { stem: heads.number(stem), pieces, end: tails.number(end) });
         }
-        let numbered = Pieces::new(&pieces.list)?;
-        let draft = |length, piece| Draft { length, piece, finishes: Vec::new(), edges: Vec::new() };
+        let pieces = Pieces::new(&names.list)?;
+        let draft = |length, piece| Draft { length, piece, finishes: Vec::new(), after: Vec::new() };
         let mut drafts: Vec<Draft> = heads.list.iter().map(|stem| draft(stem.len(), NONE)).collect();
         let mut after: HashMap<(usize, usize), usize> = HashMap::new();
-        for (place, (stem, between, end)) in parsed.into_iter().enumerate() {
-            let mut step = stem;
-            for piece in between {
-                let number = numbered.numbers[piece];
-                step = *after.entry((step, number)).or_insert_with(|| {
-                    drafts.push(draft(pieces.list[piece].len(), number));
+        for (place, parts) in parsed.iter().enumerate() {
+            let mut step = parts.stem;
+            for &piece in &parts.pieces {
+                step = *after.entry((step, piece)).or_insert_with(|| {
+                    drafts.push(draft(names.list[piece].len(), pieces.numbers[piece]));
                     let new = drafts.len() - 1;
-                    drafts[step].edges.push((number, new));
+                    drafts[step].after.push(new);
                     new
                 });
             }
-            // `a**b` and `a*b` are the same here, and the first listed counts.
-            drafts[step].finishes.push((end, place));
+            drafts[step].finishes.push((parts.end, place));
         }
-        let end_lengths: Vec<usize> = tails.list.iter().map(|end| end.len()).collect();
+        let (steps, finishes, edges) = lay_out(drafts, &tails.list);
+        let mut asked = vec![NONE; names.list.len()];
+        let demands: Vec<(usize, Vec<usize>)> = finishes
+            .iter()
+            .map(|finish| {
+                let Parts { pieces: own, end, .. } = &parsed[finish.place];
+                (*end, pieces.worth_asking(&names.list, own, finish.place, &mut asked))
+            })
+            .collect();
         let backwards: Vec<Vec<u8>> =
             tails.list.iter().map(|end| end.iter().rev().copied().collect()).collect();
         let backwards: Vec<&[u8]> = backwards.iter().map(Vec::as_slice).collect();
-        let (reached, finishes, edges) = finish(drafts, &end_lengths);
         Some(Self {
             stems: Literals::new(&heads.list, Where::AtStart)?,
             ends: Literals::new(&backwards, Where::AtStart)?,
-            end_lengths,
-            pieces: numbered,
-            steps: reached,
+            demands: Demands::new(&demands, tails.list.len(), names.list.len()),
+            pieces,
+            steps,
             finishes,
             edges,
         })
     }
 }
 
-/// No end yet.
-const UNKNOWN: usize = usize::MAX - 1;
-
-type Pairs = Vec<(usize, usize)>;
-
 /// The steps of `drafts`, with their lists one after the other.
-fn finish(drafts: Vec<Draft>, end_lengths: &[usize]) -> (Vec<Step>, Pairs, Pairs) {
+fn lay_out(mut drafts: Vec<Draft>, ends: &[&[u8]]) -> (Vec<Step>, Vec<Finish>, Vec<Edge>) {
     let mut steps: Vec<Step> = Vec::with_capacity(drafts.len());
-    let (mut finishes, mut edges) = (Vec::new(), Vec::new());
-    for mut draft in drafts {
+    for draft in &mut drafts {
+        // `a**b` and `a*b` are the same here, and the first listed counts.
         draft.finishes.sort_unstable();
         draft.finishes.dedup_by_key(|(end, _)| *end);
-        draft.edges.sort_unstable();
-        let from = (finishes.len(), edges.len());
-        let first = draft.finishes.iter().map(|(_, place)| *place).min().unwrap_or(usize::MAX);
-        let end = match draft.finishes[..] {
-            [(end, _)] => Some(end),
-            [] => None,
-            _ => Some(NONE),
-        };
-        let needs = draft.finishes.iter().map(|(end, _)| end_lengths[*end]).min().unwrap_or(usize::MAX);
-        finishes.append(&mut draft.finishes);
-        edges.append(&mut draft.edges);
+        draft.finishes.sort_unstable_by_key(|(_, place)| *place);
         steps.push(Step {
             length: draft.length,
             piece: draft.piece,
-            first,
-            needs,
-            // To be replaced below where nothing ends yet.
-            end: end.unwrap_or(UNKNOWN),
-            finishes: (from.0, finishes.len()),
-            edges: (from.1, edges.len()),
+            first: draft.finishes.first().map_or(usize::MAX, |(_, place)| *place),
+            needs: draft.finishes.iter().map(|(end, _)| ends[*end].len()).min().unwrap_or(usize::MAX),
+            finishes: 0..draft.finishes.len(),
+            after: 0..0,
+            edges: 0..0,
         });
     }
     // Steps come after the one they follow, so that backwards all that follow one are known before it.
     for at in (0..steps.len()).rev() {
-        let (from, to) = steps[at].edges;
-        for (_, after) in &edges[from..to] {
-            let Step { first, needs, length, end, .. } = steps[*after];
-            let own = steps[at].end;
-            steps[at].end = if own == UNKNOWN || own == end { end } else { NONE };
+        for &next in &drafts[at].after {
+            let Step { first, needs, length, .. } = steps[next];
+            let wildcards = steps[next].finishes.len() + steps[next].after.len();
             steps[at].first = steps[at].first.min(first);
             steps[at].needs = steps[at].needs.min(length.saturating_add(needs));
+            steps[at].after.end += wildcards;
         }
+    }
+    // Forwards, each is told where its wildcards begin by the one before it, or by the stem before it.
+    let held = |step: &Step| step.finishes.len() + step.after.len();
+    let roots = drafts.iter().take_while(|draft| draft.piece == NONE).count();
+    let mut starts = vec![0; steps.len()];
+    for root in 1..roots {
+        starts[root] = starts[root - 1] + held(&steps[root - 1]);
+    }
+    let mut finishes = vec![Finish { place: NONE, length: 0 }; steps[..roots].iter().map(held).sum()];
+    let mut edges = Vec::with_capacity(steps.len() - roots);
+    for (at, draft) in drafts.iter().enumerate() {
+        let own = starts[at]..starts[at] + draft.finishes.len();
+        for (finish, &(end, place)) in finishes[own.clone()].iter_mut().zip(&draft.finishes) {
+            *finish = Finish { place, length: ends[end].len() };
+        }
+        let (first_edge, mut behind) = (edges.len(), own.end);
+        for &next in &draft.after {
+            starts[next] = behind;
+            behind += held(&steps[next]);
+            edges.push(Edge { step: next, end: behind });
+        }
+        steps[at].after = own.end..behind;
+        steps[at].finishes = own;
+        steps[at].edges = first_edge..edges.len();
     }
     (steps, finishes, edges)
 }
@@ -205,6 +250,33 @@ impl Pieces {
         }
         let longest = list.iter().map(|piece| piece.len()).max().unwrap_or(0);
         Some(Self { literals: Literals::new(list, Where::Anywhere)?, numbers, runs, longest })
+    }
+
+    /// Tells the pieces that occur in `text` to `is_new`, which says whether it hears of one for the first time.
+    pub(super) fn occurring(&self, text: &[u8], mut is_new: impl FnMut(usize) -> bool) {
+        self.literals.ends(text, |_, piece| {
+            let mut piece = self.numbers[piece];
+            // Whatever a piece ends with was told when it was.
+            while piece != NONE && is_new(piece) {
+                piece = self.above(piece);
+            }
+            true
+        });
+    }
+
+    /// Those of a wildcard's pieces that tell whether a text could fit it: the longest, without those that occur in another.
+    /// `seen` holds for each piece the last wildcard that it was seen for.
+    fn worth_asking(&self, list: &[&[u8]], own: &[usize], wildcard: usize, seen: &mut [usize]) -> Vec<usize> {
+        let mut own = own.to_vec();
+        own.sort_by_key(|&piece| Reverse(list[piece].len()));
+        let mut asked = Vec::new();
+        for piece in own {
+            if asked.len() < MOST_ASKED && seen[self.numbers[piece]] != wildcard {
+                asked.push(self.numbers[piece]);
+                self.occurring(list[piece], |part| std::mem::replace(&mut seen[part], wildcard) != wildcard);
+            }
+        }
+        asked
     }
 
     /// The longest other piece that a piece ends with, or [`NONE`].

@@ -3,13 +3,14 @@
 //! A step that was reached waits for all its next pieces at once. Each wait ends with the first occurrence of its piece
 //! and never comes back, so a text costs its length and one unit of work for each step that it truly reaches:
 //!
-//! - Only pieces that occur somewhere in the text are waited for, and of those only such as could still lead to a wildcard
-//!   that is listed before the best so far, is not longer than the text and ends as it does.
+//! - Only steps are reached that could still lead to a wildcard that is listed before the best so far, is not longer than the
+//!   text, ends as it does and has pieces that all occur in it; see `candidates`.
 //! - A piece may not overlap the one before it, so a wait begins to count `length` bytes after it was set up. Until then it
 //!   lies in a calendar and costs nothing, however often the piece occurs.
 //! - Where an occurrence ends, shorter pieces end too. Those with a wait are found by a bitmap over the pieces' numbers;
 //!   each one that is found ends at least one wait.
 
+use super::candidates::Candidates;
 use super::index::{Index, NONE, Step};
 
 /// Room to look for wildcards in, to be used again.
@@ -20,11 +21,8 @@ pub struct Scratch {
     search: u64,
     /// The stems that the text starts with, as steps; the shortest first.
     roots: Vec<usize>,
-    /// The ends that the text has, and when each was seen last.
-    ends: Vec<usize>,
-    end_seen: Vec<u64>,
-    /// The pieces that occur in the text, and when each was seen last.
-    occurring: Vec<usize>,
+    candidates: Candidates,
+    /// For each piece, in which search it was seen last.
     piece_seen: Vec<u64>,
     waits: Waits,
     /// Units of work since the scratch was made, for tests.
@@ -73,55 +71,60 @@ impl Scratch {
         if self.roots.is_empty() {
             return None;
         }
-        self.find_ends(index, text);
-        let (end_seen, search) = (&self.end_seen, self.search);
-        self.roots.retain(|&root| may_end(end_seen, search, steps[root].end));
-        if self.ends.is_empty() || self.roots.is_empty() {
+        if !self.find_ends(index, text) {
             return None;
         }
-
         let mut best = NONE;
         for at in 0..self.roots.len() {
             self.finish(index, text, self.roots[at], index.steps[self.roots[at]].length, &mut best);
         }
-        self.roots.retain(|&root| index.steps[root].edges.0 < index.steps[root].edges.1);
-        if self.roots.iter().any(|&root| index.steps[root].first < best) {
+        if self.go_on(index, best) {
             self.find_pieces(index, text);
-            if !self.occurring.is_empty() {
+            if self.go_on(index, best) {
                 self.follow(index, text, &mut best);
             }
         }
         (best != NONE).then_some(best)
     }
 
-    /// Notes the ends that `text` has.
-    fn find_ends(&mut self, index: &Index, text: &[u8]) {
-        self.end_seen.resize(self.end_seen.len().max(index.end_lengths.len()), 0);
-        self.ends.clear();
+    /// Notes which wildcards end as `text` does. Says whether any do.
+    fn find_ends(&mut self, index: &Index, text: &[u8]) -> bool {
+        self.candidates.begin(&index.demands);
+        let mut any = false;
         index.ends.at_start(text.iter().rev().copied(), |end| {
-            self.ends.push(end);
-            self.end_seen[end] = self.search;
+            any = true;
+            let words = self.candidates.add_end(&index.demands, end);
+            self.tick(words / 2);
         });
+        any
     }
 
-    /// Notes the pieces that occur in `text` after its shortest stem.
-    fn find_pieces(&mut self, index: &Index, text: &[u8]) {
-        let pieces = &index.pieces;
-        self.piece_seen.resize(self.piece_seen.len().max(pieces.runs.len()), 0);
-        self.occurring.clear();
-        let from = self.roots.first().map_or(0, |&root| index.steps[root].length);
-        pieces.literals.ends(&text[from..], |_, piece| {
-            let mut piece = pieces.numbers[piece];
-            self.tick(1);
-            // Whatever a piece ends with was seen when it was.
-            while piece != NONE && self.piece_seen[piece] != self.search {
-                self.piece_seen[piece] = self.search;
-                self.occurring.push(piece);
-                self.tick(1);
-                piece = pieces.above(piece);
-            }
-            true
+    /// Keeps the roots from which a candidate goes on that is listed before `best`. Says whether there are any.
+    fn go_on(&mut self, index: &Index, best: usize) -> bool {
+        let candidates = &self.candidates;
+        self.roots.retain(|&root| {
+            let Step { first, after, .. } = &index.steps[root];
+            *first < best && candidates.first(after.clone()).is_some()
         });
+        !self.roots.is_empty()
+    }
+
+    /// Notes the pieces that occur in `text` after its shortest stem, and which wildcards have no other ones.
+    fn find_pieces(&mut self, index: &Index, text: &[u8]) {
+        self.piece_seen.resize(self.piece_seen.len().max(index.pieces.runs.len()), 0);
+        self.candidates.begin_pieces(&index.demands);
+        let from = self.roots.first().map_or(0, |&root| index.steps[root].length);
+        index.pieces.occurring(&text[from..], |piece| {
+            let is_new = self.piece_seen[piece] != self.search;
+            let mut words = 0;
+            if is_new {
+                self.piece_seen[piece] = self.search;
+                words = self.candidates.add_piece(&index.demands, piece);
+            }
+            self.tick(1 + words / 2);
+            is_new
+        });
+        self.candidates.end_pieces();
     }
 
     /// Reads `text` once, ending waits and setting up the next ones.
@@ -164,59 +167,40 @@ impl Scratch {
 
     /// Lowers `best` to the first wildcard that ends after `step`, which was reached `at` a place.
     fn finish(&mut self, index: &Index, text: &[u8], step: usize, at: usize, best: &mut usize) {
-        let (from, to) = index.steps[step].finishes;
-        let finishes = &index.finishes[from..to];
-        // Whichever are fewer: those that there are, or those that the text has.
-        if finishes.len() <= self.ends.len() * 8 {
-            self.tick(finishes.len());
-            for &(end, wildcard) in finishes {
-                if wildcard < *best
-                    && self.end_seen[end] == self.search
-                    && fits(text, at, index.end_lengths[end])
-                {
-                    *best = wildcard;
-                }
+        let mut numbers = index.steps[step].finishes.clone();
+        while let Some(number) = self.candidates.first(numbers.clone()) {
+            self.tick(1);
+            let finish = index.finishes[number];
+            if finish.place >= *best {
+                return;
             }
-        } else {
-            self.tick(self.ends.len());
-            for &end in &self.ends {
-                if fits(text, at, index.end_lengths[end])
-                    && let Ok(found) = finishes.binary_search_by_key(&end, |(end, _)| *end)
-                {
-                    *best = finishes[found].1.min(*best);
-                }
+            if fits(text, at, finish.length) {
+                *best = finish.place;
+                return;
             }
+            numbers.start = number + 1;
         }
     }
 
     /// Waits for the pieces after `step`, which was reached `at` a place.
     fn expand(&mut self, index: &Index, text: &[u8], step: usize, at: usize, best: usize) {
-        let (from, to) = index.steps[step].edges;
-        let edges = &index.edges[from..to];
-        let mut wait = |step: usize| {
-            let after = &index.steps[step];
-            if after.first < best
-                && fits(text, at, after.length.saturating_add(after.needs))
-                && may_end(&self.end_seen, self.search, after.end)
-                && may_go_on(&self.piece_seen, self.search, index, after)
+        let Step { after, edges, .. } = &index.steps[step];
+        let (mut numbers, mut edges) = (after.clone(), &index.edges[edges.clone()]);
+        while let Some(number) = self.candidates.first(numbers.clone()) {
+            self.tick(1);
+            // As a rule it goes the very next way.
+            if edges.first().is_some_and(|edge| edge.end <= number) {
+                edges = &edges[edges.partition_point(|edge| edge.end <= number)..];
+            }
+            let Some((edge, others)) = edges.split_first() else { return };
+            let next = &index.steps[edge.step];
+            if next.first < best
+                && self.piece_seen[next.piece] == self.search
+                && fits(text, at, next.length.saturating_add(next.needs))
             {
-                self.waits.set_up(self.search, step, at + after.length);
+                self.waits.set_up(self.search, edge.step, at + next.length);
             }
-        };
-        if edges.len() <= self.occurring.len() * 8 {
-            for &(piece, step) in edges {
-                if self.piece_seen[piece] == self.search {
-                    wait(step);
-                }
-            }
-            self.tick(edges.len());
-        } else {
-            for piece in &self.occurring {
-                if let Ok(found) = edges.binary_search_by_key(piece, |(piece, _)| *piece) {
-                    wait(edges[found].1);
-                }
-            }
-            self.tick(self.occurring.len());
+            (numbers.start, edges) = (edge.end, others);
         }
     }
 
@@ -228,20 +212,6 @@ impl Scratch {
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "only tests count")]
     fn tick(&mut self, _: usize) {}
-}
-
-/// Whether the text has the end that all wildcards from a step on have; it may where they have several.
-fn may_end(seen: &[u64], search: u64, end: usize) -> bool {
-    end == NONE || seen[end] == search
-}
-
-/// Whether the text has the piece that all wildcards from a step on need next; it may where they need several, or none.
-fn may_go_on(seen: &[u64], search: u64, index: &Index, step: &Step) -> bool {
-    let ends_here = step.finishes.0 < step.finishes.1;
-    match index.edges[step.edges.0..step.edges.1] {
-        [(piece, _)] if !ends_here => seen[piece] == search,
-        _ => true,
-    }
 }
 
 /// Whether so many bytes have room in `text` from a place on.
