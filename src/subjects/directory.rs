@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::attributes::{Attributes, Run};
 use super::credential::{CredentialHash, CredentialId};
 use super::problem::Problem;
+use super::read::Syntax;
 use super::roster::{Roster, Row};
 use super::survey::Survey;
 use super::table::Table;
@@ -34,9 +35,14 @@ pub struct Directory {
 pub struct UnknownSubject(pub String);
 
 impl Directory {
-    /// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
+    /// The directory that a YAML text describes, or everything that is wrong with it, in the order of the text.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        Self::survey(text).map(|(directory, _)| directory)
+        Self::survey(text, Syntax::Yaml).map(|(directory, _)| directory)
+    }
+
+    /// The same of JSON Lines: each line is a subject, or `{"tiers": {…}}`.
+    pub fn parse_lines(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::survey(text, Syntax::Lines).map(|(directory, _)| directory)
     }
 
     /// Who presents `credential`, when both it and its subject are enabled.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::directory::Directory;
 use super::draft::Draft;
-use super::plain::Plain;
+use super::lines::Lines;
 use super::problem::{Place, Problem, Problems};
 use super::scalar::{self, NotThat};
 use super::words::{ROOT, Scope, Word};
@@ -39,7 +39,7 @@ impl Seen {
 const LONGEST: usize = 1 << 31;
 
 /// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
-pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
+pub(super) fn parse(text: &str, syntax: Syntax) -> Result<Directory, Vec<Problem>> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut problems = Problems::default();
     if text.len() > LONGEST {
@@ -47,25 +47,31 @@ pub(super) fn parse(text: &str) -> Result<Directory, Vec<Problem>> {
         problems.add(Place::START, message, None);
         return Err(problems.finish());
     }
-    let mut reader = Reader::new(Tokens::Plain(Plain::new(text)));
-    let mut document = reader.document();
-    if reader.gave_up {
-        reader = Reader::new(Tokens::Yaml(Box::new(Expanded::new(text))));
-        document = reader.document();
-    }
+    let mut reader = Reader::new(match syntax {
+        Syntax::Yaml => Tokens::Yaml(Box::new(Expanded::streamed(text))),
+        Syntax::Lines => Tokens::Lines(Lines::new(text)),
+    });
+    let document = reader.document();
     reader.directory(document)
+}
+
+/// How a list of subjects is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    /// One YAML document.
+    Yaml,
+    /// JSON Lines, for lists that programs write.
+    Lines,
 }
 
 /// Where tokens come from.
 enum Tokens<'t> {
-    Plain(Plain<'t>),
     Yaml(Box<Expanded<'t>>),
+    Lines(Lines<'t>),
 }
 
 pub(super) struct Reader<'t> {
     tokens: Tokens<'t>,
-    /// Whether the text is not plain, and must be read again as YAML.
-    gave_up: bool,
     pub(super) draft: Draft,
     pub(super) problems: Problems,
 }
@@ -75,7 +81,7 @@ const SUBJECTS: &str = "subjects";
 
 impl<'t> Reader<'t> {
     fn new(tokens: Tokens<'t>) -> Self {
-        Self { tokens, gave_up: false, draft: Draft::default(), problems: Problems::default() }
+        Self { tokens, draft: Draft::default(), problems: Problems::default() }
     }
 
     /// What was read, if it is without a mistake.
@@ -124,8 +130,8 @@ impl<'t> Reader<'t> {
 
     pub(super) fn next(&mut self) -> Read<(Token<'t>, Place)> {
         match &mut self.tokens {
-            Tokens::Plain(plain) => plain.next().ok_or_else(|| {
-                self.gave_up = true;
+            Tokens::Lines(lines) => lines.next().map_err(|wrong| {
+                self.problems.add(wrong.at, wrong.message, None);
                 Stop
             }),
             Tokens::Yaml(tokens) => match tokens.next() {

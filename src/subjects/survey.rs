@@ -7,6 +7,7 @@ use super::attributes::Run;
 use super::credential::CredentialId;
 use super::directory::{Credential, Directory, Subject};
 use super::problem::Place;
+use super::read::Syntax;
 use super::value::Value;
 use crate::yaml::{Invisible, Span, invisible};
 
@@ -115,9 +116,9 @@ fn bit(number: u32) -> u64 {
 }
 
 impl Directory {
-    /// The same as [`Directory::parse`], with what policies are to be held against.
-    pub(crate) fn survey(text: &str) -> Result<(Self, Survey), Vec<super::Problem>> {
-        let mut directory = super::read::parse(text)?;
+    /// The directory that `text` describes, with what policies are to be held against.
+    pub(crate) fn survey(text: &str, syntax: Syntax) -> Result<(Self, Survey), Vec<super::Problem>> {
+        let mut directory = super::read::parse(text, syntax)?;
         let survey = std::mem::take(&mut directory.survey);
         Ok((directory, survey))
     }

@@ -7,6 +7,9 @@ pub(crate) const DEEPEST: usize = 64;
 /// Values written in one file. 200,000 rules are 2.6 million values.
 const MOST_WRITTEN: usize = 10_000_000;
 
+/// Values written in a file of which no tree is made. A million credentials are 13 million values.
+const MOST_STREAMED: usize = 100_000_000;
+
 /// Values that aliases stand for, beyond those written. What a merge key adds comes from an alias, or is written.
 const MOST_REPEATED: usize = 100_000;
 
@@ -44,19 +47,31 @@ impl Extent {
 }
 
 /// How much of the bounds one text has used up. Charged before anything is made of the values.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Budget {
+    most: usize,
     written: usize,
     repeated: usize,
     repeated_text: usize,
 }
 
+impl Default for Budget {
+    fn default() -> Self {
+        Self { most: MOST_WRITTEN, written: 0, repeated: 0, repeated_text: 0 }
+    }
+}
+
 impl Budget {
+    /// For a text of whose values no tree is made.
+    pub(super) fn streamed() -> Self {
+        Self { most: MOST_STREAMED, ..Self::default() }
+    }
+
     /// One value is written inside `open` collections.
     pub(super) fn write(&mut self, open: usize, extent: Extent) -> Result<(), String> {
         self.written += 1;
-        if self.written > MOST_WRITTEN {
-            return Err(format!("the file holds more than {MOST_WRITTEN} values"));
+        if self.written > self.most {
+            return Err(format!("the file holds more than {} values", self.most));
         }
         depth(open, extent)
     }

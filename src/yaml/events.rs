@@ -253,7 +253,7 @@ fn unreadable(text: &str, error: &Error) -> SyntaxError {
 }
 
 /// Whether YAML has this character at all.
-pub(crate) fn is_allowed(character: char) -> bool {
+fn is_allowed(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 

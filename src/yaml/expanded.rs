@@ -67,10 +67,11 @@ pub(crate) struct Expanded<'t> {
 }
 
 impl<'t> Expanded<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
+    /// For whoever keeps little of each value.
+    pub(crate) fn streamed(text: &'t str) -> Self {
         Self {
             events: Events::new(text),
-            budget: Budget::default(),
+            budget: Budget::streamed(),
             anchors: HashMap::new(),
             record: Vec::new(),
             open: Vec::new(),

@@ -12,7 +12,7 @@ mod invisible;
 mod tags;
 mod tree;
 
-pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError, is_allowed, is_break};
+pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError, is_break};
 pub(crate) use expanded::{Expanded, Token};
 pub(crate) use invisible::{Invisible, invisible, unseen_in};
 pub(crate) use tree::{Items, Kind, Node, Pairs, Tree};

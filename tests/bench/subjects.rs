@@ -32,9 +32,9 @@ const LAYOUTS: &[Layout] = &[
     ("full-by-1", |count| subjects(count, 1, FULL, flow_rpm) + TIERS),
     ("json-by-1000", |count| json(count, 1000)),
     ("json-by-1", |count| json(count, 1)),
-    // Not plain, and so read by the real parser.
-    ("crlf-by-1000", |count| subjects(count, 1000, "", flow_value).replace('\n', "\r\n")),
-    ("crlf-by-1", |count| subjects(count, 1, "", flow_value).replace('\n', "\r\n")),
+    ("lines-by-1000", |count| lines(count, 1000, "")),
+    ("lines-by-1", |count| lines(count, 1, "")),
+    ("lines-full-by-1", |count| lines(count, 1, FULL_JSON)),
 ];
 
 const FULL: &str = "    attributes: {plan: growth, per_minute: 120, internal: true}
@@ -42,6 +42,9 @@ const FULL: &str = "    attributes: {plan: growth, per_minute: 120, internal: tr
     time_zone: America/New_York
     facts: {spend: 60, first_payment: 2025-01-01T00:00:00Z}
 ";
+const FULL_JSON: &str = ",\"attributes\":{\"plan\":\"growth\",\"per_minute\":120,\"internal\":true},\
+    \"billing_anchor\":\"2025-01-31T09:30:00Z\",\"time_zone\":\"America/New_York\",\
+    \"facts\":{\"spend\":60,\"first_payment\":\"2025-01-01T00:00:00Z\"}";
 const TIERS: &str = "tiers:
   attribute: tier
   rules: [{tier: 1, spend: 5}, {tier: 2, spend: 50, days_since_first_payment: 7}]
@@ -93,6 +96,20 @@ fn json(count: usize, each: usize) -> String {
     text + "]}]}\n"
 }
 
+fn lines(count: usize, each: usize, more: &str) -> String {
+    let mut text = String::new();
+    for n in 0..count {
+        if n % each == 0 {
+            let end = if n > 0 { "]}\n" } else { "" };
+            let _ = write!(text, "{end}{{\"id\":\"tenant_{}\"{more},\"credentials\":[", n / each);
+        } else {
+            text.push(',');
+        }
+        let _ = write!(text, "{{\"kind\":\"api_key\",\"value\":\"key_live_{n:07}\"}}");
+    }
+    text + "]}\n"
+}
+
 /// Resident memory in bytes.
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").ok();
@@ -122,7 +139,8 @@ fn load(name: &str, layout: fn(usize) -> String, count: usize) {
     let text = layout(count);
     let size = text.len();
     let start = Instant::now();
-    let directory = Directory::parse(&text).expect("the text is sound");
+    let parse = if name.starts_with("lines") { Directory::parse_lines } else { Directory::parse };
+    let directory = parse(&text).expect("the text is sound");
     let took = start.elapsed();
     drop(text);
     let grown = resident().saturating_sub(before);
@@ -133,7 +151,7 @@ fn load(name: &str, layout: fn(usize) -> String, count: usize) {
     let found = keys.iter().filter(|key| directory.resolve("api_key", key.as_bytes()).is_some()).count();
     let lookup = start.elapsed() / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
 
-    let mut later = Directory::parse(&layout(count)).expect("the text is sound");
+    let mut later = parse(&layout(count)).expect("the text is sound");
     let start = Instant::now();
     later.keep_tiers(&directory, Timestamp::from_secs(1_800_000_000));
     println!(

@@ -11,7 +11,7 @@ use crate::config::files::{cannot_read, shown};
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::{Diagnostic, DiagnosticKind};
-use crate::subjects::{Directory, Survey, Value};
+use crate::subjects::{Directory, Survey, Syntax, Value};
 use crate::yaml::Span;
 
 /// How many names are listed in a hint.
@@ -87,7 +87,9 @@ impl Document<'_, '_> {
                 return None;
             }
         };
-        let (directory, survey) = match Directory::survey(&text) {
+        let is_lines = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
+        let syntax = if is_lines { Syntax::Lines } else { Syntax::Yaml };
+        let (directory, survey) = match Directory::survey(&text, syntax) {
             Ok(read) => read,
             Err(problems) => {
                 // Another domain may have named it before.

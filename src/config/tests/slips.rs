@@ -724,3 +724,28 @@ fn a_plan_that_tables_misspell_is_told_once_for_all_its_customers_and_limits() {
         ]
     );
 }
+
+#[test]
+fn subjects_may_be_json_lines() {
+    let policy = "domain: d\nsubjects: who.jsonl\ndescriptors:\n- {key: k, subject: key, rate_limit: {unit: day, \
+                  requests_per_unit: {by: plan, values: {pro: 1}}}}\n";
+    let found = |lines: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("d.yaml"), policy).unwrap();
+        std::fs::write(directory.path().join("who.jsonl"), lines).unwrap();
+        told_of(load(&[directory.path()], Options::default()), directory.path())
+    };
+    let who = |id: &str, plan: &str| {
+        format!(
+            "{{\"id\": \"{id}\", \"attributes\": {{\"plan\": \"{plan}\"}}, \"credentials\": [{{\"kind\": \"key\", \
+             \"value\": \"of {id}\"}}]}}\n"
+        )
+    };
+    assert_eq!(found(&(who("a", "pro") + &who("b", "pro"))), Vec::<String>::new());
+    let wrong = found(&(who("a", "pro") + &who("b", "gold")));
+    assert!(wrong.iter().any(|line| line.starts_with("who.jsonl:2:")), "{wrong:?}");
+    assert_eq!(
+        found("{\"id\": \"a\"\n"),
+        ["who.jsonl:1:10 error not a line of JSON: EOF while parsing an object"]
+    );
+}
