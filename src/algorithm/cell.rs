@@ -3,7 +3,7 @@
 use super::{Log, Worth};
 use crate::model::Timestamp;
 
-/// What a store keeps for one counter: 24 bytes, and a log for a sliding window. Only the law that wrote it reads it.
+/// What a store keeps for one counter: 24 bytes, and a log for a sliding window. Only the algorithm that wrote it reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cell {
     /// Nothing counted yet.

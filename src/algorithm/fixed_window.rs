@@ -1,6 +1,6 @@
 //! Fixed windows: a count that is forgotten all at once.
 //!
-//! Three laws differ in where the window lies: between multiples of its length, from its first hit, or where a calendar
+//! Three algorithms differ in where the window lies: between multiples of its length, from its first hit, or where a calendar
 //! puts it. When the clock steps back a little, into an earlier window, the later one goes on being charged until it ends,
 //! so that threads that read the clock in another order than they get here are never granted anything. An end that lies
 //! further ahead than that comes from a clock that was wrong: the count stays, and ends with the window of now.
@@ -155,24 +155,27 @@ mod tests {
     use std::time::Duration;
 
     use super::window_end;
-    use crate::algorithm::{Cell, Commit, Law};
+    use crate::algorithm::{Algorithm, Cell, Commit};
     use crate::model::{Hits, Timestamp, Unit};
 
-    const ALIGNED: Law = Law::aligned(Duration::from_secs(60));
-    const ANCHORED: Law = Law::Anchored { window: Duration::from_secs(60) };
+    const ALIGNED: Algorithm = Algorithm::aligned(Duration::from_secs(60));
+    const ANCHORED: Algorithm = Algorithm::Anchored { window: Duration::from_secs(60) };
 
-    const fn days(start: u64, end: u64) -> Law {
-        Law::Period { start: Timestamp::from_secs(start * 86_400), end: Timestamp::from_secs(end * 86_400) }
+    const fn days(start: u64, end: u64) -> Algorithm {
+        Algorithm::Period {
+            start: Timestamp::from_secs(start * 86_400),
+            end: Timestamp::from_secs(end * 86_400),
+        }
     }
 
-    /// Plays `(second, law, hits)` against a limit of three and tells each answer in words.
+    /// Plays `(second, algorithm, hits)` against a limit of three and tells each answer in words.
     #[track_caller]
-    fn check(commit: Commit, script: &[(u64, Law, Hits)], told: &[&str]) {
+    fn check(commit: Commit, script: &[(u64, Algorithm, Hits)], told: &[&str]) {
         let mut cell = Cell::default();
         let answers: Vec<String> = script
             .iter()
-            .map(|&(at, law, hits)| {
-                let out = law.step(3, &mut cell, hits, commit, Timestamp::from_secs(at));
+            .map(|&(at, algorithm, hits)| {
+                let out = algorithm.step(3, &mut cell, hits, commit, Timestamp::from_secs(at));
                 assert_eq!(out.reset_after, out.full_after);
                 let word = if out.admitted { "ok" } else { "over" };
                 format!(
@@ -251,11 +254,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_grants_nothing() {
-        for law in [ALIGNED, ANCHORED] {
+        for algorithm in [ALIGNED, ANCHORED] {
             check(
                 Commit::IfAdmitted,
                 &[(120, Hits::charge(3)), (119, Hits::ONE), (179, Hits::ONE), (180, Hits::ONE)]
-                    .map(|(at, hits)| (at, law, hits)),
+                    .map(|(at, hits)| (at, algorithm, hits)),
                 &[
                     "120s ok, 3 used, 0 left, resets in 60s",
                     "119s over, 3 used, 0 left, resets in 61s",
@@ -288,7 +291,7 @@ mod tests {
             &edited_while_full
                 .into_iter()
                 .chain([(days(10, 40), 864_000, Hits::ONE), (days(5, 50), 864_001, Hits::ONE)])
-                .map(|(law, at, hits)| (at, law, hits))
+                .map(|(algorithm, at, hits)| (at, algorithm, hits))
                 .collect::<Vec<_>>(),
             &[
                 "0s ok, 3 used, 0 left, resets in 2592000s",
@@ -301,12 +304,12 @@ mod tests {
 
     #[test]
     fn what_can_never_pass_has_no_time_to_retry() {
-        for law in [ALIGNED, ANCHORED, days(0, 1)] {
+        for algorithm in [ALIGNED, ANCHORED, days(0, 1)] {
             for (limit, cost) in [(3, 4), (0, 1), (u64::MAX - 1, u64::MAX)] {
                 for commit in [Commit::IfAdmitted, Commit::Always, Commit::Never] {
                     let mut cell = Cell::default();
-                    let out = law.step(limit, &mut cell, Hits::charge(cost), commit, Timestamp::EPOCH);
-                    assert_eq!((out.admitted, out.retry_after), (false, None), "{law:?} {limit}");
+                    let out = algorithm.step(limit, &mut cell, Hits::charge(cost), commit, Timestamp::EPOCH);
+                    assert_eq!((out.admitted, out.retry_after), (false, None), "{algorithm:?} {limit}");
                 }
             }
         }

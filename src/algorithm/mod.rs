@@ -1,12 +1,12 @@
-//! The arithmetic of limits: `(law, limit, cell, hits, now) → outcome`, with the cell brought up to date in place.
+//! The arithmetic of limits: `(algorithm, limit, cell, hits, now) → outcome`. The cell is brought up to date in place.
 //!
 //! Pure functions. Nothing here reads a clock, waits, locks or knows where a cell is kept. All times are whole
 //! nanoseconds; nothing is rounded but `remaining`, and that downwards. Windows are half-open: a hit at `h` is live
 //! while `now < h + window`.
 //!
-//! The most that each law lets through in any interval as long as its window, for a limit of L:
+//! The most that each algorithm lets through in any interval as long as its window, for a limit of L:
 //!
-//! | Law | At most | Its cell keeps |
+//! | Algorithm | At most | Its cell keeps |
 //! |---|---|---|
 //! | `Aligned` | 2 L | a count |
 //! | `Anchored` | 2 L - 1 | a count |
@@ -37,9 +37,9 @@ pub use worth::Worth;
 
 use crate::model::{Hits, Outcome, Timestamp};
 
-/// A law of counting, with its parameters. No window is ever zero.
+/// A way to count hits, with its parameters. No window is ever zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Law {
+pub enum Algorithm {
     /// A fixed window between two multiples of its length since the Unix epoch in UTC, as envoyproxy/ratelimit counts.
     Aligned {
         /// The window's length.
@@ -87,7 +87,7 @@ pub enum Commit {
     Never,
 }
 
-impl Law {
+impl Algorithm {
     /// `Aligned`, by a clock that was never set back.
     pub const fn aligned(window: Duration) -> Self {
         Self::Aligned { window, behind: Duration::ZERO }
@@ -95,9 +95,9 @@ impl Law {
 
     /// Decides on `hits` at `now` and brings `cell` up to date.
     ///
-    /// A cell that another kind of law wrote counts as empty; one that this law wrote under another limit or another
-    /// window keeps its counts. A look, and `Commit::Never`, leave the cell as it is, unless a clock that stepped back
-    /// or an edited policy left there what this law cannot have written: such a cell is mended by whoever sees it.
+    /// A cell that another kind of algorithm wrote counts as empty; one that this algorithm wrote under another limit or
+    /// another window keeps its counts. A look, and `Commit::Never`, leave the cell as it is, unless a clock that stepped
+    /// back or an edited policy left there what this algorithm cannot have written: whoever sees such a cell corrects it.
     pub fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         let outcome = match self {
             Self::Aligned { window, behind } => {

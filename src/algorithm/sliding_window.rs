@@ -98,10 +98,10 @@ fn written(cell: &Cell) -> Option<&Log> {
 mod tests {
     use std::time::Duration;
 
-    use crate::algorithm::{Cell, Commit, Law};
+    use crate::algorithm::{Algorithm, Cell, Commit};
     use crate::model::{Hits, Timestamp};
 
-    const MINUTE: Law = Law::Sliding { window: Duration::from_secs(60) };
+    const MINUTE: Algorithm = Algorithm::Sliding { window: Duration::from_secs(60) };
 
     #[test]
     fn counting_refused_hits_keeps_twice_the_limit_and_one() {

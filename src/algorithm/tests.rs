@@ -1,10 +1,10 @@
-//! Each law against a slow, obvious model, and the sequences of published policies.
+//! Each algorithm against a slow, obvious model, and the sequences of published policies.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Cell, Commit, Law};
+use super::{Algorithm, Cell, Commit};
 use crate::model::{Hits, Outcome, Timestamp};
 
 mod contracts;
@@ -21,7 +21,7 @@ fn nanos(nanos: u64) -> Duration {
     Duration::from_nanos(nanos)
 }
 
-/// A law to be, whose bounds may depend on the time it is asked at.
+/// An algorithm to be, whose bounds may depend on the time it is asked at.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Aligned,
@@ -32,17 +32,17 @@ enum Kind {
 }
 
 impl Kind {
-    fn law(self, window: u64, now: u64) -> Law {
+    fn algorithm(self, window: u64, now: u64) -> Algorithm {
         let length = nanos(window);
         match self {
-            Self::Aligned => Law::aligned(length),
-            Self::Anchored => Law::Anchored { window: length },
+            Self::Aligned => Algorithm::aligned(length),
+            Self::Anchored => Algorithm::Anchored { window: length },
             Self::Period => {
                 let start = now - now % window;
-                Law::Period { start: at(start), end: at(start + window) }
+                Algorithm::Period { start: at(start), end: at(start + window) }
             }
-            Self::Sliding => Law::Sliding { window: length },
-            Self::Bucket { burst } => Law::Bucket { window: length, burst },
+            Self::Sliding => Algorithm::Sliding { window: length },
+            Self::Bucket { burst } => Algorithm::Bucket { window: length, burst },
         }
     }
 }
@@ -105,7 +105,7 @@ fn play(kind: Kind, trace: &Trace, start: u64) -> (Cell, u64, Vec<Outcome>) {
         .iter()
         .map(|&(later, hits, commit)| {
             now += later;
-            kind.law(trace.window, now).step(trace.limit, &mut cell, hits, commit, at(now))
+            kind.algorithm(trace.window, now).step(trace.limit, &mut cell, hits, commit, at(now))
         })
         .collect();
     (cell, now, outcomes)
@@ -119,9 +119,9 @@ proptest! {
         let (mut cell, mut model, mut now) = (Cell::default(), Model::default(), 1_000);
         for (later, hits, commit) in trace.steps {
             now += later;
-            let law = kind.law(trace.window, now);
-            let told = law.step(trace.limit, &mut cell, hits, commit, at(now));
-            prop_assert_eq!(told, model.step(law, trace.limit, hits, commit, now));
+            let algorithm = kind.algorithm(trace.window, now);
+            let told = algorithm.step(trace.limit, &mut cell, hits, commit, at(now));
+            prop_assert_eq!(told, model.step(algorithm, trace.limit, hits, commit, now));
         }
     }
 
@@ -131,7 +131,7 @@ proptest! {
         for (later, hits, commit) in trace.steps {
             now += later;
             let step = |cell: &mut Cell, now, commit| {
-                kind.law(trace.window, now).step(trace.limit, cell, hits, commit, at(now))
+                kind.algorithm(trace.window, now).step(trace.limit, cell, hits, commit, at(now))
             };
             let told = step(&mut cell, now, commit);
             let Some(wait) = told.retry_after else { continue };
@@ -159,10 +159,10 @@ proptest! {
         let (mut cell, now, _) = play(kind, &trace, 0);
         let now = now + later;
         let before = cell.clone();
-        let law = kind.law(trace.window, now);
-        let look = law.step(trace.limit, &mut cell, Hits::Look, Commit::Always, at(now));
+        let algorithm = kind.algorithm(trace.window, now);
+        let look = algorithm.step(trace.limit, &mut cell, Hits::Look, Commit::Always, at(now));
         prop_assert_eq!(look.admitted, look.used <= look.limit);
-        law.step(trace.limit, &mut cell, hits, Commit::Never, at(now));
+        algorithm.step(trace.limit, &mut cell, hits, Commit::Never, at(now));
         prop_assert_eq!(cell, before);
     }
 
@@ -170,15 +170,15 @@ proptest! {
     fn a_cell_that_is_spent_says_what_an_empty_one_says((kind, trace) in any_trace(), later in 0_u64..50) {
         let (mut cell, now, _) = play(kind, &trace, 0);
         let now = now + later;
-        let law = kind.law(trace.window, now);
+        let algorithm = kind.algorithm(trace.window, now);
         if cell.is_spent(at(now)) {
-            let look = |cell: &mut Cell| law.step(trace.limit, cell, Hits::Look, Commit::Never, at(now));
+            let look = |cell: &mut Cell| algorithm.step(trace.limit, cell, Hits::Look, Commit::Never, at(now));
             prop_assert_eq!(look(&mut cell), look(&mut Cell::Empty));
         }
     }
 
     #[test]
-    fn no_interval_sees_more_than_its_law_promises((kind, mut trace) in any_trace()) {
+    fn no_interval_sees_more_than_its_algorithm_promises((kind, mut trace) in any_trace()) {
         trace.steps.iter_mut().for_each(|(_, hits, commit)| {
             if matches!(hits, Hits::Refund(_)) { *hits = Hits::ONE }
             if *commit == Commit::Never { *commit = Commit::IfAdmitted }
@@ -219,13 +219,13 @@ proptest! {
         let (mut together, now, _) = play(kind, &trace, 0);
         let mut apart = together.clone();
         let now = at(now + later);
-        let law = kind.law(trace.window, now.as_nanos());
-        let told = law.step(trace.limit, &mut together, Hits::charge(cost), Commit::IfAdmitted, now);
+        let algorithm = kind.algorithm(trace.window, now.as_nanos());
+        let told = algorithm.step(trace.limit, &mut together, Hits::charge(cost), Commit::IfAdmitted, now);
         if !told.admitted { return Ok(()) }
         for _ in 1..cost {
-            law.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now);
+            algorithm.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now);
         }
-        prop_assert_eq!(law.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now), told);
+        prop_assert_eq!(algorithm.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now), told);
         prop_assert_eq!(apart, together);
     }
 
@@ -247,7 +247,7 @@ proptest! {
     ) {
         let (mut cell, now, _) = play(kind, &trace, 0);
         let mut admitted = |kind: Kind, limit| {
-            kind.law(trace.window, now + later).step(limit, &mut cell, hits, Commit::Never, at(now + later)).admitted
+            kind.algorithm(trace.window, now + later).step(limit, &mut cell, hits, Commit::Never, at(now + later)).admitted
         };
         let raised = match kind {
             Kind::Bucket { burst } => (Kind::Bucket { burst: burst + 1 }, trace.limit),
@@ -264,7 +264,7 @@ proptest! {
     ) {
         let (mut cell, now, _) = play(kind, &trace, 1_000);
         let mut admitted = |now: u64| {
-            kind.law(trace.window, now).step(trace.limit, &mut cell, hits, Commit::Never, at(now)).admitted
+            kind.algorithm(trace.window, now).step(trace.limit, &mut cell, hits, Commit::Never, at(now)).admitted
         };
         prop_assert!(admitted(now) || !admitted(now - back));
     }
@@ -276,15 +276,15 @@ proptest! {
         let mut cell = Cell::default();
         for (kind, limit, window, now, n, hits, commit) in steps {
             let length = if window == u64::MAX { Duration::MAX } else { nanos(window) };
-            let law = [
-                Law::aligned(length),
-                Law::Anchored { window: length },
-                Law::Period { start: at(now.min(window)), end: at(now.max(window)) },
-                Law::Sliding { window: length },
-                Law::Bucket { window: length, burst: n },
+            let algorithm = [
+                Algorithm::aligned(length),
+                Algorithm::Anchored { window: length },
+                Algorithm::Period { start: at(now.min(window)), end: at(now.max(window)) },
+                Algorithm::Sliding { window: length },
+                Algorithm::Bucket { window: length, burst: n },
             ][kind];
             let hits = [Hits::Look, Hits::charge(n), Hits::refund(n)][usize::from(hits)];
-            let told = law.step(limit, &mut cell, hits, commit, at(now));
+            let told = algorithm.step(limit, &mut cell, hits, commit, at(now));
             prop_assert!(told.used >= told.limit || told.used + told.remaining == told.limit);
             prop_assert!(told.remaining <= told.limit);
             if hits.cost() > 0 && commit != Commit::Never {

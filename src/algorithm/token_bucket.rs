@@ -127,11 +127,11 @@ fn nanos(nanos: u128) -> Duration {
 mod tests {
     use std::time::Duration;
 
-    use crate::algorithm::{Cell, Commit, Law};
+    use crate::algorithm::{Algorithm, Cell, Commit};
     use crate::model::{Hits, Timestamp};
 
     /// Ten per 60 s, four at once: one in each 6 s.
-    const BUCKET: Law = Law::Bucket { window: Duration::from_secs(60), burst: 4 };
+    const BUCKET: Algorithm = Algorithm::Bucket { window: Duration::from_secs(60), burst: 4 };
 
     /// Plays `(second, hits, commit)` and tells each answer in words.
     #[track_caller]
@@ -230,22 +230,23 @@ mod tests {
             // What the limits of 0 found is still there: two seconds, of the six that a hit takes.
             (60, 10, 10, 1, 8, None),
         ] {
-            let law = Law::Bucket { window: Duration::from_secs(window), burst };
-            let out = law.step(limit, &mut cell, Hits::charge(cost), Commit::IfAdmitted, Timestamp::EPOCH);
+            let algorithm = Algorithm::Bucket { window: Duration::from_secs(window), burst };
+            let out =
+                algorithm.step(limit, &mut cell, Hits::charge(cost), Commit::IfAdmitted, Timestamp::EPOCH);
             assert_eq!(
                 (out.remaining, out.retry_after),
                 (remaining, retry.map(Duration::from_secs)),
-                "{law:?}"
+                "{algorithm:?}"
             );
         }
     }
 
     #[test]
     fn what_no_timestamp_can_tell_is_not_granted() {
-        let law = Law::Bucket { window: Duration::MAX, burst: u64::MAX };
+        let algorithm = Algorithm::Bucket { window: Duration::MAX, burst: u64::MAX };
         let mut cell = Cell::default();
         for (secs, admitted) in [(0, true), (0, false), (1, false)] {
-            let out = law.step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(secs));
+            let out = algorithm.step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(secs));
             assert_eq!(out.admitted, admitted);
         }
     }

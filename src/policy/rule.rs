@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::algorithm::{Calendar, Law, billing_period, calendar_period};
+use crate::algorithm::{Algorithm, Calendar, billing_period, calendar_period};
 use crate::model::{Reading, RuleIndex, Timestamp, Unit};
 use crate::shape::{Denial, HeaderSet};
 use crate::subjects::{Credential, Value};
@@ -185,27 +185,27 @@ pub enum Window {
 }
 
 impl Window {
-    /// The law it counts by at `now`, for whoever is granted `limit` where `written` is what the policy says.
-    pub fn law(
+    /// The algorithm it counts by at `now`, for whoever is granted `limit` where `written` is what the policy says.
+    pub fn algorithm(
         &self,
         limit: u64,
         written: Option<u64>,
         credential: Option<&Credential<'_>>,
         now: Reading,
-    ) -> Law {
+    ) -> Algorithm {
         // What the wall clock shows at the bounds, as the time that is counted by.
         let behind = now.behind();
-        let period = |(start, end): (Timestamp, Timestamp)| Law::Period {
+        let period = |(start, end): (Timestamp, Timestamp)| Algorithm::Period {
             start: start.plus(behind),
             end: end.plus(behind),
         };
         match self {
             Self::Unit(unit, multiplier) => {
-                Law::Aligned { window: unit.length().saturating_mul(*multiplier), behind }
+                Algorithm::Aligned { window: unit.length().saturating_mul(*multiplier), behind }
             }
-            Self::Clock(window) => Law::Aligned { window: *window, behind },
-            Self::FirstHit(window) => Law::Anchored { window: *window },
-            Self::Sliding(window) => Law::Sliding { window: *window },
+            Self::Clock(window) => Algorithm::Aligned { window: *window, behind },
+            Self::FirstHit(window) => Algorithm::Anchored { window: *window },
+            Self::Sliding(window) => Algorithm::Sliding { window: *window },
             Self::Bucket { window, burst } => {
                 // Whoever is granted less than what is written saves up less, too.
                 let share = |burst: u64| match written.filter(|written| limit < *written) {
@@ -215,7 +215,7 @@ impl Window {
                     }
                     None => burst,
                 };
-                Law::Bucket { window: *window, burst: burst.map_or(limit, share) }
+                Algorithm::Bucket { window: *window, burst: burst.map_or(limit, share) }
             }
             Self::BillingPeriod => {
                 let subject = credential.map(|credential| credential.subject);

@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::algorithm::{Commit, Law};
+    use crate::algorithm::{Algorithm, Commit};
     use crate::model::Hits;
 
     fn bytes(cell: &Cell) -> Vec<u8> {
@@ -200,26 +200,34 @@ mod tests {
         bytes
     }
 
-    /// Any law, and a history of hits under it.
+    /// Any algorithm, and a history of hits under it.
     fn cell() -> impl Strategy<Value = Cell> {
         let window = Duration::from_secs(60);
-        let period = Law::Period { start: Timestamp::EPOCH, end: Timestamp::from_nanos(u64::MAX) };
-        let law = prop_oneof![
-            Just(Law::aligned(window)),
-            Just(Law::Anchored { window }),
+        let period = Algorithm::Period { start: Timestamp::EPOCH, end: Timestamp::from_nanos(u64::MAX) };
+        let algorithm = prop_oneof![
+            Just(Algorithm::aligned(window)),
+            Just(Algorithm::Anchored { window }),
             Just(period),
-            Just(Law::Sliding { window }),
-            Just(Law::Bucket { window, burst: 7 }),
+            Just(Algorithm::Sliding { window }),
+            Just(Algorithm::Bucket { window, burst: 7 }),
         ];
         let step = (0..30_000_000_000_u64, prop_oneof![Just(1), 1..5_u64, 1..u64::MAX]);
-        (law, any::<u32>(), prop::collection::vec(step, 0..200)).prop_map(|(law, start, steps)| {
-            let (mut cell, mut now) = (Cell::default(), u64::from(start) * 1_000_000_000);
-            for (later, hits) in steps {
-                now += later;
-                law.step(1_000, &mut cell, Hits::charge(hits), Commit::Always, Timestamp::from_nanos(now));
-            }
-            cell
-        })
+        (algorithm, any::<u32>(), prop::collection::vec(step, 0..200)).prop_map(
+            |(algorithm, start, steps)| {
+                let (mut cell, mut now) = (Cell::default(), u64::from(start) * 1_000_000_000);
+                for (later, hits) in steps {
+                    now += later;
+                    algorithm.step(
+                        1_000,
+                        &mut cell,
+                        Hits::charge(hits),
+                        Commit::Always,
+                        Timestamp::from_nanos(now),
+                    );
+                }
+                cell
+            },
+        )
     }
 
     proptest! {
@@ -290,11 +298,11 @@ mod tests {
 
     #[test]
     fn six_hundred_hits_of_an_hour_take_five_bytes_each() {
-        let law = Law::Sliding { window: Duration::from_secs(3_600) };
+        let algorithm = Algorithm::Sliding { window: Duration::from_secs(3_600) };
         let mut cell = Cell::default();
         for hit in 0..600 {
             let now = Timestamp::from_nanos(1_800_000_000_000_000_000 + hit * 6_000_000_007);
-            law.step(600, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
+            algorithm.step(600, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
         }
         assert!(bytes(&cell).len() < 600 * 5 + 32, "{}", bytes(&cell).len());
     }

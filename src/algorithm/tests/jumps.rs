@@ -57,7 +57,7 @@ fn after(kind: Kind, limit: u64, window: u64, past: &Past) -> Cell {
     for &(error, hits, commit) in past {
         let now = at_error(error);
         let hits = Hits::charge(hits);
-        kind.law(window, now.as_nanos()).step(limit, &mut cell, hits, commit, now);
+        kind.algorithm(window, now.as_nanos()).step(limit, &mut cell, hits, commit, now);
     }
     cell
 }
@@ -81,7 +81,7 @@ proptest! {
     ) {
         let mut cell = after(kind, limit, window, &past);
         let ask = |cell: &mut Cell, now: Timestamp| {
-            kind.law(window, now.as_nanos()).step(limit, cell, Hits::charge(cost), Commit::IfAdmitted, now)
+            kind.algorithm(window, now.as_nanos()).step(limit, cell, Hits::charge(cost), Commit::IfAdmitted, now)
         };
         let now = at_error(0);
         let told = ask(&mut cell, now);
@@ -97,7 +97,7 @@ proptest! {
     ) {
         let mut cell = after(kind, limit, window, &past);
         let ask = |cell: &mut Cell, now: Timestamp| {
-            kind.law(window, now.as_nanos()).step(limit, cell, Hits::ONE, Commit::IfAdmitted, now)
+            kind.algorithm(window, now.as_nanos()).step(limit, cell, Hits::ONE, Commit::IfAdmitted, now)
         };
         let length = Duration::from_nanos(window);
         // Sub-buckets keep a hit for a sixtieth of the window longer.
@@ -118,7 +118,7 @@ proptest! {
         let mut cell = after(kind, limit, window, &past);
         let now = at_error(0);
         let told =
-            kind.law(window, now.as_nanos()).step(limit, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
+            kind.algorithm(window, now.as_nanos()).step(limit, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
         prop_assert!(!told.admitted, "{told:?}");
         prop_assert_eq!(told.used, capacity);
     }
@@ -131,7 +131,9 @@ fn one_call_a_year_ahead_costs_at_most_one_window() {
         let mut cell = after(kind, 1, window, &vec![(i64::try_from(YEAR).unwrap(), 1, Commit::IfAdmitted)]);
         let mut ask = |later: u64| {
             let now = Timestamp::from_nanos(NOW + later);
-            kind.law(window, now.as_nanos()).step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, now).admitted
+            kind.algorithm(window, now.as_nanos())
+                .step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, now)
+                .admitted
         };
         assert!(!ask(0), "{kind:?}: the call is still counted");
         assert!(ask(window), "{kind:?}");

@@ -1,11 +1,11 @@
-//! The laws once more, as plainly as they can be said: whole histories, no arithmetic that could be clever.
+//! The algorithms once more, as plainly as they can be said: whole histories, no arithmetic that could be clever.
 
 use std::time::Duration;
 
-use crate::algorithm::{Commit, Law};
+use crate::algorithm::{Algorithm, Commit};
 use crate::model::{Hits, Outcome};
 
-/// Everything that was ever counted in one cell, under one law.
+/// Everything that was ever counted in one cell, under one algorithm.
 #[derive(Default)]
 pub(super) struct Model {
     /// When, and the hits: negative ones were given back.
@@ -13,8 +13,15 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn step(&mut self, law: Law, limit: u64, hits: Hits, commit: Commit, now: u64) -> Outcome {
-        let before = self.state(law, limit, now);
+    pub(super) fn step(
+        &mut self,
+        algorithm: Algorithm,
+        limit: u64,
+        hits: Hits,
+        commit: Commit,
+        now: u64,
+    ) -> Outcome {
+        let before = self.state(algorithm, limit, now);
         let after_charge = before.used + hits.cost();
         let admitted = match hits {
             Hits::Refund(_) => true,
@@ -30,22 +37,23 @@ impl Model {
                 },
             ));
         }
-        let state = self.state(law, limit, now);
+        let state = self.state(algorithm, limit, now);
         let wait = |nanos: u64| Duration::from_nanos(nanos);
         // The first instant at which as many hits are free as are asked for.
-        let fits =
-            |free_at: u64| state.limit.saturating_sub(self.state(law, limit, free_at).used) >= hits.cost();
+        let fits = |free_at: u64| {
+            state.limit.saturating_sub(self.state(algorithm, limit, free_at).used) >= hits.cost()
+        };
         let patience = now + 12 * u64::try_from(state.window.as_nanos()).unwrap() + 12;
         let frees = || state.frees.iter().enumerate().filter(|(n, at)| *n == 0 || state.frees[n - 1] != **at);
         let retry = (!admitted && hits.cost() <= state.limit).then(|| {
             frees().map(|(_, at)| *at).chain([patience]).find(|at| {
-                let still = self.state(law, limit, *at).used;
+                let still = self.state(algorithm, limit, *at).used;
                 *at > now && still <= state.limit && fits(*at)
             })
         });
         let retry_after = retry.flatten().map(|at| wait(at - now));
         let first = wait(state.frees.first().map_or(0, |at| at - now));
-        let is_sliding = matches!(law, Law::Sliding { .. });
+        let is_sliding = matches!(algorithm, Algorithm::Sliding { .. });
         Outcome {
             admitted,
             limit: state.limit,
@@ -63,17 +71,17 @@ impl Model {
         }
     }
 
-    fn state(&self, law: Law, limit: u64, now: u64) -> State {
-        match law {
-            Law::Aligned { window, .. } => {
+    fn state(&self, algorithm: Algorithm, limit: u64, now: u64) -> State {
+        match algorithm {
+            Algorithm::Aligned { window, .. } => {
                 let window = u64::try_from(window.as_nanos()).unwrap();
                 self.fixed(limit, window, now / window * window, now)
             }
-            Law::Period { start, end } => {
+            Algorithm::Period { start, end } => {
                 let window = u64::try_from(end.since(start).as_nanos()).unwrap();
                 self.fixed(limit, window, now / window * window, now)
             }
-            Law::Anchored { window } => {
+            Algorithm::Anchored { window } => {
                 let window = u64::try_from(window.as_nanos()).unwrap();
                 let mut start: Option<u64> = None;
                 for &(at, _) in self.counted.iter().filter(|(at, hits)| *hits > 0 && *at <= now) {
@@ -86,8 +94,10 @@ impl Model {
                     None => State { limit, used: 0, window: Duration::from_nanos(window), frees: vec![] },
                 }
             }
-            Law::Sliding { window } => self.sliding(limit, u64::try_from(window.as_nanos()).unwrap(), now),
-            Law::Bucket { window, burst } => {
+            Algorithm::Sliding { window } => {
+                self.sliding(limit, u64::try_from(window.as_nanos()).unwrap(), now)
+            }
+            Algorithm::Bucket { window, burst } => {
                 self.bucket(limit, u64::try_from(window.as_nanos()).unwrap(), burst, now)
             }
         }

@@ -10,7 +10,7 @@ use crate::config::words::choices;
 use crate::model::Unit;
 use crate::policy::{CountBy, Evaluate, Limit, LimitId, Requests, Rule, Source, Window};
 
-/// The laws of counting by name.
+/// The algorithms of counting by name.
 const ALGORITHMS: [(&str, Algorithm); 3] = [
     ("fixed_window", Algorithm::FixedWindow),
     ("sliding_window", Algorithm::SlidingWindow),
