@@ -227,7 +227,7 @@ impl Asked {
                 && charge.refuses(outcome)
             {
                 outcome.retry_after = Some(wait).filter(|wait| *wait < Duration::MAX);
-                if let (Algorithm::Sliding { .. }, Some(wait)) = (charge.algorithm, outcome.retry_after) {
+                if let (true, Some(wait)) = (charge.algorithm.resets_at_retry(), outcome.retry_after) {
                     outcome.reset_after = wait;
                 }
             }
@@ -304,7 +304,7 @@ impl Share {
             admitted: before.admitted,
             retry_after: after.retry_after.filter(|_| !before.admitted),
             // A sliding window's is when the next one passes; other windows end when they end.
-            reset_after: if matches!(self.algorithm, Algorithm::Sliding { .. }) {
+            reset_after: if self.algorithm.resets_at_retry() {
                 after.reset_after
             } else {
                 outcome.reset_after

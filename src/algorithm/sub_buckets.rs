@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_hit_leaves_at_most_a_sixtieth_of_the_window_late() {
-        let algorithm = Algorithm::Sliding { window: Duration::from_secs(60) };
+        let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
         let mut cell = Cell::default();
         let first = algorithm.step(
             2_000,
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_aging_bucket_gives_nothing_back_before_its_last_hit_is_old() {
-        let algorithm = Algorithm::Sliding { window: Duration::from_secs(60) };
+        let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
         let mut cell = Cell::default();
         // All hits at the end of the first bucket: to weigh it would let most of the limit pass again at 60.9 s.
         let passed = |millis: u64, cell: &mut Cell| {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_millions_keeps_sixty_two_buckets() {
-        let algorithm = Algorithm::Sliding { window: Duration::from_secs(60) };
+        let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
         let mut cell = Cell::default();
         for millis in 0..300_000_u64 {
             let now = Timestamp::from_nanos(millis * 1_000_000);

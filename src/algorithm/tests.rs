@@ -36,13 +36,13 @@ impl Kind {
         let length = nanos(window);
         match self {
             Self::Aligned => Algorithm::aligned(length),
-            Self::Anchored => Algorithm::Anchored { window: length },
+            Self::Anchored => Algorithm::anchored(length),
             Self::Period => {
                 let start = now - now % window;
-                Algorithm::Period { start: at(start), end: at(start + window) }
+                Algorithm::period(at(start), at(start + window))
             }
-            Self::Sliding => Algorithm::Sliding { window: length },
-            Self::Bucket { burst } => Algorithm::Bucket { window: length, burst },
+            Self::Sliding => Algorithm::sliding_window(length),
+            Self::Bucket { burst } => Algorithm::token_bucket(length, burst),
         }
     }
 }
@@ -278,10 +278,10 @@ proptest! {
             let length = if window == u64::MAX { Duration::MAX } else { nanos(window) };
             let algorithm = [
                 Algorithm::aligned(length),
-                Algorithm::Anchored { window: length },
-                Algorithm::Period { start: at(now.min(window)), end: at(now.max(window)) },
-                Algorithm::Sliding { window: length },
-                Algorithm::Bucket { window: length, burst: n },
+                Algorithm::anchored(length),
+                Algorithm::period(at(now.min(window)), at(now.max(window))),
+                Algorithm::sliding_window(length),
+                Algorithm::token_bucket(length, n),
             ][kind];
             let hits = [Hits::Look, Hits::charge(n), Hits::refund(n)][usize::from(hits)];
             let told = algorithm.step(limit, &mut cell, hits, commit, at(now));

@@ -63,10 +63,10 @@ mod tests {
         let window = Duration::from_secs(60);
         for algorithm in [
             Algorithm::aligned(window),
-            Algorithm::Anchored { window },
-            Algorithm::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(60) },
-            Algorithm::Sliding { window },
-            Algorithm::Bucket { window, burst: 4 },
+            Algorithm::anchored(window),
+            Algorithm::period(Timestamp::EPOCH, Timestamp::from_secs(60)),
+            Algorithm::sliding_window(window),
+            Algorithm::token_bucket(window, 4),
         ] {
             let mut cell = Cell::default();
             let worth: Vec<_> = (0..6)

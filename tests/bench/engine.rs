@@ -90,7 +90,7 @@ fn sliding(number: u32, stage: u32, limit: u64) -> Charge {
 }
 
 fn sliding_per(window: Duration, number: u32, stage: u32, limit: u64) -> Charge {
-    let algorithm = Algorithm::Sliding { window };
+    let algorithm = Algorithm::sliding_window(window);
     let share = Share {
         algorithm,
         limit,

@@ -95,25 +95,19 @@ fn most_within(passed: &[Passed], length: Duration) -> usize {
 
 #[test]
 fn no_algorithm_admits_more_than_it_may_under_any_concurrency() {
-    let most = |algorithm: Algorithm| match algorithm {
+    for (algorithm, most) in [
+        (Algorithm::aligned(WINDOW), 2 * LIMIT),
+        (Algorithm::anchored(WINDOW), 2 * LIMIT - 1),
         // One period holds the whole run.
-        Algorithm::Sliding { .. } | Algorithm::Period { .. } => LIMIT,
-        Algorithm::Bucket { burst, .. } => burst + LIMIT,
-        Algorithm::Aligned { .. } => 2 * LIMIT,
-        Algorithm::Anchored { .. } => 2 * LIMIT - 1,
-    };
-    for algorithm in [
-        Algorithm::aligned(WINDOW),
-        Algorithm::Anchored { window: WINDOW },
-        Algorithm::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(1 << 30) },
-        Algorithm::Sliding { window: WINDOW },
-        Algorithm::Bucket { window: WINDOW, burst: LIMIT },
+        (Algorithm::period(Timestamp::EPOCH, Timestamp::from_secs(1 << 30)), LIMIT),
+        (Algorithm::sliding_window(WINDOW), LIMIT),
+        (Algorithm::token_bucket(WINDOW, LIMIT), 2 * LIMIT),
     ] {
         let store = MemoryStore::default();
         let passed = admitted(&|key| vec![charge(key, algorithm)], Mode::Each, &store);
         for (key, calls) in &passed {
             let found = most_within(calls, WINDOW) as u64;
-            assert!(found <= most(algorithm), "{algorithm:?}: {found} of key {key} within {WINDOW:?}");
+            assert!(found <= most, "{algorithm:?}: {found} of key {key} within {WINDOW:?}");
             assert!(
                 calls.len() as u64 >= LIMIT,
                 "{algorithm:?}: only {} of key {key} ever passed",

@@ -59,13 +59,10 @@ fn flood(store: &MemoryStore, algorithm: Algorithm, invented: u64, hits: u64) ->
 
 const ALGORITHMS: [Algorithm; 5] = [
     Algorithm::aligned(HOUR),
-    Algorithm::Anchored { window: HOUR },
-    Algorithm::Period {
-        start: Timestamp::from_secs(500_000 * 3_600),
-        end: Timestamp::from_secs(500_001 * 3_600),
-    },
-    Algorithm::Sliding { window: HOUR },
-    Algorithm::Bucket { window: HOUR, burst: LIMIT },
+    Algorithm::anchored(HOUR),
+    Algorithm::period(Timestamp::from_secs(500_000 * 3_600), Timestamp::from_secs(500_001 * 3_600)),
+    Algorithm::sliding_window(HOUR),
+    Algorithm::token_bucket(HOUR, LIMIT),
 ];
 
 /// What an offender may get in all: a bucket refills meanwhile.
@@ -75,7 +72,7 @@ fn most(algorithm: Algorithm) -> u64 {
 
 /// Whether the counters of invented keys end before the hour does, so that there may be room for all.
 fn refills(algorithm: Algorithm) -> bool {
-    matches!(algorithm, Algorithm::Bucket { .. })
+    matches!(algorithm, Algorithm::TokenBucket(_))
 }
 
 #[test]
@@ -138,7 +135,7 @@ fn nor_one_of_other_limits_than_the_offenders() {
         for turn in 0..2 * limit {
             for (admitted, client) in admitted.iter_mut().zip(0..) {
                 let now = BEGUN.plus(Duration::from_secs(turn));
-                let charge = charge(client, Algorithm::Sliding { window: HOUR }, limit);
+                let charge = charge(client, Algorithm::sliding_window(HOUR), limit);
                 *admitted += u64::from(apply(&store, charge, now).admitted);
             }
         }

@@ -12,7 +12,7 @@ mod plain;
 
 fn charge(limit: u64, cell: usize) -> Share {
     Share {
-        algorithm: Algorithm::Anchored { window: Duration::from_secs(60) },
+        algorithm: Algorithm::anchored(Duration::from_secs(60)),
         limit,
         hits: Hits::ONE,
         count_denied: false,
@@ -107,11 +107,9 @@ fn two_charges_of_one_cell_are_counted_both_or_not_at_all() {
 #[test]
 fn two_charges_that_never_fit_together_have_no_time_to_retry() {
     let window = Duration::from_secs(60);
-    for algorithm in [
-        Algorithm::Anchored { window },
-        Algorithm::Sliding { window },
-        Algorithm::Bucket { window, burst: 3 },
-    ] {
+    for algorithm in
+        [Algorithm::anchored(window), Algorithm::sliding_window(window), Algorithm::token_bucket(window, 3)]
+    {
         for (cost, retries) in [(1, true), (2, false)] {
             let charges = [Share { algorithm, hits: Hits::charge(cost), ..charge(3, 0) }; 2];
             let mut cells = [Cell::Empty];
@@ -130,7 +128,7 @@ fn two_charges_that_never_fit_together_have_no_time_to_retry() {
 
 #[test]
 fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
-    let bucket = Algorithm::Bucket { window: Duration::from_secs(60), burst: 6 };
+    let bucket = Algorithm::token_bucket(Duration::from_secs(60), 6);
     // Two hits take two minutes of a bucket that holds a minute and a half by the other rate.
     let slow = Share { algorithm: bucket, ..charge(1, 0) };
     let charges = [slow, slow, Share { limit: 4, ..slow }];
@@ -140,7 +138,7 @@ fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
 
 #[test]
 fn a_shadow_beside_what_passes_tells_its_own_reset() {
-    let algorithm = Algorithm::Sliding { window: Duration::from_secs(60) };
+    let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
     let passes = Share { algorithm, ..charge(9, 0) };
     let shadow = Share { algorithm, enforced: false, ..charge(1, 0) };
     let outcomes = settle(Mode::AllOrNothing, &[passes, shadow], &mut [Cell::Empty], Timestamp::EPOCH);
@@ -173,9 +171,9 @@ fn any_limits() -> impl Strategy<Value = Vec<(Algorithm, u64)>> {
         let window = Duration::from_nanos(window);
         [
             Algorithm::aligned(window),
-            Algorithm::Anchored { window },
-            Algorithm::Sliding { window },
-            Algorithm::Bucket { window, burst },
+            Algorithm::anchored(window),
+            Algorithm::sliding_window(window),
+            Algorithm::token_bucket(window, burst),
         ][kind]
     });
     prop::collection::vec((algorithm, 0_u64..5), 4)

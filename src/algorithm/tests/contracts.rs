@@ -48,7 +48,7 @@ fn told(out: Outcome) -> ([u128; 3], Option<u128>) {
 
 #[test]
 fn mega_tells_the_first_slot_and_the_full_refill() {
-    let algorithm = Algorithm::Sliding { window: MINUTE };
+    let algorithm = Algorithm::sliding_window(MINUTE);
     let cell = &mut Cell::default();
     assert_eq!(told(last(algorithm, 60, cell, [0])), ([59, 60_000, 60_000], None));
 
@@ -62,8 +62,8 @@ fn mega_tells_the_first_slot_and_the_full_refill() {
 #[test]
 fn mega_counts_a_minute_and_an_hour_or_neither() {
     let charges = [
-        charge(Algorithm::Sliding { window: MINUTE }, 60, 0),
-        charge(Algorithm::Sliding { window: 60 * MINUTE }, 1_000, 1),
+        charge(Algorithm::sliding_window(MINUTE), 60, 0),
+        charge(Algorithm::sliding_window(60 * MINUTE), 1_000, 1),
     ];
     let mut cells = [Cell::Empty, Cell::Empty];
     let mut ask = |millis| {
@@ -84,8 +84,8 @@ fn mega_counts_a_minute_and_an_hour_or_neither() {
 #[test]
 fn mega_keeps_the_hour_when_the_minute_refuses() {
     let charges = [
-        charge(Algorithm::Sliding { window: MINUTE }, 60, 0),
-        charge(Algorithm::Sliding { window: 60 * MINUTE }, 1_000, 1),
+        charge(Algorithm::sliding_window(MINUTE), 60, 0),
+        charge(Algorithm::sliding_window(60 * MINUTE), 1_000, 1),
     ];
     let mut cells = [Cell::Empty, Cell::Empty];
     for n in 0..100_u64 {
@@ -98,7 +98,7 @@ fn mega_keeps_the_hour_when_the_minute_refuses() {
 
 #[test]
 fn campaigns_reset_with_the_oldest_hit() {
-    let algorithm = Algorithm::Sliding { window: MINUTE };
+    let algorithm = Algorithm::sliding_window(MINUTE);
     let cell = &mut Cell::default();
     assert_eq!(told(last(algorithm, 20, cell, (0..20).map(|n| n * 1_000))).0[1], 41_000);
     assert_eq!(told(last(algorithm, 20, cell, [30_000])), ([0, 30_000, 49_000], Some(30_000)));
@@ -108,7 +108,7 @@ fn campaigns_reset_with_the_oldest_hit() {
 
 #[test]
 fn leaperone_tells_one_instant_for_reset_and_retry() {
-    let algorithm = Algorithm::Anchored { window: MINUTE };
+    let algorithm = Algorithm::anchored(MINUTE);
     let cell = &mut Cell::default();
     assert!(last(algorithm, 5, cell, [0; 5]).admitted);
     assert_eq!(told(last(algorithm, 5, cell, [20_000])), ([0, 40_000, 40_000], Some(40_000)));
@@ -120,7 +120,7 @@ fn leaperone_tells_one_instant_for_reset_and_retry() {
 
 #[test]
 fn leaperones_key_does_not_use_up_the_account_when_it_refuses() {
-    let algorithm = Algorithm::Anchored { window: MINUTE };
+    let algorithm = Algorithm::anchored(MINUTE);
     let mut cells = vec![Cell::Empty; 3];
     let mut ask = |key: usize, custom: u64| {
         let charges = [charge(algorithm, 40, 0), charge(algorithm, custom, key)];
@@ -132,7 +132,7 @@ fn leaperones_key_does_not_use_up_the_account_when_it_refuses() {
 
 #[test]
 fn leadpings_window_starts_with_its_first_request() {
-    let algorithm = Algorithm::Anchored { window: MINUTE };
+    let algorithm = Algorithm::anchored(MINUTE);
     let cell = &mut Cell::default();
     assert!(last(algorithm, 300, cell, (0..300).map(|n| n * 100)).admitted);
     assert_eq!(told(last(algorithm, 300, cell, [43_000])), ([0, 17_000, 17_000], Some(17_000)));
@@ -148,13 +148,9 @@ impl Leadron {
     fn ask(&mut self, now: Timestamp, quota: u64, hits: Hits) -> (Outcome, Option<Outcome>) {
         let anchor = Timestamp::from_secs(1_738_315_800); // 2025-01-31T09:30:00Z
         let (start, end) = billing_period(anchor, &jiff::tz::TimeZone::UTC, now);
-        let gateway = charge(Algorithm::Anchored { window: 15 * MINUTE }, 1_000, 0);
-        let quota = Share {
-            count_denied: true,
-            stage: 1,
-            hits,
-            ..charge(Algorithm::Period { start, end }, quota, 1)
-        };
+        let gateway = charge(Algorithm::anchored(15 * MINUTE), 1_000, 0);
+        let quota =
+            Share { count_denied: true, stage: 1, hits, ..charge(Algorithm::period(start, end), quota, 1) };
         let outs = settle(Mode::InOrder, &[gateway, quota], &mut self.cells, now);
         (outs[0].unwrap(), outs[1])
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::algorithm::fixed_window::FixedWindow;
+use crate::algorithm::sliding_window::SlidingWindow;
+use crate::algorithm::token_bucket::TokenBucket;
 use crate::algorithm::{Algorithm, Commit};
 use crate::model::{Hits, Outcome};
 
@@ -53,7 +56,7 @@ impl Model {
         });
         let retry_after = retry.flatten().map(|at| wait(at - now));
         let first = wait(state.frees.first().map_or(0, |at| at - now));
-        let is_sliding = matches!(algorithm, Algorithm::Sliding { .. });
+        let is_sliding = matches!(algorithm, Algorithm::SlidingWindow(_));
         Outcome {
             admitted,
             limit: state.limit,
@@ -73,15 +76,15 @@ impl Model {
 
     fn state(&self, algorithm: Algorithm, limit: u64, now: u64) -> State {
         match algorithm {
-            Algorithm::Aligned { window, .. } => {
+            Algorithm::FixedWindow(FixedWindow::Aligned { window, .. }) => {
                 let window = u64::try_from(window.as_nanos()).unwrap();
                 self.fixed(limit, window, now / window * window, now)
             }
-            Algorithm::Period { start, end } => {
+            Algorithm::FixedWindow(FixedWindow::Period { start, end }) => {
                 let window = u64::try_from(end.since(start).as_nanos()).unwrap();
                 self.fixed(limit, window, now / window * window, now)
             }
-            Algorithm::Anchored { window } => {
+            Algorithm::FixedWindow(FixedWindow::Anchored { window }) => {
                 let window = u64::try_from(window.as_nanos()).unwrap();
                 let mut start: Option<u64> = None;
                 for &(at, _) in self.counted.iter().filter(|(at, hits)| *hits > 0 && *at <= now) {
@@ -94,11 +97,12 @@ impl Model {
                     None => State { limit, used: 0, window: Duration::from_nanos(window), frees: vec![] },
                 }
             }
-            Algorithm::Sliding { window } => {
+            Algorithm::SlidingWindow(SlidingWindow { window }) => {
                 self.sliding(limit, u64::try_from(window.as_nanos()).unwrap(), now)
             }
-            Algorithm::Bucket { window, burst } => {
-                self.bucket(limit, u64::try_from(window.as_nanos()).unwrap(), burst, now)
+            Algorithm::TokenBucket(TokenBucket { window, burst }) => {
+                let window = u64::try_from(window.as_nanos()).unwrap();
+                self.bucket(limit, window, burst.unwrap_or(limit), now)
             }
         }
     }

@@ -5,52 +5,19 @@ use std::time::Duration;
 
 use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
-use crate::algorithm::Calendar;
+use crate::algorithm::{ALGORITHMS, Algorithm, Calendar, Row, Written as Parameters};
 use crate::config::words::choices;
 use crate::model::Unit;
 use crate::policy::{CountBy, Evaluate, Limit, LimitId, Requests, Rule, Source, Window};
 
-/// The algorithms of counting by name.
-const ALGORITHMS: [(&str, Algorithm); 3] = [
-    ("fixed_window", Algorithm::FixedWindow),
-    ("sliding_window", Algorithm::SlidingWindow),
-    ("token_bucket", Algorithm::TokenBucket),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
-    FixedWindow,
-    SlidingWindow,
-    TokenBucket,
+/// The words that belong to one algorithm each.
+fn parameters() -> impl Iterator<Item = &'static str> {
+    ALGORITHMS.iter().flat_map(|row| row.words).copied()
 }
 
-/// The names of the algorithms, each with what it does.
-pub(in crate::config) fn algorithms() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ALGORITHMS.iter().map(|(name, algorithm)| (*name, algorithm.meaning()))
-}
-
-/// The names alone.
+/// The names of the algorithms.
 pub(in crate::config) fn algorithm_names() -> Vec<&'static str> {
-    algorithms().map(|(name, _)| name).collect()
-}
-
-impl Algorithm {
-    /// What it counts, what it grants and how much it lets through at worst, in Markdown.
-    const fn meaning(self) -> &'static str {
-        match self {
-            Self::FixedWindow => {
-                "N hits from the window's beginning to its end. Around the end of a window up to 2 N pass within its length"
-            }
-            Self::SlidingWindow => {
-                "never more than N hits in any interval of the window's length: each hit is forgotten when it is that old. Exact \
-                 for N up to 1,024; beyond that, hits are forgotten up to a sixtieth of the window later"
-            }
-            Self::TokenBucket => {
-                "a bucket of `burst` hits that fills at N hits a window, little by little. Up to `burst` pass at once, and up to \
-                 `burst` + N within the window's length"
-            }
-        }
-    }
+    ALGORITHMS.iter().map(|row| row.name).collect()
 }
 
 /// Periods of the calendar by name.
@@ -77,6 +44,7 @@ pub(in crate::config) fn anchors() -> Vec<&'static str> {
 }
 
 /// What `unit` or `per` says.
+#[derive(Clone, Copy)]
 enum Written {
     Unit(Unit),
     Length(Duration),
@@ -146,7 +114,7 @@ impl Document<'_, '_> {
         self.known_keys(node, fields, &count_by, inherited);
         // In envoyproxy/ratelimit's words a refused request is counted too.
         let plain = matches!(written, Some(Written::Unit(_)))
-            && ["algorithm", "anchor", "burst"].iter().all(|word| fields.get(word).is_none());
+            && ["algorithm", "anchor"].into_iter().chain(parameters()).all(|word| fields.get(word).is_none());
         let count_denied =
             self.flag(fields, "count_denied").unwrap_or(plain && inherited.evaluate == Evaluate::Each);
         let settles = self.flag(fields, "settle").unwrap_or_default();
@@ -369,53 +337,69 @@ impl Document<'_, '_> {
     fn window(&mut self, written: Written, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Window> {
         let algorithm = self.algorithm(fields)?;
         let anchor = self.anchor(fields);
-        let zone = self.zone(fields, &written);
-        let burst = self.burst(fields, algorithm);
-        if let (Written::BillingPeriod | Written::Calendar(_), true) =
-            (&written, algorithm != Algorithm::FixedWindow)
-        {
+        let zone = self.zone(fields, written);
+        let numbers = self.parameters(fields, algorithm);
+        let length = match written {
+            Written::Unit(unit) => Some(unit.length()),
+            Written::Length(length) => Some(length),
+            Written::BillingPeriod | Written::Calendar(_) => None,
+        };
+        if length.is_none() && !algorithm.has_periods {
             let message = "a period of the calendar is a fixed window";
             self.error_at(fields, "algorithm", message, Some("remove the algorithm"));
         }
-        let fixed_length = matches!(written, Written::Unit(_) | Written::Length(_));
-        if let (Some(node), true) =
-            (fields.get("anchor"), algorithm != Algorithm::FixedWindow || !fixed_length)
-        {
+        if let (Some(node), true) = (fields.get("anchor"), length.is_none() || !algorithm.has_periods) {
             self.error(node.span(), "`anchor` is for fixed windows of a given length", None);
         }
         if let (Written::BillingPeriod, false, Some(per)) =
-            (&written, inherited.has_subject, fields.get("per"))
+            (written, inherited.has_subject, fields.get("per"))
         {
             self.needs_subject(per, "per: billing_period");
         }
-        let length = match &written {
-            Written::Unit(unit) => unit.length(),
-            Written::Length(length) => *length,
-            Written::BillingPeriod | Written::Calendar(_) => Duration::MAX,
-        };
-        Some(match (algorithm, written) {
-            (_, Written::BillingPeriod) => Window::BillingPeriod,
-            (_, Written::Calendar(calendar)) => Window::Calendar(calendar, zone),
-            (Algorithm::SlidingWindow, _) => Window::Sliding(length),
-            (Algorithm::TokenBucket, _) => Window::Bucket { window: length, burst },
-            (Algorithm::FixedWindow, Written::Unit(unit)) if anchor != Some(Anchor::FirstHit) => {
+        let counted = |window| Window::Length((algorithm.make)(&Parameters { window, numbers: &numbers }));
+        Some(match written {
+            Written::BillingPeriod => Window::BillingPeriod,
+            Written::Calendar(calendar) => Window::Calendar(calendar, zone),
+            Written::Unit(unit) if algorithm.has_periods && anchor != Some(Anchor::FirstHit) => {
                 Window::Unit(unit, 1)
             }
-            (Algorithm::FixedWindow, Written::Length(_)) if anchor == Some(Anchor::Clock) => {
-                Window::Clock(length)
+            Written::Length(length) if algorithm.has_periods && anchor == Some(Anchor::Clock) => {
+                Window::Length(Algorithm::aligned(length))
             }
-            (Algorithm::FixedWindow, _) => Window::FirstHit(length),
+            Written::Unit(unit) => counted(unit.length()),
+            Written::Length(length) => counted(length),
         })
     }
 
-    fn algorithm(&mut self, fields: &Fields<'_>) -> Option<Algorithm> {
-        let Some(name) = self.text(fields, "algorithm") else { return Some(Algorithm::FixedWindow) };
-        let known = ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm);
+    fn algorithm(&mut self, fields: &Fields<'_>) -> Option<&'static Row> {
+        let Some(name) = self.text(fields, "algorithm") else { return ALGORITHMS.first() };
+        let known = ALGORITHMS.iter().find(|row| row.name == name);
         if let (None, Some(node)) = (known, fields.get("algorithm")) {
-            let hint = choices(name, "algorithms", &ALGORITHMS.map(|(name, _)| name));
+            let hint = choices(name, "algorithms", &algorithm_names());
             self.wrong_value(node.span(), &format!("unknown algorithm `{name}`"), Some(&hint));
         }
         known
+    }
+
+    /// The numbers that belong to an algorithm. Those of other algorithms are mistakes.
+    fn parameters(&mut self, fields: &Fields<'_>, algorithm: &Row) -> Vec<(&'static str, u64)> {
+        let mut numbers = Vec::new();
+        for row in ALGORITHMS {
+            for &word in row.words {
+                let Some(node) = fields.get(word) else { continue };
+                if !algorithm.words.contains(&word) {
+                    let message = format!("`{word}` needs `algorithm: {}`", row.name);
+                    self.error(node.span(), &message, None);
+                }
+                let Some(number) = self.read(node, scalar::whole_number) else { continue };
+                if number == 0 {
+                    let message = format!("a `{word}` of 0 lets nothing pass");
+                    self.error(node.span(), &message, None);
+                }
+                numbers.push((word, number.into()));
+            }
+        }
+        numbers
     }
 
     fn anchor(&mut self, fields: &Fields<'_>) -> Option<Anchor> {
@@ -428,7 +412,7 @@ impl Document<'_, '_> {
         known
     }
 
-    fn zone(&mut self, fields: &Fields<'_>, written: &Written) -> jiff::tz::TimeZone {
+    fn zone(&mut self, fields: &Fields<'_>, written: Written) -> jiff::tz::TimeZone {
         let utc = jiff::tz::TimeZone::UTC;
         let (Some(name), Some(node)) = (self.text(fields, "time_zone"), fields.get("time_zone")) else {
             return utc;
@@ -442,18 +426,6 @@ impl Document<'_, '_> {
             self.wrong_value(node.span(), &format!("unknown time zone `{name}`"), Some(hint));
             utc
         })
-    }
-
-    fn burst(&mut self, fields: &Fields<'_>, algorithm: Algorithm) -> Option<u64> {
-        let node = fields.get("burst")?;
-        if algorithm != Algorithm::TokenBucket {
-            self.error(node.span(), "`burst` needs `algorithm: token_bucket`", None);
-        }
-        let burst = self.read(node, scalar::whole_number).map(u64::from)?;
-        if burst == 0 {
-            self.error(node.span(), "a bucket with a burst of 0 lets nothing pass", None);
-        }
-        Some(burst)
     }
 
     fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_>) {
@@ -473,7 +445,6 @@ impl Document<'_, '_> {
         let others = [
             "algorithm",
             "anchor",
-            "burst",
             "time_zone",
             "override",
             "at_most",
@@ -482,7 +453,7 @@ impl Document<'_, '_> {
             "counter",
             "count_by",
         ];
-        for word in others {
+        for word in others.into_iter().chain(parameters()) {
             if let Some(node) = fields.get(word) {
                 let message = format!("`unlimited: true` lets everything pass, so `{word}` means nothing");
                 self.error(node.span(), &message, Some("remove one of the two"));

@@ -85,10 +85,10 @@ fn any_charge() -> impl Strategy<Value = Charge> {
             let window = Duration::from_secs(10);
             let algorithm = match number % 5 {
                 0 => Algorithm::aligned(window),
-                1 => Algorithm::Anchored { window },
-                2 => Algorithm::Period { start: START, end: START.plus(window * 3) },
-                3 => Algorithm::Sliding { window },
-                _ => Algorithm::Bucket { window, burst: 3 },
+                1 => Algorithm::anchored(window),
+                2 => Algorithm::period(START, START.plus(window * 3)),
+                3 => Algorithm::sliding_window(window),
+                _ => Algorithm::token_bucket(window, 3),
             };
             let share =
                 Share { algorithm, hits, count_denied, settles, enforced, stage, ..charge(0, 5).share };
@@ -256,7 +256,7 @@ pub(super) fn what_is_swept_decides_nothing<S: Store>(make: impl Fn() -> S) {
         let store = make();
         let session = store.session();
         let short = |number| {
-            let algorithm = Algorithm::Anchored { window: Duration::from_secs(10) };
+            let algorithm = Algorithm::anchored(Duration::from_secs(10));
             let of = charge(number, 5);
             Charge { share: Share { algorithm, ..of.share }, ..of }
         };

@@ -74,7 +74,7 @@ fn wait_together(charges: &[Share], cells: &mut [Cell], now: Timestamp, outcomes
         }
         let wait = if waits.contains(&None) { None } else { waits.into_iter().max().flatten() };
         outcome.retry_after = wait;
-        if let (Algorithm::Sliding { .. }, Some(wait)) = (charge.algorithm, wait) {
+        if let (Algorithm::SlidingWindow(_), Some(wait)) = (charge.algorithm, wait) {
             outcome.reset_after = wait;
         }
     }
