@@ -84,6 +84,9 @@ impl Counting for FixedWindow {
         make: |written| Algorithm::anchored(written.window),
     };
 
+    #[cfg(test)]
+    const SAMPLES: &'static [super::tests::Sample] = tests::SAMPLES;
+
     fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         match self {
             Self::Aligned { window, behind } => aligned((window, behind), limit, cell, hits, commit, now),
@@ -310,8 +313,51 @@ mod tests {
 
     use super::{Period, Window, window_end};
     use crate::algorithm::cell::tests::check_bytes;
+    use crate::algorithm::tests::{Sample, State};
     use crate::algorithm::{Algorithm, Cell, Commit, Worth};
     use crate::model::{Hits, Timestamp, Unit};
+
+    pub(in crate::algorithm) const SAMPLES: &[Sample] = &[
+        Sample {
+            name: "aligned",
+            make: |of, _| Algorithm::aligned(of.length()),
+            model: |model, of, now| model.fixed(of.limit, of.window, now / of.window * of.window, now),
+            most: |of, within| (within < of.window).then_some(2 * of.limit),
+            shift: |of| of.window,
+            holds_n: false,
+        },
+        Sample {
+            name: "anchored",
+            make: |of, _| Algorithm::anchored(of.length()),
+            model: |model, of, now| {
+                let mut start: Option<u64> = None;
+                for &(at, _) in model.counted.iter().filter(|(at, hits)| *hits > 0 && *at <= now) {
+                    if start.is_none_or(|start| at >= start + of.window) {
+                        start = Some(at);
+                    }
+                }
+                match start.filter(|start| now < start + of.window) {
+                    Some(start) => model.fixed(of.limit, of.window, start, now),
+                    None => State { limit: of.limit, used: 0, window: of.length(), frees: vec![] },
+                }
+            },
+            most: |of, within| (within < of.window).then_some((2 * of.limit).saturating_sub(1)),
+            shift: |_| 1,
+            holds_n: false,
+        },
+        Sample {
+            name: "period",
+            make: |of, now| {
+                let start = now - now % of.window.max(1);
+                let end = start.saturating_add(of.window.max(1));
+                Algorithm::period(Timestamp::from_nanos(start), Timestamp::from_nanos(end))
+            },
+            model: |model, of, now| model.fixed(of.limit, of.window, now / of.window * of.window, now),
+            most: |of, within| (within < of.window).then_some(2 * of.limit),
+            shift: |of| of.window,
+            holds_n: false,
+        },
+    ];
 
     const ALIGNED: Algorithm = Algorithm::aligned(Duration::from_secs(60));
     const ANCHORED: Algorithm = Algorithm::anchored(Duration::from_secs(60));

@@ -40,6 +40,9 @@ impl Counting for SlidingWindow {
     // Whoever is refused may wait for either.
     const RESETS_AT_RETRY: bool = true;
 
+    #[cfg(test)]
+    const SAMPLES: &'static [super::tests::Sample] = tests::SAMPLES;
+
     fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         step(self.window, limit, cell, hits, commit, now)
     }
@@ -196,8 +199,18 @@ mod tests {
     use std::time::Duration;
 
     use crate::algorithm::cell::tests::check_bytes;
+    use crate::algorithm::tests::Sample;
     use crate::algorithm::{Algorithm, Cell, Commit, Log, Worth};
     use crate::model::{Hits, Timestamp};
+
+    pub(in crate::algorithm) const SAMPLES: &[Sample] = &[Sample {
+        name: "sliding window",
+        make: |of, _| Algorithm::sliding_window(of.length()),
+        model: |model, of, now| model.sliding(of.limit, of.window, now),
+        most: |of, within| (within < of.window).then_some(of.limit),
+        shift: |of| if of.limit > 1_024 { of.window.div_ceil(60) } else { 1 },
+        holds_n: false,
+    }];
 
     const MINUTE: Algorithm = Algorithm::sliding_window(Duration::from_secs(60));
 

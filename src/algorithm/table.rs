@@ -54,6 +54,10 @@ pub(super) trait Counting: Copy {
     /// How policies name it.
     const ROW: Row;
 
+    /// How the tests of all algorithms try it.
+    #[cfg(test)]
+    const SAMPLES: &'static [super::tests::Sample];
+
     /// Whether `reset_after` of a refusal is when the request could pass, as `retry_after` is.
     const RESETS_AT_RETRY: bool = false;
 
@@ -115,6 +119,9 @@ macro_rules! algorithms {
 
         /// Every algorithm as policies name it. The first one holds where a policy names none.
         pub const ALGORITHMS: &[Row] = &[$(<$parameters as Counting>::ROW),+];
+
+        #[cfg(test)]
+        const SAMPLES: &[&[tests::Sample]] = &[$(<$parameters as Counting>::SAMPLES),+];
 
         impl Algorithm {
             /// Decides on `hits` at `now` and brings `cell` up to date.

@@ -48,6 +48,9 @@ impl Counting for TokenBucket {
         },
     };
 
+    #[cfg(test)]
+    const SAMPLES: &'static [super::tests::Sample] = tests::SAMPLES;
+
     fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         step(Rate::new(limit, self.window, self.burst.unwrap_or(limit)), cell, hits, commit, now)
     }
@@ -215,8 +218,18 @@ mod tests {
 
     use super::Bucket;
     use crate::algorithm::cell::tests::check_bytes;
+    use crate::algorithm::tests::Sample;
     use crate::algorithm::{Algorithm, Cell, Commit, Worth};
     use crate::model::{Hits, Timestamp};
+
+    pub(in crate::algorithm) const SAMPLES: &[Sample] = &[Sample {
+        name: "token bucket",
+        make: |of, _| Algorithm::token_bucket(of.length(), of.n),
+        model: |model, of, now| model.bucket(of.limit, of.window, of.n, now),
+        most: |of, within| Some(if of.limit > 0 { of.n + within / of.window.div_ceil(of.limit) } else { 0 }),
+        shift: |_| 1,
+        holds_n: true,
+    }];
 
     /// Ten per 60 s, four at once: one in each 6 s.
     const BUCKET: Algorithm = Algorithm::token_bucket(Duration::from_secs(60), 4);

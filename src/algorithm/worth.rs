@@ -55,19 +55,15 @@ mod tests {
     use std::time::Duration;
 
     use super::Worth;
+    use crate::algorithm::tests::{Parameters, samples};
     use crate::algorithm::{Algorithm, Cell, Commit};
     use crate::model::{Hits, Timestamp};
 
     #[test]
     fn the_nearer_to_its_limit_the_more_a_counter_is_worth() {
-        let window = Duration::from_secs(60);
-        for algorithm in [
-            Algorithm::aligned(window),
-            Algorithm::anchored(window),
-            Algorithm::period(Timestamp::EPOCH, Timestamp::from_secs(60)),
-            Algorithm::sliding_window(window),
-            Algorithm::token_bucket(window, 4),
-        ] {
+        for sample in samples() {
+            let parameters = Parameters { limit: 4, window: 60_000_000_000, n: 4 };
+            let algorithm = (sample.make)(parameters, 0);
             let mut cell = Cell::default();
             let worth: Vec<_> = (0..6)
                 .map(|_| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Kind, any_commit, any_kind};
+use super::{Kind, any_commit, any_kind, samples};
 use crate::algorithm::{Cell, Commit, tolerance};
 use crate::model::{Hits, Timestamp};
 
@@ -64,10 +64,7 @@ fn after(kind: Kind, limit: u64, window: u64, past: &Past) -> Cell {
 
 fn kinds() -> impl Strategy<Value = Kind> {
     // A bucket that holds nothing lets nobody pass, whatever the clock does.
-    any_kind().prop_map(|kind| match kind {
-        Kind::Bucket { burst } => Kind::Bucket { burst: burst.max(1) },
-        kind => kind,
-    })
+    any_kind().prop_map(|kind| Kind { n: kind.n.max(1), ..kind })
 }
 
 proptest! {
@@ -104,7 +101,7 @@ proptest! {
         let most = length + tolerance(length) + if limit > 1_024 { length / 60 } else { Duration::ZERO };
         let told = ask(&mut cell, at_error(0));
         prop_assert!(told.admitted || told.retry_after.is_some_and(|wait| wait <= most), "{told:?}");
-        prop_assert!(told.reset_after <= most && (told.full_after <= most || matches!(kind, Kind::Bucket { .. })), "{told:?}");
+        prop_assert!(told.reset_after <= most && (told.full_after <= most || kind.sample.holds_n), "{told:?}");
         prop_assert!(ask(&mut cell, at_error(0).plus(most)).admitted);
     }
 
@@ -113,7 +110,7 @@ proptest! {
         (kind, limit, window) in (kinds(), any_limit(), any_window()),
         ahead in any_error().prop_filter("later than a tolerance", |error| *error > 0),
     ) {
-        let capacity = if let Kind::Bucket { burst } = kind { burst } else { limit };
+        let capacity = if kind.sample.holds_n { kind.n } else { limit };
         let past = vec![(ahead, capacity, Commit::IfAdmitted)];
         let mut cell = after(kind, limit, window, &past);
         let now = at_error(0);
@@ -127,7 +124,7 @@ proptest! {
 #[test]
 fn one_call_a_year_ahead_costs_at_most_one_window() {
     let window = 86_400 * SECOND;
-    for kind in [Kind::Aligned, Kind::Anchored, Kind::Period, Kind::Sliding, Kind::Bucket { burst: 1 }] {
+    for kind in samples().into_iter().map(|sample| Kind { sample, n: 1 }) {
         let mut cell = after(kind, 1, window, &vec![(i64::try_from(YEAR).unwrap(), 1, Commit::IfAdmitted)]);
         let mut ask = |later: u64| {
             let now = Timestamp::from_nanos(NOW + later);

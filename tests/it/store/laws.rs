@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use spillway::algorithm::{Algorithm, Charge, Mode, Outcomes, Share};
+use spillway::algorithm::{ALGORITHMS, Algorithm, Charge, Mode, Outcomes, Share, Written};
 use spillway::model::{CellKey, Hits, Outcome, Timestamp};
 use spillway::store::{Answers, Session, Store, StoreError};
 use tokio::time::{Instant, timeout_at};
@@ -83,13 +83,11 @@ fn any_charge() -> impl Strategy<Value = Charge> {
     (0..6_u64, 0..3_u32, hits, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(
         |(number, stage, hits, count_denied, settles, enforced)| {
             let window = Duration::from_secs(10);
-            let algorithm = match number % 5 {
-                0 => Algorithm::aligned(window),
-                1 => Algorithm::anchored(window),
-                2 => Algorithm::period(START, START.plus(window * 3)),
-                3 => Algorithm::sliding_window(window),
-                _ => Algorithm::token_bucket(window, 3),
-            };
+            let periods = [Algorithm::aligned(window), Algorithm::period(START, START.plus(window * 3))];
+            let written = Written { window, numbers: &[("burst", 3)] };
+            let named = ALGORITHMS.iter().map(|row| (row.make)(&written));
+            let algorithms: Vec<Algorithm> = periods.into_iter().chain(named).collect();
+            let algorithm = algorithms[usize::try_from(number).unwrap() % algorithms.len()];
             let share =
                 Share { algorithm, hits, count_denied, settles, enforced, stage, ..charge(0, 5).share };
             Charge { share, ..charge(number, 5) }
