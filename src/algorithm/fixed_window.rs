@@ -324,7 +324,7 @@ mod tests {
             model: |model, of, now| model.fixed(of.limit, of.window, now / of.window * of.window, now),
             most: |of, within| (within < of.window).then_some(2 * of.limit),
             shift: |of| of.window,
-            holds_n: false,
+            holds: |of| of.limit,
         },
         Sample {
             name: "anchored",
@@ -343,7 +343,7 @@ mod tests {
             },
             most: |of, within| (within < of.window).then_some((2 * of.limit).saturating_sub(1)),
             shift: |_| 1,
-            holds_n: false,
+            holds: |of| of.limit,
         },
         Sample {
             name: "period",
@@ -355,7 +355,7 @@ mod tests {
             model: |model, of, now| model.fixed(of.limit, of.window, now / of.window * of.window, now),
             most: |of, within| (within < of.window).then_some(2 * of.limit),
             shift: |of| of.window,
-            holds_n: false,
+            holds: |of| of.limit,
         },
     ];
 

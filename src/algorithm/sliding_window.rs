@@ -209,7 +209,7 @@ mod tests {
         model: |model, of, now| model.sliding(of.limit, of.window, now),
         most: |of, within| (within < of.window).then_some(of.limit),
         shift: |of| if of.limit > 1_024 { of.window.div_ceil(60) } else { 1 },
-        holds_n: false,
+        holds: |of| of.limit,
     }];
 
     const MINUTE: Algorithm = Algorithm::sliding_window(Duration::from_secs(60));

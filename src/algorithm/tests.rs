@@ -33,8 +33,8 @@ pub(super) struct Sample {
     pub(super) most: fn(Parameters, u64) -> Option<u64>,
     /// By multiples of this many nanoseconds, time can be shifted without another effect.
     pub(super) shift: fn(Parameters) -> u64,
-    /// Whether the most that passes at once is `n`, and not the limit.
-    pub(super) holds_n: bool,
+    /// The most hits that pass at once, under a limit that is not 0.
+    pub(super) holds: fn(Parameters) -> u64,
 }
 
 /// What an algorithm is tried with.
@@ -70,6 +70,11 @@ struct Kind {
 impl Kind {
     fn with(self, limit: u64, window: u64) -> Parameters {
         Parameters { limit, window, n: self.n }
+    }
+
+    /// The most hits that pass at once.
+    fn holds(self, limit: u64) -> u64 {
+        (self.sample.holds)(self.with(limit, 1))
     }
 
     fn algorithm(self, window: u64, now: u64) -> Algorithm {
@@ -275,8 +280,9 @@ proptest! {
         let mut admitted = |kind: Kind, limit| {
             kind.algorithm(trace.window, now + later).step(limit, &mut cell, hits, Commit::Never, at(now + later)).admitted
         };
-        let raised = if kind.sample.holds_n {
-            (Kind { n: kind.n + 1, ..kind }, trace.limit)
+        let raised_n = Kind { n: kind.n + 1, ..kind };
+        let raised = if raised_n.holds(trace.limit) > kind.holds(trace.limit) {
+            (raised_n, trace.limit)
         } else {
             (kind, trace.limit + 1)
         };

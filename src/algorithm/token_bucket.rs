@@ -228,7 +228,7 @@ mod tests {
         model: |model, of, now| model.bucket(of.limit, of.window, of.n, now),
         most: |of, within| Some(if of.limit > 0 { of.n + within / of.window.div_ceil(of.limit) } else { 0 }),
         shift: |_| 1,
-        holds_n: true,
+        holds: |of| of.n,
     }];
 
     /// Ten per 60 s, four at once: one in each 6 s.
