@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Cell, Commit, Law, Worth};
+use super::{Algorithm, Cell, Commit, Worth};
 use crate::model::{CellKey, Few, Hits, Outcome, Timestamp};
 
 /// One limit's share of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     /// How hits are counted.
-    pub law: Law,
+    pub algorithm: Algorithm,
     /// Hits granted per window.
     pub limit: u64,
     /// What is asked of this limit.
@@ -126,11 +126,11 @@ struct OfCell {
     copy: Option<usize>,
     /// How long until all charges of the cell pass together, once that was asked; `Duration::MAX` when they never do.
     wait: Option<Duration>,
-    /// The law and the limit of the first of its charges.
-    first: Option<(Law, u64)>,
+    /// The algorithm and the limit of the first of its charges.
+    first: Option<(Algorithm, u64)>,
     /// Where its copy is that the wait is tried out with.
     tried: Option<usize>,
-    /// Whether another charge has another law or limit.
+    /// Whether another charge has another algorithm or limit.
     differs: bool,
 }
 
@@ -147,7 +147,8 @@ impl Asked {
                 *of = OfCell { stage: self.stage, ..OfCell::default() };
             }
             of.charges += 1;
-            of.differs |= *of.first.get_or_insert((charge.law, charge.limit)) != (charge.law, charge.limit);
+            of.differs |=
+                *of.first.get_or_insert((charge.algorithm, charge.limit)) != (charge.algorithm, charge.limit);
             self.shared |= of.charges > 1;
             of.cost = of.cost.saturating_add(charge.hits.cost());
         }
@@ -190,7 +191,7 @@ impl Asked {
             }
             let is_counted = charge.count_denied
                 || charge.settles
-                || charge.hits.cost() <= charge.law.capacity(charge.limit);
+                || charge.hits.cost() <= charge.algorithm.capacity(charge.limit);
             let before = of.cost;
             if charge.enforced || is_counted {
                 of.cost = of.cost.saturating_add(charge.hits.cost());
@@ -226,7 +227,7 @@ impl Asked {
                 && charge.refuses(outcome)
             {
                 outcome.retry_after = Some(wait).filter(|wait| *wait < Duration::MAX);
-                if let (Law::Sliding { .. }, Some(wait)) = (charge.law, outcome.retry_after) {
+                if let (true, Some(wait)) = (charge.algorithm.resets_at_retry(), outcome.retry_after) {
                     outcome.reset_after = wait;
                 }
             }
@@ -291,19 +292,19 @@ impl Share {
         if self.settles && !matches!(self.hits, Hits::Refund(_)) {
             return self.ask_settled(cell, commit, now);
         }
-        self.law.step(self.limit, cell, self.hits, commit, now)
+        self.algorithm.step(self.limit, cell, self.hits, commit, now)
     }
 
     /// Whoever comes after the fact cannot be asked to wait: admitted is whoever finds anything left.
     fn ask_settled(&self, cell: &mut Cell, commit: Commit, now: Timestamp) -> Outcome {
-        let before = self.law.step(self.limit, cell, Hits::ONE, Commit::Never, now);
-        let outcome = self.law.step(self.limit, cell, self.hits, commit, now);
-        let after = self.law.step(self.limit, cell, Hits::ONE, Commit::Never, now);
+        let before = self.algorithm.step(self.limit, cell, Hits::ONE, Commit::Never, now);
+        let outcome = self.algorithm.step(self.limit, cell, self.hits, commit, now);
+        let after = self.algorithm.step(self.limit, cell, Hits::ONE, Commit::Never, now);
         Outcome {
             admitted: before.admitted,
             retry_after: after.retry_after.filter(|_| !before.admitted),
             // A sliding window's is when the next one passes; other windows end when they end.
-            reset_after: if matches!(self.law, Law::Sliding { .. }) {
+            reset_after: if self.algorithm.resets_at_retry() {
                 after.reset_after
             } else {
                 outcome.reset_after

@@ -4,17 +4,117 @@
 //! first hit leaves with the oldest, and the limit is whole again with the newest. For limits above 1,024 the stamps
 //! are those of [`sub_buckets`], later than the hits and never earlier; all else is the same.
 
+use std::fmt;
 use std::time::Duration;
 
+use super::bytes::{self, Malformed};
 use super::log::Live;
-use super::{Cell, Commit, Log, Worth, judge, sub_buckets, tolerance};
+use super::{Algorithm, Cell, Commit, Counting, Log, Row, State, Worth, judge, sub_buckets, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
+
+/// At most `limit` hits in any interval as long as `window`: exact for limits up to 1,024 and conservative to a sixtieth of
+/// the window above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlidingWindow {
+    /// How long each hit counts.
+    pub window: Duration,
+}
+
+impl Algorithm {
+    /// A sliding window of that length.
+    pub const fn sliding_window(window: Duration) -> Self {
+        Self::SlidingWindow(SlidingWindow { window })
+    }
+}
+
+impl Counting for SlidingWindow {
+    const ROW: Row = Row {
+        name: "sliding_window",
+        meaning: "never more than N hits in any interval of the window's length: each hit is forgotten when it is that old. \
+                  Exact for N up to 1,024; beyond that, hits are forgotten up to a sixtieth of the window later",
+        words: &[],
+        has_periods: false,
+        make: |written| Algorithm::sliding_window(written.window),
+    };
+
+    // Whoever is refused may wait for either.
+    const RESETS_AT_RETRY: bool = true;
+
+    #[cfg(test)]
+    const SAMPLES: &'static [super::tests::Sample] = tests::SAMPLES;
+
+    fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
+        step(self.window, limit, cell, hits, commit, now)
+    }
+
+    fn window(self) -> Option<Duration> {
+        Some(self.window)
+    }
+
+    fn tag(self) -> &'static str {
+        "sliding"
+    }
+
+    fn describe(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(", sliding")
+    }
+}
+
+/// As bytes, a log is the time it ends, how many entries it has, and for each how much later it is than the one before (the
+/// first: than 1970), times two, plus one where a number of hits follows; else the entry is a single hit.
+impl State for Box<Log> {
+    fn until(&self) -> Timestamp {
+        Log::until(self)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of::<Log>() + Log::heap_bytes(self)
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes::write_time(Log::until(self), bytes);
+        bytes::write(self.entries().count() as u64, bytes);
+        let mut before = 0;
+        for (stamp, hits) in self.entries() {
+            let later = stamp.as_nanos() - before;
+            before = stamp.as_nanos();
+            bytes::write_wide(u128::from(later) << 1 | u128::from(hits > 1), bytes);
+            if hits > 1 {
+                bytes::write(hits, bytes);
+            }
+        }
+    }
+
+    fn read(bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        let until = bytes::time(bytes)?;
+        let entries = bytes::number(bytes)?;
+        let (mut log, mut stamp, mut total) = (Log::default(), 0_u64, 0_u64);
+        for at in 0..entries {
+            let written = bytes::wide(bytes)?;
+            let later = u64::try_from(written >> 1).map_err(|_| Malformed::Impossible("time of a hit"))?;
+            let hits = if written & 1 == 1 { bytes::number(bytes)? } else { 1 };
+            if at > 0 && later == 0 {
+                return Err(Malformed::Impossible("order of hits"));
+            }
+            stamp = stamp.checked_add(later).ok_or(Malformed::Impossible("time of a hit"))?;
+            total = total.checked_add(hits).ok_or(Malformed::Impossible("number of hits"))?;
+            if hits == 0 {
+                return Err(Malformed::Impossible("number of hits"));
+            }
+            log.restore(Timestamp::from_nanos(stamp), hits, until);
+        }
+        if entries == 0 {
+            return Err(Malformed::Impossible("number of hits"));
+        }
+        Ok(Self::new(log))
+    }
+}
 
 /// At most `limit` hits in any interval as long as `window`.
 ///
 /// Where refused hits are counted, a log keeps the newest 2 × limit + 1 of all hits and `used` rises no further, so an
 /// attack does not fill the memory. Who is admitted, and when, is decided by fewer than those.
-pub(super) fn step(
+fn step(
     window: Duration,
     limit: u64,
     cell: &mut Cell,
@@ -98,10 +198,30 @@ fn written(cell: &Cell) -> Option<&Log> {
 mod tests {
     use std::time::Duration;
 
-    use crate::algorithm::{Cell, Commit, Law};
+    use crate::algorithm::cell::tests::check_bytes;
+    use crate::algorithm::tests::Sample;
+    use crate::algorithm::{Algorithm, Cell, Commit, Log, Worth};
     use crate::model::{Hits, Timestamp};
 
-    const MINUTE: Law = Law::Sliding { window: Duration::from_secs(60) };
+    pub(in crate::algorithm) const SAMPLES: &[Sample] = &[Sample {
+        name: "sliding window",
+        make: |of, _| Algorithm::sliding_window(of.length()),
+        model: |model, of, now| model.sliding(of.limit, of.window, now),
+        most: |of, within| (within < of.window).then_some(of.limit),
+        shift: |of| if of.limit > 1_024 { of.window.div_ceil(60) } else { 1 },
+        holds: |of| of.limit,
+    }];
+
+    const MINUTE: Algorithm = Algorithm::sliding_window(Duration::from_secs(60));
+
+    #[test]
+    fn its_bytes_are_what_they_always_were() {
+        let mut log = Log::default();
+        log.restore(Timestamp::from_nanos(3), 1, Timestamp::from_secs(1));
+        log.restore(Timestamp::from_nanos(5), 9, Timestamp::from_secs(1));
+        let cell = Cell::Log(Box::new(log), Worth::from_byte(1));
+        check_bytes(&cell, &[4, 1, 0x80, 0x94, 0xeb, 0xdc, 0x03, 2, 6, 5, 9]);
+    }
 
     #[test]
     fn counting_refused_hits_keeps_twice_the_limit_and_one() {

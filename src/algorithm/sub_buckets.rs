@@ -32,7 +32,7 @@ mod tests {
     use std::time::Duration;
 
     use super::stamp;
-    use crate::algorithm::{Cell, Commit, Law};
+    use crate::algorithm::{Algorithm, Cell, Commit};
     use crate::model::{Hits, Timestamp};
 
     #[test]
@@ -52,23 +52,31 @@ mod tests {
 
     #[test]
     fn a_hit_leaves_at_most_a_sixtieth_of_the_window_late() {
-        let law = Law::Sliding { window: Duration::from_secs(60) };
+        let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
         let mut cell = Cell::default();
-        let first =
-            law.step(2_000, &mut cell, Hits::charge(2_000), Commit::IfAdmitted, Timestamp::from_secs(30));
+        let first = algorithm.step(
+            2_000,
+            &mut cell,
+            Hits::charge(2_000),
+            Commit::IfAdmitted,
+            Timestamp::from_secs(30),
+        );
         assert_eq!(first.reset_after, Duration::from_nanos(60_999_999_999));
-        let refused = law.step(2_000, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(90));
+        let refused =
+            algorithm.step(2_000, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(90));
         assert_eq!(refused.retry_after, Some(Duration::from_nanos(999_999_999)));
     }
 
     #[test]
     fn an_aging_bucket_gives_nothing_back_before_its_last_hit_is_old() {
-        let law = Law::Sliding { window: Duration::from_secs(60) };
+        let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
         let mut cell = Cell::default();
         // All hits at the end of the first bucket: to weigh it would let most of the limit pass again at 60.9 s.
         let passed = |millis: u64, cell: &mut Cell| {
             let now = Timestamp::from_nanos(millis * 1_000_000);
-            (0..2_000).filter(|_| law.step(2_000, cell, Hits::ONE, Commit::IfAdmitted, now).admitted).count()
+            (0..2_000)
+                .filter(|_| algorithm.step(2_000, cell, Hits::ONE, Commit::IfAdmitted, now).admitted)
+                .count()
         };
         assert_eq!(passed(999, &mut cell), 2_000);
         for (millis, expected) in [(1_000, 0), (60_000, 0), (60_500, 0), (60_998, 0), (61_000, 2_000)] {
@@ -78,11 +86,11 @@ mod tests {
 
     #[test]
     fn a_limit_of_millions_keeps_sixty_two_buckets() {
-        let law = Law::Sliding { window: Duration::from_secs(60) };
+        let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
         let mut cell = Cell::default();
         for millis in 0..300_000_u64 {
             let now = Timestamp::from_nanos(millis * 1_000_000);
-            law.step(1_000_000, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
+            algorithm.step(1_000_000, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
         }
         let Cell::Log(log, _) = cell else { panic!("{cell:?}") };
         let entries = log.entries().count();

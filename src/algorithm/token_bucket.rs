@@ -4,14 +4,103 @@
 //! deepens it by the time that one hit takes to refill. Products of two 64-bit numbers are taken in 128 bits, and nothing
 //! is ever a fraction.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::{Cell, Commit, Worth, judge, tolerance};
+use super::bytes::{self, Malformed};
+use super::{Algorithm, Cell, Commit, Counting, Grant, Row, State, Worth, judge, tolerance};
 use crate::model::{Hits, Outcome, Timestamp};
+
+/// A bucket that refills at `limit` hits per window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenBucket {
+    /// The time in which `limit` hits refill.
+    pub window: Duration,
+    /// The most hits that pass at once; by default, as many as the limit.
+    pub burst: Option<u64>,
+}
+
+/// How full a bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// When the bucket will be full: GCRA's theoretical arrival time.
+    pub tat: Timestamp,
+    /// The time of the hit that was counted last.
+    pub seen: Timestamp,
+}
+
+impl Algorithm {
+    /// A token bucket of `burst` hits.
+    pub const fn token_bucket(window: Duration, burst: u64) -> Self {
+        Self::TokenBucket(TokenBucket { window, burst: Some(burst) })
+    }
+}
+
+impl Counting for TokenBucket {
+    const ROW: Row = Row {
+        name: "token_bucket",
+        meaning: "a bucket of `burst` hits that fills at N hits a window, little by little. Up to `burst` pass at once, and up \
+                  to `burst` + N within the window's length",
+        words: &["burst"],
+        has_periods: false,
+        make: |written| {
+            Algorithm::TokenBucket(TokenBucket { window: written.window, burst: written.number("burst") })
+        },
+    };
+
+    #[cfg(test)]
+    const SAMPLES: &'static [super::tests::Sample] = tests::SAMPLES;
+
+    fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
+        step(Rate::new(limit, self.window, self.burst.unwrap_or(limit)), cell, hits, commit, now)
+    }
+
+    fn capacity(self, limit: u64) -> u64 {
+        if limit == 0 { 0 } else { self.burst.unwrap_or(limit) }
+    }
+
+    /// Whoever is granted less than what the policy says saves up less, too.
+    fn granted(self, Grant { limit, written, .. }: Grant) -> Self {
+        let (Some(burst), Some(written)) = (self.burst, written.filter(|written| limit < *written)) else {
+            return self;
+        };
+        let share = u128::from(burst) * u128::from(limit) / u128::from(written);
+        let share = u64::try_from(share).unwrap_or(burst).max(u64::from(burst > 0 && limit > 0));
+        Self { burst: Some(share), ..self }
+    }
+
+    fn window(self) -> Option<Duration> {
+        Some(self.window)
+    }
+
+    fn tag(self) -> &'static str {
+        "bucket"
+    }
+
+    fn describe(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(", little by little")?;
+        self.burst.map_or(Ok(()), |burst| write!(f, ", up to {burst} at once"))
+    }
+}
+
+impl State for Bucket {
+    fn until(&self) -> Timestamp {
+        self.tat
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes::write_time(self.tat, bytes);
+        bytes::write_time(self.seen, bytes);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        Ok(Self { tat: bytes::time(bytes)?, seen: bytes::time(bytes)? })
+    }
+}
 
 /// A bucket's numbers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+struct Rate {
     /// The time in which the limit refills.
     window: Duration,
     /// Hits that refill in the window.
@@ -23,7 +112,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub(super) fn new(limit: u64, window: Duration, burst: u64) -> Self {
+    fn new(limit: u64, window: Duration, burst: u64) -> Self {
         let per_hit = window.as_nanos().div_ceil(limit.max(1).into()).max(1);
         Self {
             window,
@@ -54,19 +143,19 @@ impl Rate {
 ///
 /// In any interval Δ no more than `burst + Δ / per_hit` pass. Where refused hits are counted they empty the bucket and no
 /// more: it is never deeper than the burst, which is also where a clock that stepped back and a lowered limit leave it.
-pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
+fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
     // Threads read the clock before they get here, and one may come after another that read it later. To it, too, the
     // bucket is as it was left: were an emptied bucket cut to what can be missing at an earlier time, it would grant the
     // difference again. What lies further back is a clock that was wrong.
     let behind = match cell {
-        Cell::Bucket { seen, .. } => seen.since(now),
+        Cell::Bucket(Bucket { seen, .. }, _) => seen.since(now),
         _ => Duration::ZERO,
     };
     let behind = if behind <= tolerance(rate.window) { behind } else { Duration::ZERO };
     let now = now.plus(behind);
     let deepest = rate.deepest(now);
     let mut depth = 0;
-    if let Cell::Bucket { tat, .. } = cell {
+    if let Cell::Bucket(Bucket { tat, .. }, _) = cell {
         depth = u128::from(tat.as_nanos().saturating_sub(now.as_nanos()));
         if depth > deepest {
             depth = deepest;
@@ -87,7 +176,7 @@ pub(super) fn step(rate: Rate, cell: &mut Cell, hits: Hits, commit: Commit, now:
         };
         // A bucket that is full and stays so need not be kept, nor an old one be touched.
         if deeper != depth {
-            *cell = Cell::Bucket { tat: full_at(now, deeper), seen: now, worth: Worth::NOTHING };
+            *cell = Cell::Bucket(Bucket { tat: full_at(now, deeper), seen: now }, Worth::NOTHING);
             depth = deeper;
         }
     }
@@ -127,11 +216,23 @@ fn nanos(nanos: u128) -> Duration {
 mod tests {
     use std::time::Duration;
 
-    use crate::algorithm::{Cell, Commit, Law};
+    use super::Bucket;
+    use crate::algorithm::cell::tests::check_bytes;
+    use crate::algorithm::tests::Sample;
+    use crate::algorithm::{Algorithm, Cell, Commit, Worth};
     use crate::model::{Hits, Timestamp};
 
+    pub(in crate::algorithm) const SAMPLES: &[Sample] = &[Sample {
+        name: "token bucket",
+        make: |of, _| Algorithm::token_bucket(of.length(), of.n),
+        model: |model, of, now| model.bucket(of.limit, of.window, of.n, now),
+        most: |of, within| Some(if of.limit > 0 { of.n + within / of.window.div_ceil(of.limit) } else { 0 }),
+        shift: |_| 1,
+        holds: |of| of.n,
+    }];
+
     /// Ten per 60 s, four at once: one in each 6 s.
-    const BUCKET: Law = Law::Bucket { window: Duration::from_secs(60), burst: 4 };
+    const BUCKET: Algorithm = Algorithm::token_bucket(Duration::from_secs(60), 4);
 
     /// Plays `(second, hits, commit)` and tells each answer in words.
     #[track_caller]
@@ -155,6 +256,13 @@ mod tests {
             })
             .collect();
         assert_eq!(answers, told);
+    }
+
+    #[test]
+    fn its_bytes_are_what_they_always_were() {
+        let bucket = Bucket { tat: Timestamp::from_secs(1), seen: Timestamp::EPOCH };
+        let cell = Cell::Bucket(bucket, Worth::from_byte(0));
+        check_bytes(&cell, &[3, 0, 0x80, 0x94, 0xeb, 0xdc, 0x03, 0]);
     }
 
     #[test]
@@ -230,22 +338,23 @@ mod tests {
             // What the limits of 0 found is still there: two seconds, of the six that a hit takes.
             (60, 10, 10, 1, 8, None),
         ] {
-            let law = Law::Bucket { window: Duration::from_secs(window), burst };
-            let out = law.step(limit, &mut cell, Hits::charge(cost), Commit::IfAdmitted, Timestamp::EPOCH);
+            let algorithm = Algorithm::token_bucket(Duration::from_secs(window), burst);
+            let out =
+                algorithm.step(limit, &mut cell, Hits::charge(cost), Commit::IfAdmitted, Timestamp::EPOCH);
             assert_eq!(
                 (out.remaining, out.retry_after),
                 (remaining, retry.map(Duration::from_secs)),
-                "{law:?}"
+                "{algorithm:?}"
             );
         }
     }
 
     #[test]
     fn what_no_timestamp_can_tell_is_not_granted() {
-        let law = Law::Bucket { window: Duration::MAX, burst: u64::MAX };
+        let algorithm = Algorithm::token_bucket(Duration::MAX, u64::MAX);
         let mut cell = Cell::default();
         for (secs, admitted) in [(0, true), (0, false), (1, false)] {
-            let out = law.step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(secs));
+            let out = algorithm.step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::from_secs(secs));
             assert_eq!(out.admitted, admitted);
         }
     }

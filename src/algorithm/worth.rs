@@ -55,35 +55,31 @@ mod tests {
     use std::time::Duration;
 
     use super::Worth;
-    use crate::algorithm::{Cell, Commit, Law};
+    use crate::algorithm::tests::{Parameters, samples};
+    use crate::algorithm::{Algorithm, Cell, Commit};
     use crate::model::{Hits, Timestamp};
 
     #[test]
     fn the_nearer_to_its_limit_the_more_a_counter_is_worth() {
-        let window = Duration::from_secs(60);
-        for law in [
-            Law::aligned(window),
-            Law::Anchored { window },
-            Law::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(60) },
-            Law::Sliding { window },
-            Law::Bucket { window, burst: 4 },
-        ] {
+        for sample in samples() {
+            let parameters = Parameters { limit: 4, window: 60_000_000_000, n: 4 };
+            let algorithm = (sample.make)(parameters, 0);
             let mut cell = Cell::default();
             let worth: Vec<_> = (0..6)
                 .map(|_| {
-                    law.step(4, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::EPOCH);
+                    algorithm.step(4, &mut cell, Hits::ONE, Commit::IfAdmitted, Timestamp::EPOCH);
                     cell.worth()
                 })
                 .collect();
-            assert_eq!(worth[0], Worth::NOTHING, "{law:?}");
-            assert!(worth[..5].is_sorted_by(|less, more| less < more), "{law:?}: {worth:?}");
-            assert_eq!(worth[4..], [Worth::REFUSED; 2], "{law:?}");
+            assert_eq!(worth[0], Worth::NOTHING, "{algorithm:?}");
+            assert!(worth[..5].is_sorted_by(|less, more| less < more), "{algorithm:?}: {worth:?}");
+            assert_eq!(worth[4..], [Worth::REFUSED; 2], "{algorithm:?}");
         }
     }
 
     #[test]
     fn a_limit_of_any_size_has_its_parts() {
-        let law = Law::aligned(Duration::from_secs(60));
+        let algorithm = Algorithm::aligned(Duration::from_secs(60));
         for (limit, hits, told) in [
             (1, 1, 254),
             (2, 1, 0),
@@ -95,7 +91,7 @@ mod tests {
             (u64::MAX, u64::MAX, 254),
         ] {
             let mut cell = Cell::default();
-            law.step(limit, &mut cell, Hits::charge(hits), Commit::Always, Timestamp::EPOCH);
+            algorithm.step(limit, &mut cell, Hits::charge(hits), Commit::Always, Timestamp::EPOCH);
             assert_eq!(cell.worth(), Worth(told), "{hits} of {limit}");
         }
     }

@@ -1,7 +1,7 @@
 //! The policy language as data, for the reference page.
 
-use super::compile;
 use super::words::{self, Origin, Scope};
+use crate::algorithm::ALGORITHMS;
 
 /// One kind of mapping in a policy file, and the words that may stand in it.
 #[derive(Debug)]
@@ -49,5 +49,5 @@ pub fn language() -> Vec<Section> {
 
 /// The algorithms by name, each with what it does, in Markdown.
 pub fn algorithms() -> impl Iterator<Item = (&'static str, &'static str)> {
-    compile::algorithms()
+    ALGORITHMS.iter().map(|row| (row.name, row.meaning))
 }

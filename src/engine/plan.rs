@@ -218,7 +218,12 @@ impl Candidate<'_> {
         self.limits.iter().map(move |&(at, key, granted)| {
             let limit = &self.rule.limits[at];
             let share = Share {
-                law: limit.window.law(granted, limit.requests.written(), self.credential.as_ref(), now),
+                algorithm: limit.window.algorithm(
+                    granted,
+                    limit.requests.written(),
+                    self.credential.as_ref(),
+                    now,
+                ),
                 limit: granted,
                 hits,
                 count_denied: limit.count_denied,

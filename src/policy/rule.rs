@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::algorithm::{Calendar, Law, billing_period, calendar_period};
+use crate::algorithm::{Algorithm, Calendar, Grant, billing_period, calendar_period};
 use crate::model::{Reading, RuleIndex, Timestamp, Unit};
 use crate::shape::{Denial, HeaderSet};
 use crate::subjects::{Credential, Value};
@@ -55,7 +55,7 @@ pub struct Limit {
     pub replaces: Vec<String>,
     /// How many hits a window grants, and to whom.
     pub requests: Requests,
-    /// When the count starts over.
+    /// Which hits count, and for how long.
     pub window: Window,
     /// What one counter belongs to.
     pub count_by: Arc<[CountBy]>,
@@ -160,81 +160,51 @@ impl Requests {
     }
 }
 
-/// When a count starts over.
+/// Which hits count, and for how long.
 #[derive(Clone, Debug)]
 pub enum Window {
-    /// At multiples of a unit since the epoch, as envoyproxy/ratelimit counts.
+    /// Those since the last multiple of a unit since the epoch, as envoyproxy/ratelimit counts.
     Unit(Unit, u32),
-    /// At multiples of a length since the epoch.
-    Clock(Duration),
-    /// A length after the first hit.
-    FirstHit(Duration),
-    /// Each hit a length after it was made.
-    Sliding(Duration),
-    /// Little by little, the whole of it in a length, up to `burst` (by default, as many as the limit).
-    Bucket {
-        /// The time in which as many hits return as the limit grants.
-        window: Duration,
-        /// The most that can be saved up.
-        burst: Option<u64>,
-    },
-    /// When the subject's subscription renews. Without an anchor, on the first of each month in UTC.
+    /// As an algorithm with a window of one length has it.
+    Length(Algorithm),
+    /// Those since the subject's subscription was renewed. Without an anchor, since the first of the month in UTC.
     BillingPeriod,
-    /// With the calendar of a time zone.
+    /// Those of the current period of the calendar in a time zone.
     Calendar(Calendar, jiff::tz::TimeZone),
 }
 
 impl Window {
-    /// The law it counts by at `now`, for whoever is granted `limit` where `written` is what the policy says.
-    pub fn law(
+    /// The algorithm with its parameters at `now`, for whoever is granted `limit` where the policy says `written`.
+    pub fn algorithm(
         &self,
         limit: u64,
         written: Option<u64>,
         credential: Option<&Credential<'_>>,
         now: Reading,
-    ) -> Law {
-        // What the wall clock shows at the bounds, as the time that is counted by.
-        let behind = now.behind();
-        let period = |(start, end): (Timestamp, Timestamp)| Law::Period {
-            start: start.plus(behind),
-            end: end.plus(behind),
-        };
-        match self {
-            Self::Unit(unit, multiplier) => {
-                Law::Aligned { window: unit.length().saturating_mul(*multiplier), behind }
-            }
-            Self::Clock(window) => Law::Aligned { window: *window, behind },
-            Self::FirstHit(window) => Law::Anchored { window: *window },
-            Self::Sliding(window) => Law::Sliding { window: *window },
-            Self::Bucket { window, burst } => {
-                // Whoever is granted less than what is written saves up less, too.
-                let share = |burst: u64| match written.filter(|written| limit < *written) {
-                    Some(written) => {
-                        let share = u128::from(burst) * u128::from(limit) / u128::from(written);
-                        u64::try_from(share).unwrap_or(burst).max(u64::from(burst > 0 && limit > 0))
-                    }
-                    None => burst,
-                };
-                Law::Bucket { window: *window, burst: burst.map_or(limit, share) }
-            }
+    ) -> Algorithm {
+        let algorithm = match self {
+            Self::Unit(unit, multiplier) => Algorithm::aligned(unit.length().saturating_mul(*multiplier)),
+            Self::Length(algorithm) => *algorithm,
             Self::BillingPeriod => {
                 let subject = credential.map(|credential| credential.subject);
                 let anchor = subject.and_then(|subject| subject.billing_anchor()).unwrap_or(Timestamp::EPOCH);
                 let zone = subject.and_then(|subject| subject.time_zone());
-                period(billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now.wall))
+                let (start, end) = billing_period(anchor, zone.unwrap_or(&jiff::tz::TimeZone::UTC), now.wall);
+                Algorithm::period(start, end)
             }
-            Self::Calendar(calendar, zone) => period(calendar_period(*calendar, zone, now.wall)),
-        }
+            Self::Calendar(calendar, zone) => {
+                let (start, end) = calendar_period(*calendar, zone, now.wall);
+                Algorithm::period(start, end)
+            }
+        };
+        algorithm.granted(Grant { limit, written, behind: now.behind() })
     }
 
     /// How long it is, if it is always as long.
     pub fn length(&self) -> Option<Duration> {
         match self {
             Self::Unit(unit, multiplier) => Some(unit.length().saturating_mul(*multiplier)),
-            Self::Clock(window)
-            | Self::FirstHit(window)
-            | Self::Sliding(window)
-            | Self::Bucket { window, .. } => Some(*window),
+            Self::Length(algorithm) => algorithm.window(),
             Self::BillingPeriod | Self::Calendar(..) => None,
         }
     }
@@ -243,10 +213,9 @@ impl Window {
     pub fn tag(&self) -> String {
         match self {
             Self::Unit(unit, _) => unit.name().to_owned(),
-            Self::Clock(window) => format!("clock {}", window.as_nanos()),
-            Self::FirstHit(window) => format!("first hit {}", window.as_nanos()),
-            Self::Sliding(window) => format!("sliding {}", window.as_nanos()),
-            Self::Bucket { window, .. } => format!("bucket {}", window.as_nanos()),
+            Self::Length(algorithm) => {
+                format!("{} {}", algorithm.tag(), algorithm.window().unwrap_or_default().as_nanos())
+            }
             Self::BillingPeriod => "billing period".to_owned(),
             Self::Calendar(calendar, zone) => {
                 let name = match calendar {
@@ -264,8 +233,7 @@ impl Window {
     pub fn in_units(&self) -> Option<(Unit, u32)> {
         match self {
             Self::Unit(unit, multiplier) => Some((*unit, *multiplier)),
-            Self::Clock(length) | Self::FirstHit(length) | Self::Sliding(length) => in_units(*length),
-            Self::Bucket { window, .. } => in_units(*window),
+            Self::Length(algorithm) => algorithm.window().and_then(in_units),
             Self::BillingPeriod | Self::Calendar(..) => None,
         }
     }
@@ -276,12 +244,9 @@ impl fmt::Display for Window {
         match self {
             Self::Unit(unit, 1) => write!(f, "{unit}"),
             Self::Unit(unit, many) => write!(f, "{many} {unit}s"),
-            Self::Clock(window) => write!(f, "{}, by the clock", length(*window)),
-            Self::FirstHit(window) => write!(f, "{} from the first hit", length(*window)),
-            Self::Sliding(window) => write!(f, "{}, sliding", length(*window)),
-            Self::Bucket { window, burst: None } => write!(f, "{}, little by little", length(*window)),
-            Self::Bucket { window, burst: Some(burst) } => {
-                write!(f, "{}, little by little, up to {burst} at once", length(*window))
+            Self::Length(algorithm) => {
+                f.write_str(&length(algorithm.window().unwrap_or_default()))?;
+                algorithm.describe(f)
             }
             Self::BillingPeriod => f.write_str("billing period"),
             Self::Calendar(calendar, zone) => {
@@ -343,9 +308,12 @@ mod tests {
             (7 * 86_400, Some((Unit::Week, 1))),
             (30 * 86_400, Some((Unit::Day, 30))),
         ] {
-            assert_eq!(Window::Sliding(Duration::from_secs(seconds)).in_units(), told);
+            assert_eq!(
+                Window::Length(Algorithm::sliding_window(Duration::from_secs(seconds))).in_units(),
+                told
+            );
         }
-        assert_eq!(Window::Clock(Duration::from_millis(500)).in_units(), None);
+        assert_eq!(Window::Length(Algorithm::aligned(Duration::from_millis(500))).in_units(), None);
         assert_eq!(Window::BillingPeriod.in_units(), None);
     }
 }

@@ -313,7 +313,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::algorithm::Law;
+    use crate::algorithm::Algorithm;
     use crate::model::Hits;
 
     /// The key of the `n`th of many counters.
@@ -324,7 +324,7 @@ mod tests {
 
     fn charge(low: u64, window: u64) -> Charge {
         let share = Share {
-            law: Law::aligned(Duration::from_secs(window)),
+            algorithm: Algorithm::aligned(Duration::from_secs(window)),
             limit: 1,
             hits: Hits::ONE,
             count_denied: true,
@@ -385,8 +385,8 @@ mod tests {
         let at = |n: u64| Charge { key: key(n), ..charge(0, 10) };
         // A hundred counters of an hour, some of them on each shard, and a flood of short ones.
         let long = |n: u64| {
-            let law = Law::aligned(Duration::from_secs(3_600));
-            Charge { share: Share { law, ..at(n).share }, ..at(n) }
+            let algorithm = Algorithm::aligned(Duration::from_secs(3_600));
+            Charge { share: Share { algorithm, ..at(n).share }, ..at(n) }
         };
         for n in 0..100 {
             store.0.apply(Mode::Each, &[long(n)], now);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use spillway::algorithm::{Charge, Law, Mode, Share};
+use spillway::algorithm::{Algorithm, Charge, Mode, Share};
 use spillway::clock::{Clock, ManualClock, SystemClock};
 use spillway::config::{self, Options};
 use spillway::limiter::Limiter;
@@ -90,9 +90,9 @@ fn sliding(number: u32, stage: u32, limit: u64) -> Charge {
 }
 
 fn sliding_per(window: Duration, number: u32, stage: u32, limit: u64) -> Charge {
-    let law = Law::Sliding { window };
+    let algorithm = Algorithm::sliding_window(window);
     let share = Share {
-        law,
+        algorithm,
         limit,
         hits: Hits::ONE,
         count_denied: false,

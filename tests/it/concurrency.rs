@@ -1,10 +1,10 @@
-//! Many threads, few keys, every law: never more admissions than the law allows.
+//! Many threads, few keys, every algorithm: never more admissions than the algorithm allows.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use spillway::algorithm::{Charge, Law, Mode, Share};
+use spillway::algorithm::{Algorithm, Charge, Mode, Share};
 use spillway::model::{CellKey, Hits, Timestamp};
 use spillway::store::{MemoryStore, Session as _};
 
@@ -23,9 +23,9 @@ fn calls() -> u64 {
     told.map_or(200_000, |calls| calls.parse().expect("SPILLWAY_CONCURRENCY_CALLS is a number"))
 }
 
-fn charge(key: u64, law: Law) -> Charge {
+fn charge(key: u64, algorithm: Algorithm) -> Charge {
     let share = Share {
-        law,
+        algorithm,
         limit: LIMIT,
         hits: Hits::ONE,
         count_denied: false,
@@ -94,27 +94,25 @@ fn most_within(passed: &[Passed], length: Duration) -> usize {
 }
 
 #[test]
-fn no_law_admits_more_than_it_may_under_any_concurrency() {
-    let most = |law: Law| match law {
+fn no_algorithm_admits_more_than_it_may_under_any_concurrency() {
+    for (algorithm, most) in [
+        (Algorithm::aligned(WINDOW), 2 * LIMIT),
+        (Algorithm::anchored(WINDOW), 2 * LIMIT - 1),
         // One period holds the whole run.
-        Law::Sliding { .. } | Law::Period { .. } => LIMIT,
-        Law::Bucket { burst, .. } => burst + LIMIT,
-        Law::Aligned { .. } => 2 * LIMIT,
-        Law::Anchored { .. } => 2 * LIMIT - 1,
-    };
-    for law in [
-        Law::aligned(WINDOW),
-        Law::Anchored { window: WINDOW },
-        Law::Period { start: Timestamp::EPOCH, end: Timestamp::from_secs(1 << 30) },
-        Law::Sliding { window: WINDOW },
-        Law::Bucket { window: WINDOW, burst: LIMIT },
+        (Algorithm::period(Timestamp::EPOCH, Timestamp::from_secs(1 << 30)), LIMIT),
+        (Algorithm::sliding_window(WINDOW), LIMIT),
+        (Algorithm::token_bucket(WINDOW, LIMIT), 2 * LIMIT),
     ] {
         let store = MemoryStore::default();
-        let passed = admitted(&|key| vec![charge(key, law)], Mode::Each, &store);
+        let passed = admitted(&|key| vec![charge(key, algorithm)], Mode::Each, &store);
         for (key, calls) in &passed {
             let found = most_within(calls, WINDOW) as u64;
-            assert!(found <= most(law), "{law:?}: {found} of key {key} within {WINDOW:?}");
-            assert!(calls.len() as u64 >= LIMIT, "{law:?}: only {} of key {key} ever passed", calls.len());
+            assert!(found <= most, "{algorithm:?}: {found} of key {key} within {WINDOW:?}");
+            assert!(
+                calls.len() as u64 >= LIMIT,
+                "{algorithm:?}: only {} of key {key} ever passed",
+                calls.len()
+            );
         }
         assert_eq!(passed.len(), 3);
     }
@@ -123,7 +121,7 @@ fn no_law_admits_more_than_it_may_under_any_concurrency() {
 #[test]
 fn all_or_nothing_leaves_every_counter_exact() {
     // Two counters without an end, one shared by all keys: what passed is what was counted, on both, to the hit.
-    let forever = Law::aligned(Duration::from_secs(1 << 30));
+    let forever = Algorithm::aligned(Duration::from_secs(1 << 30));
     let of = |limit, charge: Charge| Charge { share: Share { limit, ..charge.share }, ..charge };
     let (most, of_each) = (calls() * 7 / 10, calls() * 3 / 10);
     let shared = of(most, charge(99, forever));

@@ -5,14 +5,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Mode, Share, settle};
-use crate::algorithm::{Cell, Commit, Law, Worth};
+use crate::algorithm::{Algorithm, Cell, Commit, Worth};
 use crate::model::{Hits, Outcome, Timestamp};
 
 mod plain;
 
 fn charge(limit: u64, cell: usize) -> Share {
     Share {
-        law: Law::Anchored { window: Duration::from_secs(60) },
+        algorithm: Algorithm::anchored(Duration::from_secs(60)),
         limit,
         hits: Hits::ONE,
         count_denied: false,
@@ -107,18 +107,20 @@ fn two_charges_of_one_cell_are_counted_both_or_not_at_all() {
 #[test]
 fn two_charges_that_never_fit_together_have_no_time_to_retry() {
     let window = Duration::from_secs(60);
-    for law in [Law::Anchored { window }, Law::Sliding { window }, Law::Bucket { window, burst: 3 }] {
+    for algorithm in
+        [Algorithm::anchored(window), Algorithm::sliding_window(window), Algorithm::token_bucket(window, 3)]
+    {
         for (cost, retries) in [(1, true), (2, false)] {
-            let charges = [Share { law, hits: Hits::charge(cost), ..charge(3, 0) }; 2];
+            let charges = [Share { algorithm, hits: Hits::charge(cost), ..charge(3, 0) }; 2];
             let mut cells = [Cell::Empty];
-            law.step(3, &mut cells[0], Hits::charge(2), Commit::Always, Timestamp::EPOCH);
+            algorithm.step(3, &mut cells[0], Hits::charge(2), Commit::Always, Timestamp::EPOCH);
             let out = settle(Mode::AllOrNothing, &charges, &mut cells, Timestamp::EPOCH)[1].unwrap();
             assert!(!out.admitted);
-            assert_eq!(out.retry_after.is_some(), retries, "{law:?}");
+            assert_eq!(out.retry_after.is_some(), retries, "{algorithm:?}");
             if let Some(wait) = out.retry_after {
                 let later = Timestamp::EPOCH.plus(wait);
                 let outs = settle(Mode::AllOrNothing, &charges, &mut cells, later);
-                assert!(outs.into_iter().all(|out| out.unwrap().admitted), "{law:?}");
+                assert!(outs.into_iter().all(|out| out.unwrap().admitted), "{algorithm:?}");
             }
         }
     }
@@ -126,9 +128,9 @@ fn two_charges_that_never_fit_together_have_no_time_to_retry() {
 
 #[test]
 fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
-    let bucket = Law::Bucket { window: Duration::from_secs(60), burst: 6 };
+    let bucket = Algorithm::token_bucket(Duration::from_secs(60), 6);
     // Two hits take two minutes of a bucket that holds a minute and a half by the other rate.
-    let slow = Share { law: bucket, ..charge(1, 0) };
+    let slow = Share { algorithm: bucket, ..charge(1, 0) };
     let charges = [slow, slow, Share { limit: 4, ..slow }];
     let outcomes = settle(Mode::AllOrNothing, &charges, &mut [Cell::Empty], Timestamp::EPOCH);
     assert_eq!(outcomes[2].unwrap().retry_after, None);
@@ -136,9 +138,9 @@ fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
 
 #[test]
 fn a_shadow_beside_what_passes_tells_its_own_reset() {
-    let law = Law::Sliding { window: Duration::from_secs(60) };
-    let passes = Share { law, ..charge(9, 0) };
-    let shadow = Share { law, enforced: false, ..charge(1, 0) };
+    let algorithm = Algorithm::sliding_window(Duration::from_secs(60));
+    let passes = Share { algorithm, ..charge(9, 0) };
+    let shadow = Share { algorithm, enforced: false, ..charge(1, 0) };
     let outcomes = settle(Mode::AllOrNothing, &[passes, shadow], &mut [Cell::Empty], Timestamp::EPOCH);
     let told = outcomes[1].unwrap();
     assert_eq!((told.admitted, told.reset_after), (false, Duration::from_secs(60)));
@@ -148,7 +150,7 @@ fn a_shadow_beside_what_passes_tells_its_own_reset() {
 fn a_refund_is_given_back_where_the_limit_stays_exceeded() {
     let cells = &mut vec![Cell::Empty; 2];
     for cell in cells.iter_mut() {
-        charge(9, 0).law.step(9, cell, Hits::charge(9), Commit::Always, Timestamp::EPOCH);
+        charge(9, 0).algorithm.step(9, cell, Hits::charge(9), Commit::Always, Timestamp::EPOCH);
     }
     let refund = |cell| Share { hits: Hits::refund(2), ..charge(3, cell) };
     check(Mode::AllOrNothing, &[refund(0), refund(1)], cells, "ok 7/3, ok 7/3");
@@ -163,18 +165,18 @@ fn nothing_to_charge_is_nothing_to_tell() {
     }
 }
 
-/// The limits of a request's cells: charges that share a cell share its law and its limit.
-fn any_limits() -> impl Strategy<Value = Vec<(Law, u64)>> {
-    let law = (1_u64..20, 0_u64..4, 0_usize..4).prop_map(|(window, burst, kind)| {
+/// The limits of a request's cells: charges that share a cell share its algorithm and its limit.
+fn any_limits() -> impl Strategy<Value = Vec<(Algorithm, u64)>> {
+    let algorithm = (1_u64..20, 0_u64..4, 0_usize..4).prop_map(|(window, burst, kind)| {
         let window = Duration::from_nanos(window);
         [
-            Law::aligned(window),
-            Law::Anchored { window },
-            Law::Sliding { window },
-            Law::Bucket { window, burst },
+            Algorithm::aligned(window),
+            Algorithm::anchored(window),
+            Algorithm::sliding_window(window),
+            Algorithm::token_bucket(window, burst),
         ][kind]
     });
-    prop::collection::vec((law, 0_u64..5), 4)
+    prop::collection::vec((algorithm, 0_u64..5), 4)
 }
 
 type Ask = (usize, u64, bool, bool, u32);
@@ -188,12 +190,12 @@ fn any_asks() -> impl Strategy<Value = Vec<Ask>> {
     })
 }
 
-fn charges(limits: &[(Law, u64)], asks: &[Ask]) -> Vec<Share> {
+fn charges(limits: &[(Algorithm, u64)], asks: &[Ask]) -> Vec<Share> {
     asks.iter()
         .map(|&(cell, cost, count_denied, enforced, stage)| {
-            let (law, limit) = limits[cell];
+            let (algorithm, limit) = limits[cell];
             Share {
-                law,
+                algorithm,
                 limit,
                 hits: Hits::charge(cost),
                 count_denied,
@@ -206,9 +208,9 @@ fn charges(limits: &[(Law, u64)], asks: &[Ask]) -> Vec<Share> {
         .collect()
 }
 
-fn used(limits: &[(Law, u64)], cells: &[Cell], now: Timestamp) -> Vec<u64> {
-    let tell = |((law, limit), cell): (&(Law, u64), &Cell)| {
-        law.step(*limit, &mut cell.clone(), Hits::Look, Commit::Never, now).used
+fn used(limits: &[(Algorithm, u64)], cells: &[Cell], now: Timestamp) -> Vec<u64> {
+    let tell = |((algorithm, limit), cell): (&(Algorithm, u64), &Cell)| {
+        algorithm.step(*limit, &mut cell.clone(), Hits::Look, Commit::Never, now).used
     };
     limits.iter().zip(cells).map(tell).collect()
 }
@@ -256,7 +258,7 @@ proptest! {
                 let at = Timestamp::from_nanos(now);
                 let mut by_hand = kept.clone();
                 for (charge, _) in mine().filter(counts) {
-                    charge.law.step(charge.limit, &mut by_hand, charge.hits, Commit::Always, at);
+                    charge.algorithm.step(charge.limit, &mut by_hand, charge.hits, Commit::Always, at);
                 }
                 prop_assert_eq!(counted(&by_hand), counted(now_is));
             }
@@ -285,7 +287,7 @@ proptest! {
             let alone = charges.iter().enumerate().all(|(n, charge)| {
                 let before: u64 = charges[..n].iter().filter(|other| other.cell == charge.cell).map(|other| other.hits.cost()).sum();
                 let hits = Hits::charge(before + charge.hits.cost());
-                !charge.enforced || charge.law.step(charge.limit, &mut cells[charge.cell].clone(), hits, Commit::Never, at).admitted
+                !charge.enforced || charge.algorithm.step(charge.limit, &mut cells[charge.cell].clone(), hits, Commit::Never, at).admitted
             });
             let outs = settle(Mode::AllOrNothing, &charges, &mut cells, at);
             let together = charges.iter().zip(&outs).all(|(charge, out)| !charge.enforced || out.unwrap().admitted);
@@ -359,7 +361,7 @@ proptest! {
             for (charge, out) in charges.iter().zip(outs) {
                 let commit = if charge.count_denied { Commit::Always } else { Commit::IfAdmitted };
                 let cell = &mut by_hand[charge.cell];
-                let alone = charge.law.step(charge.limit, cell, charge.hits, commit, now);
+                let alone = charge.algorithm.step(charge.limit, cell, charge.hits, commit, now);
                 prop_assert_eq!(timeless(&[Some(alone)]), timeless(&[out]));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::algorithm::{Cell, Commit, Law, Mode, Share, billing_period, settle};
+use crate::algorithm::{Algorithm, Cell, Commit, Mode, Share, billing_period, settle};
 use crate::model::{Hits, Outcome, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,13 +18,22 @@ fn secs_up(time: Duration) -> u64 {
     time.as_millis().div_ceil(1_000).try_into().unwrap()
 }
 
-fn charge(law: Law, limit: u64, cell: usize) -> Share {
-    Share { law, limit, hits: Hits::ONE, count_denied: false, settles: false, enforced: true, stage: 0, cell }
+fn charge(algorithm: Algorithm, limit: u64, cell: usize) -> Share {
+    Share {
+        algorithm,
+        limit,
+        hits: Hits::ONE,
+        count_denied: false,
+        settles: false,
+        enforced: true,
+        stage: 0,
+        cell,
+    }
 }
 
 /// One hit against one limit for each time; the last answer.
-fn last(law: Law, limit: u64, cell: &mut Cell, millis: impl IntoIterator<Item = u64>) -> Outcome {
-    let ask = |millis| law.step(limit, cell, Hits::ONE, Commit::IfAdmitted, at(EPOCH + millis));
+fn last(algorithm: Algorithm, limit: u64, cell: &mut Cell, millis: impl IntoIterator<Item = u64>) -> Outcome {
+    let ask = |millis| algorithm.step(limit, cell, Hits::ONE, Commit::IfAdmitted, at(EPOCH + millis));
     millis.into_iter().map(ask).last().unwrap()
 }
 
@@ -39,22 +48,22 @@ fn told(out: Outcome) -> ([u128; 3], Option<u128>) {
 
 #[test]
 fn mega_tells_the_first_slot_and_the_full_refill() {
-    let law = Law::Sliding { window: MINUTE };
+    let algorithm = Algorithm::sliding_window(MINUTE);
     let cell = &mut Cell::default();
-    assert_eq!(told(last(law, 60, cell, [0])), ([59, 60_000, 60_000], None));
+    assert_eq!(told(last(algorithm, 60, cell, [0])), ([59, 60_000, 60_000], None));
 
     // Sixty hits spread over 12 s; the sixty-first at 30 s.
-    assert_eq!(last(law, 60, cell, (1..60).map(|n| n * 12_000 / 59)).remaining, 0);
-    assert_eq!(told(last(law, 60, cell, [30_000])), ([0, 30_000, 42_000], Some(30_000)));
-    assert_eq!(told(last(law, 60, cell, [59_999])), ([0, 1, 12_001], Some(1)));
-    assert_eq!(told(last(law, 60, cell, [60_000])), ([0, 203, 60_000], None));
+    assert_eq!(last(algorithm, 60, cell, (1..60).map(|n| n * 12_000 / 59)).remaining, 0);
+    assert_eq!(told(last(algorithm, 60, cell, [30_000])), ([0, 30_000, 42_000], Some(30_000)));
+    assert_eq!(told(last(algorithm, 60, cell, [59_999])), ([0, 1, 12_001], Some(1)));
+    assert_eq!(told(last(algorithm, 60, cell, [60_000])), ([0, 203, 60_000], None));
 }
 
 #[test]
 fn mega_counts_a_minute_and_an_hour_or_neither() {
     let charges = [
-        charge(Law::Sliding { window: MINUTE }, 60, 0),
-        charge(Law::Sliding { window: 60 * MINUTE }, 1_000, 1),
+        charge(Algorithm::sliding_window(MINUTE), 60, 0),
+        charge(Algorithm::sliding_window(60 * MINUTE), 1_000, 1),
     ];
     let mut cells = [Cell::Empty, Cell::Empty];
     let mut ask = |millis| {
@@ -75,8 +84,8 @@ fn mega_counts_a_minute_and_an_hour_or_neither() {
 #[test]
 fn mega_keeps_the_hour_when_the_minute_refuses() {
     let charges = [
-        charge(Law::Sliding { window: MINUTE }, 60, 0),
-        charge(Law::Sliding { window: 60 * MINUTE }, 1_000, 1),
+        charge(Algorithm::sliding_window(MINUTE), 60, 0),
+        charge(Algorithm::sliding_window(60 * MINUTE), 1_000, 1),
     ];
     let mut cells = [Cell::Empty, Cell::Empty];
     for n in 0..100_u64 {
@@ -89,32 +98,32 @@ fn mega_keeps_the_hour_when_the_minute_refuses() {
 
 #[test]
 fn campaigns_reset_with_the_oldest_hit() {
-    let law = Law::Sliding { window: MINUTE };
+    let algorithm = Algorithm::sliding_window(MINUTE);
     let cell = &mut Cell::default();
-    assert_eq!(told(last(law, 20, cell, (0..20).map(|n| n * 1_000))).0[1], 41_000);
-    assert_eq!(told(last(law, 20, cell, [30_000])), ([0, 30_000, 49_000], Some(30_000)));
-    assert_eq!(told(last(law, 20, cell, [60_000])), ([0, 1_000, 60_000], None));
-    assert_eq!(told(last(law, 20, cell, [60_500])), ([0, 500, 59_500], Some(500)));
+    assert_eq!(told(last(algorithm, 20, cell, (0..20).map(|n| n * 1_000))).0[1], 41_000);
+    assert_eq!(told(last(algorithm, 20, cell, [30_000])), ([0, 30_000, 49_000], Some(30_000)));
+    assert_eq!(told(last(algorithm, 20, cell, [60_000])), ([0, 1_000, 60_000], None));
+    assert_eq!(told(last(algorithm, 20, cell, [60_500])), ([0, 500, 59_500], Some(500)));
 }
 
 #[test]
 fn leaperone_tells_one_instant_for_reset_and_retry() {
-    let law = Law::Anchored { window: MINUTE };
+    let algorithm = Algorithm::anchored(MINUTE);
     let cell = &mut Cell::default();
-    assert!(last(law, 5, cell, [0; 5]).admitted);
-    assert_eq!(told(last(law, 5, cell, [20_000])), ([0, 40_000, 40_000], Some(40_000)));
-    assert!(!last(law, 5, cell, [59_999]).admitted);
+    assert!(last(algorithm, 5, cell, [0; 5]).admitted);
+    assert_eq!(told(last(algorithm, 5, cell, [20_000])), ([0, 40_000, 40_000], Some(40_000)));
+    assert!(!last(algorithm, 5, cell, [59_999]).admitted);
     // A tier raised while the window is open keeps what was used.
-    assert_eq!(last(law, 20, &mut cell.clone(), [59_999]).used, 6);
-    assert_eq!(told(last(law, 5, cell, [60_000])), ([4, 60_000, 60_000], None));
+    assert_eq!(last(algorithm, 20, &mut cell.clone(), [59_999]).used, 6);
+    assert_eq!(told(last(algorithm, 5, cell, [60_000])), ([4, 60_000, 60_000], None));
 }
 
 #[test]
 fn leaperones_key_does_not_use_up_the_account_when_it_refuses() {
-    let law = Law::Anchored { window: MINUTE };
+    let algorithm = Algorithm::anchored(MINUTE);
     let mut cells = vec![Cell::Empty; 3];
     let mut ask = |key: usize, custom: u64| {
-        let charges = [charge(law, 40, 0), charge(law, custom, key)];
+        let charges = [charge(algorithm, 40, 0), charge(algorithm, custom, key)];
         settle(Mode::AllOrNothing, &charges, &mut cells, at(EPOCH)).iter().all(|out| out.unwrap().admitted)
     };
     assert_eq!((0..11).filter(|_| ask(1, 10)).count(), 10);
@@ -123,11 +132,11 @@ fn leaperones_key_does_not_use_up_the_account_when_it_refuses() {
 
 #[test]
 fn leadpings_window_starts_with_its_first_request() {
-    let law = Law::Anchored { window: MINUTE };
+    let algorithm = Algorithm::anchored(MINUTE);
     let cell = &mut Cell::default();
-    assert!(last(law, 300, cell, (0..300).map(|n| n * 100)).admitted);
-    assert_eq!(told(last(law, 300, cell, [43_000])), ([0, 17_000, 17_000], Some(17_000)));
-    assert_eq!(told(last(law, 300, cell, [60_000])), ([299, 60_000, 60_000], None));
+    assert!(last(algorithm, 300, cell, (0..300).map(|n| n * 100)).admitted);
+    assert_eq!(told(last(algorithm, 300, cell, [43_000])), ([0, 17_000, 17_000], Some(17_000)));
+    assert_eq!(told(last(algorithm, 300, cell, [60_000])), ([299, 60_000, 60_000], None));
 }
 
 /// An address and a tenant: 1,000 in 900 s, then a plan's quota per billing period, which counts what it refuses.
@@ -139,9 +148,9 @@ impl Leadron {
     fn ask(&mut self, now: Timestamp, quota: u64, hits: Hits) -> (Outcome, Option<Outcome>) {
         let anchor = Timestamp::from_secs(1_738_315_800); // 2025-01-31T09:30:00Z
         let (start, end) = billing_period(anchor, &jiff::tz::TimeZone::UTC, now);
-        let gateway = charge(Law::Anchored { window: 15 * MINUTE }, 1_000, 0);
+        let gateway = charge(Algorithm::anchored(15 * MINUTE), 1_000, 0);
         let quota =
-            Share { count_denied: true, stage: 1, hits, ..charge(Law::Period { start, end }, quota, 1) };
+            Share { count_denied: true, stage: 1, hits, ..charge(Algorithm::period(start, end), quota, 1) };
         let outs = settle(Mode::InOrder, &[gateway, quota], &mut self.cells, now);
         (outs[0].unwrap(), outs[1])
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Kind, any_commit, any_kind};
+use super::{Kind, any_commit, any_kind, samples};
 use crate::algorithm::{Cell, Commit, tolerance};
 use crate::model::{Hits, Timestamp};
 
@@ -57,17 +57,14 @@ fn after(kind: Kind, limit: u64, window: u64, past: &Past) -> Cell {
     for &(error, hits, commit) in past {
         let now = at_error(error);
         let hits = Hits::charge(hits);
-        kind.law(window, now.as_nanos()).step(limit, &mut cell, hits, commit, now);
+        kind.algorithm(window, now.as_nanos()).step(limit, &mut cell, hits, commit, now);
     }
     cell
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
     // A bucket that holds nothing lets nobody pass, whatever the clock does.
-    any_kind().prop_map(|kind| match kind {
-        Kind::Bucket { burst } => Kind::Bucket { burst: burst.max(1) },
-        kind => kind,
-    })
+    any_kind().prop_map(|kind| Kind { n: kind.n.max(1), ..kind })
 }
 
 proptest! {
@@ -81,7 +78,7 @@ proptest! {
     ) {
         let mut cell = after(kind, limit, window, &past);
         let ask = |cell: &mut Cell, now: Timestamp| {
-            kind.law(window, now.as_nanos()).step(limit, cell, Hits::charge(cost), Commit::IfAdmitted, now)
+            kind.algorithm(window, now.as_nanos()).step(limit, cell, Hits::charge(cost), Commit::IfAdmitted, now)
         };
         let now = at_error(0);
         let told = ask(&mut cell, now);
@@ -97,14 +94,17 @@ proptest! {
     ) {
         let mut cell = after(kind, limit, window, &past);
         let ask = |cell: &mut Cell, now: Timestamp| {
-            kind.law(window, now.as_nanos()).step(limit, cell, Hits::ONE, Commit::IfAdmitted, now)
+            kind.algorithm(window, now.as_nanos()).step(limit, cell, Hits::ONE, Commit::IfAdmitted, now)
         };
         let length = Duration::from_nanos(window);
         // Sub-buckets keep a hit for a sixtieth of the window longer.
         let most = length + tolerance(length) + if limit > 1_024 { length / 60 } else { Duration::ZERO };
         let told = ask(&mut cell, at_error(0));
         prop_assert!(told.admitted || told.retry_after.is_some_and(|wait| wait <= most), "{told:?}");
-        prop_assert!(told.reset_after <= most && (told.full_after <= most || matches!(kind, Kind::Bucket { .. })), "{told:?}");
+        prop_assert!(told.reset_after <= most, "{told:?}");
+        // A bucket that holds more than a window refills takes as many windows.
+        let windows = u32::try_from(kind.holds(limit).div_ceil(limit)).unwrap().max(1);
+        prop_assert!(told.full_after <= most * windows, "{told:?}");
         prop_assert!(ask(&mut cell, at_error(0).plus(most)).admitted);
     }
 
@@ -113,12 +113,12 @@ proptest! {
         (kind, limit, window) in (kinds(), any_limit(), any_window()),
         ahead in any_error().prop_filter("later than a tolerance", |error| *error > 0),
     ) {
-        let capacity = if let Kind::Bucket { burst } = kind { burst } else { limit };
+        let capacity = kind.holds(limit);
         let past = vec![(ahead, capacity, Commit::IfAdmitted)];
         let mut cell = after(kind, limit, window, &past);
         let now = at_error(0);
         let told =
-            kind.law(window, now.as_nanos()).step(limit, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
+            kind.algorithm(window, now.as_nanos()).step(limit, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
         prop_assert!(!told.admitted, "{told:?}");
         prop_assert_eq!(told.used, capacity);
     }
@@ -127,11 +127,13 @@ proptest! {
 #[test]
 fn one_call_a_year_ahead_costs_at_most_one_window() {
     let window = 86_400 * SECOND;
-    for kind in [Kind::Aligned, Kind::Anchored, Kind::Period, Kind::Sliding, Kind::Bucket { burst: 1 }] {
+    for kind in samples().into_iter().map(|sample| Kind { sample, n: 1 }) {
         let mut cell = after(kind, 1, window, &vec![(i64::try_from(YEAR).unwrap(), 1, Commit::IfAdmitted)]);
         let mut ask = |later: u64| {
             let now = Timestamp::from_nanos(NOW + later);
-            kind.law(window, now.as_nanos()).step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, now).admitted
+            kind.algorithm(window, now.as_nanos())
+                .step(1, &mut cell, Hits::ONE, Commit::IfAdmitted, now)
+                .admitted
         };
         assert!(!ask(0), "{kind:?}: the call is still counted");
         assert!(ask(window), "{kind:?}");

@@ -1,20 +1,28 @@
-//! The laws once more, as plainly as they can be said: whole histories, no arithmetic that could be clever.
+//! The algorithms once more, as plainly as they can be said: whole histories, no arithmetic that could be clever.
 
 use std::time::Duration;
 
-use crate::algorithm::{Commit, Law};
+use super::{Parameters, Sample};
+use crate::algorithm::Commit;
 use crate::model::{Hits, Outcome};
 
-/// Everything that was ever counted in one cell, under one law.
+/// Everything that was ever counted in one cell, under one algorithm.
 #[derive(Default)]
-pub(super) struct Model {
+pub(in crate::algorithm) struct Model {
     /// When, and the hits: negative ones were given back.
-    counted: Vec<(u64, i64)>,
+    pub(in crate::algorithm) counted: Vec<(u64, i64)>,
 }
 
 impl Model {
-    pub(super) fn step(&mut self, law: Law, limit: u64, hits: Hits, commit: Commit, now: u64) -> Outcome {
-        let before = self.state(law, limit, now);
+    pub(in crate::algorithm) fn step(
+        &mut self,
+        sample: &Sample,
+        of: Parameters,
+        hits: Hits,
+        commit: Commit,
+        now: u64,
+    ) -> Outcome {
+        let before = (sample.model)(self, of, now);
         let after_charge = before.used + hits.cost();
         let admitted = match hits {
             Hits::Refund(_) => true,
@@ -30,26 +38,26 @@ impl Model {
                 },
             ));
         }
-        let state = self.state(law, limit, now);
+        let state = (sample.model)(self, of, now);
         let wait = |nanos: u64| Duration::from_nanos(nanos);
         // The first instant at which as many hits are free as are asked for.
         let fits =
-            |free_at: u64| state.limit.saturating_sub(self.state(law, limit, free_at).used) >= hits.cost();
+            |free_at: u64| state.limit.saturating_sub((sample.model)(self, of, free_at).used) >= hits.cost();
         let patience = now + 12 * u64::try_from(state.window.as_nanos()).unwrap() + 12;
         let frees = || state.frees.iter().enumerate().filter(|(n, at)| *n == 0 || state.frees[n - 1] != **at);
         let retry = (!admitted && hits.cost() <= state.limit).then(|| {
             frees().map(|(_, at)| *at).chain([patience]).find(|at| {
-                let still = self.state(law, limit, *at).used;
+                let still = (sample.model)(self, of, *at).used;
                 *at > now && still <= state.limit && fits(*at)
             })
         });
         let retry_after = retry.flatten().map(|at| wait(at - now));
         let first = wait(state.frees.first().map_or(0, |at| at - now));
-        let is_sliding = matches!(law, Law::Sliding { .. });
+        let resets_at_retry = (sample.make)(of, now).resets_at_retry();
         Outcome {
             admitted,
             limit: state.limit,
-            quota: limit,
+            quota: of.limit,
             used: state.used,
             attempted: match hits {
                 Hits::Refund(n) => before.used.saturating_sub(n.get()),
@@ -57,51 +65,21 @@ impl Model {
             },
             remaining: state.limit.saturating_sub(state.used),
             window: state.window,
-            reset_after: if is_sliding { retry_after.unwrap_or(first) } else { first },
+            reset_after: if resets_at_retry { retry_after.unwrap_or(first) } else { first },
             full_after: wait(state.frees.last().map_or(0, |at| at - now)),
             retry_after,
         }
     }
 
-    fn state(&self, law: Law, limit: u64, now: u64) -> State {
-        match law {
-            Law::Aligned { window, .. } => {
-                let window = u64::try_from(window.as_nanos()).unwrap();
-                self.fixed(limit, window, now / window * window, now)
-            }
-            Law::Period { start, end } => {
-                let window = u64::try_from(end.since(start).as_nanos()).unwrap();
-                self.fixed(limit, window, now / window * window, now)
-            }
-            Law::Anchored { window } => {
-                let window = u64::try_from(window.as_nanos()).unwrap();
-                let mut start: Option<u64> = None;
-                for &(at, _) in self.counted.iter().filter(|(at, hits)| *hits > 0 && *at <= now) {
-                    if start.is_none_or(|start| at >= start + window) {
-                        start = Some(at);
-                    }
-                }
-                match start.filter(|start| now < start + window) {
-                    Some(start) => self.fixed(limit, window, start, now),
-                    None => State { limit, used: 0, window: Duration::from_nanos(window), frees: vec![] },
-                }
-            }
-            Law::Sliding { window } => self.sliding(limit, u64::try_from(window.as_nanos()).unwrap(), now),
-            Law::Bucket { window, burst } => {
-                self.bucket(limit, u64::try_from(window.as_nanos()).unwrap(), burst, now)
-            }
-        }
-    }
-
     /// What was counted since `start`, never below zero.
-    fn fixed(&self, limit: u64, window: u64, start: u64, now: u64) -> State {
+    pub(in crate::algorithm) fn fixed(&self, limit: u64, window: u64, start: u64, now: u64) -> State {
         let since = self.counted.iter().filter(|(at, _)| *at >= start && *at <= now);
         let used = since.fold(0_u64, |used, (_, hits)| used.saturating_add_signed(*hits));
         State { limit, used, window: Duration::from_nanos(window), frees: vec![start + window] }
     }
 
     /// One stamp for each hit; for large limits that of the last instant of its sixtieth of the window.
-    fn sliding(&self, limit: u64, window: u64, now: u64) -> State {
+    pub(in crate::algorithm) fn sliding(&self, limit: u64, window: u64, now: u64) -> State {
         let mut live: Vec<u64> = Vec::new();
         for &(at, hits) in self.counted.iter().filter(|(at, _)| *at <= now) {
             live.retain(|stamp| at < stamp + window);
@@ -125,7 +103,7 @@ impl Model {
     }
 
     /// A level that rises by one each nanosecond up to the burst's worth; a hit costs as many as one takes to refill.
-    fn bucket(&self, limit: u64, window: u64, burst: u64, now: u64) -> State {
+    pub(in crate::algorithm) fn bucket(&self, limit: u64, window: u64, burst: u64, now: u64) -> State {
         let (burst, price) = if limit == 0 { (0, 1) } else { (burst, window.div_ceil(limit)) };
         let full = burst * price;
         let (mut level, mut read) = (full, 0);
@@ -149,10 +127,11 @@ impl Model {
     }
 }
 
-struct State {
-    limit: u64,
-    used: u64,
-    window: Duration,
+/// What a model says at some time.
+pub(in crate::algorithm) struct State {
+    pub(in crate::algorithm) limit: u64,
+    pub(in crate::algorithm) used: u64,
+    pub(in crate::algorithm) window: Duration,
     /// When hits become free, in order.
-    frees: Vec<u64>,
+    pub(in crate::algorithm) frees: Vec<u64>,
 }

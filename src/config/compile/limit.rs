@@ -1,88 +1,17 @@
-//! `rate_limit`: so many hits in a window.
+//! `rate_limit`: a number of hits, and a window in which they count.
+
+mod requests;
+mod window;
+
+pub(in crate::config) use window::{algorithm_names, anchors, periods};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
-use crate::algorithm::Calendar;
-use crate::config::words::choices;
 use crate::model::Unit;
-use crate::policy::{CountBy, Evaluate, Limit, LimitId, Requests, Rule, Source, Window};
-
-/// The laws of counting by name.
-const ALGORITHMS: [(&str, Algorithm); 3] = [
-    ("fixed_window", Algorithm::FixedWindow),
-    ("sliding_window", Algorithm::SlidingWindow),
-    ("token_bucket", Algorithm::TokenBucket),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
-    FixedWindow,
-    SlidingWindow,
-    TokenBucket,
-}
-
-/// The names of the algorithms, each with what it does.
-pub(in crate::config) fn algorithms() -> impl Iterator<Item = (&'static str, &'static str)> {
-    ALGORITHMS.iter().map(|(name, algorithm)| (*name, algorithm.meaning()))
-}
-
-/// The names alone.
-pub(in crate::config) fn algorithm_names() -> Vec<&'static str> {
-    algorithms().map(|(name, _)| name).collect()
-}
-
-impl Algorithm {
-    /// What it counts, what it grants and how much it lets through at worst, in Markdown.
-    const fn meaning(self) -> &'static str {
-        match self {
-            Self::FixedWindow => {
-                "N hits from the window's beginning to its end. Around the end of a window up to 2 N pass within its length"
-            }
-            Self::SlidingWindow => {
-                "never more than N hits in any interval of the window's length: each hit is forgotten when it is that old. Exact \
-                 for N up to 1,024; beyond that, hits are forgotten up to a sixtieth of the window later"
-            }
-            Self::TokenBucket => {
-                "a bucket of `burst` hits that fills at N hits a window, little by little. Up to `burst` pass at once, and up to \
-                 `burst` + N within the window's length"
-            }
-        }
-    }
-}
-
-/// Periods of the calendar by name.
-const CALENDARS: [(&str, Calendar); 4] = [
-    ("calendar_day", Calendar::Day),
-    ("calendar_week", Calendar::Week),
-    ("calendar_month", Calendar::Month),
-    ("calendar_year", Calendar::Year),
-];
-
-const BILLING_PERIOD: &str = "billing_period";
-
-/// What `per` takes beside a length of time.
-pub(in crate::config) fn periods() -> Vec<&'static str> {
-    CALENDARS.iter().map(|(name, _)| *name).chain([BILLING_PERIOD]).collect()
-}
-
-/// Where a fixed window begins, by name.
-const ANCHORS: [(&str, Anchor); 2] = [("clock", Anchor::Clock), ("first_hit", Anchor::FirstHit)];
-
-/// The names of the anchors.
-pub(in crate::config) fn anchors() -> Vec<&'static str> {
-    ANCHORS.map(|(name, _)| name).to_vec()
-}
-
-/// What `unit` or `per` says.
-enum Written {
-    Unit(Unit),
-    Length(Duration),
-    BillingPeriod,
-    Calendar(Calendar),
-}
+use crate::policy::{CountBy, Evaluate, Limit, LimitId, Rule, Window};
+use window::{Written, parameters};
 
 impl Document<'_, '_> {
     /// One limit, or none by name.
@@ -146,7 +75,7 @@ impl Document<'_, '_> {
         self.known_keys(node, fields, &count_by, inherited);
         // In envoyproxy/ratelimit's words a refused request is counted too.
         let plain = matches!(written, Some(Written::Unit(_)))
-            && ["algorithm", "anchor", "burst"].iter().all(|word| fields.get(word).is_none());
+            && ["algorithm", "anchor"].into_iter().chain(parameters()).all(|word| fields.get(word).is_none());
         let count_denied =
             self.flag(fields, "count_denied").unwrap_or(plain && inherited.evaluate == Evaluate::Each);
         let settles = self.flag(fields, "settle").unwrap_or_default();
@@ -236,226 +165,6 @@ impl Document<'_, '_> {
         }
     }
 
-    fn requests(
-        &mut self,
-        node: Node<'_>,
-        fields: &Fields<'_>,
-        inherited: &Inherited<'_>,
-    ) -> Option<Requests> {
-        let source = match fields.get("requests_per_unit") {
-            Some(table) if matches!(table.kind(), Kind::Mapping(_)) => {
-                if !inherited.has_subject {
-                    self.needs_subject(table, "requests_per_unit");
-                }
-                self.source(table)
-            }
-            Some(number) => {
-                self.read(number, scalar::whole_number).map(|number| Source::Fixed(number.into()))
-            }
-            None if fields.misspelt => None,
-            None => {
-                let message = "the limit has no `requests_per_unit`, so it lets nothing pass";
-                self.tolerate(node.span(), message, Some("write `requests_per_unit: 0` if that is meant"));
-                Some(Source::Fixed(0))
-            }
-        };
-        let mut attribute = |word| {
-            let name = self.text(fields, word)?.to_owned();
-            if name.bytes().all(|byte| byte.is_ascii_digit()) {
-                let message = format!("`{word}` names an attribute of subjects, and `{name}` is a number");
-                let hint = format!("for one number for all, write `requests_per_unit: {name}`");
-                self.error_at(fields, word, &message, Some(&hint));
-                return None;
-            }
-            if let (false, Some(node)) = (inherited.has_subject, fields.get(word)) {
-                self.needs_subject(node, word);
-            }
-            Some(name)
-        };
-        let (instead, at_most) = (attribute("override"), attribute("at_most"));
-        Some(Requests { source: source?, instead, at_most })
-    }
-
-    /// `{by: plan, values: {free: 5, pro: 50}}`, or `{attribute: rpm}`.
-    fn source(&mut self, node: Node<'_>) -> Option<Source> {
-        let fields = self.fields(node, Scope::Requests)?;
-        if let Some(name) = self.text(&fields, "attribute") {
-            for word in ["by", "values", "otherwise"] {
-                if fields.get(word).is_some() {
-                    let hint = "for a number that an attribute replaces, write `requests_per_unit: 5, override: NAME`";
-                    let message =
-                        format!("`attribute` and `{word}` are two ways to say where the number comes from");
-                    self.error_at(&fields, word, &message, Some(hint));
-                }
-            }
-            return Some(Source::Attribute(name.to_owned()));
-        }
-        let (Some(by), Some(values)) = (self.text(&fields, "by"), fields.get("values")) else {
-            if !fields.misspelt {
-                let hint = "write `{by: ATTRIBUTE, values: {VALUE: NUMBER}}`, or `{attribute: NAME}`";
-                self.error(node.span(), "it is not said where the number comes from", Some(hint));
-            }
-            return None;
-        };
-        let mut table = Vec::new();
-        for (value, number) in
-            self.pairs(values, "values with their numbers", "write it as in `{free: 5, pro: 50}`")?
-        {
-            if let (Some(value), Some(number)) =
-                (self.read(value, scalar::text), self.read(number, scalar::whole_number))
-            {
-                table.push((value.to_owned(), number.into()));
-            }
-        }
-        if table.is_empty() && matches!(values.kind(), Kind::Mapping(_)) {
-            self.error(values.span(), "`values` lists no value", Some("write it as in `{free: 5, pro: 50}`"));
-        }
-        let otherwise = fields.get("otherwise");
-        let otherwise = otherwise.and_then(|number| self.read(number, scalar::whole_number)).map(u64::from);
-        Some(Source::Table { by: by.to_owned(), values: table, otherwise })
-    }
-
-    /// `unit: minute`, or `per: 15m`.
-    fn written(&mut self, node: Node<'_>, fields: &Fields<'_>) -> Option<Written> {
-        match (fields.get("unit"), fields.get("per")) {
-            (Some(unit), None) => self.unit(unit).map(Written::Unit),
-            (None, Some(per)) => self.per(per),
-            (Some(_), Some(per)) => {
-                self.error(
-                    per.span(),
-                    "`unit` and `per` are two ways to say one thing",
-                    Some("remove one of the two"),
-                );
-                None
-            }
-            (None, None) => {
-                if !fields.misspelt {
-                    let hint = "add `unit: minute` or `per: 15m`, or `unlimited: true`";
-                    self.error(node.span(), "the limit has no window", Some(hint));
-                }
-                None
-            }
-        }
-    }
-
-    fn unit(&mut self, node: Node<'_>) -> Option<Unit> {
-        let name = self.read(node, scalar::text)?;
-        let unit = Unit::from_name(name);
-        if unit.is_none() {
-            let hint = choices(name, "units", &Unit::ALL.map(Unit::name));
-            self.wrong_value(node.span(), &format!("unknown unit `{name}`"), Some(&hint));
-        }
-        unit
-    }
-
-    fn per(&mut self, node: Node<'_>) -> Option<Written> {
-        let text = self.read(node, scalar::text)?;
-        if text == BILLING_PERIOD {
-            return Some(Written::BillingPeriod);
-        }
-        if let Some((_, calendar)) = CALENDARS.iter().find(|(name, _)| *name == text) {
-            return Some(Written::Calendar(*calendar));
-        }
-        match scalar::duration(text) {
-            Ok(length) => Some(Written::Length(length)),
-            Err(wrong) => {
-                let (message, hint) = not_a_length(text, wrong.message);
-                self.error(node.span(), &message, Some(&hint));
-                None
-            }
-        }
-    }
-
-    fn window(&mut self, written: Written, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Window> {
-        let algorithm = self.algorithm(fields)?;
-        let anchor = self.anchor(fields);
-        let zone = self.zone(fields, &written);
-        let burst = self.burst(fields, algorithm);
-        if let (Written::BillingPeriod | Written::Calendar(_), true) =
-            (&written, algorithm != Algorithm::FixedWindow)
-        {
-            let message = "a period of the calendar is a fixed window";
-            self.error_at(fields, "algorithm", message, Some("remove the algorithm"));
-        }
-        let fixed_length = matches!(written, Written::Unit(_) | Written::Length(_));
-        if let (Some(node), true) =
-            (fields.get("anchor"), algorithm != Algorithm::FixedWindow || !fixed_length)
-        {
-            self.error(node.span(), "`anchor` is for fixed windows of a given length", None);
-        }
-        if let (Written::BillingPeriod, false, Some(per)) =
-            (&written, inherited.has_subject, fields.get("per"))
-        {
-            self.needs_subject(per, "per: billing_period");
-        }
-        let length = match &written {
-            Written::Unit(unit) => unit.length(),
-            Written::Length(length) => *length,
-            Written::BillingPeriod | Written::Calendar(_) => Duration::MAX,
-        };
-        Some(match (algorithm, written) {
-            (_, Written::BillingPeriod) => Window::BillingPeriod,
-            (_, Written::Calendar(calendar)) => Window::Calendar(calendar, zone),
-            (Algorithm::SlidingWindow, _) => Window::Sliding(length),
-            (Algorithm::TokenBucket, _) => Window::Bucket { window: length, burst },
-            (Algorithm::FixedWindow, Written::Unit(unit)) if anchor != Some(Anchor::FirstHit) => {
-                Window::Unit(unit, 1)
-            }
-            (Algorithm::FixedWindow, Written::Length(_)) if anchor == Some(Anchor::Clock) => {
-                Window::Clock(length)
-            }
-            (Algorithm::FixedWindow, _) => Window::FirstHit(length),
-        })
-    }
-
-    fn algorithm(&mut self, fields: &Fields<'_>) -> Option<Algorithm> {
-        let Some(name) = self.text(fields, "algorithm") else { return Some(Algorithm::FixedWindow) };
-        let known = ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm);
-        if let (None, Some(node)) = (known, fields.get("algorithm")) {
-            let hint = choices(name, "algorithms", &ALGORITHMS.map(|(name, _)| name));
-            self.wrong_value(node.span(), &format!("unknown algorithm `{name}`"), Some(&hint));
-        }
-        known
-    }
-
-    fn anchor(&mut self, fields: &Fields<'_>) -> Option<Anchor> {
-        let name = self.text(fields, "anchor")?;
-        let known = ANCHORS.iter().find(|(known, _)| *known == name).map(|(_, anchor)| *anchor);
-        if known.is_none() {
-            let hint = choices(name, "anchors", &anchors());
-            self.error_at(fields, "anchor", &format!("unknown anchor `{name}`"), Some(&hint));
-        }
-        known
-    }
-
-    fn zone(&mut self, fields: &Fields<'_>, written: &Written) -> jiff::tz::TimeZone {
-        let utc = jiff::tz::TimeZone::UTC;
-        let (Some(name), Some(node)) = (self.text(fields, "time_zone"), fields.get("time_zone")) else {
-            return utc;
-        };
-        if !matches!(written, Written::Calendar(_)) {
-            let hint = "billing periods take the subject's";
-            self.error(node.span(), "`time_zone` is for periods of the calendar", Some(hint));
-        }
-        jiff::tz::TimeZone::get(name).unwrap_or_else(|_| {
-            let hint = "write its name in the IANA database, as in `Europe/Berlin`";
-            self.wrong_value(node.span(), &format!("unknown time zone `{name}`"), Some(hint));
-            utc
-        })
-    }
-
-    fn burst(&mut self, fields: &Fields<'_>, algorithm: Algorithm) -> Option<u64> {
-        let node = fields.get("burst")?;
-        if algorithm != Algorithm::TokenBucket {
-            self.error(node.span(), "`burst` needs `algorithm: token_bucket`", None);
-        }
-        let burst = self.read(node, scalar::whole_number).map(u64::from)?;
-        if burst == 0 {
-            self.error(node.span(), "a bucket with a burst of 0 lets nothing pass", None);
-        }
-        Some(burst)
-    }
-
     fn refuse_numbers_beside_unlimited(&mut self, fields: &Fields<'_>) {
         for word in ["unit", "per"] {
             if let Some(node) = fields.get(word) {
@@ -473,7 +182,6 @@ impl Document<'_, '_> {
         let others = [
             "algorithm",
             "anchor",
-            "burst",
             "time_zone",
             "override",
             "at_most",
@@ -482,7 +190,7 @@ impl Document<'_, '_> {
             "counter",
             "count_by",
         ];
-        for word in others {
+        for word in others.into_iter().chain(parameters()) {
             if let Some(node) = fields.get(word) {
                 let message = format!("`unlimited: true` lets everything pass, so `{word}` means nothing");
                 self.error(node.span(), &message, Some("remove one of the two"));
@@ -517,12 +225,6 @@ impl Document<'_, '_> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Anchor {
-    Clock,
-    FirstHit,
-}
-
 fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherited: &Inherited<'_>) -> Rule {
     Rule {
         label: name.clone().unwrap_or_else(|| inherited.label()),
@@ -535,33 +237,6 @@ fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherit
         detailed_metric: false,
         metadata: None,
     }
-}
-
-/// What to say of a `per` that is no length of time.
-fn not_a_length(text: &str, otherwise: String) -> (String, String) {
-    const WRITE: &str = "write a number and a unit, as in `15m`; units are ms, s, m, h, d and w";
-    if let Some(number) = text.strip_suffix('M')
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        let message = format!("`{text}` could be a minute or a month");
-        return (message, format!("write `per: {number}m` for minutes, or `per: calendar_month`"));
-    }
-    if let Some(unit) = Unit::from_name(text) {
-        let (name, length) = (unit.name(), unit.name().chars().next().unwrap_or_default());
-        let other = CALENDARS
-            .iter()
-            .map(|(name, _)| *name)
-            .find(|calendar| calendar.ends_with(name) && name.len() > 4);
-        let other = other.filter(|_| matches!(unit, Unit::Month)).map_or(format!("1{length}"), str::to_owned);
-        return (otherwise, format!("write `unit: {name}` instead of `per`, or `per: {other}`"));
-    }
-    if let Some(likely) = did_you_mean(text, periods()) {
-        return (otherwise, likely);
-    }
-    let is_zero = text.contains('0') && !text.contains(|c: char| ('1'..='9').contains(&c));
-    let message = if is_zero { format!("a window of `{text}` has no length") } else { otherwise };
-    (message, WRITE.to_owned())
 }
 
 /// How a limit is written, with what `text` (`5/minute`) may have meant.

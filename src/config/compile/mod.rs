@@ -16,7 +16,7 @@ mod unseen;
 
 pub(super) use descriptor::empties;
 pub(super) use endpoints::MOST_SEGMENTS;
-pub(super) use limit::{algorithm_names, algorithms, anchors, periods};
+pub(super) use limit::{algorithm_names, anchors, periods};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;

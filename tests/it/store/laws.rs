@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use spillway::algorithm::{Charge, Law, Mode, Outcomes, Share};
+use spillway::algorithm::{ALGORITHMS, Algorithm, Charge, Mode, Outcomes, Share, Written};
 use spillway::model::{CellKey, Hits, Outcome, Timestamp};
 use spillway::store::{Answers, Session, Store, StoreError};
 use tokio::time::{Instant, timeout_at};
@@ -22,7 +22,7 @@ const WITHIN: Duration = Duration::from_millis(20);
 /// A charge of one hit to the counter `number`.
 fn charge(number: u64, limit: u64) -> Charge {
     let share = Share {
-        law: Law::aligned(Duration::from_secs(3_600)),
+        algorithm: Algorithm::aligned(Duration::from_secs(3_600)),
         limit,
         hits: Hits::ONE,
         count_denied: false,
@@ -73,7 +73,7 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)]
 }
 
-/// One of six counters, each of which has a law of its own.
+/// One of six counters, each of which has an algorithm of its own.
 fn any_charge() -> impl Strategy<Value = Charge> {
     let hits = prop_oneof![
         Just(Hits::Look),
@@ -83,14 +83,13 @@ fn any_charge() -> impl Strategy<Value = Charge> {
     (0..6_u64, 0..3_u32, hits, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(
         |(number, stage, hits, count_denied, settles, enforced)| {
             let window = Duration::from_secs(10);
-            let law = match number % 5 {
-                0 => Law::aligned(window),
-                1 => Law::Anchored { window },
-                2 => Law::Period { start: START, end: START.plus(window * 3) },
-                3 => Law::Sliding { window },
-                _ => Law::Bucket { window, burst: 3 },
-            };
-            let share = Share { law, hits, count_denied, settles, enforced, stage, ..charge(0, 5).share };
+            let periods = [Algorithm::aligned(window), Algorithm::period(START, START.plus(window * 3))];
+            let written = Written { window, numbers: &[("burst", 3)] };
+            let named = ALGORITHMS.iter().map(|row| (row.make)(&written));
+            let algorithms: Vec<Algorithm> = periods.into_iter().chain(named).collect();
+            let algorithm = algorithms[usize::try_from(number).unwrap() % algorithms.len()];
+            let share =
+                Share { algorithm, hits, count_denied, settles, enforced, stage, ..charge(0, 5).share };
             Charge { share, ..charge(number, 5) }
         },
     )
@@ -255,9 +254,9 @@ pub(super) fn what_is_swept_decides_nothing<S: Store>(make: impl Fn() -> S) {
         let store = make();
         let session = store.session();
         let short = |number| {
-            let law = Law::Anchored { window: Duration::from_secs(10) };
+            let algorithm = Algorithm::anchored(Duration::from_secs(10));
             let of = charge(number, 5);
-            Charge { share: Share { law, ..of.share }, ..of }
+            Charge { share: Share { algorithm, ..of.share }, ..of }
         };
         for (number, of) in [(1, short(1)), (2, charge(2, 5))] {
             while look(&session, &of, START).await.used == 0 {

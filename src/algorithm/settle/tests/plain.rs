@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::algorithm::settle::{Mode, Share};
-use crate::algorithm::{Cell, Commit, Law};
+use crate::algorithm::{Algorithm, Cell, Commit};
 use crate::model::{Hits, Outcome, Timestamp};
 
 pub(super) fn settle(
@@ -74,7 +74,7 @@ fn wait_together(charges: &[Share], cells: &mut [Cell], now: Timestamp, outcomes
         }
         let wait = if waits.contains(&None) { None } else { waits.into_iter().max().flatten() };
         outcome.retry_after = wait;
-        if let (Law::Sliding { .. }, Some(wait)) = (charge.law, wait) {
+        if let (Algorithm::SlidingWindow(_), Some(wait)) = (charge.algorithm, wait) {
             outcome.reset_after = wait;
         }
     }
@@ -87,7 +87,7 @@ fn waits(of_cell: &[&Share], cells: &mut [Cell], now: Timestamp) -> Vec<Option<D
     for (at, charge) in of_cell.iter().enumerate().filter(|(_, charge)| charge.enforced && !is_refund(charge))
     {
         let counts = |other: &&&Share| {
-            let can_pass = other.hits.cost() <= other.law.capacity(other.limit);
+            let can_pass = other.hits.cost() <= other.algorithm.capacity(other.limit);
             other.enforced || other.count_denied || can_pass
         };
         let cost = of_cell[..=at].iter().filter(counts).map(|other| other.hits.cost());
