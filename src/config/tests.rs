@@ -423,3 +423,53 @@ fn what_holds_for_a_merged_domain_is_said_where_it_begins() {
     let errors = load_text("a.yaml", &two("undeclared: one"), options()).unwrap_err();
     assert_eq!(errors[0].message, "`undeclared` holds for the whole domain, which begins at a.yaml:1:9");
 }
+
+#[test]
+fn answers_of_a_merged_domain_are_those_of_its_first_document() {
+    let options = || Options { merge_domains: true, ..Options::default() };
+    let load = |first: &str, second: &str| {
+        let yaml = format!(
+            "domain: d\n{first}\ndescriptors: [{{key: a}}]\n---\ndomain: d\n{second}\ndescriptors: [{{key: b, rate_limit: \
+             {{requests_per_unit: 5, per: 1m}}}}]"
+        );
+        load_text("a.yaml", &yaml, options())
+    };
+    let told = |first: &str, second: &str| {
+        let errors = load(first, second).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let place = &errors[0].excerpt.as_ref().unwrap().place;
+        format!("{place} {}; {}", errors[0].message, errors[0].hint.as_deref().unwrap_or_default())
+    };
+    for (word, one, other) in [
+        ("headers", "{X-A: limit}", "{X-A: used}"),
+        ("deny", "{body: a}", "{body: b}"),
+        ("request_headers", "{x-a: a}", "{x-a: b}"),
+    ] {
+        let (one, other) = (format!("{word}: {one}"), format!("{word}: {other}"));
+        // The second document says nothing, or the same.
+        for second in ["", &*one] {
+            let policy = load(&one, second).unwrap().policy;
+            let domain = policy.domain(b"d").unwrap();
+            let said = [
+                domain.shape.headers.len(),
+                usize::from(domain.shape.denial.is_some()),
+                domain.request_headers.len(),
+            ];
+            assert_eq!(said.iter().sum::<usize>(), 1, "{one} {second}: {said:?}");
+        }
+        let column = word.len() + 3;
+        assert_eq!(
+            told(&one, &other),
+            format!(
+                "a.yaml:6:{column} `{word}` holds for the whole domain, and is something else at a.yaml:2:{column}; write both alike, \
+                 or leave this one out"
+            )
+        );
+        assert_eq!(
+            told("", &other),
+            format!(
+                "a.yaml:6:{column} `{word}` holds for the whole domain, which begins at a.yaml:1:9; say it there"
+            )
+        );
+    }
+}

@@ -27,7 +27,7 @@ use super::diagnostic::{Diagnostic, DiagnosticKind, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::words::{self, Scope, did_you_mean};
-use crate::policy::{Place, Policy};
+use crate::policy::Policy;
 use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
 
 /// The most errors, and the most warnings, that are told: more nobody reads, and aliases can repeat one a million times.
@@ -56,8 +56,8 @@ pub(super) struct Compiler {
     entries: Vec<names::NamedEntry>,
     /// What is asked of each subjects file.
     asked: HashMap<PathBuf, subjects::Asked>,
-    /// Where each domain was first described.
-    domains: HashMap<String, Place>,
+    /// The first document of each domain.
+    domains: HashMap<String, root::First>,
     /// Names that some rule replaces, to be looked up when all rules are known.
     replaced: Vec<Replaced>,
     /// Names of rules, each with its domain.
