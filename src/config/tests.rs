@@ -29,17 +29,16 @@ fn with(fields: &str) -> String {
 #[test]
 fn what_loads_in_envoyproxy_ratelimit_loads_here() {
     for yaml in [
-        "domain: d",
         "\"domain\": d\n'descriptors': []",
         "domain: 1.5\ndescriptors: [{key: 2, value: 0x10}]",
-        "# nothing before\n---\ndomain: d\n...\n---\n",
+        "# nothing before\n---\ndomain: d\ndescriptors: []\n...\n---\n",
         &with("rate_limit: {unit: MINUTE, requests_per_unit: 1_000}"),
         &with("rate_limit: {unlimited: on}"),
         &with("detailed_metric: true, value_to_metric: yes, rate_limit: {unit: week, requests_per_unit: 0}"),
         &with("value: 'a*', share_threshold: true, quota_mode: true, metadata: {a: [1, {b: c}]}"),
         "domain: d\ndescriptors:\n- key: a\n  rate_limit: &limit {unit: second, requests_per_unit: 1}\n- key: b\n  \
          rate_limit: {<<: *limit, requests_per_unit: 2}",
-        "domain: a\n---\ndomain: b\n",
+        "domain: a\ndescriptors: []\n---\ndomain: b\ndescriptors: []\n",
     ] {
         assert_eq!(found(yaml), [""; 0], "{yaml}");
     }
@@ -99,8 +98,8 @@ fn what_would_never_work_is_refused_with_its_place() {
             "3:69 nothing is named to be replaced; write `- name: NAME`",
         ),
         (
-            "domain: d\n---\ndomain: d",
-            "3:9 domain `d` was described before, at a.yaml:1:9; put them together, or allow it with --merge-domains",
+            "domain: d\ndescriptors: []\n---\ndomain: d\ndescriptors: []",
+            "4:9 domain `d` was described before, at a.yaml:1:9; put them together, or allow it with --merge-domains",
         ),
         (
             "domain: d\ndescriptors:\n- key: a\n- {key: a, value: ''}",

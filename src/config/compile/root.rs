@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::{DiagnosticKind, Document, Fields, Node, Scope, scalar};
+use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
 use crate::policy::{Evaluate, Place, Shape};
 
@@ -31,6 +31,11 @@ impl Document<'_, '_> {
         self.domain = self.read(domain, scalar::text).unwrap_or_default().to_owned();
         if self.domain.is_empty() {
             return self.error(domain.span(), "the domain has no name", None);
+        }
+        if self.peer_only && !fields.misspelt && !has_descriptors(root) {
+            let message = format!("domain `{}` has no descriptors here, so nothing is limited", self.domain);
+            let hint = "list some below `descriptors:`, or write `descriptors: []` if none are meant";
+            self.report(Severity::Warning, domain.span(), &message, Some(hint));
         }
         let is_first = self.first_of_its_name(domain, &fields);
 
@@ -136,4 +141,10 @@ impl Document<'_, '_> {
             |(_, evaluate)| *evaluate,
         )
     }
+}
+
+/// Whether the word is there, even if it lists nothing.
+fn has_descriptors(root: Node<'_>) -> bool {
+    let Kind::Mapping(mut pairs) = root.kind() else { return false };
+    pairs.any(|(key, _)| scalar::text(key) == Ok("descriptors"))
 }

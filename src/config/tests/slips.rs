@@ -570,6 +570,18 @@ fn what_would_limit_nothing_is_told() {
         assert!(found.len() == 1 && found[0].starts_with(severity) && found[0].ends_with(told), "{found:?}");
     }
     assert_eq!(found("domain: d\ndescriptors: []"), [""; 0]);
+    // The word itself may be missing; other documents that limit something change nothing about it.
+    let none = "domain `d` has no descriptors here, so nothing is limited; list some below `descriptors:`, or write `descriptors: []` if \
+                none are meant";
+    let others = "---\ndomain: e\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 1}}]";
+    for yaml in ["domain: d", &format!("domain: d\n{others}")] {
+        assert_eq!(found(yaml), [format!("warning 1:9 {none}")], "{yaml}");
+    }
+    let merged = Options { merge_domains: true, ..Options::default() };
+    let yaml = format!("domain: e\n{others}");
+    assert_eq!(load_text("a.yaml", &yaml, merged).unwrap().warnings.len(), 1);
+    // What holds for a whole domain may be a document of its own.
+    assert_eq!(found("domain: d\nevaluate: each"), [""; 0]);
     // Half a subjects file frees nobody.
     for half in ["subjects:", "subjects: ~", "subjects:\n# to be written\n"] {
         let told = found_with(&for_keys("requests_per_unit: 5", ""), half);
