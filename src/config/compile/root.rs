@@ -30,7 +30,7 @@ impl Document<'_, '_> {
         };
         self.domain = self.read(domain, scalar::text).unwrap_or_default().to_owned();
         if self.domain.is_empty() {
-            return self.error(domain.span(), "the domain has no name", None);
+            return self.wrong_value(domain.span(), "the domain has no name", None);
         }
         if self.peer_only && !fields.misspelt && !has_descriptors(root) {
             let message = format!("domain `{}` has no descriptors here, so nothing is limited", self.domain);
@@ -127,7 +127,7 @@ impl Document<'_, '_> {
             Ok(name) => name,
             Err(wrong) => {
                 let hint = choices("", "ways to evaluate", &names);
-                self.error(node.span(), &wrong.message, Some(&hint));
+                self.wrong_value(node.span(), &wrong.message, Some(&hint));
                 return Evaluate::default();
             }
         };

@@ -736,3 +736,64 @@ fn a_plan_that_tables_misspell_is_told_once_for_all_its_customers_and_limits() {
         ]
     );
 }
+
+/// The kinds of all that is found, in the order of the places.
+fn kinds_with(yaml: &str, subjects: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), yaml).unwrap();
+    std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
+    let loaded = load(&[directory.path()], Options::default());
+    let found = loaded.map_or_else(|errors| errors, |loaded| loaded.warnings);
+    found.iter().map(|one| one.kind.id()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_found_is_of_the_kind_that_fits() {
+    let with_endpoints = |more: &str| format!("domain: d\nendpoints: [GET /a]\ndescriptors: [{more}]");
+    let subjects =
+        "subjects: [{id: a, attributes: {internal: true}, credentials: [{kind: key, value: Bearer x}]}]";
+    for (yaml, kinds) in [
+        (with("unit: minute"), "misplaced-word"),
+        (with("value: \"a\u{a0}\""), "unseen-character"),
+        (with("counter: ''"), "misplaced-word"),
+        (with("subject: ''"), "wrong-value"),
+        (with("descriptors: {}"), "wrong-value"),
+        (with("strip_scheme: true"), "misplaced-word"),
+        (with("share_threshold: true"), "misplaced-word"),
+        (with("empty: absent, value: a"), "misplaced-word"),
+        (with("empty: never"), "wrong-value"),
+        (with("exempt: {a: b}"), "misplaced-word"),
+        (with("rate_limit: []"), "wrong-value"),
+        (with("deny: {body: {}}"), "wrong-value"),
+        (with("headers: {dialect: x}"), "wrong-value"),
+        (with("headers: {emitt: always}"), "unknown-word"),
+        (with("deny: {body: 'x {{subject}}'}"), "unknown-name"),
+        (with("deny: {body: 'x {{entry.y}}'}"), "unknown-name"),
+        ("domain: ''".into(), "wrong-value"),
+        ("domain: d\nundeclared: one\ndescriptors: [{key: a}]".into(), "misplaced-word"),
+        ("domain: d\nsubjects: []\ndescriptors: [{key: a}]".into(), "wrong-value"),
+        (with_endpoints("{key: endpoint, value: GET /b}"), "unreachable-rule"),
+        (with_endpoints("{key: method, descriptors: [{key: path}]}"), "unreachable-rule"),
+        ("domain: d\ndescriptors: [{key: a}]\n---\ndomain: d\ndescriptors: [{key: b}]".into(), "repeated-rule"),
+        (
+            with("rate_limit: {unit: day, requests_per_unit: 1, replaces: [{name: nobody}]}"),
+            "unknown-name",
+        ),
+        // They put each other aside, and nothing is unknown.
+        (
+            "domain: d\ndescriptors:\n- {key: a, rate_limit: {unlimited: true, name: a, replaces: [{name: b}]}}\n- {key: b, rate_limit: \
+             {unlimited: true, name: b, replaces: [{name: a}]}}"
+                .into(),
+            "other other",
+        ),
+        // At the credential, and what exempts nobody.
+        (for_keys("requests_per_unit: 5", "strip_scheme: true"), "wrong-subjects"),
+        (for_keys("requests_per_unit: 5", "exempt: {internal: false}"), "unknown-name"),
+        (for_keys("requests_per_unit: 5", "deny: {body: 'x {{entry.k}}'}"), "other"),
+        (for_keys("requests_per_unit: {by: internal, values: {false: 5}}", ""), "missing-number missing-number"),
+    ] {
+        assert_eq!(kinds_with(&yaml, subjects), kinds, "{yaml}");
+    }
+    let unseen = subjects.replace("id: a", "id: \"a\u{a0}\"");
+    assert_eq!(kinds_with(&for_keys("requests_per_unit: 5", ""), &unseen), "unseen-character");
+}
