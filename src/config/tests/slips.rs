@@ -797,3 +797,37 @@ fn what_is_found_is_of_the_kind_that_fits() {
     let unseen = subjects.replace("id: a", "id: \"a\u{a0}\"");
     assert_eq!(kinds_with(&for_keys("requests_per_unit: 5", ""), &unseen), "unseen-character");
 }
+
+#[test]
+fn an_override_that_only_one_can_have_is_fine_and_one_that_nobody_can_is_told() {
+    let policy = for_keys("requests_per_unit: 5, override: agreed", "");
+    let subjects = |attributes: &str, credential: &str, tiers: &str| {
+        format!(
+            "subjects:\n- {{id: a, attributes: {{plan: pro}}, credentials: [{{kind: key, value: 1}}]}}\n- {{id: b, attributes: \
+             {{{attributes}}}, credentials: [{{kind: key, value: 2, attributes: {{{credential}}}}}]}}\n{tiers}"
+        )
+    };
+    let tiers = "tiers: {attribute: agreed, rules: [{tier: 1, spend: 5}]}\n";
+    for (attributes, credential, tiers) in [("agreed: 9", "", ""), ("", "agreed: 9", ""), ("", "", tiers)] {
+        let told = found_with(&policy, &subjects(attributes, credential, tiers));
+        assert_eq!(told, [""; 0], "{attributes} {credential} {tiers}");
+    }
+    // It may be agreed on later, unless it is a slip.
+    let told = found_with(&policy, &subjects("", "", ""));
+    assert!(
+        told.len() == 1
+            && told[0].contains(" warning `override` names the attribute `agreed`, which no subject has, so it replaces no number"),
+        "{told:?}"
+    );
+    for (attributes, credential, tiers) in
+        [("agred: 9", "", ""), ("", "agred: 9", ""), ("", "", &*tiers.replace("agreed", "agred"))]
+    {
+        let told = found_with(&policy, &subjects(attributes, credential, tiers));
+        assert!(
+            told.len() == 1
+                && told[0].contains(" error `override` names the attribute `agreed`")
+                && told[0].ends_with("did you mean `agred`?"),
+            "{told:?}"
+        );
+    }
+}
