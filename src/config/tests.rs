@@ -1,6 +1,7 @@
 //! What is refused, what is warned about, and in which words.
 
 mod layouts;
+mod readings;
 mod slips;
 
 use super::{Diagnostic, Options, load_text, render};

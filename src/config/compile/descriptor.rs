@@ -126,6 +126,13 @@ impl Document<'_, '_> {
             }
         }
 
+        if let Some(span) = fields.span_of_nothing("value") {
+            let hint = "leave the word out if that is meant; otherwise put it in quotes: without them `#`, `&`, `~` and `null` are no text";
+            self.of_kind(DiagnosticKind::WrongValue, |this| {
+                let message = "`value` says nothing, so every value matches";
+                this.report(Severity::Warning, span, message, Some(hint));
+            });
+        }
         if let (policy::ENDPOINT, false, Some(endpoints)) = (key, value.is_empty(), around.endpoints) {
             self.endpoint_value(&fields, value, endpoints);
         }

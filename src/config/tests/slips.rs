@@ -757,6 +757,7 @@ fn what_is_found_is_of_the_kind_that_fits() {
         (with("value: \"a\u{a0}\""), "unseen-character"),
         (with("counter: ''"), "misplaced-word"),
         (with("subject: ''"), "wrong-value"),
+        (with("value: ~"), "wrong-value"),
         (with("descriptors: {}"), "wrong-value"),
         (with("strip_scheme: true"), "misplaced-word"),
         (with("share_threshold: true"), "misplaced-word"),
