@@ -81,6 +81,11 @@ impl Reader {
         self.add(DiagnosticKind::Other, span, message, hint);
     }
 
+    /// A value is not what its word takes.
+    fn wrong_value(&mut self, span: Span, message: &str, hint: Option<&str>) {
+        self.add(DiagnosticKind::WrongValue, span, message, hint);
+    }
+
     fn add(&mut self, kind: DiagnosticKind, span: Span, message: &str, hint: Option<&str>) {
         if self.mistakes.len() < MOST {
             let hint = hint.map(str::to_owned);
@@ -94,7 +99,7 @@ impl Reader {
         let all = || words.join(", ");
         let Kind::Mapping(pairs) = node.kind() else {
             let message = format!("expected {what}, which is a mapping, found {}", node.kind_name());
-            self.error(node.span(), &message, Some(&format!("{what} may have {}", all())));
+            self.wrong_value(node.span(), &message, Some(&format!("{what} may have {}", all())));
             return None;
         };
         let mut fields: Vec<(&str, Node<'n>)> = Vec::new();
@@ -142,7 +147,7 @@ impl Reader {
             return Some(items);
         }
         let message = format!("expected {what}, found {}", node.kind_name());
-        self.error(node.span(), &message, Some("begin each item with `- `"));
+        self.wrong_value(node.span(), &message, Some("begin each item with `- `"));
         None
     }
 
@@ -152,7 +157,7 @@ impl Reader {
         match node.kind() {
             Kind::Scalar { text, plain: true } if node.is_null() && !text.is_empty() => {
                 let hint = format!("write `''` for no text, or `'{text}'` for the text `{text}`");
-                self.error(
+                self.wrong_value(
                     node.span(),
                     &format!("expected text, found `{text}`, which is none"),
                     Some(&hint),

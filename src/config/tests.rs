@@ -1,6 +1,7 @@
 //! What is refused, what is warned about, and in which words.
 
 mod layouts;
+mod readings;
 mod slips;
 
 use super::{Diagnostic, Options, load_text, render};
@@ -29,17 +30,16 @@ fn with(fields: &str) -> String {
 #[test]
 fn what_loads_in_envoyproxy_ratelimit_loads_here() {
     for yaml in [
-        "domain: d",
         "\"domain\": d\n'descriptors': []",
         "domain: 1.5\ndescriptors: [{key: 2, value: 0x10}]",
-        "# nothing before\n---\ndomain: d\n...\n---\n",
+        "# nothing before\n---\ndomain: d\ndescriptors: []\n...\n---\n",
         &with("rate_limit: {unit: MINUTE, requests_per_unit: 1_000}"),
         &with("rate_limit: {unlimited: on}"),
         &with("detailed_metric: true, value_to_metric: yes, rate_limit: {unit: week, requests_per_unit: 0}"),
         &with("value: 'a*', share_threshold: true, quota_mode: true, metadata: {a: [1, {b: c}]}"),
         "domain: d\ndescriptors:\n- key: a\n  rate_limit: &limit {unit: second, requests_per_unit: 1}\n- key: b\n  \
          rate_limit: {<<: *limit, requests_per_unit: 2}",
-        "domain: a\n---\ndomain: b\n",
+        "domain: a\ndescriptors: []\n---\ndomain: b\ndescriptors: []\n",
     ] {
         assert_eq!(found(yaml), [""; 0], "{yaml}");
     }
@@ -99,8 +99,8 @@ fn what_would_never_work_is_refused_with_its_place() {
             "3:69 nothing is named to be replaced; write `- name: NAME`",
         ),
         (
-            "domain: d\n---\ndomain: d",
-            "3:9 domain `d` was described before, at a.yaml:1:9; put them together, or allow it with --merge-domains",
+            "domain: d\ndescriptors: []\n---\ndomain: d\ndescriptors: []",
+            "4:9 domain `d` was described before, at a.yaml:1:9; put them together, or allow it with --merge-domains",
         ),
         (
             "domain: d\ndescriptors:\n- key: a\n- {key: a, value: ''}",
@@ -422,4 +422,54 @@ fn what_holds_for_a_merged_domain_is_said_where_it_begins() {
     assert_eq!(errors[0].message, "`evaluate` holds for the whole domain, which begins at a.yaml:1:9");
     let errors = load_text("a.yaml", &two("undeclared: one"), options()).unwrap_err();
     assert_eq!(errors[0].message, "`undeclared` holds for the whole domain, which begins at a.yaml:1:9");
+}
+
+#[test]
+fn answers_of_a_merged_domain_are_those_of_its_first_document() {
+    let options = || Options { merge_domains: true, ..Options::default() };
+    let load = |first: &str, second: &str| {
+        let yaml = format!(
+            "domain: d\n{first}\ndescriptors: [{{key: a}}]\n---\ndomain: d\n{second}\ndescriptors: [{{key: b, rate_limit: \
+             {{requests_per_unit: 5, per: 1m}}}}]"
+        );
+        load_text("a.yaml", &yaml, options())
+    };
+    let told = |first: &str, second: &str| {
+        let errors = load(first, second).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let place = &errors[0].excerpt.as_ref().unwrap().place;
+        format!("{place} {}; {}", errors[0].message, errors[0].hint.as_deref().unwrap_or_default())
+    };
+    for (word, one, other) in [
+        ("headers", "{X-A: limit}", "{X-A: used}"),
+        ("deny", "{body: a}", "{body: b}"),
+        ("request_headers", "{x-a: a}", "{x-a: b}"),
+    ] {
+        let (one, other) = (format!("{word}: {one}"), format!("{word}: {other}"));
+        // The second document says nothing, or the same.
+        for second in ["", &*one] {
+            let policy = load(&one, second).unwrap().policy;
+            let domain = policy.domain(b"d").unwrap();
+            let said = [
+                domain.shape.headers.len(),
+                usize::from(domain.shape.denial.is_some()),
+                domain.request_headers.len(),
+            ];
+            assert_eq!(said.iter().sum::<usize>(), 1, "{one} {second}: {said:?}");
+        }
+        let column = word.len() + 3;
+        assert_eq!(
+            told(&one, &other),
+            format!(
+                "a.yaml:6:{column} `{word}` holds for the whole domain, and is something else at a.yaml:2:{column}; write both alike, \
+                 or leave this one out"
+            )
+        );
+        assert_eq!(
+            told("", &other),
+            format!(
+                "a.yaml:6:{column} `{word}` holds for the whole domain, which begins at a.yaml:1:9; say it there"
+            )
+        );
+    }
 }

@@ -8,6 +8,7 @@ mod attributes;
 mod credential;
 mod directory;
 mod draft;
+mod grouped;
 mod ladder;
 mod lines;
 mod people;

@@ -3,6 +3,7 @@
 use super::attributes::Run;
 use super::credential::{CredentialId, from_hex, sha256, strip_scheme};
 use super::draft::Suspect;
+use super::grouped::Grouped;
 use super::problem::Place;
 use super::read::{Read, Reader, is_nothing};
 use super::roster::Row;
@@ -124,8 +125,14 @@ impl<'t> Reader<'t> {
         if is_nothing(&token) || !self.is_mapping(&token, at, "attributes")? {
             return Ok(Run::default());
         }
+        let is_secret = matches!(owner, Owner::Credential);
+        // The number before, to which digits behind a comma may belong.
+        let mut number: Option<Grouped> = None;
         loop {
             let (key, at) = self.next()?;
+            if !number.as_ref().is_some_and(|number| number.is_followed_by(&key, at)) {
+                Grouped::finish(number.take(), &mut self.problems, is_secret);
+            }
             let name = match &key {
                 Token::End => return Ok(self.draft.attributes.run(mark)),
                 Token::Scalar { text, plain: true } if text == "<<" => {
@@ -143,6 +150,11 @@ impl<'t> Reader<'t> {
                 }
             };
             let (value, value_at) = self.next()?;
+            if let (Some(number), true) = (&mut number, is_nothing(&value)) {
+                number.push(&key);
+                continue;
+            }
+            Grouped::finish(number.take(), &mut self.problems, is_secret);
             let Some(name) = name else {
                 self.skip(&value)?;
                 continue;
@@ -151,6 +163,7 @@ impl<'t> Reader<'t> {
                 self.refuse(&value, value_at, "text, a whole number or true or false")?;
                 continue;
             };
+            number = Grouped::begin(&value, value_at);
             self.draft.survey.unseen(text, value_at);
             if self.draft.attributes.has(mark, name) {
                 self.problems.add(at, "an attribute is given twice", None);

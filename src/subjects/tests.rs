@@ -625,3 +625,28 @@ fn the_hash_of_the_empty_text_is_no_credential() {
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].message, "`sha256` is that of the empty text, which is no credential");
 }
+
+#[test]
+fn digits_that_are_grouped_by_commas_are_told_with_what_to_write() {
+    let told = |attributes: &str| problems(&format!("subjects: [{{id: a, attributes: {{{attributes}}}}}]"));
+    let apart = "is no number inside braces, where a comma ends it; write the digits alone,";
+    assert_eq!(told("seats: 10,000"), format!("1:40+6 `10,000` {apart} `10000`\n"));
+    assert_eq!(
+        told("seats: 1,000,000, rpm: 5,000"),
+        format!("1:40+9 `1,000,000` {apart} `1000000`\n1:56+5 `5,000` {apart} `5000`\n")
+    );
+    // What stands beside a credential is not shown.
+    let credential = "subjects: [{id: a, credentials: [{kind: k, value: v, attributes: {rpm: 10,000}}]}]";
+    assert_eq!(problems(credential), format!("1:72+6 this {apart} as in `10000`\n"));
+    let facts = "subjects: [{id: a, facts: {spend: 10,000}}]";
+    assert_eq!(
+        problems(facts),
+        "1:38+3 unknown word `000` in `facts`; write the digits of a number alone, as in `10000`; inside braces a comma ends it\n"
+    );
+    // A name of three digits, with a value.
+    let named = directory("subjects: [{id: a, attributes: {seats: 10,000: x, 200: 3}}]");
+    let a = named.subject("a").unwrap();
+    assert_eq!(a.attribute("seats"), Some(&Value::from(10)));
+    assert_eq!(a.attribute("000"), Some(&Value::from("x")));
+    assert_eq!(told("seats: 10, 000"), "1:47+1 an attribute needs a value; leave the attribute out\n");
+}

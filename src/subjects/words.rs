@@ -185,6 +185,10 @@ impl Scope {
         if typed == "<<" {
             return "merge keys are not read here; write the values out".to_owned();
         }
+        if typed.len() == 3 && typed.bytes().all(|byte| byte.is_ascii_digit()) {
+            return "write the digits of a number alone, as in `10000`; inside braces a comma ends it"
+                .to_owned();
+        }
         let words = self.words.iter().map(|(name, _)| *name);
         did_you_mean(typed, words.clone()).unwrap_or_else(|| {
             let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();

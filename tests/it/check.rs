@@ -107,7 +107,7 @@ fn each_sort_of_mistake_has_a_name_that_programs_can_keep() {
             "domain: w\nsubjects: shop.subjects.yaml\ndescriptors:\n\
              - key: k\n  subject: key\n  rate_limit: {requests_per_unit: {by: plan, values: {pro: 5}}, unit: day}\n\
              - {key: b, value: '*', rate_limit: {requests_per_unit: 1, unit: day, name: x, replaces: [{name: y}]}}\n\
-             - {key: b, value: 'b*'}\n",
+             - {key: b, value: 'b*'}\n- {key: \"c\u{a0}\"}\n- {key: 'e '}\n",
         ),
     ]);
     let check = |more: &[&str]| {
@@ -120,7 +120,7 @@ fn each_sort_of_mistake_has_a_name_that_programs_can_keep() {
     kinds.sort_unstable();
     kinds.dedup();
     let all = "misplaced-word missing-number other repeated-key repeated-rule syntax unknown-name unknown-word unreachable-rule \
-               unreadable-file wrong-subjects wrong-value";
+               unreadable-file unseen-character wrong-subjects wrong-value";
     assert_eq!(kinds.join(" "), all, "{found:#?}");
     // What --strict refuses is an error to programs, too.
     assert!(found.iter().any(|one| one["severity"] == "warning"));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::descriptor::Inherited;
 use super::subjects::{Known, LISTED, Tell, listed, near};
 use super::{Document, Fields, Node, Severity};
-use crate::config::Diagnostic;
+use crate::config::{Diagnostic, DiagnosticKind};
 use crate::model::Timestamp;
 use crate::policy::{Requests, Source};
 use crate::subjects::{Directory, Holder, Value};
@@ -117,7 +117,8 @@ impl Missing {
             format!("{limits} no number for subjects {reason}: `{first}` at {}{more}", place(&at_subject));
         let of_subject =
             format!("{limits} no number for subjects {reason}, as this one{more}; see {}", place(&at_limit));
-        [Diagnostic { message: of_limit, ..at_limit }, Diagnostic { message: of_subject, ..at_subject }]
+        let told = [(of_limit, at_limit), (of_subject, at_subject)];
+        told.map(|(message, at)| Diagnostic { message, kind: DiagnosticKind::MissingNumber, ..at })
     }
 }
 

@@ -7,7 +7,7 @@ use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scala
 use crate::config::words::choices;
 use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
 use crate::subjects::{Directory, Value};
-use crate::yaml::Items;
+use crate::yaml::{Items, Span};
 
 /// Whether an empty value counts as none, by name.
 const EMPTIES: [(&str, bool); 2] = [("absent", true), ("value", false)];
@@ -126,6 +126,13 @@ impl Document<'_, '_> {
             }
         }
 
+        if let Some(span) = fields.span_of_nothing("value") {
+            let hint = "leave the word out if that is meant; otherwise put it in quotes: without them `#`, `&`, `~` and `null` are no text";
+            self.of_kind(DiagnosticKind::WrongValue, |this| {
+                let message = "`value` says nothing, so every value matches";
+                this.report(Severity::Warning, span, message, Some(hint));
+            });
+        }
         if let (policy::ENDPOINT, false, Some(endpoints)) = (key, value.is_empty(), around.endpoints) {
             self.endpoint_value(&fields, value, endpoints);
         }
@@ -160,7 +167,9 @@ impl Document<'_, '_> {
         }
         if key == "method" && around.endpoints.is_some() && children.has_key("path") {
             let message = "descriptor `method` with `path` in it is never reached: with `endpoints`, the two are one entry";
-            self.report(Severity::Warning, node.span(), message, Some("match `- key: endpoint`"));
+            self.of_kind(DiagnosticKind::UnreachableRule, |this| {
+                this.report(Severity::Warning, node.span(), message, Some("match `- key: endpoint`"));
+            });
         }
         let place = self.source.place(node.span());
         let label = label(key, value);
@@ -203,7 +212,7 @@ impl Document<'_, '_> {
         let metadata = fields.get("metadata").and_then(|metadata| self.metadata(metadata));
         if quota && inherited.evaluate != Evaluate::Each {
             let hint = "under the other ways a refusal settles the request";
-            self.error_at(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
+            self.misplaced(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
         }
         if let (false, Some(span)) = (fields.outside, fields.span_of_nothing("rate_limit")) {
             let hint = "write `rate_limit: {requests_per_unit: 5, unit: minute}`, or leave the word out for an exemption";
@@ -240,14 +249,15 @@ impl Document<'_, '_> {
     fn subject(&mut self, fields: &Fields<'_>, value: &str) -> Option<SubjectNode> {
         let strip_scheme = self.flag(fields, "strip_scheme").unwrap_or_default();
         let Some(kind) = self.text(fields, "subject") else {
-            if let (true, Some(flag)) = (strip_scheme, fields.get("strip_scheme")) {
-                self.error(flag.span(), "`strip_scheme` needs a `subject` beside it", None);
+            if strip_scheme {
+                self.misplaced(fields, "strip_scheme", "`strip_scheme` needs a `subject` beside it", None);
             }
             return None;
         };
-        if let (false, Some(node)) = (value.is_empty(), fields.get("value")) {
-            self.error(
-                node.span(),
+        if !value.is_empty() {
+            self.misplaced(
+                fields,
+                "value",
                 "a descriptor with a `subject` has no value",
                 Some("its value is the credential"),
             );
@@ -301,7 +311,9 @@ impl Document<'_, '_> {
 
     pub(super) fn needs_subject(&mut self, node: Node<'_>, word: &str) {
         let message = format!("`{word}` needs a descriptor with a `subject`, here or around it");
-        self.error(node.span(), &message, Some("without one nobody is known"));
+        self.of_kind(DiagnosticKind::MisplacedWord, |this| {
+            this.error(node.span(), &message, Some("without one nobody is known"));
+        });
     }
 
     /// Whether an empty value counts as none. Only a key alone takes empty values.
@@ -310,14 +322,15 @@ impl Document<'_, '_> {
         let Some((_, is_absent)) = EMPTIES.iter().find(|(name, _)| *name == way) else {
             let hint = choices(way, "ways to read an empty value", &empties());
             let message = format!("unknown way to read an empty value `{way}`");
-            self.error_at(fields, "empty", &message, Some(&hint));
+            let span = fields.get("empty").map_or(Span::START, Node::span);
+            self.wrong_value(span, &message, Some(&hint));
             return false;
         };
         // Beside a `subject`, whose value is the key's alone.
         let takes_any = has_subject || !key.ends_with('*');
         if !value.is_empty() || !takes_any {
             let hint = "it takes no empty value in any case, or a `*` says which it takes";
-            self.error_at(fields, "empty", "`empty` is for a descriptor without a value", Some(hint));
+            self.misplaced(fields, "empty", "`empty` is for a descriptor without a value", Some(hint));
         }
         *is_absent
     }
@@ -326,9 +339,9 @@ impl Document<'_, '_> {
     fn shares(&mut self, fields: &Fields<'_>, key: &str, value: &str) -> Option<Box<[u8]>> {
         let share = self.flag(fields, "share_threshold").unwrap_or_default();
         let has_star = value.contains('*') || (value.is_empty() && key.ends_with('*'));
-        if let (true, false, Some(flag)) = (share, has_star, fields.get("share_threshold")) {
+        if share && !has_star {
             let hint = Some("without one there is nothing to share");
-            self.error(flag.span(), "`share_threshold` needs a value with a `*`", hint);
+            self.misplaced(fields, "share_threshold", "`share_threshold` needs a value with a `*`", hint);
         }
         share.then(|| value.as_bytes().into())
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU8;
 
-use super::{Document, Fields, Kind, Node, Scope, scalar};
+use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, scalar};
 use crate::config::words::did_you_mean;
 use crate::policy::{Endpoints, Pattern, Undeclared};
 
@@ -18,7 +18,12 @@ impl Document<'_, '_> {
             for word in ["undeclared", "ignore_case"] {
                 if fields.get(word).is_some() {
                     let hint = "without `endpoints`, paths are compared as they are";
-                    self.error_at(fields, word, &format!("`{word}` needs `endpoints` beside it"), Some(hint));
+                    self.misplaced(
+                        fields,
+                        word,
+                        &format!("`{word}` needs `endpoints` beside it"),
+                        Some(hint),
+                    );
                 }
             }
             return None;
@@ -37,7 +42,7 @@ impl Document<'_, '_> {
             }
         }
         if let Err(error) = endpoints.check() {
-            self.error(list.span(), &error.to_string(), error.hint());
+            self.wrong_value(list.span(), &error.to_string(), error.hint());
         }
         Some(endpoints)
     }
@@ -45,7 +50,7 @@ impl Document<'_, '_> {
     fn endpoint(&mut self, endpoints: &mut Endpoints, name: Option<&str>, template: Node<'_>) {
         let Some(text) = self.read(template, scalar::text) else { return };
         if let Err(error) = endpoints.add(name, text) {
-            self.error(template.span(), &error.to_string(), error.hint());
+            self.wrong_value(template.span(), &error.to_string(), error.hint());
         }
     }
 
@@ -54,14 +59,18 @@ impl Document<'_, '_> {
         const CHOICES: &str = "write `one`, or `{segments: 2}` to tell them apart by method and two segments";
         if let Kind::Scalar { text, .. } = node.kind() {
             if text != "one" {
-                self.error(node.span(), &format!("undeclared endpoints cannot be `{text}`"), Some(CHOICES));
+                self.wrong_value(
+                    node.span(),
+                    &format!("undeclared endpoints cannot be `{text}`"),
+                    Some(CHOICES),
+                );
             }
             return None;
         }
         let fields = self.fields(node, Scope::Undeclared)?;
         let Some(segments) = fields.get("segments") else {
             if !fields.misspelt {
-                self.error(node.span(), "nothing tells undeclared endpoints apart", Some(CHOICES));
+                self.wrong_value(node.span(), "nothing tells undeclared endpoints apart", Some(CHOICES));
             }
             return None;
         };
@@ -71,7 +80,7 @@ impl Document<'_, '_> {
             _ => {
                 let message = format!("undeclared endpoints cannot be told apart by {number} segments");
                 let hint = format!("write a number from 1 to {MOST_SEGMENTS}, or `undeclared: one`");
-                self.error(segments.span(), &message, Some(&hint));
+                self.wrong_value(segments.span(), &message, Some(&hint));
                 None
             }
         }
@@ -87,7 +96,10 @@ impl Document<'_, '_> {
         if !can_be {
             let hint = did_you_mean(value, endpoints.names().filter_map(|name| str::from_utf8(name).ok()));
             let hint = hint.as_deref().unwrap_or("declare it under `endpoints`");
-            self.error_at(fields, "value", &format!("no request has the endpoint `{value}`"), Some(hint));
+            let message = format!("no request has the endpoint `{value}`");
+            self.of_kind(DiagnosticKind::UnreachableRule, |this| {
+                this.error_at(fields, "value", &message, Some(hint));
+            });
         }
     }
 }

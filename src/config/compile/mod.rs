@@ -27,7 +27,7 @@ use super::diagnostic::{Diagnostic, DiagnosticKind, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::words::{self, Scope, did_you_mean};
-use crate::policy::{Place, Policy};
+use crate::policy::Policy;
 use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
 
 /// The most errors, and the most warnings, that are told: more nobody reads, and aliases can repeat one a million times.
@@ -56,8 +56,8 @@ pub(super) struct Compiler {
     entries: Vec<names::NamedEntry>,
     /// What is asked of each subjects file.
     asked: HashMap<PathBuf, subjects::Asked>,
-    /// Where each domain was first described.
-    domains: HashMap<String, Place>,
+    /// The first document of each domain.
+    domains: HashMap<String, root::First>,
     /// Names that some rule replaces, to be looked up when all rules are known.
     replaced: Vec<Replaced>,
     /// Names of rules, each with its domain.
@@ -150,13 +150,11 @@ impl Compiler {
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
     pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
-        self.of_kind(DiagnosticKind::UnknownName, |this| {
-            this.finish_replaced();
-            this.finish_subjects();
-            this.finish_names();
-        });
+        self.finish_replaced();
+        self.of_kind(DiagnosticKind::UnknownName, Self::finish_subjects);
+        self.finish_names();
         self.of_kind(DiagnosticKind::UnreachableRule, |this| this.finish_hidden(sources));
-        self.finish_counters();
+        self.of_kind(DiagnosticKind::UnknownName, Self::finish_counters);
         for (severity, kind) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
             let found = self.found[severity as usize];
             if found > MOST {
@@ -189,7 +187,7 @@ impl Compiler {
             let names = self.named.get(&one.domain);
             if !names.is_some_and(|names| names.contains(&one.name)) {
                 let hint = did_you_mean(&one.name, names.into_iter().flatten().map(String::as_str));
-                found.push(one.unknown.clone().hint(hint));
+                found.push(one.unknown.clone().hint(hint).kind(DiagnosticKind::UnknownName));
             } else if let Some(own) = &one.own
                 && pairs.contains(&(&one.domain, &one.name, own))
             {
@@ -319,7 +317,7 @@ impl Document<'_, '_> {
                 }
                 Some(_) if words::is_own(word) && word != "body" && says_nothing(value) => {
                     let message = format!("`{word}` says nothing");
-                    self.error(key.span(), &message, Some("give it a value, or remove it"));
+                    self.wrong_value(key.span(), &message, Some("give it a value, or remove it"));
                     misspelt = true;
                 }
                 Some(_) => match fields.iter_mut().find(|(taken, _)| *taken == word) {
@@ -330,7 +328,7 @@ impl Document<'_, '_> {
             }
         }
         let fields = Fields { list: fields, misspelt, outside: !outside.is_empty() };
-        self.words_outside(&outside, &fields);
+        self.of_kind(DiagnosticKind::MisplacedWord, |this| this.words_outside(&outside, &fields));
         Some(fields)
     }
 
@@ -372,7 +370,7 @@ impl Document<'_, '_> {
             return Some(pairs);
         }
         let message = format!("expected {what}, found {}", node.kind_name());
-        self.error(node.span(), &message, Some(&hint()));
+        self.wrong_value(node.span(), &message, Some(&hint()));
         None
     }
 
@@ -381,7 +379,7 @@ impl Document<'_, '_> {
             return items;
         }
         let message = format!("expected a list, found {}", node.kind_name());
-        self.error(node.span(), &message, Some("begin each item with `- `"));
+        self.wrong_value(node.span(), &message, Some("begin each item with `- `"));
         Items::none(node)
     }
 
@@ -424,6 +422,11 @@ impl Document<'_, '_> {
     /// A value is not what its word takes.
     fn wrong_value(&mut self, span: Span, message: &str, hint: Option<&str>) {
         self.of_kind(DiagnosticKind::WrongValue, |this| this.error(span, message, hint));
+    }
+
+    /// A word means nothing beside the others.
+    fn misplaced(&mut self, fields: &Fields<'_>, word: &str, message: &str, hint: Option<&str>) {
+        self.of_kind(DiagnosticKind::MisplacedWord, |this| this.error_at(fields, word, message, hint));
     }
 
     /// At the value of a field that is known to be there.

@@ -1,7 +1,7 @@
 //! What templates name that no request can fill in.
 
 use super::subjects::Tell;
-use super::{Compiler, Document, Severity, did_you_mean};
+use super::{Compiler, DiagnosticKind, Document, Severity, did_you_mean};
 use crate::config::Diagnostic;
 use crate::policy::{ENDPOINT, Pattern};
 use crate::shape::{Name, Template};
@@ -26,7 +26,9 @@ impl Document<'_, '_> {
                     };
                     let message = format!("`{{{{{shown}}}}}` is never there: the domain has no subjects");
                     let hint = "name their file at the top, as in `subjects: shop.subjects.yaml`";
-                    self.report(severity, span, &message, Some(hint));
+                    self.of_kind(DiagnosticKind::UnknownName, |this| {
+                        this.report(severity, span, &message, Some(hint));
+                    });
                 }
                 Name::Attribute(name) => {
                     self.asks_for_attribute(span, "{{attribute}}", name, "it stays empty", Tell::Always);
@@ -64,7 +66,7 @@ impl Compiler {
             if !keys.is_empty() && !keys.iter().any(fits) {
                 let hint = did_you_mean(&key, keys.iter().copied())
                     .unwrap_or_else(|| format!("keys of this domain are {}", super::subjects::listed(&keys)));
-                self.add(unknown.hint(Some(hint)));
+                self.add(unknown.hint(Some(hint)).kind(DiagnosticKind::UnknownName));
             }
         }
     }

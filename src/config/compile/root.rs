@@ -1,11 +1,23 @@
 //! The top of a policy: its domain, and what holds for all of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::{Document, Fields, Node, Scope, scalar};
+use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
-use crate::policy::{Evaluate, Shape};
+use crate::policy::{Evaluate, Place, Shape};
+
+/// The words about answers that hold for a whole domain, or as far as nothing nearer says otherwise.
+const ANSWERS: [&str; 3] = ["headers", "deny", "request_headers"];
+
+/// The first document of a domain.
+pub(super) struct First {
+    /// Where its name stands.
+    place: Place,
+    /// What it says about answers: where, and what.
+    answers: HashMap<&'static str, (Place, serde_json::Value)>,
+}
 
 impl Document<'_, '_> {
     pub(super) fn root(mut self, root: Node<'_>) {
@@ -18,9 +30,14 @@ impl Document<'_, '_> {
         };
         self.domain = self.read(domain, scalar::text).unwrap_or_default().to_owned();
         if self.domain.is_empty() {
-            return self.error(domain.span(), "the domain has no name", None);
+            return self.wrong_value(domain.span(), "the domain has no name", None);
         }
-        self.first_of_its_name(domain, &fields);
+        if self.peer_only && !fields.misspelt && !has_descriptors(root) {
+            let message = format!("domain `{}` has no descriptors here, so nothing is limited", self.domain);
+            let hint = "list some below `descriptors:`, or write `descriptors: []` if none are meant";
+            self.report(Severity::Warning, domain.span(), &message, Some(hint));
+        }
+        let is_first = self.first_of_its_name(domain, &fields);
 
         // Taken out while it grows, so that mistakes can be reported meanwhile.
         let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));
@@ -34,10 +51,13 @@ impl Document<'_, '_> {
             compiled.directory = self.subjects(file);
         }
         self.has_subjects = compiled.directory.is_some() || fields.get("subjects").is_some();
-        compiled.request_headers.extend(self.request_headers(&fields));
-        let default = self.compiler.options.headers.iter().cloned().collect();
-        let default = Arc::new(Shape { headers: default, denial: None });
-        compiled.shape = self.shape(&fields, &default);
+        // A later document takes these over from the first one.
+        if is_first {
+            compiled.request_headers = self.request_headers(&fields);
+            let default = self.compiler.options.headers.iter().cloned().collect();
+            let default = Arc::new(Shape { headers: default, denial: None });
+            compiled.shape = self.shape(&fields, &default);
+        }
         let shape = Arc::clone(&compiled.shape);
         let inherited = Inherited::root(
             compiled.evaluate,
@@ -50,24 +70,54 @@ impl Document<'_, '_> {
         *self.compiler.policy.domain_mut(&self.domain) = compiled;
     }
 
-    /// A domain is described once, unless merging is allowed; what holds for all of it is said only once in any case.
-    fn first_of_its_name(&mut self, domain: Node<'_>, fields: &Fields<'_>) {
-        let Some(first) = self.compiler.domains.get(&self.domain).cloned() else {
+    /// A domain is described once, unless merging is allowed; what holds for all of it is said only once in any case. Returns
+    /// whether this document is the first of its domain.
+    fn first_of_its_name(&mut self, domain: Node<'_>, fields: &Fields<'_>) -> bool {
+        let Some(first) = self.compiler.domains.get(&self.domain) else {
             let place = self.source.place(domain.span());
-            self.compiler.domains.insert(self.domain.clone(), place);
-            return;
+            let answers = ANSWERS.iter().filter_map(|word| {
+                let node = fields.get(word)?;
+                Some((*word, (self.source.place(node.span()), scalar::json(node))))
+            });
+            let first = First { place, answers: answers.collect() };
+            self.compiler.domains.insert(self.domain.clone(), first);
+            return true;
         };
+        let place = first.place.clone();
         if !self.compiler.options.merge_domains {
-            let message = format!("domain `{}` was described before, at {first}", self.domain);
+            let message = format!("domain `{}` was described before, at {place}", self.domain);
             let hint = "put them together, or allow it with --merge-domains";
-            return self.error(domain.span(), &message, Some(hint));
+            self.of_kind(DiagnosticKind::RepeatedRule, |this| {
+                this.error(domain.span(), &message, Some(hint));
+            });
+            return false;
         }
+        let mut wrong = Vec::new();
         for word in ["evaluate", "endpoints", "undeclared", "ignore_case", "subjects"] {
-            if let Some(node) = fields.get(word) {
-                let message = format!("`{word}` holds for the whole domain, which begins at {first}");
-                self.error(node.span(), &message, Some("say it there"));
+            wrong.extend(fields.get(word).map(|node| (word, node.span(), None)));
+        }
+        for word in ANSWERS {
+            let Some(node) = fields.get(word) else { continue };
+            match first.answers.get(word) {
+                // Files that are generated from one template may all say it.
+                Some((_, said)) if *said == scalar::json(node) => {}
+                Some((place, _)) => wrong.push((word, node.span(), Some(place.clone()))),
+                None => wrong.push((word, node.span(), None)),
             }
         }
+        for (word, span, differs_from) in wrong {
+            let (message, hint) = match differs_from {
+                Some(said) => (
+                    format!("`{word}` holds for the whole domain, and is something else at {said}"),
+                    "write both alike, or leave this one out",
+                ),
+                None => {
+                    (format!("`{word}` holds for the whole domain, which begins at {place}"), "say it there")
+                }
+            };
+            self.of_kind(DiagnosticKind::MisplacedWord, |this| this.error(span, &message, Some(hint)));
+        }
+        false
     }
 
     fn evaluate(&mut self, fields: &Fields<'_>) -> Evaluate {
@@ -77,7 +127,7 @@ impl Document<'_, '_> {
             Ok(name) => name,
             Err(wrong) => {
                 let hint = choices("", "ways to evaluate", &names);
-                self.error(node.span(), &wrong.message, Some(&hint));
+                self.wrong_value(node.span(), &wrong.message, Some(&hint));
                 return Evaluate::default();
             }
         };
@@ -91,4 +141,10 @@ impl Document<'_, '_> {
             |(_, evaluate)| *evaluate,
         )
     }
+}
+
+/// Whether the word is there, even if it lists nothing.
+fn has_descriptors(root: Node<'_>) -> bool {
+    let Kind::Mapping(mut pairs) = root.kind() else { return false };
+    pairs.any(|(key, _)| scalar::text(key) == Ok("descriptors"))
 }

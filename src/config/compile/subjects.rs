@@ -125,9 +125,8 @@ impl Document<'_, '_> {
                      nobody"
                 );
                 let hint = "write it without the `Bearer` or `Basic` before it".to_owned();
-                asked
-                    .schemes
-                    .push((kind.to_owned(), source.diagnose(Severity::Error, span, message, Some(hint))));
+                let wrong = source.diagnose(Severity::Error, span, message, Some(hint));
+                asked.schemes.push((kind.to_owned(), wrong.kind(DiagnosticKind::WrongSubjects)));
             }
         }
         for (span, character) in survey.unseen_characters().filter(|_| is_new) {
@@ -135,7 +134,8 @@ impl Document<'_, '_> {
             let message = format!("there is {character} in this text");
             let hint =
                 Some("remove it: what is compared with the text would have to have it, too".to_owned());
-            self.compiler.add(source.diagnose(Severity::Warning, span, message, hint));
+            let found = source.diagnose(Severity::Warning, span, message, hint);
+            self.compiler.add(found.kind(DiagnosticKind::UnseenCharacter));
         }
         let (uncovered, values) = (HashMap::new(), HashMap::new());
         let known = Known { path, source, survey, uncovered, told: Told::default(), values };
@@ -144,7 +144,7 @@ impl Document<'_, '_> {
     }
 
     fn refuse_subjects(&mut self, file: Node<'_>, message: &str, hint: &str) -> Option<Directory> {
-        self.error(file.span(), message, Some(hint));
+        self.wrong_value(file.span(), message, Some(hint));
         None
     }
 
@@ -204,7 +204,9 @@ impl Document<'_, '_> {
                 .unwrap_or_else(|| format!("values of `{name}` are {}", listed(&texts)))
         };
         let message = format!("no subject has `{name}: {text}`, so this exempts nobody");
-        self.report(Severity::Warning, span, &message, Some(&hint));
+        self.of_kind(DiagnosticKind::UnknownName, |this| {
+            this.report(Severity::Warning, span, &message, Some(&hint));
+        });
     }
 }
 

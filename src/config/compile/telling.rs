@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::subjects::slip;
-use super::{Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
+use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
 use crate::policy::Shape;
 use crate::shape::{
     DIALECTS, Denial, Emit, HeaderLine, HeaderName, HeaderSet, ShapeError, Template, dialect,
@@ -69,7 +69,9 @@ impl Document<'_, '_> {
                 name => {
                     if let Some(hint) = slip(name, &["emit", "dialect"]) {
                         let message = format!("unknown word `{name}` in `headers`");
-                        self.error(key.span(), &message, Some(&hint));
+                        self.of_kind(DiagnosticKind::UnknownWord, |this| {
+                            this.error(key.span(), &message, Some(&hint));
+                        });
                         continue;
                     }
                     let Some(shown) = self.read(value, scalar::text) else { continue };
@@ -101,7 +103,7 @@ impl Document<'_, '_> {
                 format!("write it as text: `body: '{meant}'`")
             };
             let message = format!("expected text, found {}", body.kind_name());
-            self.error(body.span(), &message, Some(&hint));
+            self.wrong_value(body.span(), &message, Some(&hint));
             return None;
         }
         let text = self.read(body, scalar::text)?;
@@ -142,7 +144,7 @@ impl Document<'_, '_> {
             Ok(value) => Some(value),
             Err(error) => {
                 let likely = error.candidates().and_then(|(typed, known)| did_you_mean(typed, known));
-                self.error(span, &error.to_string(), likely.or_else(|| error.hint()).as_deref());
+                self.wrong_value(span, &error.to_string(), likely.or_else(|| error.hint()).as_deref());
                 None
             }
         }

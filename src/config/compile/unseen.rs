@@ -1,6 +1,6 @@
 //! Characters that nobody sees, in what requests are compared with.
 
-use super::{Document, Kind, Node, Severity};
+use super::{DiagnosticKind, Document, Kind, Node, Severity};
 use crate::yaml::{Invisible, Span, invisible};
 
 /// Below these words stands text that people read, which may hold what it likes.
@@ -27,7 +27,9 @@ impl Document<'_, '_> {
             let code = u32::from(character.0);
             let escape = if code > 0xffff { format!("\\U{code:08X}") } else { format!("\\u{code:04X}") };
             let hint = format!("remove it, or write `\"{escape}\"` in double quotes if it is meant");
-            self.report(Severity::Warning, span, &message, Some(&hint));
+            self.of_kind(DiagnosticKind::UnseenCharacter, |this| {
+                this.report(Severity::Warning, span, &message, Some(&hint));
+            });
         }
     }
 }

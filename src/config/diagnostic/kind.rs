@@ -23,6 +23,8 @@ pub enum DiagnosticKind {
     UnknownName,
     /// A limit that has no number for somebody who comes to it.
     MissingNumber,
+    /// A character that nobody sees, in a value that requests are compared with.
+    UnseenCharacter,
     /// A mistake in a subjects file.
     WrongSubjects,
     /// Anything else.
@@ -32,7 +34,7 @@ pub enum DiagnosticKind {
 
 impl DiagnosticKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Syntax,
         Self::UnreadableFile,
         Self::UnknownWord,
@@ -43,6 +45,7 @@ impl DiagnosticKind {
         Self::UnreachableRule,
         Self::UnknownName,
         Self::MissingNumber,
+        Self::UnseenCharacter,
         Self::WrongSubjects,
         Self::Other,
     ];
@@ -60,6 +63,7 @@ impl DiagnosticKind {
             Self::UnreachableRule => "unreachable-rule",
             Self::UnknownName => "unknown-name",
             Self::MissingNumber => "missing-number",
+            Self::UnseenCharacter => "unseen-character",
             Self::WrongSubjects => "wrong-subjects",
             Self::Other => "other",
         }
@@ -78,6 +82,9 @@ impl DiagnosticKind {
             Self::UnreachableRule => "a descriptor that no request can reach",
             Self::UnknownName => "a name of something that there is not",
             Self::MissingNumber => "a limit that has no number for somebody who comes to it",
+            Self::UnseenCharacter => {
+                "a character that nobody sees, in a value that requests are compared with"
+            }
             Self::WrongSubjects => "a mistake in a subjects file",
             Self::Other => "any other mistake, or what is probably not meant",
         }

@@ -570,6 +570,18 @@ fn what_would_limit_nothing_is_told() {
         assert!(found.len() == 1 && found[0].starts_with(severity) && found[0].ends_with(told), "{found:?}");
     }
     assert_eq!(found("domain: d\ndescriptors: []"), [""; 0]);
+    // The word itself may be missing; other documents that limit something change nothing about it.
+    let none = "domain `d` has no descriptors here, so nothing is limited; list some below `descriptors:`, or write `descriptors: []` if \
+                none are meant";
+    let others = "---\ndomain: e\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 1}}]";
+    for yaml in ["domain: d", &format!("domain: d\n{others}")] {
+        assert_eq!(found(yaml), [format!("warning 1:9 {none}")], "{yaml}");
+    }
+    let merged = Options { merge_domains: true, ..Options::default() };
+    let yaml = format!("domain: e\n{others}");
+    assert_eq!(load_text("a.yaml", &yaml, merged).unwrap().warnings.len(), 1);
+    // What holds for a whole domain may be a document of its own.
+    assert_eq!(found("domain: d\nevaluate: each"), [""; 0]);
     // Half a subjects file frees nobody.
     for half in ["subjects:", "subjects: ~", "subjects:\n# to be written\n"] {
         let told = found_with(&for_keys("requests_per_unit: 5", ""), half);
@@ -748,4 +760,100 @@ fn subjects_may_be_json_lines() {
         found("{\"id\": \"a\"\n"),
         ["who.jsonl:1:10 error not a line of JSON: EOF while parsing an object"]
     );
+}
+
+/// The kinds of all that is found, in the order of the places.
+fn kinds_with(yaml: &str, subjects: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), yaml).unwrap();
+    std::fs::write(directory.path().join("d.subjects.yaml"), subjects).unwrap();
+    let loaded = load(&[directory.path()], Options::default());
+    let found = loaded.map_or_else(|errors| errors, |loaded| loaded.warnings);
+    found.iter().map(|one| one.kind.id()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_found_is_of_the_kind_that_fits() {
+    let with_endpoints = |more: &str| format!("domain: d\nendpoints: [GET /a]\ndescriptors: [{more}]");
+    let subjects =
+        "subjects: [{id: a, attributes: {internal: true}, credentials: [{kind: key, value: Bearer x}]}]";
+    for (yaml, kinds) in [
+        (with("unit: minute"), "misplaced-word"),
+        (with("value: \"a\u{a0}\""), "unseen-character"),
+        (with("counter: ''"), "misplaced-word"),
+        (with("subject: ''"), "wrong-value"),
+        (with("value: ~"), "wrong-value"),
+        (with("descriptors: {}"), "wrong-value"),
+        (with("strip_scheme: true"), "misplaced-word"),
+        (with("share_threshold: true"), "misplaced-word"),
+        (with("empty: absent, value: a"), "misplaced-word"),
+        (with("empty: never"), "wrong-value"),
+        (with("exempt: {a: b}"), "misplaced-word"),
+        (with("rate_limit: []"), "wrong-value"),
+        (with("deny: {body: {}}"), "wrong-value"),
+        (with("headers: {dialect: x}"), "wrong-value"),
+        (with("headers: {emitt: always}"), "unknown-word"),
+        (with("deny: {body: 'x {{subject}}'}"), "unknown-name"),
+        (with("deny: {body: 'x {{entry.y}}'}"), "unknown-name"),
+        ("domain: ''".into(), "wrong-value"),
+        ("domain: d\nundeclared: one\ndescriptors: [{key: a}]".into(), "misplaced-word"),
+        ("domain: d\nsubjects: []\ndescriptors: [{key: a}]".into(), "wrong-value"),
+        (with_endpoints("{key: endpoint, value: GET /b}"), "unreachable-rule"),
+        (with_endpoints("{key: method, descriptors: [{key: path}]}"), "unreachable-rule"),
+        ("domain: d\ndescriptors: [{key: a}]\n---\ndomain: d\ndescriptors: [{key: b}]".into(), "repeated-rule"),
+        (
+            with("rate_limit: {unit: day, requests_per_unit: 1, replaces: [{name: nobody}]}"),
+            "unknown-name",
+        ),
+        // They put each other aside, and nothing is unknown.
+        (
+            "domain: d\ndescriptors:\n- {key: a, rate_limit: {unlimited: true, name: a, replaces: [{name: b}]}}\n- {key: b, rate_limit: \
+             {unlimited: true, name: b, replaces: [{name: a}]}}"
+                .into(),
+            "other other",
+        ),
+        // At the credential, and what exempts nobody.
+        (for_keys("requests_per_unit: 5", "strip_scheme: true"), "wrong-subjects"),
+        (for_keys("requests_per_unit: 5", "exempt: {internal: false}"), "unknown-name"),
+        (for_keys("requests_per_unit: 5", "deny: {body: 'x {{entry.k}}'}"), "other"),
+        (for_keys("requests_per_unit: {by: internal, values: {false: 5}}", ""), "missing-number missing-number"),
+    ] {
+        assert_eq!(kinds_with(&yaml, subjects), kinds, "{yaml}");
+    }
+    let unseen = subjects.replace("id: a", "id: \"a\u{a0}\"");
+    assert_eq!(kinds_with(&for_keys("requests_per_unit: 5", ""), &unseen), "unseen-character");
+}
+
+#[test]
+fn an_override_that_only_one_can_have_is_fine_and_one_that_nobody_can_is_told() {
+    let policy = for_keys("requests_per_unit: 5, override: agreed", "");
+    let subjects = |attributes: &str, credential: &str, tiers: &str| {
+        format!(
+            "subjects:\n- {{id: a, attributes: {{plan: pro}}, credentials: [{{kind: key, value: 1}}]}}\n- {{id: b, attributes: \
+             {{{attributes}}}, credentials: [{{kind: key, value: 2, attributes: {{{credential}}}}}]}}\n{tiers}"
+        )
+    };
+    let tiers = "tiers: {attribute: agreed, rules: [{tier: 1, spend: 5}]}\n";
+    for (attributes, credential, tiers) in [("agreed: 9", "", ""), ("", "agreed: 9", ""), ("", "", tiers)] {
+        let told = found_with(&policy, &subjects(attributes, credential, tiers));
+        assert_eq!(told, [""; 0], "{attributes} {credential} {tiers}");
+    }
+    // It may be agreed on later, unless it is a slip.
+    let told = found_with(&policy, &subjects("", "", ""));
+    assert!(
+        told.len() == 1
+            && told[0].contains(" warning `override` names the attribute `agreed`, which no subject has, so it replaces no number"),
+        "{told:?}"
+    );
+    for (attributes, credential, tiers) in
+        [("agred: 9", "", ""), ("", "agred: 9", ""), ("", "", &*tiers.replace("agreed", "agred"))]
+    {
+        let told = found_with(&policy, &subjects(attributes, credential, tiers));
+        assert!(
+            told.len() == 1
+                && told[0].contains(" error `override` names the attribute `agreed`")
+                && told[0].ends_with("did you mean `agred`?"),
+            "{told:?}"
+        );
+    }
 }
