@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::beyond::Undecided;
-use super::decode::decode;
-use super::encode::encode;
+use super::codec::{decode, encode};
 use crate::clock::Clock;
 use crate::engine::{Scratch, Unmatched, Verdict, answer};
 use crate::limiter::Worker;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::{AuthorityFilter, FRAME_HEADER, LONGEST_PAYLOAD};
-use crate::rls::flood::Meter;
+use crate::rls::http2::flood::Meter;
 
 /// Called with the original of the first authority mended on a connection.
 type OnMended = Box<dyn FnOnce(&str) + Send>;
@@ -19,7 +19,7 @@ type OnMended = Box<dyn FnOnce(&str) + Send>;
 ///
 /// Bytes are mended where the reader wants them. Only an unfinished HEADERS frame at the end
 /// of a read is put aside, and given out with the rest of it.
-pub(in crate::rls) struct MendedStream<S> {
+pub(in crate::rls::http2) struct MendedStream<S> {
     inner: S,
     filter: AuthorityFilter,
     meter: Meter,
@@ -33,7 +33,7 @@ pub(in crate::rls) struct MendedStream<S> {
 impl<S> MendedStream<S> {
     /// Mends what is read from `inner`, a connection in the clear (so: within TLS), and says so
     /// once, with the authority the client meant.
-    pub(in crate::rls) fn new<F>(inner: S, on_mended: F) -> Self
+    pub(in crate::rls::http2) fn new<F>(inner: S, on_mended: F) -> Self
     where
         F: FnOnce(&str) + Send + 'static,
     {
@@ -48,7 +48,7 @@ impl<S> MendedStream<S> {
     }
 
     /// Whether the client has said that it speaks HTTP/2.
-    pub(in crate::rls) fn has_begun(&self) -> bool {
+    pub(in crate::rls::http2) fn has_begun(&self) -> bool {
         self.filter.has_begun()
     }
 

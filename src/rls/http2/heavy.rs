@@ -14,10 +14,10 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::beyond::{Bound, Undecided};
-use super::service::RateLimitService;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
+use crate::rls::beyond::{Bound, Undecided};
+use crate::rls::service::RateLimitService;
 use crate::store::Store;
 use crate::telemetry::{Metrics, TaskEnded};
 

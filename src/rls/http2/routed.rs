@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::service::PREFIX;
+use crate::rls::service::PREFIX;
 
 /// How long a stream of requests may last: a person's tool asks a handful of questions.
 const STREAM_WITHIN: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::MendedStream;
+use super::authority::MendedStream;
 use super::flood::Flood;
 
 /// What is known of a connection from the bytes that were read.

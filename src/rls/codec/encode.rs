@@ -15,7 +15,7 @@ use crate::policy::Limit;
 use crate::shape::Headers;
 
 /// Appends the response.
-pub(super) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
+pub(in crate::rls) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
     out.number(1, code(verdict.over_limit));
     for decision in &verdict.decisions {
         out.message(2, |out| status(decision, out));
@@ -199,7 +199,7 @@ mod tests {
     use crate::engine::{Scratch, answer};
     use crate::limiter::Limiter;
     use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
-    use crate::rls::proto;
+    use crate::rls::codec::proto;
     use crate::store::MemoryStore;
 
     /// Every kind of status, headers both ways, a long body, metadata of rules, numbers that are 0.

@@ -15,9 +15,9 @@ use http_body::Body;
 use tonic::Status;
 use tonic::metadata::MetadataValue;
 
-use super::beyond::{Bound, Undecided};
 use super::heavy::LONG;
-use super::service::PREFIX;
+use crate::rls::beyond::{Bound, Undecided};
+use crate::rls::service::PREFIX;
 
 /// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
 const LARGEST_MESSAGE: usize = 16 << 20;

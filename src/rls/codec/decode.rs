@@ -10,10 +10,10 @@ use std::num::NonZeroU32;
 
 use tonic::Status;
 
-use super::beyond::{Bound, Undecided};
 use super::protobuf::{Fields, Malformed, Value};
 use super::units;
 use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request};
+use crate::rls::beyond::{Bound, Undecided};
 
 /// The most descriptors of a request, and the most entries of a descriptor: far more than any Envoy sends, and few enough
 /// that a request cannot hold its counters for long.
@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::model::Unit;
-    use crate::rls::proto;
+    use crate::rls::codec::proto;
 
     fn request(hits_addend: u32, descriptor: proto::RateLimitDescriptor) -> Vec<u8> {
         let message = proto::RateLimitRequest {

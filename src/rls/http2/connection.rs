@@ -27,18 +27,18 @@ use tonic::Status;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
-use super::MendedStream;
 use super::activity::Activity;
 use super::arrival::{Arrival, Held, Unfinished};
-use super::beyond::{self, BeyondBounds, Undecided};
+use super::authority::MendedStream;
 use super::deadline;
 use super::deferred::Streams;
 use super::fitness;
 use super::heavy::{Heavy, LONG, OfConnection};
 use super::routed::RoutedRequest;
-use super::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
 use super::watched::{Seen, Underway, Watched};
 use crate::clock::Clock;
+use crate::rls::beyond::{self, BeyondBounds, Undecided};
+use crate::rls::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
 use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
