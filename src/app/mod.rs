@@ -3,11 +3,11 @@
 mod accept;
 mod dispatch;
 mod http;
-mod lanes;
 mod limits;
 mod reload;
 mod slots;
 mod telling;
+mod workers;
 
 use std::future::Future;
 use std::io;
@@ -24,8 +24,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tonic::service::Routes;
 
-use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
+use self::workers::{Dispatched, Workers};
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
 use crate::limiter::Limiter;
@@ -48,7 +48,7 @@ const KEPT: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often the clock is looked at, also where nobody asks for the time.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
-/// How long the lanes have their cores to themselves after each part of that.
+/// How long the workers have their cores to themselves after each part of that.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
 /// How long to wait before a task that ended is started again: it may end again.
@@ -138,29 +138,29 @@ pub async fn serve<S: Store, C: Clock>(
 
     let routes = rls::reflected(Routes::new(serving.service()));
     let routes = routes.map_err(|error| failed("reflection", error))?;
-    let heavy = rls::Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics));
+    let long_requests = rls::LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics));
     let shared = rls::Shared {
         metrics: Arc::clone(&metrics),
-        unfinished: rls::Unfinished::default(),
-        heavy: heavy.map_err(|error| failed("gRPC", error))?,
+        memory_budget: rls::MemoryBudget::default(),
+        long_requests: long_requests.map_err(|error| failed("gRPC", error))?,
         beyond_bounds: bounds.requests,
     };
-    let lanes = Lanes::start(cores(), || {
+    let workers = Workers::start(cores(), || {
         let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&metrics));
         let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
-        async move |dealt| {
+        async move |dispatched| {
             let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
-            serve_dealt(rls::Server::new(service, routes, shared), dealt, stopping, metrics).await;
+            serve_dispatched(rls::Server::new(service, routes, shared), dispatched, stopping, metrics).await;
         }
     });
     drop(stopping);
-    let lanes = lanes.map_err(|error| failed("gRPC", error))?;
-    let mut dealer = Guarded(tokio::spawn(lanes.deal(
+    let workers = workers.map_err(|error| failed("gRPC", error))?;
+    let mut dispatcher = Guarded(tokio::spawn(workers.dispatch(
         listeners.grpc,
         Slots::new(bounds.connections.grpc),
         Arc::clone(&metrics),
     )));
-    let mut grpc = std::pin::pin!(lanes.ended());
+    let mut grpc = std::pin::pin!(workers.ended());
 
     let _follower = watched.map(|watched| {
         let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
@@ -192,7 +192,7 @@ pub async fn serve<S: Store, C: Clock>(
     let mut ended_by_itself = async || {
         tokio::select! {
             () = &mut grpc => failed("gRPC", "it ended by itself"),
-            _ = &mut dealer.0 => failed("gRPC", "connections are taken no more"),
+            _ = &mut dispatcher.0 => failed("gRPC", "connections are taken no more"),
         }
     };
     tokio::select! {
@@ -211,8 +211,8 @@ pub async fn serve<S: Store, C: Clock>(
     // Whoever watches is told that it is over.
     drop(serving);
     // Until the task is gone its listener takes connections, which nobody would serve.
-    dealer.0.abort();
-    let _ = (&mut dealer.0).await;
+    dispatcher.0.abort();
+    let _ = (&mut dispatcher.0).await;
     drop(stop);
     Draining.emit();
     let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
@@ -222,23 +222,23 @@ pub async fn serve<S: Store, C: Clock>(
     Ok(())
 }
 
-/// Serves the connections that one lane is dealt, until it is to stop and they have ended.
-async fn serve_dealt<S: Store, C: Clock>(
+/// Serves the connections that are dispatched to one worker, until it is to stop and they have ended.
+async fn serve_dispatched<S: Store, C: Clock>(
     server: rls::Server<S, C>,
-    mut dealt: Dealt,
+    mut dispatched: Dispatched,
     stopping: watch::Receiver<()>,
     metrics: Arc<Metrics>,
 ) {
     let server = Rc::new(server);
     let mut open = JoinSet::new();
-    // Of the lane's own, so that connections on different cores have nothing to write to together.
+    // Of the worker's own, so that connections on different cores have nothing to write to together.
     let (stop, stopping_here) = watch::channel(());
     let mut stopping = std::pin::pin!(stopped(stopping));
     loop {
         tokio::select! {
             () = &mut stopping => break,
             Some(ended) = open.join_next() => lost(ended, &metrics),
-            Some(connection) = dealt.recv() => {
+            Some(connection) = dispatched.recv() => {
                 // One that is gone already is no loss.
                 let Ok((connection, peer, slot)) = connection.arrived() else { continue };
                 let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
@@ -325,7 +325,7 @@ async fn sweep<S: Store, C: Clock>(
         ticks.tick().await;
         evicted.tell(&limiter.store);
         metrics.tell_held_back(false);
-        // A little at a time, for where there are no more cores than lanes this takes the time of one.
+        // A little at a time, for where there are no more cores than workers this takes the time of one.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }

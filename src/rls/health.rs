@@ -34,7 +34,7 @@ impl Serving {
 
     /// The service that tells it.
     pub fn service(&self) -> HealthServer<impl Health> {
-        HealthServer::new(Told(self.0.subscribe()))
+        HealthServer::new(HealthService(self.0.subscribe()))
     }
 }
 
@@ -45,9 +45,9 @@ impl Default for Serving {
 }
 
 #[derive(Clone, Debug)]
-struct Told(watch::Receiver<bool>);
+struct HealthService(watch::Receiver<bool>);
 
-impl Told {
+impl HealthService {
     /// The status of a service by its name.
     fn of(&self, service: &str) -> ServingStatus {
         match *self.0.borrow() {
@@ -63,7 +63,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for Told {
+impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_watch_tells_each_change_once_and_ends_with_the_server() {
         let serving = Serving::new();
-        let told = Told(serving.0.subscribe());
+        let told = HealthService(serving.0.subscribe());
         for (service, statuses) in [("", [2, 1, 2]), (PEER, [2, 1, 2]), ("nobody", [3, 0, 0])] {
             serving.set(false);
             let mut watch = told.watch(request(service)).now_or_never().unwrap().unwrap().into_inner();
@@ -130,7 +130,7 @@ mod tests {
     fn a_check_of_an_unknown_service_finds_none() {
         let serving = Serving::new();
         serving.set(true);
-        let told = Told(serving.0.subscribe());
+        let told = HealthService(serving.0.subscribe());
         let check = |service| told.check(request(service)).now_or_never().unwrap();
         assert_eq!(check("").unwrap().into_inner().status, 1);
         assert_eq!(check("nobody").unwrap_err().code(), tonic::Code::NotFound);

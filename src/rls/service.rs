@@ -136,7 +136,7 @@ fn undecided(error: &StoreError) -> Status {
 
 /// The answer that is `message`.
 pub(super) fn response(message: Bytes) -> http::Response<Answer> {
-    let mut response = http::Response::new(Answer { message: Some(message), told: false });
+    let mut response = http::Response::new(Answer { message: Some(message), trailers_sent: false });
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
     response
@@ -145,7 +145,7 @@ pub(super) fn response(message: Bytes) -> http::Response<Answer> {
 /// One message, and the status OK behind it.
 pub(super) struct Answer {
     message: Option<Bytes>,
-    told: bool,
+    trailers_sent: bool,
 }
 
 impl Answer {
@@ -154,7 +154,7 @@ impl Answer {
         if let Some(message) = self.message.take() {
             return Some(Frame::data(message));
         }
-        if std::mem::replace(&mut self.told, true) {
+        if std::mem::replace(&mut self.trailers_sent, true) {
             return None;
         }
         let mut trailers = HeaderMap::with_capacity(1);
@@ -162,7 +162,7 @@ impl Answer {
         Some(Frame::trailers(trailers))
     }
 
-    pub(super) fn is_told(&self) -> bool {
-        self.told
+    pub(super) fn is_finished(&self) -> bool {
+        self.trailers_sent
     }
 }

@@ -5,7 +5,7 @@
 //! §3.2), so h2 resets such a stream before any handler hears of it, and Envoy, which by default
 //! lets traffic through when its rate limit server fails, limits nothing at all.
 //!
-//! [`MendedStream`] sits between the socket and h2 and overwrites the offending characters of such
+//! [`SanitizedStream`] sits between the socket and h2 and overwrites the offending characters of such
 //! an authority while it is still HPACK (RFC 7541). Nothing ever changes its length, which is what
 //! keeps this small:
 //!
@@ -13,7 +13,7 @@
 //!   long as its header says;
 //! * a field has as many characters as before, so it takes up the same room in the dynamic table
 //!   (RFC 7541 §4.1): the client's table and h2's evict in step, no table is kept here, and a later
-//!   request that refers to the entry by its index finds the mended value.
+//!   request that refers to the entry by its index finds the sanitized value.
 //!
 //! No limit depends on the authority, so nothing is lost by altering it. Some are left as they
 //! are, and h2 deals with them as it always did: one that is empty; one that is Huffman coded and
@@ -27,9 +27,9 @@ mod stream;
 
 use std::ops::Range;
 
-use characters::{acceptable, legalise};
+use characters::{acceptable, sanitize};
 
-pub(super) use stream::MendedStream;
+pub(super) use stream::SanitizedStream;
 
 /// What a client sends first on an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,7 +38,7 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER: usize = 9;
 
 /// The longest payload a server accepts that has not announced another limit (RFC 9113 §4.2).
-/// A longer frame is not held back: h2 refuses it anyway.
+/// A longer frame is not pending back: h2 refuses it anyway.
 const LONGEST_PAYLOAD: usize = 16_384;
 
 /// Type and flags of HEADERS, the frame a request starts with (RFC 9113 §6.2).
@@ -69,11 +69,11 @@ enum Position {
     Foreign,
 }
 
-/// Finds and mends authorities in the bytes of one connection; does no I/O itself.
+/// Finds and sanitizes authorities in the bytes of one connection; does no I/O itself.
 #[derive(Debug)]
 pub(super) struct AuthorityFilter {
     position: Position,
-    mended: u64,
+    sanitized: u64,
     last_original: Option<String>,
     /// The value under inspection, decoded; kept for its allocation.
     decoded: Vec<u8>,
@@ -89,7 +89,7 @@ impl AuthorityFilter {
     /// A filter for a connection of which nothing has been read.
     #[must_use]
     pub(super) fn new() -> Self {
-        Self { position: Position::Preface(0), mended: 0, last_original: None, decoded: Vec::new() }
+        Self { position: Position::Preface(0), sanitized: 0, last_original: None, decoded: Vec::new() }
     }
 
     /// Whether the preface has come, and was one.
@@ -97,27 +97,27 @@ impl AuthorityFilter {
         !matches!(self.position, Position::Preface(_) | Position::Foreign)
     }
 
-    /// How many authorities were mended on this connection. A reference to the dynamic table
+    /// How many authorities were sanitized on this connection. A reference to the dynamic table
     /// does not count again.
     #[cfg(test)]
-    pub(super) fn mended(&self) -> u64 {
-        self.mended
+    pub(super) fn sanitized(&self) -> u64 {
+        self.sanitized
     }
 
-    /// The authority mended last, as the client sent it (lossily decoded).
+    /// The authority sanitized last, as the client sent it (lossily decoded).
     #[must_use]
     pub(super) fn last_original(&self) -> Option<&str> {
         self.last_original.as_deref()
     }
 
-    /// Looks through `bytes`, the next of the connection, and mends them in place.
+    /// Looks through `bytes`, the next of the connection, and sanitizes them in place.
     ///
     /// Returns how many may be passed on now. The rest is an unfinished HEADERS frame (or too
     /// little of a frame to tell) and has to be offered again, followed by what comes next. It is
     /// always shorter than the longest HEADERS frame.
     ///
     /// `see` is shown each frame once, when it is passed on.
-    pub(super) fn mend(&mut self, bytes: &mut [u8], mut see: impl FnMut(FrameHead)) -> usize {
+    pub(super) fn sanitize(&mut self, bytes: &mut [u8], mut see: impl FnMut(FrameHead)) -> usize {
         let mut at = 0;
         loop {
             let rest = &mut bytes[at..];
@@ -166,7 +166,7 @@ impl AuthorityFilter {
                         return at;
                     };
                     if let Some(block) = field_block(flags, &mut frame[FRAME_HEADER..]) {
-                        self.mend_block(block);
+                        self.sanitize_block(block);
                     }
                     see(head);
                     at += end;
@@ -177,7 +177,7 @@ impl AuthorityFilter {
 
     /// Walks the field lines of a header block (RFC 7541 §6) up to its end or to the first that
     /// is not whole. Representations other than literals are only stepped over.
-    fn mend_block(&mut self, block: &mut [u8]) -> Option<()> {
+    fn sanitize_block(&mut self, block: &mut [u8]) -> Option<()> {
         let mut at = 0;
         while let Some(&first) = block.get(at) {
             let (prefix, literal) = match first.leading_zeros() {
@@ -201,14 +201,14 @@ impl AuthorityFilter {
             };
             let value = Literal::read(block, &mut at)?;
             if is_authority {
-                self.mend_value(value.coding, &mut block[value.span]);
+                self.sanitize_value(value.coding, &mut block[value.span]);
             }
         }
         Some(())
     }
 
-    /// Mends one value, unless it is acceptable, empty, or beyond mending.
-    fn mend_value(&mut self, coding: Coding, encoded: &mut [u8]) -> Option<()> {
+    /// Sanitizes one value, unless it is acceptable, empty, or beyond sanitizing.
+    fn sanitize_value(&mut self, coding: Coding, encoded: &mut [u8]) -> Option<()> {
         match coding {
             Coding::Raw => {
                 self.decoded.clear();
@@ -220,12 +220,12 @@ impl AuthorityFilter {
             return None;
         }
         let original = String::from_utf8_lossy(&self.decoded).into_owned();
-        legalise(&mut self.decoded, coding)?;
+        sanitize(&mut self.decoded, coding)?;
         match coding {
             Coding::Raw => encoded.copy_from_slice(&self.decoded),
             Coding::Huffman => huffman::encode_over(&self.decoded, encoded),
         }
-        self.mended += 1;
+        self.sanitized += 1;
         self.last_original = Some(original);
         Some(())
     }
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     pub(super) const ISTIO: &str = "outbound|8081||ratelimit.default.svc.cluster.local";
-    pub(super) const ISTIO_MENDED: &str = "outbound+8081++ratelimit.default.svc.cluster.local";
+    pub(super) const ISTIO_SANITIZED: &str = "outbound+8081++ratelimit.default.svc.cluster.local";
 
     /// An integer with the given bits above its prefix (RFC 7541 §5.1).
     fn coded_integer(high: u8, prefix: u32, value: usize) -> Vec<u8> {
@@ -356,25 +356,25 @@ mod tests {
     }
 
     /// What passes the filter if `bytes` come in pieces of these sizes, over and over.
-    fn mended_in_pieces(bytes: &[u8], sizes: &[usize]) -> (Vec<u8>, AuthorityFilter) {
+    fn sanitized_in_pieces(bytes: &[u8], sizes: &[usize]) -> (Vec<u8>, AuthorityFilter) {
         let mut filter = AuthorityFilter::new();
-        let (mut held, mut passed) = (Vec::new(), Vec::new());
+        let (mut pending, mut passed) = (Vec::new(), Vec::new());
         let mut sizes = sizes.iter().cycle();
         let mut rest = bytes;
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
-            held.extend_from_slice(piece);
+            pending.extend_from_slice(piece);
             rest = later;
-            let count = filter.mend(&mut held, |_| ());
-            passed.extend(held.drain(..count));
-            assert!(held.len() < FRAME_HEADER + LONGEST_PAYLOAD);
+            let count = filter.sanitize(&mut pending, |_| ());
+            passed.extend(pending.drain(..count));
+            assert!(pending.len() < FRAME_HEADER + LONGEST_PAYLOAD);
         }
-        passed.append(&mut held);
+        passed.append(&mut pending);
         (passed, filter)
     }
 
-    fn mended(bytes: &[u8]) -> Vec<u8> {
-        mended_in_pieces(bytes, &[usize::MAX]).0
+    fn sanitized(bytes: &[u8]) -> Vec<u8> {
+        sanitized_in_pieces(bytes, &[usize::MAX]).0
     }
 
     const CODINGS: [Coding; 2] = [Coding::Raw, Coding::Huffman];
@@ -383,10 +383,10 @@ mod tests {
     fn a_pipe_in_the_authority_becomes_a_plus() {
         for coding in CODINGS {
             let bytes = connection(&[request(1, "/a", &authority(coding, ISTIO.as_bytes()))]);
-            let expected = connection(&[request(1, "/a", &authority(coding, ISTIO_MENDED.as_bytes()))]);
-            let (passed, filter) = mended_in_pieces(&bytes, &[usize::MAX]);
+            let expected = connection(&[request(1, "/a", &authority(coding, ISTIO_SANITIZED.as_bytes()))]);
+            let (passed, filter) = sanitized_in_pieces(&bytes, &[usize::MAX]);
             assert_eq!(passed, expected, "{coding:?}");
-            assert_eq!(filter.mended(), 1);
+            assert_eq!(filter.sanitized(), 1);
             assert_eq!(filter.last_original(), Some(ISTIO));
         }
     }
@@ -405,7 +405,7 @@ mod tests {
         ] {
             for coding in CODINGS {
                 assert_eq!(
-                    mended(&connection(&[request(1, "/a", &authority(coding, original.as_bytes()))])),
+                    sanitized(&connection(&[request(1, "/a", &authority(coding, original.as_bytes()))])),
                     connection(&[request(1, "/a", &authority(coding, expected.as_bytes()))]),
                     "{original} {coding:?}"
                 );
@@ -426,9 +426,9 @@ mod tests {
         ] {
             for coding in CODINGS {
                 let bytes = connection(&[request(1, "/a", &authority(coding, value.as_bytes()))]);
-                let (passed, filter) = mended_in_pieces(&bytes, &[usize::MAX]);
+                let (passed, filter) = sanitized_in_pieces(&bytes, &[usize::MAX]);
                 assert_eq!(passed, bytes, "{value} {coding:?}");
-                assert_eq!((filter.mended(), filter.last_original()), (0, None));
+                assert_eq!((filter.sanitized(), filter.last_original()), (0, None));
             }
         }
     }
@@ -437,9 +437,9 @@ mod tests {
     fn a_character_without_a_stand_in_is_replaced_only_when_raw() {
         for value in [b"a{b}|".as_slice(), b"a\\b", b"caf\xc3\xa9", b"\xff\x01"] {
             let raw = connection(&[request(1, "/a", &authority(Coding::Raw, value))]);
-            assert_ne!(mended(&raw), raw, "{value:?}");
+            assert_ne!(sanitized(&raw), raw, "{value:?}");
             let coded = connection(&[request(1, "/a", &authority(Coding::Huffman, value))]);
-            assert_eq!(mended(&coded), coded, "{value:?}");
+            assert_eq!(sanitized(&coded), coded, "{value:?}");
         }
     }
 
@@ -480,7 +480,7 @@ mod tests {
                 .concat();
                 connection(&[frame(HEADERS, 0x4, 1, &block)])
             };
-            assert_eq!(mended(&with(ISTIO)), with(ISTIO_MENDED), "{form}");
+            assert_eq!(sanitized(&with(ISTIO)), with(ISTIO_SANITIZED), "{form}");
         }
     }
 
@@ -496,7 +496,7 @@ mod tests {
                 let payload = [before.clone(), field, after.clone()].concat();
                 connection(&[frame(HEADERS, 0x4 | flags, 1, &payload)])
             };
-            assert_eq!(mended(&with(ISTIO)), with(ISTIO_MENDED), "{flags:#x}");
+            assert_eq!(sanitized(&with(ISTIO)), with(ISTIO_SANITIZED), "{flags:#x}");
         }
     }
 
@@ -515,9 +515,9 @@ mod tests {
             ("too much padding", connection(&[frame(HEADERS, PADDED, 1, &[9, 1])])),
             ("HTTP/1.1", [b"POST / HTTP/1.1\r\n", field.as_slice()].concat()),
         ] {
-            let (passed, filter) = mended_in_pieces(&bytes, &[usize::MAX]);
+            let (passed, filter) = sanitized_in_pieces(&bytes, &[usize::MAX]);
             assert_eq!(passed, bytes, "{what}");
-            assert_eq!(filter.mended(), 0, "{what}");
+            assert_eq!(filter.sanitized(), 0, "{what}");
         }
     }
 
@@ -525,21 +525,21 @@ mod tests {
     fn only_an_unfinished_headers_frame_is_held_back() {
         let whole = connection(&[frame(0, 0, 1, &[0; 100])]);
         let headers = request(1, "/a", &authority(Coding::Raw, ISTIO.as_bytes()));
-        for (shown, held) in [(whole.len() - 60, 0), (whole.len() + 4, 4), (whole.len() + 30, 30)] {
+        for (shown, pending) in [(whole.len() - 60, 0), (whole.len() + 4, 4), (whole.len() + 30, 30)] {
             let mut bytes = [whole.clone(), headers.clone()].concat();
             let mut filter = AuthorityFilter::new();
-            assert_eq!(filter.mend(&mut bytes[..shown], |_| ()), shown - held);
+            assert_eq!(filter.sanitize(&mut bytes[..shown], |_| ()), shown - pending);
         }
     }
 
     #[test]
     fn a_connection_is_foreign_from_its_first_wrong_byte_on() {
         let mut filter = AuthorityFilter::new();
-        assert_eq!(filter.mend(&mut b"P".to_vec(), |_| ()), 1);
-        assert_eq!(filter.mend(&mut b"OST".to_vec(), |_| ()), 3);
+        assert_eq!(filter.sanitize(&mut b"P".to_vec(), |_| ()), 1);
+        assert_eq!(filter.sanitize(&mut b"OST".to_vec(), |_| ()), 3);
         let mut later = connection(&[request(1, "/", &authority(Coding::Raw, b"a|b"))]);
         let before = later.clone();
-        assert_eq!(filter.mend(&mut later, |_| ()), before.len());
+        assert_eq!(filter.sanitize(&mut later, |_| ()), before.len());
         assert_eq!(later, before);
     }
 
@@ -561,11 +561,11 @@ mod tests {
                 })
                 .collect();
             let bytes = connection(&frames);
-            let (at_once, filter) = mended_in_pieces(&bytes, &[usize::MAX]);
+            let (at_once, filter) = sanitized_in_pieces(&bytes, &[usize::MAX]);
             for sizes in [sizes.as_slice(), &[1]] {
-                let (in_pieces, other) = mended_in_pieces(&bytes, sizes);
+                let (in_pieces, other) = sanitized_in_pieces(&bytes, sizes);
                 prop_assert_eq!(&in_pieces, &at_once);
-                prop_assert_eq!(other.mended(), filter.mended());
+                prop_assert_eq!(other.sanitized(), filter.sanitized());
                 prop_assert_eq!(other.last_original(), filter.last_original());
             }
         }
@@ -576,11 +576,11 @@ mod tests {
             value in "[a-z0-9.|:/@% \\[\\]-]{1,60}",
         ) {
             let bytes = connection(&[request(1, "/a", &authority(coding, value.as_bytes()))]);
-            let (once, filter) = mended_in_pieces(&bytes, &[usize::MAX]);
-            prop_assert_eq!(filter.mended() == 0, value.parse::<Authority>().is_ok());
-            let (twice, filter) = mended_in_pieces(&once, &[usize::MAX]);
+            let (once, filter) = sanitized_in_pieces(&bytes, &[usize::MAX]);
+            prop_assert_eq!(filter.sanitized() == 0, value.parse::<Authority>().is_ok());
+            let (twice, filter) = sanitized_in_pieces(&once, &[usize::MAX]);
             prop_assert_eq!(once, twice);
-            prop_assert_eq!(filter.mended(), 0);
+            prop_assert_eq!(filter.sanitized(), 0);
         }
 
         #[test]
@@ -595,9 +595,9 @@ mod tests {
                 .chain([tail])
                 .collect();
             let bytes = connection(&frames);
-            let (passed, _) = mended_in_pieces(&bytes, &sizes);
+            let (passed, _) = sanitized_in_pieces(&bytes, &sizes);
             prop_assert_eq!(passed.len(), bytes.len());
-            let (passed, _) = mended_in_pieces(&bytes[24..], &sizes);
+            let (passed, _) = sanitized_in_pieces(&bytes[24..], &sizes);
             prop_assert_eq!(passed, &bytes[24..]);
         }
     }

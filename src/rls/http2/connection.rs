@@ -1,7 +1,7 @@
 //! One connection, from the first byte of its client to the last of ours.
 //!
 //! The one method that is called goes the short way; tonic's router serves health, reflection and the refusal of
-//! everything else. What a client may hold, and for how long, is bounded here and in [`arrival`](super::arrival).
+//! everything else. What a client may hold, and for how long, is bounded here and in [`message`](super::message).
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -28,14 +28,14 @@ use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::activity::Activity;
-use super::arrival::{Arrival, Held, Unfinished};
-use super::authority::MendedStream;
+use super::authority::SanitizedStream;
 use super::deadline;
-use super::deferred::Streams;
-use super::fitness;
-use super::heavy::{Heavy, LONG, OfConnection};
+use super::grpc_request;
+use super::long_requests::{ConnectionQueue, LONG, LongRequests};
+use super::message::{ConnectionBudget, MemoryBudget, MessageReader};
 use super::routed::RoutedRequest;
-use super::watched::{Seen, Underway, Watched};
+use super::state::{ConnectionState, InFlight, ObservedStream};
+use super::streams::Streams;
 use crate::clock::Clock;
 use crate::rls::beyond::{self, BeyondBounds, Undecided};
 use crate::rls::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
 /// Calls of one connection at a time; Envoy opens another connection for more. At a few microseconds each they are
-/// answered well within Envoy's default patience of 20 ms, so this also keeps a queue from growing older than that.
+/// answered well within Envoy's default timeout of 20 ms, so this also keeps a queue from growing older than that.
 const CONCURRENT_CALLS: u32 = 1_024;
 /// All headers of one call together, as hpack counts them. Envoy sends along what tracing headers a client sent, for which
 /// it takes 60 KiB by default.
@@ -52,7 +52,7 @@ const HEADER_LIST: u32 = 128 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 /// Calls that were taken back before they were looked at, of one connection. What is too many in the long run is up to
 /// [`Meter`](super::flood::Meter); these may come at once, when an Envoy gives up on all it has asked.
-const TAKEN_BACK: usize = 8_192;
+const PENDING_RESETS: usize = 8_192;
 /// After so many bytes of requests the other connections of the thread have their turn.
 const TURN: usize = 128 << 10;
 /// How long a client may take to say that it speaks HTTP/2.
@@ -75,9 +75,9 @@ pub struct Shared {
     /// What is told of.
     pub metrics: Arc<Metrics>,
     /// What unfinished requests hold.
-    pub unfinished: Unfinished,
+    pub memory_budget: MemoryBudget,
     /// Where long requests are decided.
-    pub heavy: Heavy,
+    pub long_requests: LongRequests,
     /// What answers a request that is beyond a bound.
     pub beyond_bounds: BeyondBounds,
 }
@@ -108,21 +108,21 @@ impl<S: Store, C: Clock> Server<S, C> {
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let metrics = Arc::clone(&self.shared.metrics);
-        let mended = {
+        let sanitized = {
             let metrics = Arc::clone(&metrics);
-            MendedStream::new(io, move |original: &str| AuthorityMended { original, peer }.emit(&metrics))
+            SanitizedStream::new(io, move |original: &str| AuthorityMended { original, peer }.emit(&metrics))
         };
-        let seen = Rc::new(Seen::default());
+        let state = Rc::new(ConnectionState::default());
         let mut streams = Streams::default();
-        let held = Held::new(&self.shared.unfinished);
-        let heavy = self.shared.heavy.of_connection();
+        let budget = ConnectionBudget::new(&self.shared.memory_budget);
+        let long_requests = self.shared.long_requests.of_connection();
         let calls = Rc::new(Calls {
             server: self,
-            seen: Rc::clone(&seen),
+            state: Rc::clone(&state),
             activity: Arc::clone(&activity),
             peer,
-            held,
-            heavy,
+            budget,
+            long_requests,
             routed: Rc::default(),
         });
         let each = service_fn(move |call| Rc::clone(&calls).take(call));
@@ -132,33 +132,33 @@ impl<S: Store, C: Clock> Server<S, C> {
                 .max_concurrent_streams(CONCURRENT_CALLS)
                 .max_header_list_size(HEADER_LIST)
                 .max_send_buf_size(SEND_BUFFER)
-                .max_pending_accept_reset_streams(TAKEN_BACK)
-                .serve_connection(TokioIo::new(Watched::new(mended, &seen)), each)
+                .max_pending_accept_reset_streams(PENDING_RESETS)
+                .serve_connection(TokioIo::new(ObservedStream::new(sanitized, &state)), each)
         );
         let mut stopping = pin!(stopping.fuse());
         let mut timer = pin!(sleep(PREFACE_WITHIN));
-        let mut before = (seen.progress(), activity.calls());
+        let mut before = (state.progress(), activity.calls());
         let mut idle_since = Instant::now();
         let mut silent = false;
         let mut asked_to_go = false;
 
         let ended = poll_fn(|context| {
-            seen.decided.set(0);
+            state.decided.set(0);
             if stopping.as_mut().poll(context).is_ready() {
-                if !seen.began.get() {
+                if !state.began.get() {
                     return Poll::Ready(Ok(()));
                 }
                 connection.as_mut().graceful_shutdown();
             }
             while timer.as_mut().poll(context).is_ready() {
-                if !seen.began.get() {
+                if !state.began.get() {
                     silent = true;
                     return Poll::Ready(Err("it has not begun to speak HTTP/2".into()));
                 }
-                let progress = (seen.progress(), activity.calls());
+                let progress = (state.progress(), activity.calls());
                 let goes_on = progress != std::mem::replace(&mut before, progress);
-                if !goes_on && seen.waits_for_its_client() {
-                    seen.stalled.set(true);
+                if !goes_on && state.waits_for_its_client() {
+                    state.stalled.set(true);
                     return Poll::Ready(Err("its client does not read the answers".into()));
                 }
                 let now = Instant::now();
@@ -176,7 +176,7 @@ impl<S: Store, C: Clock> Server<S, C> {
             }
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                    return Poll::Ready(ended.map_err(|error| match seen.flood.get() {
+                    return Poll::Ready(ended.map_err(|error| match state.flood.get() {
                         Some(flood) => flood.into(),
                         None => error.into(),
                     }));
@@ -189,8 +189,8 @@ impl<S: Store, C: Clock> Server<S, C> {
         let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = ended.await;
         if let Err(reason) = ended {
             // One that came and went without a byte was a probe.
-            let unfit = !seen.began.get() && (seen.spoke.get() || silent);
-            let by_us = seen.flood.get().is_some() || seen.stalled.get() || unfit;
+            let unfit = !state.began.get() && (state.spoke.get() || silent);
+            let by_us = state.flood.get().is_some() || state.stalled.get() || unfit;
             ConnectionEnded { reason: &*reason, by_us, peer }.emit(&metrics);
         }
     }
@@ -200,11 +200,11 @@ impl<S: Store, C: Clock> Server<S, C> {
 #[derive(Debug)]
 struct Calls<S: Store, C> {
     server: Rc<Server<S, C>>,
-    seen: Rc<Seen>,
+    state: Rc<ConnectionState>,
     activity: Arc<Activity>,
     peer: SocketAddr,
-    held: Held,
-    heavy: OfConnection,
+    budget: ConnectionBudget,
+    long_requests: ConnectionQueue,
     /// Counts the calls that the router answers, as those who hold it beside this.
     routed: Rc<()>,
 }
@@ -215,47 +215,47 @@ impl<S: Store, C: Clock> Calls<S, C> {
     /// What is not answered at once lives in a box, or each call would be as large as the largest and cost as much to
     /// move around.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
-        if let Some(refusal) = fitness::unfit(&call) {
+        if let Some(refusal) = grpc_request::refusal(&call) {
             let refusal = refusal.map(|text| Reply::Routed(tonic::body::Body::new(text)));
             return Answering::Now(Some(Ok(refusal)));
         }
-        self.activity.call(self.seen.arrived.get());
+        self.activity.call(self.state.arrived.get());
         if call.uri().path() != SHOULD_RATE_LIMIT {
             return self.route(call);
         }
-        let underway = Underway::new(&self.seen);
-        let arrived = self.seen.arrived.get();
-        let deadline = deadline::of(call.headers()).and_then(|patience| arrived.checked_add(patience));
-        let mut arrival = Arrival::of(call.into_body(), &self.held);
-        let message = match arrival.message_now().transpose() {
+        let in_flight = InFlight::new(&self.state);
+        let arrived = self.state.arrived.get();
+        let deadline = deadline::of(call.headers()).and_then(|timeout| arrived.checked_add(timeout));
+        let mut reader = MessageReader::of(call.into_body(), &self.budget);
+        let message = match reader.message_now().transpose() {
             Ok(message) => message,
             Err(undecided) => return Answering::Now(Some(Ok(self.undecided(undecided)))),
         };
-        let at_once = |message: &&Bytes| message.len() < LONG && self.seen.decided.get() < TURN;
+        let at_once = |message: &&Bytes| message.len() < LONG && self.state.decided.get() < TURN;
         if let Some(message) = message.as_ref().filter(at_once) {
             if is_over(deadline) {
                 return Answering::Now(Some(Err(LATE.into())));
             }
             let service = AssertUnwindSafe(&self.server.service);
-            self.seen.decided.set(self.seen.decided.get() + message.len());
+            self.state.decided.set(self.state.decided.get() + message.len());
             match catch_unwind(|| service.answer_now(message)) {
                 Ok(None) => {}
-                Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, underway)))),
+                Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, in_flight)))),
                 Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic)))),
             }
         }
         Answering::Later(Box::pin(async move {
             let message = match message {
                 Some(message) => message,
-                None => match before(deadline, arrival.message()).await {
+                None => match before(deadline, reader.message()).await {
                     Some(Ok(message)) => message,
                     Some(Err(undecided)) => return Ok(self.undecided(undecided)),
                     None => return Err(LATE.into()),
                 },
             };
             if message.len() >= LONG {
-                return match self.heavy.answer(message, deadline).await {
-                    Some(answer) => Ok(self.reply(answer, underway)),
+                return match self.long_requests.answer(message, deadline).await {
+                    Some(answer) => Ok(self.reply(answer, in_flight)),
                     None if is_over(deadline) => Err(LATE.into()),
                     None => Ok(self.panicked(&"deciding a long request panicked")),
                 };
@@ -264,9 +264,9 @@ impl<S: Store, C: Clock> Calls<S, C> {
             if is_over(deadline) {
                 return Err(LATE.into());
             }
-            self.seen.decided.set(self.seen.decided.get() + message.len());
+            self.state.decided.set(self.state.decided.get() + message.len());
             match AssertUnwindSafe(self.server.service.answer(&message, deadline)).catch_unwind().await {
-                Ok(answer) => Ok(self.reply(answer, underway)),
+                Ok(answer) => Ok(self.reply(answer, in_flight)),
                 Err(panic) => Ok(self.panicked(&*panic)),
             }
         }))
@@ -278,17 +278,17 @@ impl<S: Store, C: Clock> Calls<S, C> {
         if Rc::strong_count(&turn) > ROUTED_CALLS + 1 {
             let message =
                 format!("a connection has at most {ROUTED_CALLS} calls of other services at a time");
-            return Answering::Now(Some(Ok(told(Status::resource_exhausted(message)))));
+            return Answering::Now(Some(Ok(status_response(Status::resource_exhausted(message)))));
         }
-        let arrived = self.seen.arrived.get();
-        let deadline = deadline::of(call.headers()).and_then(|patience| arrived.checked_add(patience));
+        let arrived = self.state.arrived.get();
+        let deadline = deadline::of(call.headers()).and_then(|timeout| arrived.checked_add(timeout));
         let (head, body) = call.into_parts();
         Answering::Later(Box::pin(async move {
             let path = head.uri.path();
             let request = if path.starts_with("/grpc.health.v1.Health/") {
-                match before(deadline, Arrival::of(body, &self.held).message()).await {
+                match before(deadline, MessageReader::of(body, &self.budget).message()).await {
                     Some(Ok(message)) => RoutedRequest::whole(&message),
-                    Some(Err(undecided)) => return Ok(told(undecided.status())),
+                    Some(Err(undecided)) => return Ok(status_response(undecided.status())),
                     None => return Err(LATE.into()),
                 }
             } else if path.starts_with("/grpc.reflection.") {
@@ -301,7 +301,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             match before(deadline, routes.call(call)).await {
                 // The router says no more than that.
                 Some(Ok(answer)) if is_bare_unimplemented(answer.headers()) => {
-                    Ok(told(Status::unimplemented(fitness::NO_SUCH_METHOD)))
+                    Ok(status_response(Status::unimplemented(grpc_request::NO_SUCH_METHOD)))
                 }
                 // A router's error is `Infallible`.
                 Some(Ok(answer)) => Ok(answer.map(|body| Reply::Streamed(body, until(deadline), turn))),
@@ -312,9 +312,9 @@ impl<S: Store, C: Clock> Calls<S, C> {
 
     /// Resolves when the other connections of the thread have had their turn, if this one has taken its own.
     fn turn(&self) -> impl Future<Output = ()> + use<S, C> {
-        let seen = Rc::clone(&self.seen);
+        let state = Rc::clone(&self.state);
         poll_fn(move |context| {
-            if seen.decided.get() < TURN {
+            if state.decided.get() < TURN {
                 return Poll::Ready(());
             }
             context.waker().wake_by_ref();
@@ -322,16 +322,16 @@ impl<S: Store, C: Clock> Calls<S, C> {
         })
     }
 
-    fn reply(&self, answer: Result<Bytes, Undecided>, underway: Underway) -> Response<Reply> {
+    fn reply(&self, answer: Result<Bytes, Undecided>, in_flight: InFlight) -> Response<Reply> {
         match answer {
-            Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, underway)),
+            Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, in_flight)),
             Err(undecided) => self.undecided(undecided),
         }
     }
 
     /// What is told of a request that is not decided.
     fn undecided(&self, undecided: Undecided) -> Response<Reply> {
-        let Undecided::Beyond(bound) = undecided else { return told(undecided.status()) };
+        let Undecided::Beyond(bound) = undecided else { return status_response(undecided.status()) };
         let shared = &self.server.shared;
         let (outcome, answer) = match shared.beyond_bounds {
             BeyondBounds::Error => ("was answered by an error, as --beyond-bounds says", None),
@@ -339,13 +339,13 @@ impl<S: Store, C: Clock> Calls<S, C> {
             BeyondBounds::Pass => ("was let pass, as SHADOW_MODE says", Some(beyond::ok())),
         };
         RequestBeyondBounds { bound: bound.text(), outcome, peer: self.peer }.emit(&shared.metrics);
-        let Some(answer) = answer else { return told(undecided.status()) };
-        service::response(answer).map(|answer| Reply::Answer(answer, Underway::new(&self.seen)))
+        let Some(answer) = answer else { return status_response(undecided.status()) };
+        service::response(answer).map(|answer| Reply::Answer(answer, InFlight::new(&self.state)))
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {
         CallPanicked { panic }.emit(&self.server.shared.metrics);
-        told(Status::internal("the call failed; the log of the server says why"))
+        status_response(Status::internal("the call failed; the log of the server says why"))
     }
 }
 
@@ -392,13 +392,13 @@ impl Future for Answering {
     }
 }
 
-fn told(status: Status) -> Response<Reply> {
+fn status_response(status: Status) -> Response<Reply> {
     status.into_http::<tonic::body::Body>().map(Reply::Routed)
 }
 
 /// The body of an answer, whoever made it.
 enum Reply {
-    Answer(Answer, #[expect(dead_code, reason = "it ends with the answer")] Underway),
+    Answer(Answer, #[expect(dead_code, reason = "it ends with the answer")] InFlight),
     Routed(tonic::body::Body),
     /// One that may go on for long, until its call's deadline; it counts among the router's calls as long as it lives.
     Streamed(
@@ -430,7 +430,7 @@ impl http_body::Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Answer(answer, _) => answer.is_told(),
+            Self::Answer(answer, _) => answer.is_finished(),
             Self::Routed(body) | Self::Streamed(body, ..) => body.is_end_stream(),
         }
     }

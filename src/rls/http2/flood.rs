@@ -39,9 +39,9 @@ pub(super) struct Meter {
     newest: u32,
     calls: u32,
     /// Those that were taken back as soon as they were begun.
-    taken_back: u32,
+    cancelled_at_once: u32,
     /// Those that were taken back later.
-    given_up: u32,
+    cancelled_later: u32,
     control: u32,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Meter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
     /// It takes back more than nine in ten of its calls as soon as they are begun.
-    TakesBack,
+    RapidReset,
     /// It sends many more frames that are no part of a call than calls.
     Control,
 }
@@ -57,7 +57,7 @@ pub(super) enum Flood {
 impl fmt::Display for Flood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TakesBack => "the client takes back its calls as soon as it makes them",
+            Self::RapidReset => "the client cancels its calls as soon as it makes them (rapid reset)",
             Self::Control => "the client floods with control frames",
         })
     }
@@ -82,17 +82,21 @@ impl Meter {
             }
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => {}
             // A client's streams have every other number.
-            RST_STREAM if self.newest.saturating_sub(frame.stream) <= 2 * NEWEST => self.taken_back += 1,
+            RST_STREAM if self.newest.saturating_sub(frame.stream) <= 2 * NEWEST => {
+                self.cancelled_at_once += 1;
+            }
             // No call is given up twice, but those of the second before may be.
-            RST_STREAM if self.given_up < self.calls.max(FREE) => self.given_up += 1,
+            RST_STREAM if self.cancelled_later < self.calls.max(FREE) => self.cancelled_later += 1,
             _ => self.control += 1,
         }
     }
 
     /// Fails once the frames that were counted are too many.
     pub(super) fn judge(&self) -> Result<(), Flood> {
-        if self.taken_back >= FREE && u64::from(self.taken_back) * 10 > u64::from(self.calls) * 9 {
-            return Err(Flood::TakesBack);
+        if self.cancelled_at_once >= FREE
+            && u64::from(self.cancelled_at_once) * 10 > u64::from(self.calls) * 9
+        {
+            return Err(Flood::RapidReset);
         }
         if self.control >= FREE && self.control / CONTROL_PER_CALL > self.calls {
             return Err(Flood::Control);
@@ -106,13 +110,13 @@ mod tests {
     use super::*;
 
     /// So many frames of each kind in each of some seconds: whether that is a flood.
-    fn judged(seconds: usize, calls: usize, taken_back: usize, control: usize) -> Result<(), Flood> {
+    fn judged(seconds: usize, calls: usize, cancelled_at_once: usize, control: usize) -> Result<(), Flood> {
         let frame = |kind| FrameHead { kind, flags: 0, length: 8, stream: 1 };
         let (ping, start) = (0x6, Instant::now());
         let mut meter = Meter::default();
         for second in 0..seconds {
             meter.read(start + WINDOW * u32::try_from(second).unwrap());
-            let frames = [(HEADERS, calls), (RST_STREAM, taken_back), (ping, control)];
+            let frames = [(HEADERS, calls), (RST_STREAM, cancelled_at_once), (ping, control)];
             for (kind, times) in frames {
                 (0..times).for_each(|_| meter.see(frame(kind)));
             }
@@ -124,9 +128,9 @@ mod tests {
     #[test]
     fn calls_may_be_taken_back_as_long_as_one_in_ten_is_meant() {
         assert_eq!(judged(1, 999, 999, 0), Ok(()), "few are nobody's concern");
-        assert_eq!(judged(1, 1_000, 1_000, 0), Err(Flood::TakesBack));
+        assert_eq!(judged(1, 1_000, 1_000, 0), Err(Flood::RapidReset));
         assert_eq!(judged(3, 10_000, 9_000, 0), Ok(()), "an Envoy whose calls time out");
-        assert_eq!(judged(1, 10_000, 9_001, 0), Err(Flood::TakesBack));
+        assert_eq!(judged(1, 10_000, 9_001, 0), Err(Flood::RapidReset));
     }
 
     #[test]

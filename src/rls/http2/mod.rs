@@ -1,18 +1,18 @@
 //! HTTP/2 connections: from the accepted socket to the calls of the service.
 
 mod activity;
-mod arrival;
 mod authority;
 mod connection;
 mod deadline;
-mod deferred;
-mod fitness;
 mod flood;
-mod heavy;
+mod grpc_request;
+mod long_requests;
+mod message;
 mod routed;
-mod watched;
+mod state;
+mod streams;
 
 pub use activity::Activity;
-pub use arrival::Unfinished;
 pub use connection::{Server, Shared};
-pub use heavy::Heavy;
+pub use long_requests::LongRequests;
+pub use message::MemoryBudget;

@@ -41,7 +41,7 @@ pub(super) fn acceptable(value: &[u8]) -> bool {
 /// Makes `value` acceptable with as few changes as possible: first without the characters no
 /// authority may have, then, if brackets, colons and the like are still out of place, without
 /// those too. `None` if a character to be replaced has no stand-in.
-pub(super) fn legalise(value: &mut [u8], coding: Coding) -> Option<()> {
+pub(super) fn sanitize(value: &mut [u8], coding: Coding) -> Option<()> {
     replace(value, coding, |byte| !harmless(byte) && !delimiter(byte))?;
     if !acceptable(value) {
         replace(value, coding, |byte| !harmless(byte))?;
@@ -117,7 +117,7 @@ mod tests {
         fn anything_sent_raw_can_be_made_acceptable(
             mut value in proptest::collection::vec(any::<u8>(), 1..40),
         ) {
-            prop_assert!(legalise(&mut value, Coding::Raw).is_some());
+            prop_assert!(sanitize(&mut value, Coding::Raw).is_some());
             prop_assert!(Authority::try_from(value.as_slice()).is_ok());
         }
 
@@ -126,7 +126,7 @@ mod tests {
             original in "[a-z:|%@/ \\[\\]]{1,40}",
         ) {
             let mut value = original.clone().into_bytes();
-            prop_assert!(legalise(&mut value, Coding::Huffman).is_some());
+            prop_assert!(sanitize(&mut value, Coding::Huffman).is_some());
             prop_assert!(Authority::try_from(value.as_slice()).is_ok());
             let lengths = |text: &[u8]| -> Vec<u8> {
                 text.iter().map(|&byte| LENGTHS[usize::from(byte)]).collect()

@@ -11,29 +11,29 @@ use tokio::time::Instant;
 use super::{AuthorityFilter, FRAME_HEADER, LONGEST_PAYLOAD};
 use crate::rls::http2::flood::Meter;
 
-/// Called with the original of the first authority mended on a connection.
-type OnMended = Box<dyn FnOnce(&str) + Send>;
+/// Called with the original of the first authority sanitized on a connection.
+type OnSanitized = Box<dyn FnOnce(&str) + Send>;
 
 /// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`, and its frames have been
 /// counted by a `Meter`, which ends it as a read that fails.
 ///
-/// Bytes are mended where the reader wants them. Only an unfinished HEADERS frame at the end
+/// Bytes are sanitized where the reader wants them. Only an unfinished HEADERS frame at the end
 /// of a read is put aside, and given out with the rest of it.
-pub(in crate::rls::http2) struct MendedStream<S> {
+pub(in crate::rls::http2) struct SanitizedStream<S> {
     inner: S,
     filter: AuthorityFilter,
     meter: Meter,
-    on_mended: Option<OnMended>,
+    on_sanitized: Option<OnSanitized>,
     /// Read from `inner`, but not yet by the reader.
-    held: Vec<u8>,
-    /// How many of `held` have been looked through.
+    pending: Vec<u8>,
+    /// How many of `pending` have been looked through.
     cleared: usize,
 }
 
-impl<S> MendedStream<S> {
-    /// Mends what is read from `inner`, a connection in the clear (so: within TLS), and says so
+impl<S> SanitizedStream<S> {
+    /// Sanitizes what is read from `inner`, a connection in the clear (so: within TLS), and says so
     /// once, with the authority the client meant.
-    pub(in crate::rls::http2) fn new<F>(inner: S, on_mended: F) -> Self
+    pub(in crate::rls::http2) fn new<F>(inner: S, on_sanitized: F) -> Self
     where
         F: FnOnce(&str) + Send + 'static,
     {
@@ -41,8 +41,8 @@ impl<S> MendedStream<S> {
             inner,
             filter: AuthorityFilter::new(),
             meter: Meter::default(),
-            on_mended: Some(Box::new(on_mended)),
-            held: Vec::new(),
+            on_sanitized: Some(Box::new(on_sanitized)),
+            pending: Vec::new(),
             cleared: 0,
         }
     }
@@ -52,42 +52,42 @@ impl<S> MendedStream<S> {
         self.filter.has_begun()
     }
 
-    /// Gives out what is held and cleared, as far as it fits; whether that was anything.
+    /// Gives out what is pending and cleared, as far as it fits; whether that was anything.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let given = self.cleared.min(buf.remaining());
         if given == 0 {
             return false;
         }
-        buf.put_slice(&self.held[..given]);
+        buf.put_slice(&self.pending[..given]);
         self.cleared -= given;
-        if given == self.held.len() {
-            self.held = Vec::new();
+        if given == self.pending.len() {
+            self.pending = Vec::new();
         } else {
-            self.held.drain(..given);
+            self.pending.drain(..given);
         }
         true
     }
 
     fn report(&mut self) {
         if let Some(original) = self.filter.last_original()
-            && let Some(on_mended) = self.on_mended.take()
+            && let Some(on_sanitized) = self.on_sanitized.take()
         {
-            on_mended(original);
+            on_sanitized(original);
         }
     }
 }
 
-impl<S> fmt::Debug for MendedStream<S> {
+impl<S> fmt::Debug for SanitizedStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MendedStream")
+        f.debug_struct("SanitizedStream")
             .field("filter", &self.filter)
-            .field("held", &self.held.len())
+            .field("pending", &self.pending.len())
             .field("cleared", &self.cleared)
             .finish_non_exhaustive()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SanitizedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // A read of nothing means the end of the stream, so there is no returning before
@@ -96,7 +96,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
             if this.hand_out(buf) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if this.held.is_empty() {
+            if this.pending.is_empty() {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
                 this.meter.read(Instant::now());
@@ -104,8 +104,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
                 if fresh.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
-                let passed = this.filter.mend(fresh, |frame| this.meter.see(frame));
-                this.held.extend_from_slice(&fresh[passed..]);
+                let passed = this.filter.sanitize(fresh, |frame| this.meter.see(frame));
+                this.pending.extend_from_slice(&fresh[passed..]);
                 buf.set_filled(before + passed);
                 this.report();
                 this.meter.judge().map_err(io::Error::other)?;
@@ -116,11 +116,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
                 let mut room = buf.take(FRAME_HEADER + LONGEST_PAYLOAD);
                 ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
                 this.meter.read(Instant::now());
-                this.held.extend_from_slice(room.filled());
+                this.pending.extend_from_slice(room.filled());
                 this.cleared = if room.filled().is_empty() {
-                    this.held.len()
+                    this.pending.len()
                 } else {
-                    this.filter.mend(&mut this.held, |frame| this.meter.see(frame))
+                    this.filter.sanitize(&mut this.pending, |frame| this.meter.see(frame))
                 };
                 this.report();
                 this.meter.judge().map_err(io::Error::other)?;
@@ -129,7 +129,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for MendedStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SanitizedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().inner).poll_write(cx, buf)
     }
@@ -164,7 +164,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    use super::super::tests::{ISTIO, ISTIO_MENDED, authority, connection, frame, request, string};
+    use super::super::tests::{ISTIO, ISTIO_SANITIZED, authority, connection, frame, request, string};
     use super::super::{AUTHORITY_CODED, Coding, HEADERS};
     use super::*;
 
@@ -192,11 +192,11 @@ mod tests {
         }
     }
 
-    /// Everything there is to read, with a buffer of `room`; and how often it said it mended.
+    /// Everything there is to read, with a buffer of `room`; and how often it said it sanitized.
     fn read_all(pieces: Vec<Vec<u8>>, room: usize) -> (Vec<u8>, Vec<String>) {
         let said = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&said);
-        let mut stream = MendedStream::new(Pieces(pieces.into()), move |original| {
+        let mut stream = SanitizedStream::new(Pieces(pieces.into()), move |original| {
             told.lock().unwrap().push(original.to_owned());
         });
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -247,7 +247,7 @@ mod tests {
                 ])
             };
             let (all, said) = read_all(cut(with(ISTIO), &sizes), room);
-            prop_assert_eq!(all, with(ISTIO_MENDED));
+            prop_assert_eq!(all, with(ISTIO_SANITIZED));
             prop_assert_eq!(said, [ISTIO]);
         }
     }
@@ -321,11 +321,12 @@ mod tests {
     async fn h2_takes_the_calls_of_istio_when_they_are_mended() {
         for coding in [Coding::Raw, Coding::Huffman] {
             let (client, server) = tokio::io::duplex(65_536);
-            let server = MendedStream::new(server, |_| ());
+            let server = SanitizedStream::new(server, |_| ());
             let (outcomes, requests) = served(client, server, istio_requests(coding), 3).await;
             assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Answered), "{outcomes:?}");
             let uris: Vec<_> = requests.iter().map(|r| r.uri().to_string()).collect();
-            let expected = ["first", "second", "third"].map(|path| format!("http://{ISTIO_MENDED}/{path}"));
+            let expected =
+                ["first", "second", "third"].map(|path| format!("http://{ISTIO_SANITIZED}/{path}"));
             assert_eq!(uris, expected, "{coding:?}");
         }
     }

@@ -29,7 +29,7 @@ descriptors:
 const DEADLINE_EXCEEDED: &str = "4";
 const INTERNAL: &str = "13";
 
-/// A store that meets a mistake of ours where the limit is thirteen.
+/// A store that meets a bug where the limit is thirteen.
 #[derive(Clone, Debug)]
 struct Cursed(MemoryStore);
 
@@ -81,8 +81,8 @@ async fn served() -> Served {
     let metrics = Arc::new(Metrics::default());
     let shared = Shared {
         metrics: Arc::clone(&metrics),
-        unfinished: Unfinished::default(),
-        heavy: Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
+        memory_budget: MemoryBudget::default(),
+        long_requests: LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
     };
     let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));

@@ -15,95 +15,95 @@ use http_body::Body;
 use tonic::Status;
 use tonic::metadata::MetadataValue;
 
-use super::heavy::LONG;
+use super::long_requests::LONG;
 use crate::rls::beyond::{Bound, Undecided};
 use crate::rls::service::PREFIX;
 
 /// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
 const LARGEST_MESSAGE: usize = 16 << 20;
 /// What the unfinished messages of one connection may hold together.
-const MOST_HELD: usize = 32 << 20;
+const MOST_HERE: usize = 32 << 20;
 /// How long a message may take to arrive after its call. Envoy sends both in one packet.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the unfinished messages of all connections may hold together.
-const MOST_HELD_BY_ALL: usize = 256 << 20;
+const MOST_OF_ALL: usize = 256 << 20;
 /// What those may hold beyond that which are no longer than a client's headers can be: others' long ones keep them out only
 /// when that is full, too.
 const MOST_SHORT_ONES: usize = 64 << 20;
 
 /// How many bytes the unfinished messages of all connections may come to hold.
 #[derive(Clone, Debug, Default)]
-pub struct Unfinished(Arc<AtomicUsize>);
+pub struct MemoryBudget(Arc<AtomicUsize>);
 
 /// How much the unfinished messages of a connection may come to hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ConnectionBudget {
     here: Rc<Cell<usize>>,
-    by_all: Unfinished,
+    of_all: MemoryBudget,
 }
 
-impl Held {
+impl ConnectionBudget {
     /// For one connection more.
-    pub(super) fn new(by_all: &Unfinished) -> Self {
-        Self { here: Rc::default(), by_all: by_all.clone() }
+    pub(super) fn new(of_all: &MemoryBudget) -> Self {
+        Self { here: Rc::default(), of_all: of_all.clone() }
     }
 
     /// Sets so much aside for one message. Here what is said counts, not what has come: what had come first would depend
     /// on the order in which streams are looked at.
-    fn reserve(&self, length: usize) -> Result<Reserved, Bound> {
-        let held = self.here.get() + length;
-        if held > MOST_HELD {
+    fn reserve(&self, length: usize) -> Result<Reservation, Bound> {
+        let budget = self.here.get() + length;
+        if budget > MOST_HERE {
             return Err(Bound::UnfinishedHere);
         }
-        self.here.set(held);
-        Ok(Reserved { held: self.clone(), length, came: 0 })
+        self.here.set(budget);
+        Ok(Reservation { budget: self.clone(), length, received: 0 })
     }
 }
 
 /// Room for one message.
-struct Reserved {
-    held: Held,
+struct Reservation {
+    budget: ConnectionBudget,
     /// As long as it said that it is.
     length: usize,
-    came: usize,
+    received: usize,
 }
 
-impl Reserved {
+impl Reservation {
     /// So many bytes of it came. Of all connections only those count: to say a length costs nothing.
     fn come(&mut self, bytes: usize) -> Result<(), Bound> {
-        self.came += bytes;
-        let most = if self.length <= LONG { MOST_HELD_BY_ALL + MOST_SHORT_ONES } else { MOST_HELD_BY_ALL };
-        let by_all = self.held.by_all.0.fetch_add(bytes, Ordering::Relaxed);
-        if by_all.saturating_add(bytes) > most { Err(Bound::UnfinishedByAll) } else { Ok(()) }
+        self.received += bytes;
+        let most = if self.length <= LONG { MOST_OF_ALL + MOST_SHORT_ONES } else { MOST_OF_ALL };
+        let of_all = self.budget.of_all.0.fetch_add(bytes, Ordering::Relaxed);
+        if of_all.saturating_add(bytes) > most { Err(Bound::UnfinishedByAll) } else { Ok(()) }
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.held.here.set(self.held.here.get() - self.length);
-        self.held.by_all.0.fetch_sub(self.came, Ordering::Relaxed);
+        self.budget.here.set(self.budget.here.get() - self.length);
+        self.budget.of_all.0.fetch_sub(self.received, Ordering::Relaxed);
     }
 }
 
 /// The one message of a call, on its way.
-pub(super) struct Arrival<B> {
+pub(super) struct MessageReader<B> {
     body: B,
-    held: Held,
+    budget: ConnectionBudget,
     /// Nearly always the first piece is all there is, and then it is not copied.
     first: Bytes,
     pieces: Vec<u8>,
-    reserved: Option<Reserved>,
+    reserved: Option<Reservation>,
 }
 
-impl<B> Arrival<B>
+impl<B> MessageReader<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
 {
     /// The message that `body` brings.
-    pub(super) fn of(body: B, held: &Held) -> Self {
-        Self { body, held: held.clone(), first: Bytes::new(), pieces: Vec::new(), reserved: None }
+    pub(super) fn of(body: B, budget: &ConnectionBudget) -> Self {
+        Self { body, budget: budget.clone(), first: Bytes::new(), pieces: Vec::new(), reserved: None }
     }
 
     /// The message without its prefix, if all of it came with the call.
@@ -166,7 +166,7 @@ where
         self.pieces.extend_from_slice(&std::mem::take(&mut self.first));
         self.pieces.extend_from_slice(&data);
         if let (Some(length), None) = (length_of(&self.pieces)?, &self.reserved) {
-            self.reserved = Some(self.held.reserve(length)?);
+            self.reserved = Some(self.budget.reserve(length)?);
         }
         if let Some(reserved) = &mut self.reserved {
             reserved.come(self.pieces.len() - before)?;

@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::authority::MendedStream;
+use super::authority::SanitizedStream;
 use super::flood::Flood;
 
 /// What is known of a connection from the bytes that were read.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct ConnectionState {
     /// Whether the client has said that it speaks HTTP/2.
     pub(super) began: Cell<bool>,
     /// Whether the client has said anything at all.
@@ -37,7 +37,7 @@ pub(super) struct Seen {
     pub(super) flood: Cell<Option<Flood>>,
 }
 
-impl Default for Seen {
+impl Default for ConnectionState {
     fn default() -> Self {
         Self {
             began: Cell::new(false),
@@ -54,7 +54,7 @@ impl Default for Seen {
     }
 }
 
-impl Seen {
+impl ConnectionState {
     /// What changes as long as the client does anything.
     pub(super) fn progress(&self) -> (u64, u64) {
         (self.begun.get(), self.done.get())
@@ -68,73 +68,73 @@ impl Seen {
 
 /// A call that was begun, until it is done with.
 #[derive(Debug)]
-pub(super) struct Underway(Rc<Seen>);
+pub(super) struct InFlight(Rc<ConnectionState>);
 
-impl Underway {
+impl InFlight {
     /// One more call.
-    pub(super) fn new(seen: &Rc<Seen>) -> Self {
-        seen.begun.set(seen.begun.get() + 1);
-        Self(Rc::clone(seen))
+    pub(super) fn new(state: &Rc<ConnectionState>) -> Self {
+        state.begun.set(state.begun.get() + 1);
+        Self(Rc::clone(state))
     }
 }
 
-impl Drop for Underway {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.done.set(self.0.done.get() + 1);
     }
 }
 
 /// The socket, with an eye on what comes.
-pub(super) struct Watched<IO> {
-    inner: MendedStream<IO>,
-    seen: Rc<Seen>,
+pub(super) struct ObservedStream<IO> {
+    inner: SanitizedStream<IO>,
+    state: Rc<ConnectionState>,
 }
 
-impl<IO> Watched<IO> {
-    /// Tells `seen` what comes and goes on `inner`.
-    pub(super) fn new(inner: MendedStream<IO>, seen: &Rc<Seen>) -> Self {
-        Self { inner, seen: Rc::clone(seen) }
+impl<IO> ObservedStream<IO> {
+    /// Tells `state` what comes and goes on `inner`.
+    pub(super) fn new(inner: SanitizedStream<IO>, state: &Rc<ConnectionState>) -> Self {
+        Self { inner, state: Rc::clone(state) }
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for ObservedStream<IO> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, seen } = self.get_mut();
+        let Self { inner, state } = self.get_mut();
         let before = buffer.filled().len();
         let read = Pin::new(&mut *inner).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            seen.spoke.set(true);
+            state.spoke.set(true);
         }
         match &read {
-            Poll::Pending => seen.drained.set(true),
+            Poll::Pending => state.drained.set(true),
             Poll::Ready(Ok(())) => {
-                if seen.drained.replace(false) {
-                    seen.arrived.set(Instant::now());
+                if state.drained.replace(false) {
+                    state.arrived.set(Instant::now());
                 }
             }
             Poll::Ready(Err(error)) => {
-                seen.flood.set(error.get_ref().and_then(|error| error.downcast_ref()).copied());
+                state.flood.set(error.get_ref().and_then(|error| error.downcast_ref()).copied());
             }
         }
-        if !seen.began.get() {
-            seen.began.set(inner.has_begun());
+        if !state.began.get() {
+            state.began.set(inner.has_begun());
         }
         read
     }
 }
 
-impl<IO: AsyncWrite + Unpin> Watched<IO> {
+impl<IO: AsyncWrite + Unpin> ObservedStream<IO> {
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.seen.blocked.set(written.is_pending());
+        self.state.blocked.set(written.is_pending());
         written
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for ObservedStream<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

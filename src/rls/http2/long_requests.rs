@@ -34,7 +34,7 @@ type Answer = Option<Result<Bytes, Undecided>>;
 
 /// Where long requests are decided.
 #[derive(Clone, Debug)]
-pub struct Heavy {
+pub struct LongRequests {
     queue: mpsc::UnboundedSender<Job>,
     /// Bytes that wait, of all connections.
     waiting: Arc<AtomicUsize>,
@@ -42,8 +42,8 @@ pub struct Heavy {
 
 /// Where the long requests of one connection are decided.
 #[derive(Debug)]
-pub(super) struct OfConnection {
-    heavy: Heavy,
+pub(super) struct ConnectionQueue {
+    long_requests: LongRequests,
     /// Bytes that wait, of this connection.
     waiting: Arc<AtomicUsize>,
 }
@@ -53,18 +53,18 @@ struct Job {
     message: Bytes,
     deadline: Option<Instant>,
     answer: oneshot::Sender<Answer>,
-    room: Room,
+    reservation: Reservation,
 }
 
 /// What a request takes of the room for those that wait.
 #[derive(Debug)]
-struct Room {
+struct Reservation {
     /// Of its connection, and of all.
     waiting: [Arc<AtomicUsize>; 2],
     length: usize,
 }
 
-impl Room {
+impl Reservation {
     /// Takes `length` bytes, if there are as many.
     fn take(waiting: [Arc<AtomicUsize>; 2], length: usize) -> Result<Self, Bound> {
         let [here, by_all] = &waiting;
@@ -83,7 +83,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         for waiting in &self.waiting {
             waiting.fetch_sub(self.length, Ordering::Relaxed);
@@ -91,7 +91,7 @@ impl Drop for Room {
     }
 }
 
-impl Heavy {
+impl LongRequests {
     /// Starts the thread, which asks `limiter`. It ends with the last handle.
     pub fn start<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
@@ -107,7 +107,7 @@ impl Heavy {
                             AssertUnwindSafe(service.answer(&job.message, job.deadline)).catch_unwind().await;
                         let _ = job.answer.send(answer.ok());
                     }
-                    drop(job.room);
+                    drop(job.reservation);
                 }
             };
             if AssertUnwindSafe(runtime.block_on(AssertUnwindSafe(decide).catch_unwind())).is_err() {
@@ -118,21 +118,21 @@ impl Heavy {
     }
 
     /// For the requests of one more connection.
-    pub(super) fn of_connection(&self) -> OfConnection {
-        OfConnection { heavy: self.clone(), waiting: Arc::default() }
+    pub(super) fn of_connection(&self) -> ConnectionQueue {
+        ConnectionQueue { long_requests: self.clone(), waiting: Arc::default() }
     }
 }
 
-impl OfConnection {
+impl ConnectionQueue {
     /// Decides on `message` when its turn comes; none when that panicked, or its `deadline` passed.
     pub(super) async fn answer(&self, message: Bytes, deadline: Option<Instant>) -> Answer {
-        let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.heavy.waiting)];
-        let room = match Room::take(waiting, message.len()) {
-            Ok(room) => room,
+        let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.long_requests.waiting)];
+        let reservation = match Reservation::take(waiting, message.len()) {
+            Ok(reservation) => reservation,
             Err(bound) => return Some(Err(bound.into())),
         };
         let (send, answer) = oneshot::channel();
-        let _ = self.heavy.queue.send(Job { message, deadline, answer: send, room });
+        let _ = self.long_requests.queue.send(Job { message, deadline, answer: send, reservation });
         answer.await.ok().flatten()
     }
 }
@@ -148,7 +148,7 @@ mod tests {
         let all = Arc::new(AtomicUsize::new(0));
         let connections: [Arc<AtomicUsize>; 10] = Default::default();
         let take = |connection: usize, length| {
-            Room::take([Arc::clone(&connections[connection]), Arc::clone(&all)], length)
+            Reservation::take([Arc::clone(&connections[connection]), Arc::clone(&all)], length)
         };
         let full: Vec<_> = (0..4).map(|_| take(0, MIB).unwrap()).collect();
         assert_eq!(take(0, MIB).unwrap_err(), Bound::LongOnesWaitingHere);

@@ -10,7 +10,7 @@ pub(super) const NO_SUCH_METHOD: &str = "there is no such method here: this serv
 
 /// What answers a request that is no call, by HTTP's own means: 405 to a method other than POST, and 415 to a content type
 /// that does not begin with `application/grpc`, each with a sentence. `None` of a call.
-pub(super) fn unfit<B>(request: &Request<B>) -> Option<Response<String>> {
+pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     let refused = |status| {
         // The answer to HEAD has no body.
         let text = if request.method() == Method::HEAD { "" } else { SPEAKS };
@@ -62,11 +62,11 @@ mod tests {
         ] {
             let request =
                 Request::builder().method(method).header("content-type", content_type).body(()).unwrap();
-            let told = unfit(&request);
+            let told = refusal(&request);
             let told = told.as_ref().map(|response| (response.status().as_u16(), response.body().as_str()));
             assert_eq!(told, status.map(|status| (status, SPEAKS)), "{method} {content_type}");
         }
         let head = Request::builder().method("HEAD").body(()).unwrap();
-        assert_eq!(unfit(&head).unwrap().body(), "");
+        assert_eq!(refusal(&head).unwrap().body(), "");
     }
 }

@@ -1,4 +1,4 @@
-//! One thread and one runtime for each core, and connections dealt out to them.
+//! One thread and one runtime for each core, and connections dispatched to them.
 //!
 //! On a runtime of its own a connection's answers are collected and written together, and nothing it touches for a call is
 //! written by another core. Envoy opens few connections and keeps them, so each goes to the thread with the least to do:
@@ -22,7 +22,7 @@ use super::dispatch::Dispatch;
 use super::slots::{Slot, Slots};
 use crate::telemetry::{ConnectionRefused, Metrics, TaskEnded};
 
-/// How many connections may wait for a lane that is busy.
+/// How many connections may wait for a worker that is busy.
 const WAITING: usize = 1024;
 
 /// How long a silent client is thought to be there before its machine is asked.
@@ -30,50 +30,50 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Where connections are served.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    lanes: Vec<Lane>,
+pub(super) struct Workers {
+    workers: Vec<Worker>,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct Worker {
     connections: mpsc::Sender<Accepted>,
     ended: oneshot::Receiver<()>,
 }
 
-/// The connections that a lane is dealt.
-pub(super) type Dealt = mpsc::Receiver<Accepted>;
+/// The connections that are dispatched to a worker.
+pub(super) type Dispatched = mpsc::Receiver<Accepted>;
 
-impl Lanes {
-    /// Starts `count` lanes, on each of which `serve` serves what it is dealt until it is told to stop.
+impl Workers {
+    /// Starts `count` workers, on each of which `serve` serves what is dispatched to it until it is told to stop.
     pub(super) fn start<F>(count: usize, serve: impl Fn() -> F) -> io::Result<Self>
     where
-        F: AsyncFnOnce(Dealt) + Send + 'static,
+        F: AsyncFnOnce(Dispatched) + Send + 'static,
     {
-        let lane = |n: usize| {
-            let (connections, dealt) = mpsc::channel(WAITING);
+        let worker = |n: usize| {
+            let (connections, dispatched) = mpsc::channel(WAITING);
             let (end, ended) = oneshot::channel();
             let serve = serve();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            thread::Builder::new().name(format!("lane-{n}")).spawn(move || {
-                LocalSet::new().block_on(&runtime, serve(dealt));
+            thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
+                LocalSet::new().block_on(&runtime, serve(dispatched));
                 // Nobody waits for the end any more when the process is ending.
                 let _ = end.send(());
             })?;
-            Ok(Lane { connections, ended })
+            Ok(Worker { connections, ended })
         };
-        Ok(Self { lanes: (0..count).map(lane).collect::<io::Result<_>>()? })
+        Ok(Self { workers: (0..count).map(worker).collect::<io::Result<_>>()? })
     }
 
-    /// Deals out what `listener` accepts, for as long as it is polled; ends only when no lane is left.
-    pub(super) fn deal(
+    /// Dispatches what `listener` accepts, for as long as it is polled; ends only when no worker is left.
+    pub(super) fn dispatch(
         &self,
         listener: TcpListener,
         slots: Arc<Slots>,
         metrics: Arc<Metrics>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let mut lanes: Vec<_> = self.lanes.iter().map(|lane| lane.connections.clone()).collect();
+        let mut workers: Vec<_> = self.workers.iter().map(|worker| worker.connections.clone()).collect();
         async move {
-            let mut dispatch = Dispatch::among(lanes.len(), Instant::now());
+            let mut dispatch = Dispatch::among(workers.len(), Instant::now());
             loop {
                 let (connection, peer) = accept(&listener, &metrics).await;
                 let Some(slot) = slots.admit().await else {
@@ -85,29 +85,29 @@ impl Lanes {
                 let mut connection = Accepted { socket, peer, slot };
                 loop {
                     let Some(at) = dispatch.choose(Instant::now()) else { return };
-                    match lanes[at].send(connection).await {
-                        Ok(()) => break dispatch.chose(at, &activity),
+                    match workers[at].send(connection).await {
+                        Ok(()) => break dispatch.dispatched(at, &activity),
                         // A thread that is gone takes none, which is an internal error: the others do.
                         Err(mpsc::error::SendError(back)) => connection = back,
                     }
                     TaskEnded { what: "a thread of connections" }.emit(&metrics);
                     dispatch.forget(at);
-                    lanes.swap_remove(at);
+                    workers.swap_remove(at);
                 }
             }
         }
     }
 
-    /// Resolves when every lane has ended.
+    /// Resolves when every worker has ended.
     pub(super) async fn ended(self) {
-        for lane in self.lanes {
-            // A lane that ends without a word has panicked, which ends its connections and no others.
-            let _ = lane.ended.await;
+        for worker in self.workers {
+            // A worker that ends without a word has panicked, which ends its connections and no others.
+            let _ = worker.ended.await;
         }
     }
 }
 
-/// A connection on its way to the lane that serves it.
+/// A connection on its way to the worker that serves it.
 #[derive(Debug)]
 pub(super) struct Accepted {
     socket: std::net::TcpStream,
@@ -117,7 +117,7 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// Its socket on the runtime that it was dealt to, whose it is, and its place.
+    /// Its socket on the runtime that it was dispatched to, whose it is, and its place.
     pub(super) fn arrived(self) -> io::Result<(TcpStream, SocketAddr, Slot)> {
         // Answers are smaller than a packet: without this each would wait for the acknowledgement of the last.
         self.socket.set_nodelay(true)?;
