@@ -62,6 +62,9 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             if format == LogFormat::Text {
+                // The log's lines wait in a queue, and belong before the report. The report is written here and not by
+                // `finish`, which gives up on a reader that takes longer than a second and a half.
+                log.finish(String::new());
                 complain(&report(&diagnostics, &io::stderr()));
                 return ExitCode::from(WRONG_INPUT);
             }
