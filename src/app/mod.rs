@@ -29,7 +29,7 @@ use self::workers::{Dispatched, Workers};
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
 use crate::limiter::Limiter;
-use crate::rls::{self, BeyondBounds, RateLimitService};
+use crate::rls::{self, BeyondBounds, InvalidAuthority, RateLimitService};
 use crate::store::Store;
 use crate::telemetry::{
     ClockStepped, ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, NotReady, Ready,
@@ -118,6 +118,8 @@ pub struct Bounds {
     pub connections: Limits,
     /// What answers a request that is beyond a bound.
     pub requests: BeyondBounds,
+    /// What becomes of a call whose `:authority` is invalid.
+    pub authorities: InvalidAuthority,
 }
 
 /// Answers from `limiter` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
@@ -144,6 +146,7 @@ pub async fn serve<S: Store, C: Clock>(
         memory_budget: rls::MemoryBudget::default(),
         long_requests: long_requests.map_err(|error| failed("gRPC", error))?,
         beyond_bounds: bounds.requests,
+        invalid_authority: bounds.authorities,
     };
     let workers = Workers::start(cores(), || {
         let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&metrics));

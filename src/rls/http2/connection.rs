@@ -28,7 +28,7 @@ use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::activity::Activity;
-use super::authority::SanitizedStream;
+use super::authority::{InvalidAuthority, SanitizedStream};
 use super::deadline;
 use super::grpc_request;
 use super::long_requests::{ConnectionQueue, LONG, LongRequests};
@@ -80,6 +80,8 @@ pub struct Shared {
     pub long_requests: LongRequests,
     /// What answers a request that is beyond a bound.
     pub beyond_bounds: BeyondBounds,
+    /// What becomes of a call whose `:authority` is invalid.
+    pub invalid_authority: InvalidAuthority,
 }
 
 /// What serves the connections of one thread.
@@ -110,7 +112,9 @@ impl<S: Store, C: Clock> Server<S, C> {
         let metrics = Arc::clone(&self.shared.metrics);
         let sanitized = {
             let metrics = Arc::clone(&metrics);
-            SanitizedStream::new(io, move |original: &str| AuthorityMended { original, peer }.emit(&metrics))
+            SanitizedStream::new(io, self.shared.invalid_authority, move |original: &str| {
+                AuthorityMended { original, peer }.emit(&metrics);
+            })
         };
         let state = Rc::new(ConnectionState::default());
         let mut streams = Streams::default();

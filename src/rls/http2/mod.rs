@@ -13,6 +13,7 @@ mod state;
 mod streams;
 
 pub use activity::Activity;
+pub use authority::InvalidAuthority;
 pub use connection::{Server, Shared};
 pub use long_requests::LongRequests;
 pub use message::MemoryBudget;

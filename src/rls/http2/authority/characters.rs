@@ -2,7 +2,7 @@
 
 use http::uri::Authority;
 
-use super::Coding;
+use super::hpack::Coding;
 
 /// Characters that are fine anywhere in an authority: `unreserved` and `sub-delims` of RFC 3986
 /// §2. An authority of nothing else is always valid.
@@ -64,8 +64,8 @@ fn replace(value: &mut [u8], coding: Coding, unwanted: impl Fn(u8) -> bool) -> O
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::huffman::LENGTHS;
     use super::*;
+    use crate::rls::http2::authority::huffman::LENGTHS;
 
     #[test]
     fn a_stand_in_is_harmless_and_its_code_as_long_as_the_original() {

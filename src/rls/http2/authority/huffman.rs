@@ -108,7 +108,7 @@ pub(super) mod tests {
     use super::*;
 
     /// The code of a whole string.
-    pub(in super::super) fn encode(symbols: &[u8]) -> Vec<u8> {
+    pub(in crate::rls::http2::authority) fn encode(symbols: &[u8]) -> Vec<u8> {
         let bits: usize = symbols.iter().map(|&symbol| usize::from(LENGTHS[usize::from(symbol)])).sum();
         let mut encoded = vec![0; bits.div_ceil(8)];
         encode_over(symbols, &mut encoded);

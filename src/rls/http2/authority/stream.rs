@@ -1,4 +1,4 @@
-//! The connection h2 reads from: the accepted one, seen through an [`AuthorityFilter`].
+//! The connection that h2 reads from: the accepted one, behind an [`AuthorityFilter`].
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -8,38 +8,40 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::{AuthorityFilter, FRAME_HEADER, LONGEST_PAYLOAD};
+use super::InvalidAuthority;
+use super::filter::AuthorityFilter;
+use super::frame::{FRAME_HEADER, LONGEST_PAYLOAD};
 use crate::rls::http2::flood::Meter;
 
-/// Called with the original of the first authority sanitized on a connection.
+/// Called with the first authority that was sanitized on a connection, as the client sent it.
 type OnSanitized = Box<dyn FnOnce(&str) + Send>;
 
-/// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`, and its frames have been
-/// counted by a `Meter`, which ends it as a read that fails.
+/// A connection whose reads pass an `AuthorityFilter`, and whose frames are counted by a `Meter`. A read fails when the
+/// meter calls the frames a flood.
 ///
-/// Bytes are sanitized where the reader wants them. Only an unfinished HEADERS frame at the end
-/// of a read is put aside, and given out with the rest of it.
+/// Bytes are sanitized in the reader's buffer. Only an incomplete HEADERS frame at the end of a read is kept, and given out
+/// together with the rest of it.
 pub(in crate::rls::http2) struct SanitizedStream<S> {
     inner: S,
     filter: AuthorityFilter,
     meter: Meter,
     on_sanitized: Option<OnSanitized>,
-    /// Read from `inner`, but not yet by the reader.
+    /// Bytes that were read from `inner` and not yet given to the reader.
     pending: Vec<u8>,
-    /// How many of `pending` have been looked through.
+    /// How many bytes of `pending` may be given out.
     cleared: usize,
 }
 
 impl<S> SanitizedStream<S> {
-    /// Sanitizes what is read from `inner`, a connection in the clear (so: within TLS), and says so
-    /// once, with the authority the client meant.
-    pub(in crate::rls::http2) fn new<F>(inner: S, on_sanitized: F) -> Self
+    /// Treats invalid authorities in what is read from `inner` as `invalid` says. `on_sanitized` is called once, with the
+    /// first authority that was sanitized. `inner` has to be plain text: within TLS, not around it.
+    pub(in crate::rls::http2) fn new<F>(inner: S, invalid: InvalidAuthority, on_sanitized: F) -> Self
     where
         F: FnOnce(&str) + Send + 'static,
     {
         Self {
             inner,
-            filter: AuthorityFilter::new(),
+            filter: AuthorityFilter::new(invalid),
             meter: Meter::default(),
             on_sanitized: Some(Box::new(on_sanitized)),
             pending: Vec::new(),
@@ -47,12 +49,12 @@ impl<S> SanitizedStream<S> {
         }
     }
 
-    /// Whether the client has said that it speaks HTTP/2.
+    /// Whether the client has sent the preface of HTTP/2.
     pub(in crate::rls::http2) fn has_begun(&self) -> bool {
         self.filter.has_begun()
     }
 
-    /// Gives out what is pending and cleared, as far as it fits; whether that was anything.
+    /// Gives out the cleared bytes that fit into `buf`. Returns whether there were any.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let given = self.cleared.min(buf.remaining());
         if given == 0 {
@@ -87,43 +89,63 @@ impl<S> fmt::Debug for SanitizedStream<S> {
     }
 }
 
+/// Where bytes went that were read.
+#[derive(PartialEq, Eq)]
+enum Given {
+    /// Into the reader's buffer; or the stream is at its end.
+    ToReader,
+    /// Into `pending`.
+    ToPending,
+}
+
+impl<S: AsyncRead + Unpin> SanitizedStream<S> {
+    /// Reads into the reader's buffer, and moves an incomplete HEADERS frame at its end to `pending`.
+    fn poll_read_directly(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Given>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.meter.read(Instant::now());
+        let fresh = &mut buf.filled_mut()[before..];
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(Given::ToReader));
+        }
+        let passed = self.filter.sanitize(fresh, |frame| self.meter.see(frame));
+        self.pending.extend_from_slice(&fresh[passed..]);
+        buf.set_filled(before + passed);
+        Poll::Ready(Ok(if passed > 0 { Given::ToReader } else { Given::ToPending }))
+    }
+
+    /// Reads the next bytes of an incomplete HEADERS frame into `pending`.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Given>> {
+        let mut part = buf.take(FRAME_HEADER + LONGEST_PAYLOAD);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        self.meter.read(Instant::now());
+        self.pending.extend_from_slice(part.filled());
+        self.cleared = if part.filled().is_empty() {
+            self.pending.len()
+        } else {
+            self.filter.sanitize(&mut self.pending, |frame| self.meter.see(frame))
+        };
+        Poll::Ready(Ok(Given::ToPending))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for SanitizedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // A read of nothing means the end of the stream, so there is no returning before
-        // something may be given out.
+        // A read of no bytes means the end of the stream, so this returns only with bytes that may be given out.
         loop {
             if this.hand_out(buf) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if this.pending.is_empty() {
-                let before = buf.filled().len();
-                ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-                this.meter.read(Instant::now());
-                let fresh = &mut buf.filled_mut()[before..];
-                if fresh.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-                let passed = this.filter.sanitize(fresh, |frame| this.meter.see(frame));
-                this.pending.extend_from_slice(&fresh[passed..]);
-                buf.set_filled(before + passed);
-                this.report();
-                this.meter.judge().map_err(io::Error::other)?;
-                if passed > 0 {
-                    return Poll::Ready(Ok(()));
-                }
+            let given = if this.pending.is_empty() {
+                ready!(this.poll_read_directly(cx, buf))?
             } else {
-                let mut room = buf.take(FRAME_HEADER + LONGEST_PAYLOAD);
-                ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
-                this.meter.read(Instant::now());
-                this.pending.extend_from_slice(room.filled());
-                this.cleared = if room.filled().is_empty() {
-                    this.pending.len()
-                } else {
-                    this.filter.sanitize(&mut this.pending, |frame| this.meter.see(frame))
-                };
-                this.report();
-                this.meter.judge().map_err(io::Error::other)?;
+                ready!(this.poll_read_more(cx, buf))?
+            };
+            this.report();
+            this.meter.judge().map_err(io::Error::other)?;
+            if given == Given::ToReader {
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -164,9 +186,12 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    use super::super::tests::{ISTIO, ISTIO_SANITIZED, authority, connection, frame, request, string};
-    use super::super::{AUTHORITY_CODED, Coding, HEADERS};
     use super::*;
+    use crate::rls::http2::authority::frame::HEADERS;
+    use crate::rls::http2::authority::hpack::{AUTHORITY_CODED, Coding};
+    use crate::rls::http2::authority::tests::{
+        ISTIO, ISTIO_SANITIZED, authority, connection, frame, request, string,
+    };
 
     /// Yields its pieces one by one; an empty one stands for a wait.
     struct Pieces(VecDeque<Vec<u8>>);
@@ -196,9 +221,10 @@ mod tests {
     fn read_all(pieces: Vec<Vec<u8>>, room: usize) -> (Vec<u8>, Vec<String>) {
         let said = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&said);
-        let mut stream = SanitizedStream::new(Pieces(pieces.into()), move |original| {
-            told.lock().unwrap().push(original.to_owned());
-        });
+        let mut stream =
+            SanitizedStream::new(Pieces(pieces.into()), InvalidAuthority::Accept, move |original| {
+                told.lock().unwrap().push(original.to_owned());
+            });
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut all = Vec::new();
         loop {
@@ -321,7 +347,7 @@ mod tests {
     async fn h2_takes_the_calls_of_istio_when_they_are_mended() {
         for coding in [Coding::Raw, Coding::Huffman] {
             let (client, server) = tokio::io::duplex(65_536);
-            let server = SanitizedStream::new(server, |_| ());
+            let server = SanitizedStream::new(server, InvalidAuthority::Accept, |_| ());
             let (outcomes, requests) = served(client, server, istio_requests(coding), 3).await;
             assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Answered), "{outcomes:?}");
             let uris: Vec<_> = requests.iter().map(|r| r.uri().to_string()).collect();
@@ -333,12 +359,15 @@ mod tests {
 
     #[tokio::test]
     async fn h2_resets_the_calls_of_istio_when_they_are_not() {
-        let (client, server) = tokio::io::duplex(65_536);
-        let bytes = istio_requests(Coding::Huffman);
-        let (outcomes, requests) = served(client, server, bytes, 3).await;
-        let refused = u32::from(h2::Reason::PROTOCOL_ERROR);
-        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Reset(refused)), "{outcomes:?}");
-        assert!(requests.is_empty());
+        for coding in [Coding::Raw, Coding::Huffman] {
+            let (client, server) = tokio::io::duplex(65_536);
+            let server =
+                SanitizedStream::new(server, InvalidAuthority::Reset, |original| panic!("{original}"));
+            let (outcomes, requests) = served(client, server, istio_requests(coding), 3).await;
+            let refused = u32::from(h2::Reason::PROTOCOL_ERROR);
+            assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Reset(refused)), "{outcomes:?}");
+            assert!(requests.is_empty());
+        }
     }
 
     #[tokio::test]

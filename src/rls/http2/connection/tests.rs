@@ -84,6 +84,7 @@ async fn served() -> Served {
         memory_budget: MemoryBudget::default(),
         long_requests: LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
+        invalid_authority: InvalidAuthority::Accept,
     };
     let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
     let server = Rc::new(Server::new(service, Routes::default(), shared));
