@@ -13,6 +13,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,9 +123,9 @@ pub struct Bounds {
     pub authorities: InvalidAuthority,
 }
 
-/// Answers from `limiter` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
-/// whoever probes can send traffic elsewhere; then GOAWAY, and calls in flight finish. Files that are `watched` are followed
-/// meanwhile.
+/// Answers from `limiter` until `shutdown` resolves, then drains. While the server drains it is not ready: for `drain_delay`
+/// it still answers, so that probes can move the traffic elsewhere; then it sends GOAWAY and finishes the calls in flight.
+/// Meanwhile it reloads the files that are `watched` when they change.
 pub async fn serve<S: Store, C: Clock>(
     limiter: Arc<Limiter<S, C>>,
     metrics: Arc<Metrics>,
@@ -135,94 +136,154 @@ pub async fn serve<S: Store, C: Clock>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let health = Arc::new(Health::default());
-    let (stop, stopping) = watch::channel(());
     let serving = rls::Serving::new();
-
-    let routes = rls::reflected(Routes::new(serving.service()));
-    let routes = routes.map_err(|error| failed("reflection", error))?;
-    let long_requests = rls::LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics));
-    let shared = rls::Shared {
-        metrics: Arc::clone(&metrics),
-        memory_budget: rls::MemoryBudget::default(),
-        long_requests: long_requests.map_err(|error| failed("gRPC", error))?,
-        beyond_bounds: bounds.requests,
-        invalid_authority: bounds.authorities,
-    };
-    let workers = Workers::start(cores(), || {
-        let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
-        async move |dispatched| {
-            let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
-            serve_dispatched(rls::Server::new(service, routes, shared), dispatched, stopping, metrics).await;
-        }
-    });
-    drop(stopping);
-    let workers = workers.map_err(|error| failed("gRPC", error))?;
-    let mut dispatcher = Guarded(tokio::spawn(workers.dispatch(
-        listeners.grpc,
-        Slots::new(bounds.connections.grpc),
-        Arc::clone(&metrics),
-    )));
-    let mut grpc = std::pin::pin!(workers.ended());
-
-    let _follower = watched.map(|watched| {
-        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        let follow = move || reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task));
-        Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
-    });
-    let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));
-    let (listener, slots, of_task) =
-        (Arc::new(listeners.http), Slots::new(bounds.connections.http), Arc::clone(&metrics));
-    let answer =
-        move || http::serve(Arc::clone(&listener), admin.clone(), Arc::clone(&slots), Arc::clone(&of_task));
-    let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
+    let mut grpc = Grpc::start(&limiter, &metrics, &serving, listeners.grpc, bounds)?;
     let evicted = Arc::new(Evicted::default());
-    let sweeping = {
-        let (limiter, evicted, metrics) = (Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&metrics));
-        move || sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&metrics))
-    };
-    let watching = {
-        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        move || watch_clock(Arc::clone(&limiter), Arc::clone(&of_task))
-    };
-    let _watcher = Guarded(tokio::spawn(supervised("watching the clock", Arc::clone(&metrics), watching)));
-    let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", Arc::clone(&metrics), sweeping)));
+    let _background = [
+        watched.map(|watched| reload_files(watched, &limiter, &metrics)),
+        Some(answer_operators(listeners.http, bounds.connections.http, &health, &limiter, &metrics)),
+        Some(report_clock_steps(&limiter, &metrics)),
+        Some(free_counters(&limiter, &evicted, &metrics)),
+    ];
 
     serving.set(true);
     health.set_ready(true);
     Ready.emit();
+    grpc.serve_until(shutdown).await?;
 
-    let mut ended_by_itself = async || {
-        tokio::select! {
-            () = &mut grpc => failed("gRPC", "it ended by itself"),
-            _ = &mut dispatcher.0 => failed("gRPC", "connections are taken no more"),
-        }
-    };
-    tokio::select! {
-        () = shutdown => {}
-        error = ended_by_itself() => return Err(error),
-    }
     health.set_ready(false);
     serving.set(false);
     if !drain_delay.is_zero() {
         NotReady { drain_delay }.emit();
-        tokio::select! {
-            () = tokio::time::sleep(drain_delay) => {}
-            error = ended_by_itself() => return Err(error),
-        }
+        grpc.serve_until(tokio::time::sleep(drain_delay)).await?;
     }
-    // Whoever watches is told that it is over.
+    // Ends the streams of clients that watch the health.
     drop(serving);
-    // Until the task is gone its listener takes connections, which nobody would serve.
-    dispatcher.0.abort();
-    let _ = (&mut dispatcher.0).await;
-    drop(stop);
-    Draining.emit();
-    let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
-    evicted.tell(&limiter.store);
+    let complete = grpc.drain().await;
+    evicted.report(&limiter.store);
     metrics.tell_held_back(true);
     Drained { complete }.emit();
     Ok(())
+}
+
+/// The gRPC server: a task that accepts connections, and the workers that serve them.
+struct Grpc {
+    dispatcher: Guarded<()>,
+    workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The workers drain when this is dropped.
+    stop: watch::Sender<()>,
+}
+
+impl Grpc {
+    /// Starts a worker for each core, and dispatches what `listener` accepts to them.
+    fn start<S: Store, C: Clock>(
+        limiter: &Arc<Limiter<S, C>>,
+        metrics: &Arc<Metrics>,
+        serving: &rls::Serving,
+        listener: TcpListener,
+        bounds: Bounds,
+    ) -> Result<Self, ServeError> {
+        let routes = rls::reflected(Routes::new(serving.service()));
+        let routes = routes.map_err(|error| failed("reflection", error))?;
+        let long_requests = rls::LongRequests::start(Arc::clone(limiter), Arc::clone(metrics));
+        let shared = rls::Shared {
+            metrics: Arc::clone(metrics),
+            memory_budget: rls::MemoryBudget::default(),
+            long_requests: long_requests.map_err(|error| failed("gRPC", error))?,
+            beyond_bounds: bounds.requests,
+            invalid_authority: bounds.authorities,
+        };
+        let (stop, stopping) = watch::channel(());
+        let workers = Workers::start(cores(), || {
+            let (limiter, metrics) = (Arc::clone(limiter), Arc::clone(metrics));
+            let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
+            async move |dispatched| {
+                let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
+                serve_dispatched(rls::Server::new(service, routes, shared), dispatched, stopping, metrics)
+                    .await;
+            }
+        });
+        let workers = workers.map_err(|error| failed("gRPC", error))?;
+        let slots = Slots::new(bounds.connections.grpc);
+        let dispatcher = Guarded(tokio::spawn(workers.dispatch(listener, slots, Arc::clone(metrics))));
+        Ok(Self { dispatcher, workers_ended: Box::pin(workers.ended()), stop })
+    }
+
+    /// Serves until `event` resolves. Fails if the server ends before.
+    async fn serve_until(&mut self, event: impl Future<Output = ()>) -> Result<(), ServeError> {
+        tokio::select! {
+            () = event => Ok(()),
+            () = &mut self.workers_ended => Err(failed("gRPC", "it ended by itself")),
+            _ = &mut self.dispatcher.0 => Err(failed("gRPC", "connections are taken no more")),
+        }
+    }
+
+    /// Accepts no more connections, sends GOAWAY on those that are open, and waits for the calls in flight, for at most
+    /// [`DRAIN`]. Says whether all of them were answered.
+    async fn drain(mut self) -> bool {
+        // The listener accepts connections, which no worker would serve, until this task has ended.
+        self.dispatcher.0.abort();
+        let _ = (&mut self.dispatcher.0).await;
+        drop(self.stop);
+        Draining.emit();
+        tokio::time::timeout(DRAIN, self.workers_ended).await.is_ok()
+    }
+}
+
+fn reload_files<S: Store, C: Clock>(
+    watched: Watched,
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    in_background("reloading the configuration", metrics, move || {
+        reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task))
+    })
+}
+
+fn answer_operators<S: Store, C: Clock>(
+    listener: TcpListener,
+    most_connections: usize,
+    health: &Arc<Health>,
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let router = admin::router(Arc::clone(health), Arc::clone(metrics), Arc::clone(limiter));
+    let (listener, slots) = (Arc::new(listener), Slots::new(most_connections));
+    let of_task = Arc::clone(metrics);
+    in_background("HTTP", metrics, move || {
+        http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task))
+    })
+}
+
+fn report_clock_steps<S: Store, C: Clock>(
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    in_background("watching the clock", metrics, move || {
+        watch_clock(Arc::clone(&limiter), Arc::clone(&of_task))
+    })
+}
+
+fn free_counters<S: Store, C: Clock>(
+    limiter: &Arc<Limiter<S, C>>,
+    evicted: &Arc<Evicted>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, evicted, of_task) = (Arc::clone(limiter), Arc::clone(evicted), Arc::clone(metrics));
+    in_background("freeing counters", metrics, move || {
+        sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&of_task))
+    })
+}
+
+/// Spawns a task that runs until the handle is dropped: see [`supervised`].
+fn in_background<F: Future<Output = ()> + Send + 'static>(
+    what: &'static str,
+    metrics: &Arc<Metrics>,
+    task: impl Fn() -> F + Send + Sync + 'static,
+) -> Guarded<()> {
+    Guarded(tokio::spawn(supervised(what, Arc::clone(metrics), task)))
 }
 
 /// Serves the connections that are dispatched to one worker, until it is to stop and they have ended.
@@ -294,7 +355,7 @@ struct Evicted(AtomicU64);
 
 impl Evicted {
     /// Tells of those since it was told last.
-    fn tell(&self, store: &impl Store) {
+    fn report(&self, store: &impl Store) {
         let now = store.statistics().evicted;
         let count = now.saturating_sub(self.0.swap(now, Ordering::Relaxed));
         if count > 0 {
@@ -326,7 +387,7 @@ async fn sweep<S: Store, C: Clock>(
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        evicted.tell(&limiter.store);
+        evicted.report(&limiter.store);
         metrics.tell_held_back(false);
         // A little at a time, for where there are no more cores than workers this takes the time of one.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::beyond::Undecided;
-use super::codec::{decode, encode};
+use super::codec::{PREFIX, decode, encode};
 use crate::clock::Clock;
 use crate::engine::{Scratch, Unmatched, Verdict, answer};
 use crate::limiter::Worker;
@@ -27,9 +27,6 @@ use crate::telemetry::{Metrics, SentLimitLeftOut, UnknownDomain, UnmatchedDescri
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
 /// The method's path.
 pub(super) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-/// Before each message: whether it is compressed, and its length
-/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
-pub(super) const PREFIX: usize = 5;
 /// Answers are cut from a buffer of so many bytes, and a new one is taken when less than [`BUFFER_LEFT`] is left: enough for
 /// nearly every answer, and for those that are longer it grows.
 const BUFFER: usize = 16 << 10;

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod prefix;
 #[cfg(test)]
 mod proto;
 mod protobuf;
@@ -9,3 +10,4 @@ mod units;
 
 pub use decode::{NoLimit, decode};
 pub(in crate::rls) use encode::encode;
+pub(in crate::rls) use prefix::{PREFIX, prefixed, prefixed_length};

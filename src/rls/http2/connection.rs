@@ -10,19 +10,17 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::service::Routes;
 use tower_service::Service as _;
@@ -30,15 +28,18 @@ use tower_service::Service as _;
 use super::activity::Activity;
 use super::authority::{InvalidAuthority, SanitizedStream};
 use super::deadline;
+use super::flood::Flood;
 use super::grpc_request;
+use super::lifetime::{Due, Lifetime, Overdue};
 use super::long_requests::{ConnectionQueue, LONG, LongRequests};
 use super::message::{ConnectionBudget, MemoryBudget, MessageReader};
+use super::reply::{Reply, status_response};
 use super::routed::RoutedRequest;
 use super::state::{ConnectionState, InFlight, ObservedStream};
-use super::streams::Streams;
+use super::streams::{Deferred, Streams};
 use crate::clock::Clock;
 use crate::rls::beyond::{self, BeyondBounds, Undecided};
-use crate::rls::service::{self, Answer, RateLimitService, SHOULD_RATE_LIMIT};
+use crate::rls::service::{self, RateLimitService, SHOULD_RATE_LIMIT};
 use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
@@ -55,20 +56,9 @@ const SEND_BUFFER: usize = 64 << 10;
 const PENDING_RESETS: usize = 8_192;
 /// After so many bytes of requests the other connections of the thread have their turn.
 const TURN: usize = 128 << 10;
-/// How long a client may take to say that it speaks HTTP/2.
-const PREFACE_WITHIN: Duration = Duration::from_secs(10);
 /// Calls of one connection that tonic's router answers at a time: probes and watches of health, and a person's questions
 /// to reflection.
 const ROUTED_CALLS: usize = 16;
-/// How often a connection is looked at, whether its client does anything.
-const LOOK_EVERY: Duration = Duration::from_secs(50);
-/// How long a connection without calls is kept.
-const IDLE: Duration = Duration::from_secs(30 * 60);
-/// How long one is kept that never made a call.
-const NEVER_CALLED: Duration = Duration::from_secs(60);
-/// How long a client may take to go when it is asked to.
-const GOES_WITHIN: Duration = Duration::from_secs(10);
-
 /// What the servers of all threads share.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -98,8 +88,8 @@ impl<S: Store, C: Clock> Server<S, C> {
         Self { service, routes: routes.prepare(), shared }
     }
 
-    /// Serves one connection, of `peer`, to its end. Once `stopping` resolves no new calls are taken, and those in flight finish.
-    /// Its calls are told to `activity`.
+    /// Serves one connection, of `peer`, to its end. Once `stopping` resolves it takes no new calls, and finishes those in
+    /// flight. Every call is counted in `activity`.
     pub async fn serve<IO>(
         self: Rc<Self>,
         io: IO,
@@ -110,41 +100,14 @@ impl<S: Store, C: Clock> Server<S, C> {
         IO: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let metrics = Arc::clone(&self.shared.metrics);
-        let sanitized = {
-            let metrics = Arc::clone(&metrics);
-            SanitizedStream::new(io, self.shared.invalid_authority, move |original: &str| {
-                AuthorityMended { original, peer }.emit(&metrics);
-            })
-        };
         let state = Rc::new(ConnectionState::default());
         let mut streams = Streams::default();
-        let budget = ConnectionBudget::new(&self.shared.memory_budget);
-        let long_requests = self.shared.long_requests.of_connection();
-        let calls = Rc::new(Calls {
-            server: self,
-            state: Rc::clone(&state),
-            activity: Arc::clone(&activity),
-            peer,
-            budget,
-            long_requests,
-            routed: Rc::default(),
-        });
-        let each = service_fn(move |call| Rc::clone(&calls).take(call));
-        let mut connection = pin!(
-            http2::Builder::new(streams.executor())
-                .auto_date_header(false)
-                .max_concurrent_streams(CONCURRENT_CALLS)
-                .max_header_list_size(HEADER_LIST)
-                .max_send_buf_size(SEND_BUFFER)
-                .max_pending_accept_reset_streams(PENDING_RESETS)
-                .serve_connection(TokioIo::new(ObservedStream::new(sanitized, &state)), each)
-        );
+        let mut lifetime = Lifetime::new(&state, &activity);
+        let io = TokioIo::new(self.observed(io, peer, &state));
+        let calls = self.calls(peer, activity, &state);
+        let answer = service_fn(move |call| Rc::clone(&calls).take(call));
+        let mut connection = pin!(builder(streams.executor()).serve_connection(io, answer));
         let mut stopping = pin!(stopping.fuse());
-        let mut timer = pin!(sleep(PREFACE_WITHIN));
-        let mut before = (state.progress(), activity.calls());
-        let mut idle_since = Instant::now();
-        let mut silent = false;
-        let mut asked_to_go = false;
 
         let ended = poll_fn(|context| {
             state.decided.set(0);
@@ -154,50 +117,81 @@ impl<S: Store, C: Clock> Server<S, C> {
                 }
                 connection.as_mut().graceful_shutdown();
             }
-            while timer.as_mut().poll(context).is_ready() {
-                if !state.began.get() {
-                    silent = true;
-                    return Poll::Ready(Err("it has not begun to speak HTTP/2".into()));
-                }
-                let progress = (state.progress(), activity.calls());
-                let goes_on = progress != std::mem::replace(&mut before, progress);
-                if !goes_on && state.waits_for_its_client() {
-                    state.stalled.set(true);
-                    return Poll::Ready(Err("its client does not read the answers".into()));
-                }
-                let now = Instant::now();
-                let kept = if activity.last_call().is_some() { IDLE } else { NEVER_CALLED };
-                if goes_on || !streams.is_empty() {
-                    idle_since = now;
-                } else if now.duration_since(idle_since) >= kept {
-                    // Its client need not agree.
-                    if std::mem::replace(&mut asked_to_go, true) {
-                        return Poll::Ready(Ok(()));
-                    }
-                    connection.as_mut().graceful_shutdown();
-                }
-                timer.as_mut().reset(now + if asked_to_go { GOES_WITHIN } else { LOOK_EVERY });
-            }
             loop {
-                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                    return Poll::Ready(ended.map_err(|error| match state.flood.get() {
-                        Some(flood) => flood.into(),
-                        None => error.into(),
-                    }));
-                }
-                if !streams.run(context) {
-                    return Poll::Pending;
+                match lifetime.poll(context, !streams.is_empty()) {
+                    Due::Nothing => break,
+                    Due::GoAway => connection.as_mut().graceful_shutdown(),
+                    Due::End(ended) => return Poll::Ready(ended.map_err(Into::into)),
                 }
             }
+            let ended = poll_with_streams(connection.as_mut(), &mut streams, context);
+            ended.map_err(|error| match state.flood.get() {
+                Some(flood) => flood.into(),
+                None => error.into(),
+            })
         });
-        let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = ended.await;
-        if let Err(reason) = ended {
-            // One that came and went without a byte was a probe.
-            let unfit = !state.began.get() && (state.spoke.get() || silent);
-            let by_us = state.flood.get().is_some() || state.stalled.get() || unfit;
+        if let Err(reason) = ended.await {
+            let by_us = is_ended_by_us(&reason, &state);
             ConnectionEnded { reason: &*reason, by_us, peer }.emit(&metrics);
         }
     }
+
+    /// The socket, whose bytes are sanitized and observed on their way.
+    fn observed<IO>(&self, io: IO, peer: SocketAddr, state: &Rc<ConnectionState>) -> ObservedStream<IO> {
+        let metrics = Arc::clone(&self.shared.metrics);
+        let report = move |original: &str| AuthorityMended { original, peer }.emit(&metrics);
+        ObservedStream::new(SanitizedStream::new(io, self.shared.invalid_authority, report), state)
+    }
+
+    /// What answers the calls of one connection.
+    fn calls(
+        self: Rc<Self>,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+        state: &Rc<ConnectionState>,
+    ) -> Rc<Calls<S, C>> {
+        let budget = ConnectionBudget::new(&self.shared.memory_budget);
+        let long_requests = self.shared.long_requests.of_connection();
+        let (state, routed) = (Rc::clone(state), Rc::default());
+        Rc::new(Calls { server: self, state, activity, peer, budget, long_requests, routed })
+    }
+}
+
+/// Why a connection ended that did not end in order.
+type Reason = Box<dyn std::error::Error + Send + Sync>;
+
+/// HTTP/2 with the bounds of a connection.
+fn builder(executor: Deferred) -> http2::Builder<Deferred> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .auto_date_header(false)
+        .max_concurrent_streams(CONCURRENT_CALLS)
+        .max_header_list_size(HEADER_LIST)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS);
+    builder
+}
+
+/// Polls a connection and the streams that it began, until neither can go on.
+fn poll_with_streams<E>(
+    mut connection: Pin<&mut impl Future<Output = Result<(), E>>>,
+    streams: &mut Streams,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), E>> {
+    loop {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(ended);
+        }
+        if !streams.run(context) {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Whether the server ended a connection because of what its client did. A client that never sent a byte was a probe.
+fn is_ended_by_us(reason: &Reason, state: &ConnectionState) -> bool {
+    let is_not_http2 = !state.began.get() && state.spoke.get();
+    reason.is::<Flood>() || reason.is::<Overdue>() || is_not_http2
 }
 
 /// The calls of one connection.
@@ -392,58 +386,6 @@ impl Future for Answering {
         match self.get_mut() {
             Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
             Self::Later(answer) => answer.as_mut().poll(context),
-        }
-    }
-}
-
-fn status_response(status: Status) -> Response<Reply> {
-    status.into_http::<tonic::body::Body>().map(Reply::Routed)
-}
-
-/// The body of an answer, whoever made it.
-enum Reply {
-    Answer(Answer, #[expect(dead_code, reason = "it ends with the answer")] InFlight),
-    Routed(tonic::body::Body),
-    /// One that may go on for long, until its call's deadline; it counts among the router's calls as long as it lives.
-    Streamed(
-        tonic::body::Body,
-        Option<Pin<Box<Sleep>>>,
-        #[expect(dead_code, reason = "it ends with the answer")] Rc<()>,
-    ),
-}
-
-impl http_body::Body for Reply {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.get_mut() {
-            Self::Answer(answer, _) => Poll::Ready(answer.next_frame().map(Ok)),
-            Self::Routed(body) => Pin::new(body).poll_frame(context),
-            Self::Streamed(body, until, _) => {
-                if until.as_mut().is_some_and(|until| until.as_mut().poll(context).is_ready()) {
-                    return Poll::Ready(Some(Err(Status::deadline_exceeded("the call's time is over"))));
-                }
-                Pin::new(body).poll_frame(context)
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Answer(answer, _) => answer.is_finished(),
-            Self::Routed(body) | Self::Streamed(body, ..) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            // A length would become a header.
-            Self::Answer(..) => SizeHint::default(),
-            Self::Routed(body) | Self::Streamed(body, ..) => body.size_hint(),
         }
     }
 }

@@ -13,14 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use tonic::Status;
-use tonic::metadata::MetadataValue;
 
 use super::long_requests::LONG;
 use crate::rls::beyond::{Bound, Undecided};
-use crate::rls::service::PREFIX;
+use crate::rls::codec::{PREFIX, prefixed_length};
 
-/// 200 descriptors with values of 50 KB fit; Envoy sends no more than its own header limit allows.
-const LARGEST_MESSAGE: usize = 16 << 20;
 /// What the unfinished messages of one connection may hold together.
 const MOST_HERE: usize = 32 << 20;
 /// How long a message may take to arrive after its call. Envoy sends both in one packet.
@@ -112,7 +109,7 @@ where
     pub(super) fn message_now(&mut self) -> Option<Result<Bytes, Undecided>> {
         let context = &mut Context::from_waker(Waker::noop());
         while self.first.is_empty()
-            || length_of(&self.first).is_ok_and(|length| length == Some(self.first.len()))
+            || prefixed_length(&self.first).is_ok_and(|length| length == Some(self.first.len()))
         {
             match self.poll_piece(context) {
                 Poll::Ready(Ok(true)) => {}
@@ -160,12 +157,12 @@ where
         }
         if self.first.is_empty() && self.pieces.is_empty() {
             self.first = data;
-            return length_of(&self.first).map(drop);
+            return prefixed_length(&self.first).map(drop);
         }
         let before = if self.reserved.is_some() { self.pieces.len() } else { 0 };
         self.pieces.extend_from_slice(&std::mem::take(&mut self.first));
         self.pieces.extend_from_slice(&data);
-        if let (Some(length), None) = (length_of(&self.pieces)?, &self.reserved) {
+        if let (Some(length), None) = (prefixed_length(&self.pieces)?, &self.reserved) {
             self.reserved = Some(self.budget.reserve(length)?);
         }
         if let Some(reserved) = &mut self.reserved {
@@ -180,31 +177,10 @@ where
         } else {
             std::mem::take(&mut self.pieces).into()
         };
-        match length_of(&whole)? {
+        match prefixed_length(&whole)? {
             Some(length) if length == whole.len() => Ok(whole.slice(PREFIX..)),
             None if whole.is_empty() => Err(Status::internal("the call has no message").into()),
             _ => Err(Status::internal("the message is not as long as it says").into()),
         }
     }
-}
-
-/// How many bytes there will be, prefix and all, once `bytes` say so; an error as soon as they can become no message.
-fn length_of(bytes: &[u8]) -> Result<Option<usize>, Undecided> {
-    let Some((&[compressed, a, b, c, d], rest)) = bytes.split_first_chunk::<PREFIX>() else {
-        return Ok(None);
-    };
-    if compressed != 0 {
-        let mut status = Status::unimplemented("compressed requests are not taken");
-        // As the protocol has it, the server says what it does take.
-        status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
-        return Err(status.into());
-    }
-    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-    if length > LARGEST_MESSAGE {
-        return Err(Bound::Message.into());
-    }
-    if rest.len() > length {
-        return Err(Status::internal("the message is not as long as it says").into());
-    }
-    Ok(Some(PREFIX + length))
 }

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use crate::rls::service::PREFIX;
+use crate::rls::codec::prefixed;
 
 /// How long a stream of requests may last: a person's tool asks a handful of questions.
 const STREAM_WITHIN: Duration = Duration::from_secs(60);
@@ -29,14 +29,9 @@ pub(super) enum RoutedRequest {
 }
 
 impl RoutedRequest {
-    /// `message`, behind a prefix of its own.
+    /// `message`, behind a prefix.
     pub(super) fn whole(message: &Bytes) -> Self {
-        let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-        framed.put_u8(0);
-        // No message is longer than 16 MiB.
-        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-        framed.put_slice(message);
-        Self::Whole(Some(framed.freeze()))
+        Self::Whole(Some(prefixed(message)))
     }
 
     /// What `body` brings in time.

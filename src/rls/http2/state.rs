@@ -31,8 +31,6 @@ pub(super) struct ConnectionState {
     done: Cell<u64>,
     /// Whether the last write found no room.
     blocked: Cell<bool>,
-    /// Whether nothing goes on because the client does not read.
-    pub(super) stalled: Cell<bool>,
     /// Why the connection has to end.
     pub(super) flood: Cell<Option<Flood>>,
 }
@@ -48,7 +46,6 @@ impl Default for ConnectionState {
             begun: Cell::new(0),
             done: Cell::new(0),
             blocked: Cell::new(false),
-            stalled: Cell::new(false),
             flood: Cell::new(None),
         }
     }

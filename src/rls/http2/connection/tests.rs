@@ -9,12 +9,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
+use std::time::Duration;
+
 use super::*;
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::clock::ManualClock;
 use crate::config;
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
+use crate::rls::http2::lifetime::{GOES_WITHIN, IDLE, LOOK_EVERY, NEVER_CALLED, PREFACE_WITHIN};
 use crate::store::{Answers, MemoryStore, Session, Statistics, StoreError};
 use crate::telemetry::Snapshot;
 
