@@ -1,7 +1,8 @@
-//! One connection, from the first byte of its client to the last of ours.
+//! Serves one HTTP/2 connection and answers its calls.
 //!
-//! The one method that is called goes the short way; tonic's router serves health, reflection and the refusal of
-//! everything else. What a client may hold, and for how long, is bounded here and in [`message`](super::message).
+//! `ShouldRateLimit` is answered here, without tonic. tonic's router answers health checks and reflection, and refuses all
+//! other methods. Bounds on a client's calls are set here; [`message`](super::message) bounds the memory of its requests,
+//! and [`lifetime`](super::lifetime) the time that a connection is kept.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -43,38 +44,38 @@ use crate::rls::service::{self, RateLimitService, SHOULD_RATE_LIMIT};
 use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
-/// Calls of one connection at a time; Envoy opens another connection for more. At a few microseconds each they are
-/// answered well within Envoy's default timeout of 20 ms, so this also keeps a queue from growing older than that.
+/// The most concurrent calls of one connection. Envoy opens another connection for more. A call takes a few microseconds,
+/// so this many are answered within Envoy's default timeout of 20 ms, and no queue gets older than that.
 const CONCURRENT_CALLS: u32 = 1_024;
-/// All headers of one call together, as hpack counts them. Envoy sends along what tracing headers a client sent, for which
-/// it takes 60 KiB by default.
+/// The most bytes of all headers of one call, as HPACK counts them. Envoy forwards its client's tracing headers, and accepts
+/// 60 KiB of headers by default.
 const HEADER_LIST: u32 = 128 << 10;
-/// Answers that wait to be read, of one call.
+/// The most bytes of one call's answer that wait until the client reads them.
 const SEND_BUFFER: usize = 64 << 10;
-/// Calls that were taken back before they were looked at, of one connection. What is too many in the long run is up to
-/// [`Meter`](super::flood::Meter); these may come at once, when an Envoy gives up on all it has asked.
+/// The most calls of one connection that are cancelled before the server looks at them. An Envoy may cancel all of its calls
+/// at once; [`Meter`](super::flood::Meter) decides how many are too many over time.
 const PENDING_RESETS: usize = 8_192;
-/// After so many bytes of requests the other connections of the thread have their turn.
+/// Bytes of requests that one connection decides before the other connections of its worker have their turn.
 const TURN: usize = 128 << 10;
-/// Calls of one connection that tonic's router answers at a time: probes and watches of health, and a person's questions
-/// to reflection.
+/// The most concurrent calls of one connection to tonic's router: health checks, health watches, and a person's questions to
+/// reflection.
 const ROUTED_CALLS: usize = 16;
-/// What the servers of all threads share.
+/// Parts that the servers of all workers share.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// What is told of.
+    /// Where events are counted.
     pub metrics: Arc<Metrics>,
-    /// What unfinished requests hold.
+    /// The memory of incomplete requests.
     pub memory_budget: MemoryBudget,
-    /// Where long requests are decided.
+    /// The thread that decides long requests.
     pub long_requests: LongRequests,
-    /// What answers a request that is beyond a bound.
+    /// The answer to a request that is beyond a bound.
     pub beyond_bounds: BeyondBounds,
     /// What becomes of a call whose `:authority` is invalid.
     pub invalid_authority: InvalidAuthority,
 }
 
-/// What serves the connections of one thread.
+/// Serves the connections of one worker.
 #[derive(Debug)]
 pub struct Server<S: Store, C> {
     service: RateLimitService<S, C>,
@@ -203,15 +204,15 @@ struct Calls<S: Store, C> {
     peer: SocketAddr,
     budget: ConnectionBudget,
     long_requests: ConnectionQueue,
-    /// Counts the calls that the router answers, as those who hold it beside this.
+    /// Its other owners are the calls that the router is answering, so its count limits them.
     routed: Rc<()>,
 }
 
 impl<S: Store, C: Clock> Calls<S, C> {
-    /// Answers a call: as a rule at once, for its message has come with it.
+    /// Answers a call. Nearly always its message came with it, and the answer is ready at once.
     ///
-    /// What is not answered at once lives in a box, or each call would be as large as the largest and cost as much to
-    /// move around.
+    /// Only a call that has to wait is boxed: otherwise every call would be as large as the largest future, and would be
+    /// copied as such.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
         if let Some(refusal) = grpc_request::refusal(&call) {
             let refusal = refusal.map(|text| Reply::Routed(tonic::body::Body::new(text)));
@@ -270,7 +271,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         }))
     }
 
-    /// Has the router answer a call, within the bounds that hold for our own method.
+    /// Has tonic's router answer a call, under the bounds of `ShouldRateLimit`.
     fn route(self: Rc<Self>, call: Request<Incoming>) -> Answering {
         let turn = Rc::clone(&self.routed);
         if Rc::strong_count(&turn) > ROUTED_CALLS + 1 {
@@ -297,7 +298,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             let mut routes = self.server.routes.clone();
             let call = Request::from_parts(head, request);
             match before(deadline, routes.call(call)).await {
-                // The router says no more than that.
+                // The router gives no reason for it.
                 Some(Ok(answer)) if is_bare_unimplemented(answer.headers()) => {
                     Ok(status_response(Status::unimplemented(grpc_request::NO_SUCH_METHOD)))
                 }
@@ -308,7 +309,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         }))
     }
 
-    /// Resolves when the other connections of the thread have had their turn, if this one has taken its own.
+    /// Resolves at once while this connection's turn lasts, and otherwise after the other connections had theirs.
     fn turn(&self) -> impl Future<Output = ()> + use<S, C> {
         let state = Rc::clone(&self.state);
         poll_fn(move |context| {
@@ -327,7 +328,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         }
     }
 
-    /// What is told of a request that is not decided.
+    /// The answer to a request that is not decided.
     fn undecided(&self, undecided: Undecided) -> Response<Reply> {
         let Undecided::Beyond(bound) = undecided else { return status_response(undecided.status()) };
         let shared = &self.server.shared;
@@ -347,17 +348,17 @@ impl<S: Store, C: Clock> Calls<S, C> {
     }
 }
 
-/// Whether an answer says that there is no such method, and no word more.
+/// Whether an answer has the status UNIMPLEMENTED and no message.
 fn is_bare_unimplemented(headers: &HeaderMap) -> bool {
     const UNIMPLEMENTED: &[u8] = b"12";
     headers.get(Status::GRPC_STATUS).is_some_and(|status| status.as_bytes() == UNIMPLEMENTED)
         && !headers.contains_key(Status::GRPC_MESSAGE)
 }
 
-/// What a call is told for which nobody waits any more: that it is reset.
+/// The code that resets a call whose deadline has passed.
 const LATE: h2::Reason = h2::Reason::CANCEL;
 
-/// What `work` gives, unless `deadline` passes first.
+/// The result of `work`; none if `deadline` passes first.
 async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
@@ -373,7 +374,7 @@ fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// An answer, or the way to it.
+/// An answer, or the future of one.
 enum Answering {
     Now(Option<Result<Response<Reply>, h2::Error>>),
     Later(LocalBoxFuture<'static, Result<Response<Reply>, h2::Error>>),

@@ -1,11 +1,11 @@
-//! How long a caller is still interested in an answer.
+//! The time that a caller waits for an answer.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The timeout that a call's `grpc-timeout` tells: at most eight digits and a unit
-/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). What is none is no bound.
+/// The timeout in a call's `grpc-timeout` header: at most eight digits and a unit
+/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). An absent or malformed header sets no bound.
 pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
     let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) {

@@ -1,18 +1,18 @@
-//! Which HTTP requests are gRPC calls (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+//! Tells gRPC calls from other HTTP requests (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-/// For whoever calls a method that is not there.
+/// The message for a caller of an unknown method.
 pub(super) const NO_SUCH_METHOD: &str = "there is no such method here: this server has \
     envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit (in Envoy, `transport_api_version: V3`), \
     grpc.health.v1.Health and gRPC server reflection";
 
-/// What answers a request that is no call, by HTTP's own means: 405 to a method other than POST, and 415 to a content type
-/// that does not begin with `application/grpc`, each with a sentence. `None` of a call.
+/// The HTTP response to a request that is not a gRPC call: 405 to a method other than POST, and 415 to a content type that
+/// does not begin with `application/grpc`. None for a call.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     let refused = |status| {
-        // The answer to HEAD has no body.
+        // The response to HEAD has no body.
         let text = if request.method() == Method::HEAD { "" } else { SPEAKS };
         let mut response = Response::new(text.to_owned());
         *response.status_mut() = status;
@@ -27,7 +27,7 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     (!is_grpc(request.headers())).then(|| refused(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
 
-/// For whoever does not speak gRPC.
+/// The text for a client that does not speak gRPC.
 const SPEAKS: &str = "this port speaks gRPC: POST with `content-type: application/grpc`, as Envoy and grpcurl do; \
                       /healthcheck, /ready and /metrics are on the HTTP port\n";
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_call_is_told_why() {
+    fn a_request_that_is_not_a_call_is_refused_with_the_reason() {
         for (method, content_type, status) in [
             ("POST", "application/grpc", None),
             ("POST", "application/grpc+proto", None),

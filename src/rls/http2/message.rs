@@ -1,4 +1,4 @@
-//! The one message of a call, as it comes in.
+//! Reads the one message of a call, and bounds the memory of messages that are incomplete.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,22 +18,22 @@ use super::long_requests::LONG;
 use crate::rls::beyond::{Bound, Undecided};
 use crate::rls::codec::{PREFIX, prefixed_length};
 
-/// What the unfinished messages of one connection may hold together.
+/// The most bytes of all incomplete messages of one connection.
 const MOST_HERE: usize = 32 << 20;
-/// How long a message may take to arrive after its call. Envoy sends both in one packet.
+/// The most time between a call's headers and the end of its message. Envoy sends both in one packet.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the unfinished messages of all connections may hold together.
+/// The most bytes of all incomplete messages of all connections.
 const MOST_OF_ALL: usize = 256 << 20;
-/// What those may hold beyond that which are no longer than a client's headers can be: others' long ones keep them out only
-/// when that is full, too.
+/// Bytes that are kept for short messages in addition, so that long ones of other clients do not keep them out. A message
+/// is short when it fits into what Envoy's client can send in headers.
 const MOST_SHORT_ONES: usize = 64 << 20;
 
-/// How many bytes the unfinished messages of all connections may come to hold.
+/// The bytes that incomplete messages of all connections hold.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBudget(Arc<AtomicUsize>);
 
-/// How much the unfinished messages of a connection may come to hold.
+/// The bytes that incomplete messages of one connection have reserved.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionBudget {
     here: Rc<Cell<usize>>,
@@ -41,13 +41,13 @@ pub(super) struct ConnectionBudget {
 }
 
 impl ConnectionBudget {
-    /// For one connection more.
+    /// The budget of a new connection.
     pub(super) fn new(of_all: &MemoryBudget) -> Self {
         Self { here: Rc::default(), of_all: of_all.clone() }
     }
 
-    /// Sets so much aside for one message. Here what is said counts, not what has come: what had come first would depend
-    /// on the order in which streams are looked at.
+    /// Reserves `length` bytes for one message, whether they have come or not. To count only bytes that have come would make
+    /// the result depend on the order in which streams are polled.
     fn reserve(&self, length: usize) -> Result<Reservation, Bound> {
         let budget = self.here.get() + length;
         if budget > MOST_HERE {
@@ -58,16 +58,17 @@ impl ConnectionBudget {
     }
 }
 
-/// Room for one message.
+/// Memory for one message, which is given back on drop.
 struct Reservation {
     budget: ConnectionBudget,
-    /// As long as it said that it is.
+    /// Bytes of the message, as its prefix says.
     length: usize,
     received: usize,
 }
 
 impl Reservation {
-    /// So many bytes of it came. Of all connections only those count: to say a length costs nothing.
+    /// Counts `bytes` that came. The budget of all connections counts only these, because it costs a client nothing to
+    /// announce a length.
     fn come(&mut self, bytes: usize) -> Result<(), Bound> {
         self.received += bytes;
         let most = if self.length <= LONG { MOST_OF_ALL + MOST_SHORT_ONES } else { MOST_OF_ALL };
@@ -83,11 +84,11 @@ impl Drop for Reservation {
     }
 }
 
-/// The one message of a call, on its way.
+/// Reads the one message of a call.
 pub(super) struct MessageReader<B> {
     body: B,
     budget: ConnectionBudget,
-    /// Nearly always the first piece is all there is, and then it is not copied.
+    /// The first piece. Nearly always it is the whole message, which is not copied then.
     first: Bytes,
     pieces: Vec<u8>,
     reserved: Option<Reservation>,
@@ -98,14 +99,14 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
 {
-    /// The message that `body` brings.
+    /// A reader of the message in `body`.
     pub(super) fn of(body: B, budget: &ConnectionBudget) -> Self {
         Self { body, budget: budget.clone(), first: Bytes::new(), pieces: Vec::new(), reserved: None }
     }
 
     /// The message without its prefix, if all of it came with the call.
     ///
-    /// Nothing is set aside for one of which more has to come: who is done with may not have been looked at yet.
+    /// Reserves nothing for a message that is incomplete: calls that have ended may still hold their reservations.
     pub(super) fn message_now(&mut self) -> Option<Result<Bytes, Undecided>> {
         let context = &mut Context::from_waker(Waker::noop());
         while self.first.is_empty()
@@ -126,7 +127,7 @@ where
         Poll::Ready(self.whole())
     }
 
-    /// Takes the next piece, and says whether there was one.
+    /// Reads the next piece. Returns whether there was one.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Undecided>> {
         if self.body.is_end_stream() {
             return Poll::Ready(Ok(false));
@@ -135,14 +136,14 @@ where
             return Poll::Ready(Ok(false));
         };
         let frame = frame.map_err(|error| Status::cancelled(error.to_string()))?;
-        // What is not data is trailers, of which a call has none worth knowing.
+        // Any other frame is trailers, and those of a call mean nothing.
         if let Ok(data) = frame.into_data() {
             self.push(data)?;
         }
         Poll::Ready(Ok(true))
     }
 
-    /// The message without its prefix, once it is there, and no later than messages may come.
+    /// The message without its prefix. Fails after [`ARRIVES_WITHIN`].
     pub(super) async fn message(mut self) -> Result<Bytes, Undecided> {
         let arrival = poll_fn(|context| self.poll_message(context));
         tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {

@@ -1,4 +1,4 @@
-//! What is known of a connection from the bytes that come and go.
+//! The state of a connection, as its bytes show it.
 
 use std::cell::Cell;
 use std::io;
@@ -12,26 +12,26 @@ use tokio::time::Instant;
 use super::authority::SanitizedStream;
 use super::flood::Flood;
 
-/// What is known of a connection from the bytes that were read.
+/// The state of a connection, which its stream and its calls keep up to date.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
-    /// Whether the client has said that it speaks HTTP/2.
+    /// Whether the client has sent the preface of HTTP/2.
     pub(super) began: Cell<bool>,
-    /// Whether the client has said anything at all.
+    /// Whether the client has sent any byte.
     pub(super) spoke: Cell<bool>,
-    /// When the reading began that brought what is being looked at now. Whatever came with it is at least that old,
-    /// or will be thought a little older than it is.
+    /// When the first read after a pause returned bytes. Calls that are being answered now came at that time, or a little
+    /// later.
     pub(super) arrived: Cell<Instant>,
-    /// Bytes of requests that were decided since other connections had their turn.
+    /// Bytes of requests that were decided since the other connections had their turn.
     pub(super) decided: Cell<usize>,
-    /// Whether everything that had come was read.
+    /// Whether the last read found no more bytes.
     drained: Cell<bool>,
-    /// Calls that were begun, and those of them that are done with.
+    /// Calls that were begun, and how many of them have ended.
     begun: Cell<u64>,
     done: Cell<u64>,
-    /// Whether the last write found no room.
+    /// Whether the last write had to wait for the client.
     blocked: Cell<bool>,
-    /// Why the connection has to end.
+    /// The flood that ends the connection.
     pub(super) flood: Cell<Option<Flood>>,
 }
 
@@ -52,23 +52,23 @@ impl Default for ConnectionState {
 }
 
 impl ConnectionState {
-    /// What changes as long as the client does anything.
+    /// Values that change whenever a call begins or ends.
     pub(super) fn progress(&self) -> (u64, u64) {
         (self.begun.get(), self.done.get())
     }
 
-    /// Whether there is something that only its client can let go on.
+    /// Whether a write or a call waits for the client.
     pub(super) fn waits_for_its_client(&self) -> bool {
         self.blocked.get() || self.begun.get() > self.done.get()
     }
 }
 
-/// A call that was begun, until it is done with.
+/// A call in flight, until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Rc<ConnectionState>);
 
 impl InFlight {
-    /// One more call.
+    /// Counts a call that begins.
     pub(super) fn new(state: &Rc<ConnectionState>) -> Self {
         state.begun.set(state.begun.get() + 1);
         Self(Rc::clone(state))
@@ -81,14 +81,14 @@ impl Drop for InFlight {
     }
 }
 
-/// The socket, with an eye on what comes.
+/// A stream that keeps a [`ConnectionState`] up to date.
 pub(super) struct ObservedStream<IO> {
     inner: SanitizedStream<IO>,
     state: Rc<ConnectionState>,
 }
 
 impl<IO> ObservedStream<IO> {
-    /// Tells `state` what comes and goes on `inner`.
+    /// Updates `state` with what is read from `inner` and written to it.
     pub(super) fn new(inner: SanitizedStream<IO>, state: &Rc<ConnectionState>) -> Self {
         Self { inner, state: Rc::clone(state) }
     }
@@ -149,6 +149,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for ObservedStream<IO> {
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 
-    // Not vectored, though the socket could: h2 would then send each answer of 256 bytes or more by itself, instead of
-    // copying it (as it does up to 1,024) into the buffer where the answers of a batch are collected.
+    // `is_write_vectored` stays false, although the socket supports it. With vectored writes h2 sends each answer of 256
+    // bytes or more by itself; without them it copies answers of up to 1,024 bytes into the buffer of a batch.
 }
