@@ -1,8 +1,7 @@
-//! Which thread serves a new connection: the one with the least to do.
+//! Chooses the worker that serves a new connection: the one with the least load.
 //!
-//! Envoy keeps its connections, and some make many more calls than others. Dispatched in turn, the busy ones may meet on
-//! one thread. What a connection will ask for is not known when it comes, so it counts as an average one until it has
-//! been seen for a while.
+//! Envoy keeps its connections, and some make many more calls than others. If workers took turns, one of them could get all
+//! busy connections. The load of a new connection is unknown, so it counts as an average one until the next sample.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::rls::Activity;
 
-/// How often calls are counted, at most.
+/// The least time between two samples of the calls.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// What each thread has to do.
+/// The load of each worker.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     loads: Vec<Load>,
@@ -38,13 +37,13 @@ struct Connection {
 }
 
 impl Dispatch {
-    /// Among so many threads, none of which has anything to do.
+    /// Dispatch among this many workers, without any load.
     pub(super) fn among(workers: usize, now: Instant) -> Self {
         Self { loads: (0..workers).map(|_| Load::default()).collect(), sampled: now }
     }
 
-    /// The thread for a connection that comes at `now`: the one with the fewest calls, and of equals the one with the
-    /// fewest connections. None without threads.
+    /// The worker for a connection that is accepted at `now`: the one with the fewest calls, and among equals the one with
+    /// the fewest connections. None if there is no worker.
     pub(super) fn choose(&mut self, now: Instant) -> Option<usize> {
         if now.duration_since(self.sampled) >= SAMPLE {
             self.loads.iter_mut().for_each(Load::sample);
@@ -57,14 +56,14 @@ impl Dispatch {
         (0..self.loads.len()).min_by_key(|&at| weight(&self.loads[at]))
     }
 
-    /// A connection went to that thread.
+    /// Counts a connection that the worker `at` took.
     pub(super) fn dispatched(&mut self, at: usize, activity: &Arc<Activity>) {
         let load = &mut self.loads[at];
         load.connections.push(Connection { activity: Arc::downgrade(activity), calls: 0 });
         load.new += 1;
     }
 
-    /// That thread is gone; the last one takes its place.
+    /// Removes the worker `at`, which has ended. The last worker takes its index.
     pub(super) fn forget(&mut self, at: usize) {
         self.loads.swap_remove(at);
     }
@@ -82,7 +81,7 @@ impl Load {
         self.new = 0;
     }
 
-    /// Connections, those included that ended since the last sample.
+    /// The number of connections, with those that ended since the last sample.
     fn open(&self) -> u64 {
         self.connections.len() as u64
     }
@@ -92,7 +91,7 @@ impl Load {
 mod tests {
     use super::*;
 
-    /// Connections that come a second apart and make so many calls a second each: the calls of each of two threads.
+    /// The calls of each of two workers, for connections that come `apart` and make `rates` calls a second.
     fn dispatched_calls(rates: &[u64], apart: Duration) -> [u64; 2] {
         let start = Instant::now();
         let (mut dispatch, mut open) = (Dispatch::among(2, start), Vec::new());
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_busy_connection_has_a_thread_to_itself() {
-        // In turn, the first, third, fifth and seventh would meet.
+        // If the workers took turns, one would get the first, third, fifth and seventh.
         assert_eq!(dispatched_calls(&[100, 1, 10, 1, 10, 1, 10, 1], SAMPLE), [100, 34]);
         assert_eq!(dispatched_calls(&[100, 1, 100], SAMPLE), [100, 101]);
     }

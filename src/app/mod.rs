@@ -41,39 +41,39 @@ pub use limits::{Limits, TooFewDescriptors};
 pub use reload::Watched;
 pub use telling::Telling;
 
-/// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
+/// The most time that calls in flight may take after GOAWAY. Kubernetes kills the process after 30 s by default.
 const DRAIN: Duration = Duration::from_secs(8);
-/// How long a counter that decides nothing any more is kept: a call may have read the clock just before it was spent.
+/// The time that a counter is kept after its window: a call may have read the clock just before the window's end.
 const KEPT: Duration = Duration::from_secs(60);
-/// How often counters that decide nothing any more are freed.
+/// The time between two sweeps, which free expired counters.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How often the clock is looked at, also where nobody asks for the time.
+/// The time between two checks of the clock, which find that it was set even while no calls come.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
-/// How long the workers have their cores to themselves after each part of that.
+/// The pause after each part of a sweep, in which the workers have all cores.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
-/// How long to wait before a task that ended is started again: it may end again.
+/// The pause before a task that ended is started again.
 const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The port is taken, or may not be opened.
+    /// The port is in use, or may not be opened.
     #[error("cannot listen for {what} on `{address}`: {}", reason(source))]
     Bind {
-        /// What was to be served there.
+        /// The server for the port.
         what: &'static str,
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// A server ended by itself.
+    /// A server ended although nothing stopped it.
     #[error("the {what} server failed")]
     Failed {
-        /// Which one.
+        /// The server.
         what: &'static str,
-        /// Why.
+        /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -112,12 +112,12 @@ impl Listeners {
     }
 }
 
-/// What clients may ask for.
+/// Bounds on clients.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
     /// The most connections of each port.
     pub connections: Limits,
-    /// What answers a request that is beyond a bound.
+    /// The answer to a request that is beyond a bound.
     pub requests: BeyondBounds,
     /// What becomes of a call whose `:authority` is invalid.
     pub authorities: InvalidAuthority,
@@ -286,7 +286,7 @@ fn in_background<F: Future<Output = ()> + Send + 'static>(
     Guarded(tokio::spawn(supervised(what, Arc::clone(metrics), task)))
 }
 
-/// Serves the connections that are dispatched to one worker, until it is to stop and they have ended.
+/// Serves the connections that are dispatched to one worker, until `stopping` resolves and all of them have ended.
 async fn serve_dispatched<S: Store, C: Clock>(
     server: rls::Server<S, C>,
     mut dispatched: Dispatched,
@@ -295,7 +295,7 @@ async fn serve_dispatched<S: Store, C: Clock>(
 ) {
     let server = Rc::new(server);
     let mut open = JoinSet::new();
-    // Of the worker's own, so that connections on different cores have nothing to write to together.
+    // A channel for this worker, so that connections on different cores do not write to the same one.
     let (stop, stopping_here) = watch::channel(());
     let mut stopping = std::pin::pin!(stopped(stopping));
     loop {
@@ -303,7 +303,7 @@ async fn serve_dispatched<S: Store, C: Clock>(
             () = &mut stopping => break,
             Some(ended) = open.join_next() => lost(ended, &metrics),
             Some(connection) = dispatched.recv() => {
-                // One that is gone already is no loss.
+                // An error means that the client has left.
                 let Ok((connection, peer, slot)) = connection.arrived() else { continue };
                 let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
                 open.spawn_local(async move {
@@ -322,39 +322,39 @@ async fn serve_dispatched<S: Store, C: Clock>(
     }
 }
 
-/// A connection that did not end by itself met a mistake of ours; those beside it go on.
+/// Reports a connection whose task panicked: an internal error (bug). Other connections go on.
 fn lost(ended: Result<(), JoinError>, metrics: &Metrics) {
     if let Err(error) = ended {
         ConnectionLost { error: &error }.emit(metrics);
     }
 }
 
-/// As many as this process may use.
+/// The number of cores that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn stopped(mut stopping: watch::Receiver<()>) {
-    // Resolves when the sender is dropped; nothing is ever sent.
+    // An error means that the sender was dropped. Nothing is ever sent.
     while stopping.changed().await.is_ok() {}
 }
 
-/// Runs a task as long as the server: when it ends, which is an internal error, it is started again.
+/// Runs a task for ever. When it ends, which is an internal error (bug), it is started again.
 async fn supervised<F: Future<Output = ()>>(what: &'static str, metrics: Arc<Metrics>, task: impl Fn() -> F) {
     loop {
-        // The panic itself was logged by the hook.
+        // The panic hook has logged the panic.
         let _ = AssertUnwindSafe(async { task().await }).catch_unwind().await;
         TaskEnded { what }.emit(&metrics);
         tokio::time::sleep(STARTED_AGAIN).await;
     }
 }
 
-/// How many counters were forgotten before their time, as far as it was told.
+/// The number of counters that were evicted before they expired, up to the last report.
 #[derive(Debug, Default)]
 struct Evicted(AtomicU64);
 
 impl Evicted {
-    /// Tells of those since it was told last.
+    /// Reports the evictions since the last report.
     fn report(&self, store: &impl Store) {
         let now = store.statistics().evicted;
         let count = now.saturating_sub(self.0.swap(now, Ordering::Relaxed));
@@ -364,7 +364,7 @@ impl Evicted {
     }
 }
 
-/// Tells of each time that the wall clock was set.
+/// Reports each time that the wall clock is set.
 async fn watch_clock<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
     loop {
@@ -389,14 +389,14 @@ async fn sweep<S: Store, C: Clock>(
         ticks.tick().await;
         evicted.report(&limiter.store);
         metrics.tell_held_back(false);
-        // A little at a time, for where there are no more cores than workers this takes the time of one.
+        // In small parts, because the sweep takes time on a core that a worker uses.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
     }
 }
 
-/// A task that ends with whoever started it.
+/// A task that is aborted when this handle is dropped.
 #[derive(Debug)]
 struct Guarded<T>(JoinHandle<T>);
 

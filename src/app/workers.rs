@@ -1,8 +1,8 @@
-//! One thread and one runtime for each core, and connections dispatched to them.
+//! Workers, one thread and one runtime for each core, and the dispatch of connections to them.
 //!
-//! On a runtime of its own a connection's answers are collected and written together, and nothing it touches for a call is
-//! written by another core. Envoy opens few connections and keeps them, so each goes to the thread with the least to do:
-//! left to the kernel, half of all pairs would meet on one core.
+//! On a single-threaded runtime the answers of a connection are collected and written together, and no other core writes to
+//! what a call uses. Envoy opens few connections and keeps them, so each goes to the worker with the least load. If the
+//! kernel chose, two connections would share a core in half of all cases.
 
 use std::future::Future;
 use std::io;
@@ -22,13 +22,13 @@ use super::dispatch::Dispatch;
 use super::slots::{Slot, Slots};
 use crate::telemetry::{ConnectionRefused, Metrics, TaskEnded};
 
-/// How many connections may wait for a worker that is busy.
+/// The most connections that wait for a busy worker.
 const WAITING: usize = 1024;
 
-/// How long a silent client is thought to be there before its machine is asked.
+/// The time after which TCP probes whether a silent client's machine still answers.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// Where connections are served.
+/// The threads that serve connections.
 #[derive(Debug)]
 pub(super) struct Workers {
     workers: Vec<Worker>,
@@ -44,7 +44,7 @@ struct Worker {
 pub(super) type Dispatched = mpsc::Receiver<Accepted>;
 
 impl Workers {
-    /// Starts `count` workers, on each of which `serve` serves what is dispatched to it until it is told to stop.
+    /// Starts `count` workers. On each one `serve` runs, with the connections that are dispatched to it.
     pub(super) fn start<F>(count: usize, serve: impl Fn() -> F) -> io::Result<Self>
     where
         F: AsyncFnOnce(Dispatched) + Send + 'static,
@@ -56,7 +56,7 @@ impl Workers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
                 LocalSet::new().block_on(&runtime, serve(dispatched));
-                // Nobody waits for the end any more when the process is ending.
+                // At the end of the process nothing waits for this.
                 let _ = end.send(());
             })?;
             Ok(Worker { connections, ended })
@@ -64,7 +64,7 @@ impl Workers {
         Ok(Self { workers: (0..count).map(worker).collect::<io::Result<_>>()? })
     }
 
-    /// Dispatches what `listener` accepts, for as long as it is polled; ends only when no worker is left.
+    /// Dispatches the connections that `listener` accepts, as long as it is polled. It ends only when no worker is left.
     pub(super) fn dispatch(
         &self,
         listener: TcpListener,
@@ -87,7 +87,7 @@ impl Workers {
                     let Some(at) = dispatch.choose(Instant::now()) else { return };
                     match workers[at].send(connection).await {
                         Ok(()) => break dispatch.dispatched(at, &activity),
-                        // A thread that is gone takes none, which is an internal error: the others do.
+                        // The worker has ended, which is an internal error (bug). Another one serves the connection.
                         Err(mpsc::error::SendError(back)) => connection = back,
                     }
                     TaskEnded { what: "a thread of connections" }.emit(&metrics);
@@ -101,7 +101,7 @@ impl Workers {
     /// Resolves when every worker has ended.
     pub(super) async fn ended(self) {
         for worker in self.workers {
-            // A worker that ends without a word has panicked, which ends its connections and no others.
+            // An error means that the worker panicked, which ended its connections and no others.
             let _ = worker.ended.await;
         }
     }
@@ -112,16 +112,16 @@ impl Workers {
 pub(super) struct Accepted {
     socket: std::net::TcpStream,
     peer: SocketAddr,
-    /// Its place among the connections of the port.
+    /// The connection's place among those of its port.
     slot: Slot,
 }
 
 impl Accepted {
-    /// Its socket on the runtime that it was dispatched to, whose it is, and its place.
+    /// The socket, registered with the current runtime, the client's address, and the connection's place.
     pub(super) fn arrived(self) -> io::Result<(TcpStream, SocketAddr, Slot)> {
-        // Answers are smaller than a packet: without this each would wait for the acknowledgement of the last.
+        // Answers are smaller than a packet. Without this option each would wait for the acknowledgement of the one before.
         self.socket.set_nodelay(true)?;
-        // A client that vanished without a word is found out within two minutes.
+        // A client whose machine vanished is detected within two minutes.
         let keep_alive =
             TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
         SockRef::from(&self.socket).set_tcp_keepalive(&keep_alive)?;

@@ -1,4 +1,4 @@
-//! Between the bytes of `envoy.service.ratelimit.v3` and the values that the engine reads and gives.
+//! Reads and writes the messages of `envoy.service.ratelimit.v3`.
 
 mod decode;
 mod encode;

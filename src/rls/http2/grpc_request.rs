@@ -62,9 +62,10 @@ mod tests {
         ] {
             let request =
                 Request::builder().method(method).header("content-type", content_type).body(()).unwrap();
-            let told = refusal(&request);
-            let told = told.as_ref().map(|response| (response.status().as_u16(), response.body().as_str()));
-            assert_eq!(told, status.map(|status| (status, SPEAKS)), "{method} {content_type}");
+            let refused = refusal(&request);
+            let refused =
+                refused.as_ref().map(|response| (response.status().as_u16(), response.body().as_str()));
+            assert_eq!(refused, status.map(|status| (status, SPEAKS)), "{method} {content_type}");
         }
         let head = Request::builder().method("HEAD").body(()).unwrap();
         assert_eq!(refusal(&head).unwrap().body(), "");

@@ -220,10 +220,10 @@ mod tests {
     /// Everything there is to read, with a buffer of `room`; and how often it said it sanitized.
     fn read_all(pieces: Vec<Vec<u8>>, room: usize) -> (Vec<u8>, Vec<String>) {
         let said = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&said);
+        let reported = Arc::clone(&said);
         let mut stream =
             SanitizedStream::new(Pieces(pieces.into()), InvalidAuthority::Accept, move |original| {
-                told.lock().unwrap().push(original.to_owned());
+                reported.lock().unwrap().push(original.to_owned());
             });
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut all = Vec::new();
@@ -259,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_reader_gets_the_mended_bytes_whatever_its_buffer(
+        fn the_reader_gets_the_sanitized_bytes_whatever_its_buffer(
             room in 1_usize..200,
             sizes in vec(0_usize..90, 1..10)
                 .prop_filter("all are waits", |sizes| sizes.iter().any(|&size| size > 0)),
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h2_takes_the_calls_of_istio_when_they_are_mended() {
+    async fn h2_takes_the_calls_of_istio_when_they_are_sanitized() {
         for coding in [Coding::Raw, Coding::Huffman] {
             let (client, server) = tokio::io::duplex(65_536);
             let server = SanitizedStream::new(server, InvalidAuthority::Accept, |_| ());

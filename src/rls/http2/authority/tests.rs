@@ -137,7 +137,7 @@ fn a_valid_or_empty_authority_is_left_alone() {
 }
 
 #[test]
-fn a_character_without_a_stand_in_is_replaced_only_when_raw() {
+fn a_character_without_a_substitute_is_replaced_only_when_raw() {
     for value in [b"a{b}|".as_slice(), b"a\\b", b"caf\xc3\xa9", b"\xff\x01"] {
         let raw = connection(&[request(1, "/a", &authority(Coding::Raw, value))]);
         assert_ne!(sanitized(&raw), raw, "{value:?}");

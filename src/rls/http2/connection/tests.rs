@@ -76,7 +76,7 @@ struct Served {
     stop: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Serves the first connection that comes; tells how long it lasted. To be called within a `LocalSet`.
+/// Serves the first connection; returns how long it lasted. To be called within a `LocalSet`.
 async fn served() -> Served {
     let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_000_000));
@@ -134,8 +134,8 @@ async fn status(answer: ResponseFuture) -> (String, Bytes) {
 async fn whole(answer: ResponseFuture) -> (String, Bytes) {
     let answer = answer.await.unwrap();
     let status = |headers: &HeaderMap| headers.get("grpc-status").map(|s| s.to_str().unwrap().to_owned());
-    if let Some(told) = status(answer.headers()) {
-        return (told, Bytes::new());
+    if let Some(status) = status(answer.headers()) {
+        return (status, Bytes::new());
     }
     let (mut body, mut bytes) = (answer.into_body(), BytesMut::new());
     while let Some(data) = body.data().await {
@@ -183,7 +183,7 @@ async fn pass(time: Duration) {
     }
 }
 
-/// Lets up to `most` pass until the connection has ended; tells how long it lasted.
+/// Lets up to `most` pass until the connection has ended; returns how long it lasted.
 async fn end_within(most: Duration, served: Served) -> Duration {
     let start = Instant::now();
     while !served.ended.is_finished() {
