@@ -1,6 +1,6 @@
 //! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
 //!
-//! [`http2`] serves connections, [`service`] answers one call, and [`codec`] reads and writes its messages.
+//! `http2` serves connections, `service` answers one call, and `codec` reads and writes its messages.
 
 mod beyond;
 mod codec;
