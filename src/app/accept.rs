@@ -1,4 +1,4 @@
-//! Taking connections, through times when none can be taken.
+//! Accepts connections, and waits while none can be accepted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,15 +8,15 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::telemetry::{AcceptFailed, Metrics};
 
-/// How long to wait when there are no more file descriptors, or no memory: until a connection ends, trying is of no use.
+/// The time between two attempts when there are no file descriptors or no memory left.
 const BREATHER: Duration = Duration::from_millis(200);
 
-/// The next connection, and whose it is.
+/// The next connection, and the client's address.
 pub(super) async fn accept(listener: &TcpListener, metrics: &Metrics) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            // It went before it was taken.
+            // The client closed it before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 AcceptFailed { error: &error }.emit(metrics);

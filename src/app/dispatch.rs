@@ -1,8 +1,7 @@
-//! Which thread serves a new connection: the one with the least to do.
+//! Chooses the worker that serves a new connection: the one with the least load.
 //!
-//! Envoy keeps its connections, and some make many more calls than others. Dealt out in turn, the busy ones may meet on
-//! one thread. What a connection will ask for is not known when it comes, so it counts as an average one until it has
-//! been seen for a while.
+//! Envoy keeps its connections, and some make many more calls than others. If workers took turns, one of them could get all
+//! busy connections. The load of a new connection is unknown, so it counts as an average one until the next sample.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,18 +10,18 @@ use tokio::time::Instant;
 
 use crate::rls::Activity;
 
-/// How often calls are counted, at most.
+/// The least time between two samples of the calls.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// What each thread has to do.
+/// The load of each worker.
 #[derive(Debug)]
 pub(super) struct Dispatch {
-    workers: Vec<Worker>,
+    loads: Vec<Load>,
     sampled: Instant,
 }
 
 #[derive(Debug, Default)]
-struct Worker {
+struct Load {
     connections: Vec<Connection>,
     /// Calls between the last two samples.
     calls: u64,
@@ -38,39 +37,39 @@ struct Connection {
 }
 
 impl Dispatch {
-    /// Among so many threads, none of which has anything to do.
+    /// Dispatch among this many workers, without any load.
     pub(super) fn among(workers: usize, now: Instant) -> Self {
-        Self { workers: (0..workers).map(|_| Worker::default()).collect(), sampled: now }
+        Self { loads: (0..workers).map(|_| Load::default()).collect(), sampled: now }
     }
 
-    /// The thread for a connection that comes at `now`: the one with the fewest calls, and of equals the one with the
-    /// fewest connections. None without threads.
+    /// The worker for a connection that is accepted at `now`: the one with the fewest calls, and among equals the one with
+    /// the fewest connections. None if there is no worker.
     pub(super) fn choose(&mut self, now: Instant) -> Option<usize> {
         if now.duration_since(self.sampled) >= SAMPLE {
-            self.workers.iter_mut().for_each(Worker::sample);
+            self.loads.iter_mut().for_each(Load::sample);
             self.sampled = now;
         }
-        let calls: u64 = self.workers.iter().map(|worker| worker.calls).sum();
-        let known: u64 = self.workers.iter().map(|worker| worker.open() - worker.new).sum();
+        let calls: u64 = self.loads.iter().map(|load| load.calls).sum();
+        let known: u64 = self.loads.iter().map(|load| load.open() - load.new).sum();
         let mean = calls / known.max(1);
-        let load = |worker: &Worker| (worker.calls + worker.new * mean, worker.open());
-        (0..self.workers.len()).min_by_key(|&at| load(&self.workers[at]))
+        let weight = |load: &Load| (load.calls + load.new * mean, load.open());
+        (0..self.loads.len()).min_by_key(|&at| weight(&self.loads[at]))
     }
 
-    /// A connection went to that thread.
-    pub(super) fn chose(&mut self, at: usize, activity: &Arc<Activity>) {
-        let worker = &mut self.workers[at];
-        worker.connections.push(Connection { activity: Arc::downgrade(activity), calls: 0 });
-        worker.new += 1;
+    /// Counts a connection that the worker `at` took.
+    pub(super) fn dispatched(&mut self, at: usize, activity: &Arc<Activity>) {
+        let load = &mut self.loads[at];
+        load.connections.push(Connection { activity: Arc::downgrade(activity), calls: 0 });
+        load.new += 1;
     }
 
-    /// That thread is gone; the last one takes its place.
+    /// Removes the worker `at`, which has ended. The last worker takes its index.
     pub(super) fn forget(&mut self, at: usize) {
-        self.workers.swap_remove(at);
+        self.loads.swap_remove(at);
     }
 }
 
-impl Worker {
+impl Load {
     fn sample(&mut self) {
         self.calls = 0;
         self.connections.retain_mut(|connection| {
@@ -82,7 +81,7 @@ impl Worker {
         self.new = 0;
     }
 
-    /// Connections, those included that ended since the last sample.
+    /// The number of connections, with those that ended since the last sample.
     fn open(&self) -> u64 {
         self.connections.len() as u64
     }
@@ -92,8 +91,8 @@ impl Worker {
 mod tests {
     use super::*;
 
-    /// Connections that come a second apart and make so many calls a second each: the calls of each of two threads.
-    fn dealt(rates: &[u64], apart: Duration) -> [u64; 2] {
+    /// The calls of each of two workers, for connections that come `apart` and make `rates` calls a second.
+    fn dispatched_calls(rates: &[u64], apart: Duration) -> [u64; 2] {
         let start = Instant::now();
         let (mut dispatch, mut open) = (Dispatch::among(2, start), Vec::new());
         let mut calls = [0; 2];
@@ -101,7 +100,7 @@ mod tests {
             let now = start + apart * n;
             let at = dispatch.choose(now).unwrap();
             let activity = Arc::new(Activity::since(now));
-            dispatch.chose(at, &activity);
+            dispatch.dispatched(at, &activity);
             calls[at] += rate;
             open.push((activity, rate));
             for (activity, rate) in &open {
@@ -112,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_come_at_once_are_dealt_out_evenly() {
-        assert_eq!(dealt(&[1; 8], Duration::ZERO), [4, 4]);
-        assert_eq!(dealt(&[1; 3], Duration::ZERO), [2, 1]);
+    fn connections_that_come_at_once_are_dispatched_evenly() {
+        assert_eq!(dispatched_calls(&[1; 8], Duration::ZERO), [4, 4]);
+        assert_eq!(dispatched_calls(&[1; 3], Duration::ZERO), [2, 1]);
     }
 
     #[test]
     fn a_busy_connection_has_a_thread_to_itself() {
-        // In turn, the first, third, fifth and seventh would meet.
-        assert_eq!(dealt(&[100, 1, 10, 1, 10, 1, 10, 1], SAMPLE), [100, 34]);
-        assert_eq!(dealt(&[100, 1, 100], SAMPLE), [100, 101]);
+        // If the workers took turns, one would get the first, third, fifth and seventh.
+        assert_eq!(dispatched_calls(&[100, 1, 10, 1, 10, 1, 10, 1], SAMPLE), [100, 34]);
+        assert_eq!(dispatched_calls(&[100, 1, 100], SAMPLE), [100, 101]);
     }
 
     #[test]
@@ -131,7 +130,7 @@ mod tests {
         let mut one = || {
             let activity = Arc::new(Activity::since(start));
             let at = dispatch.choose(start).unwrap();
-            dispatch.chose(at, &activity);
+            dispatch.dispatched(at, &activity);
             (at, activity)
         };
         let (first, second, third) = (one(), one(), one());

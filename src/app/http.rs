@@ -1,4 +1,4 @@
-//! The operator's port: bounded in connections and time, for whoever reaches it may be no operator.
+//! The operators' port. Its connections are bounded in number and time, because any client may reach it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use super::accept::accept;
 use super::slots::{Slot, Slots};
 use crate::telemetry::{ConnectionRefused, Metrics};
 
-/// How long a client may take to send the headers of its request.
+/// The most time that a client may take to send the headers of its request.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection is kept: one that does not read its answer must not keep its place.
+/// The most time that a connection is kept, so that a client that reads no answer does not keep its place.
 const LASTS: Duration = Duration::from_secs(60);
-/// What a client may send before its request is too long.
+/// The most bytes of a request's head.
 const BUFFER: usize = 16 << 10;
 
-/// Answers with `router` whoever connects, for as long as it is polled.
+/// Answers the requests on `listener` with `router`, as long as it is polled.
 pub(super) async fn serve(
     listener: Arc<TcpListener>,
     router: Router,
@@ -39,7 +39,7 @@ pub(super) async fn serve(
             continue;
         };
         open.spawn(answer(connection, router.clone(), slot));
-        // Those that ended; a panic was logged, and ended one connection.
+        // Removes the tasks that ended. A panic was logged, and ended one connection.
         while open.join_next().now_or_never().flatten().is_some() {}
     }
 }
@@ -53,14 +53,14 @@ async fn answer(connection: TcpStream, router: Router, slot: Slot) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
-        // One request each: whoever sends many and reads no answer would keep its place.
+        // One request for each connection: a client that sends many and reads no answer would keep its place.
         .keep_alive(false)
         .max_buf_size(BUFFER)
-        // hyper cannot write the date of a clock that stands before 1970, and panics.
+        // hyper panics when it writes a date before 1970.
         .auto_date_header(false)
         .serve_connection(TokioIo::new(connection), service);
     tokio::select! {
-        // What went wrong is the client's own affair.
+        // An error is the client's.
         _ = connection => {}
         () = slot.wanted() => {}
         () = tokio::time::sleep(LASTS) => {}

@@ -1,15 +1,15 @@
-//! How many connections fit into the file descriptors that the process may have.
+//! The number of connections that the process has file descriptors for.
 
-/// The least of all: with fewer descriptors there is nothing to divide.
+/// The number of file descriptors that is assumed when there are fewer.
 const FEWEST: usize = 64;
-/// What files and listeners may need.
+/// File descriptors for files and listeners.
 const FILES: usize = 32;
-/// What the runtime of a core needs: to wait for sockets, to be woken, and to be told of signals.
+/// File descriptors of each core's runtime: to wait for sockets, for its waker, and for signals.
 const OF_A_CORE: usize = 4;
-/// The most connections for Envoy that nobody asked for: each takes some tens of kilobytes, and an Envoy opens one for each
-/// of its threads.
+/// The default for the most connections of Envoy's port. Each takes tens of kilobytes, and an Envoy opens one for each of its
+/// threads.
 const MOST_BY_DEFAULT: usize = 16_384;
-/// What operators' connections may take at most.
+/// The most connections of the operators' port.
 const HTTP: usize = 256;
 
 /// The most connections of each port.
@@ -21,7 +21,7 @@ pub struct Limits {
     pub http: usize,
 }
 
-/// More connections are asked for than there are file descriptors.
+/// The requested number of connections needs more file descriptors than there are.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{wanted} connections need {needed} file descriptors, and the limit is {limit}: raise it (`ulimit -n`, \
@@ -54,7 +54,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// What the 1,024 descriptors allow that systems give by default.
+    /// The limits for 1,024 file descriptors, which systems allow by default.
     fn default() -> Self {
         Self { grpc: 1_024 - FILES - 128, http: 128 }
     }

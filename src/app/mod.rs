@@ -3,16 +3,17 @@
 mod accept;
 mod dispatch;
 mod http;
-mod lanes;
 mod limits;
 mod reload;
 mod slots;
 mod telling;
+mod workers;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,12 +25,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tonic::service::Routes;
 
-use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
+use self::workers::{Dispatched, Workers};
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
 use crate::limiter::Limiter;
-use crate::rls::{self, BeyondBounds, RateLimitService};
+use crate::rls::{self, BeyondBounds, InvalidAuthority, RateLimitService};
 use crate::store::Store;
 use crate::telemetry::{
     ClockStepped, ConnectionLost, CountersEvicted, Drained, Draining, Listening, Metrics, NotReady, Ready,
@@ -40,39 +41,39 @@ pub use limits::{Limits, TooFewDescriptors};
 pub use reload::Watched;
 pub use telling::Telling;
 
-/// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
+/// The most time that calls in flight may take after GOAWAY. Kubernetes kills the process after 30 s by default.
 const DRAIN: Duration = Duration::from_secs(8);
-/// How long a counter that decides nothing any more is kept: a call may have read the clock just before it was spent.
+/// The time that a counter is kept after its window: a call may have read the clock just before the window's end.
 const KEPT: Duration = Duration::from_secs(60);
-/// How often counters that decide nothing any more are freed.
+/// The time between two sweeps, which free expired counters.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How often the clock is looked at, also where nobody asks for the time.
+/// The time between two checks of the clock, which find that it was set even while no calls come.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
-/// How long the lanes have their cores to themselves after each part of that.
+/// The pause after each part of a sweep, in which the workers have all cores.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 
-/// How long to wait before a task that ended is started again: it may end again.
+/// The pause before a task that ended is started again.
 const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The port is taken, or may not be opened.
+    /// The port is in use, or may not be opened.
     #[error("cannot listen for {what} on `{address}`: {}", reason(source))]
     Bind {
-        /// What was to be served there.
+        /// The server for the port.
         what: &'static str,
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// A server ended by itself.
+    /// A server ended although nothing stopped it.
     #[error("the {what} server failed")]
     Failed {
-        /// Which one.
+        /// The server.
         what: &'static str,
-        /// Why.
+        /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -111,18 +112,20 @@ impl Listeners {
     }
 }
 
-/// What clients may ask for.
+/// Bounds on clients.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
     /// The most connections of each port.
     pub connections: Limits,
-    /// What answers a request that is beyond a bound.
+    /// The answer to a request that is beyond a bound.
     pub requests: BeyondBounds,
+    /// What becomes of a call whose `:authority` is invalid.
+    pub authorities: InvalidAuthority,
 }
 
-/// Answers from `limiter` until `shutdown` resolves, then drains: not ready, for `drain_delay` on everything goes on, so that
-/// whoever probes can send traffic elsewhere; then GOAWAY, and calls in flight finish. Files that are `watched` are followed
-/// meanwhile.
+/// Answers from `limiter` until `shutdown` resolves, then drains. While the server drains it is not ready: for `drain_delay`
+/// it still answers, so that probes can move the traffic elsewhere; then it sends GOAWAY and finishes the calls in flight.
+/// Meanwhile it reloads the files that are `watched` when they change.
 pub async fn serve<S: Store, C: Clock>(
     limiter: Arc<Limiter<S, C>>,
     metrics: Arc<Metrics>,
@@ -133,117 +136,175 @@ pub async fn serve<S: Store, C: Clock>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let health = Arc::new(Health::default());
-    let (stop, stopping) = watch::channel(());
     let serving = rls::Serving::new();
-
-    let routes = rls::reflected(Routes::new(serving.service()));
-    let routes = routes.map_err(|error| failed("reflection", error))?;
-    let heavy = rls::Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics));
-    let shared = rls::Shared {
-        metrics: Arc::clone(&metrics),
-        unfinished: rls::Unfinished::default(),
-        heavy: heavy.map_err(|error| failed("gRPC", error))?,
-        beyond_bounds: bounds.requests,
-    };
-    let lanes = Lanes::start(cores(), || {
-        let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
-        async move |dealt| {
-            let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
-            serve_dealt(rls::Server::new(service, routes, shared), dealt, stopping, metrics).await;
-        }
-    });
-    drop(stopping);
-    let lanes = lanes.map_err(|error| failed("gRPC", error))?;
-    let mut dealer = Guarded(tokio::spawn(lanes.deal(
-        listeners.grpc,
-        Slots::new(bounds.connections.grpc, metrics.grpc_connections()),
-        Arc::clone(&metrics),
-    )));
-    let mut grpc = std::pin::pin!(lanes.ended());
-
-    let _follower = watched.map(|watched| {
-        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        let follow = move || reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task));
-        Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
-    });
-    let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));
-    let (listener, slots, of_task) = (
-        Arc::new(listeners.http),
-        Slots::new(bounds.connections.http, metrics.http_connections()),
-        Arc::clone(&metrics),
-    );
-    let answer =
-        move || http::serve(Arc::clone(&listener), admin.clone(), Arc::clone(&slots), Arc::clone(&of_task));
-    let _http = Guarded(tokio::spawn(supervised("HTTP", Arc::clone(&metrics), answer)));
+    let mut grpc = Grpc::start(&limiter, &metrics, &serving, listeners.grpc, bounds)?;
     let evicted = Arc::new(Evicted::default());
-    let sweeping = {
-        let (limiter, evicted, metrics) = (Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&metrics));
-        move || sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&metrics))
-    };
-    let watching = {
-        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        move || watch_clock(Arc::clone(&limiter), Arc::clone(&of_task))
-    };
-    let _watcher = Guarded(tokio::spawn(supervised("watching the clock", Arc::clone(&metrics), watching)));
-    let _sweeper = Guarded(tokio::spawn(supervised("freeing counters", Arc::clone(&metrics), sweeping)));
+    let _background = [
+        watched.map(|watched| reload_files(watched, &limiter, &metrics)),
+        Some(answer_operators(listeners.http, bounds.connections.http, &health, &limiter, &metrics)),
+        Some(report_clock_steps(&limiter, &metrics)),
+        Some(free_counters(&limiter, &evicted, &metrics)),
+    ];
 
     serving.set(true);
     health.set_ready(true);
     Ready.emit();
+    grpc.serve_until(shutdown).await?;
 
-    let mut ended_by_itself = async || {
-        tokio::select! {
-            () = &mut grpc => failed("gRPC", "it ended by itself"),
-            _ = &mut dealer.0 => failed("gRPC", "connections are taken no more"),
-        }
-    };
-    tokio::select! {
-        () = shutdown => {}
-        error = ended_by_itself() => return Err(error),
-    }
     health.set_ready(false);
     metrics.set_draining();
     serving.set(false);
     if !drain_delay.is_zero() {
         NotReady { drain_delay }.emit();
-        tokio::select! {
-            () = tokio::time::sleep(drain_delay) => {}
-            error = ended_by_itself() => return Err(error),
-        }
+        grpc.serve_until(tokio::time::sleep(drain_delay)).await?;
     }
-    // Whoever watches is told that it is over.
+    // Ends the streams of clients that watch the health.
     drop(serving);
-    // Until the task is gone its listener takes connections, which nobody would serve.
-    dealer.0.abort();
-    let _ = (&mut dealer.0).await;
-    drop(stop);
-    Draining.emit();
-    let complete = tokio::time::timeout(DRAIN, grpc).await.is_ok();
-    evicted.tell(&limiter.store);
+    let complete = grpc.drain().await;
+    evicted.report(&limiter.store);
     metrics.tell_held_back(true);
     Drained { complete }.emit();
     Ok(())
 }
 
-/// Serves the connections that one lane is dealt, until it is to stop and they have ended.
-async fn serve_dealt<S: Store, C: Clock>(
+/// The gRPC server: a task that accepts connections, and the workers that serve them.
+struct Grpc {
+    dispatcher: Guarded<()>,
+    workers_ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The workers drain when this is dropped.
+    stop: watch::Sender<()>,
+}
+
+impl Grpc {
+    /// Starts a worker for each core, and dispatches what `listener` accepts to them.
+    fn start<S: Store, C: Clock>(
+        limiter: &Arc<Limiter<S, C>>,
+        metrics: &Arc<Metrics>,
+        serving: &rls::Serving,
+        listener: TcpListener,
+        bounds: Bounds,
+    ) -> Result<Self, ServeError> {
+        let routes = rls::reflected(Routes::new(serving.service()));
+        let routes = routes.map_err(|error| failed("reflection", error))?;
+        let long_requests = rls::LongRequests::start(Arc::clone(limiter), Arc::clone(metrics));
+        let shared = rls::Shared {
+            metrics: Arc::clone(metrics),
+            memory_budget: rls::MemoryBudget::default(),
+            long_requests: long_requests.map_err(|error| failed("gRPC", error))?,
+            beyond_bounds: bounds.requests,
+            invalid_authority: bounds.authorities,
+        };
+        let (stop, stopping) = watch::channel(());
+        let workers = Workers::start(cores(), || {
+            let (limiter, metrics) = (Arc::clone(limiter), Arc::clone(metrics));
+            let (routes, shared, stopping) = (routes.clone(), shared.clone(), stopping.clone());
+            async move |dispatched| {
+                let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
+                serve_dispatched(rls::Server::new(service, routes, shared), dispatched, stopping, metrics)
+                    .await;
+            }
+        });
+        let workers = workers.map_err(|error| failed("gRPC", error))?;
+        let slots = Slots::new(bounds.connections.grpc, metrics.grpc_connections());
+        let dispatcher = Guarded(tokio::spawn(workers.dispatch(listener, slots, Arc::clone(metrics))));
+        Ok(Self { dispatcher, workers_ended: Box::pin(workers.ended()), stop })
+    }
+
+    /// Serves until `event` resolves. Fails if the server ends before.
+    async fn serve_until(&mut self, event: impl Future<Output = ()>) -> Result<(), ServeError> {
+        tokio::select! {
+            () = event => Ok(()),
+            () = &mut self.workers_ended => Err(failed("gRPC", "it ended by itself")),
+            _ = &mut self.dispatcher.0 => Err(failed("gRPC", "connections are taken no more")),
+        }
+    }
+
+    /// Accepts no more connections, sends GOAWAY on those that are open, and waits for the calls in flight, for at most
+    /// [`DRAIN`]. Says whether all of them were answered.
+    async fn drain(mut self) -> bool {
+        // The listener accepts connections, which no worker would serve, until this task has ended.
+        self.dispatcher.0.abort();
+        let _ = (&mut self.dispatcher.0).await;
+        drop(self.stop);
+        Draining.emit();
+        tokio::time::timeout(DRAIN, self.workers_ended).await.is_ok()
+    }
+}
+
+fn reload_files<S: Store, C: Clock>(
+    watched: Watched,
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    in_background("reloading the configuration", metrics, move || {
+        reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task))
+    })
+}
+
+fn answer_operators<S: Store, C: Clock>(
+    listener: TcpListener,
+    most_connections: usize,
+    health: &Arc<Health>,
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let router = admin::router(Arc::clone(health), Arc::clone(metrics), Arc::clone(limiter));
+    let (listener, slots) = (Arc::new(listener), Slots::new(most_connections, metrics.http_connections()));
+    let of_task = Arc::clone(metrics);
+    in_background("HTTP", metrics, move || {
+        http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task))
+    })
+}
+
+fn report_clock_steps<S: Store, C: Clock>(
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    in_background("watching the clock", metrics, move || {
+        watch_clock(Arc::clone(&limiter), Arc::clone(&of_task))
+    })
+}
+
+fn free_counters<S: Store, C: Clock>(
+    limiter: &Arc<Limiter<S, C>>,
+    evicted: &Arc<Evicted>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, evicted, of_task) = (Arc::clone(limiter), Arc::clone(evicted), Arc::clone(metrics));
+    in_background("freeing counters", metrics, move || {
+        sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&of_task))
+    })
+}
+
+/// Spawns a task that runs until the handle is dropped: see [`supervised`].
+fn in_background<F: Future<Output = ()> + Send + 'static>(
+    what: &'static str,
+    metrics: &Arc<Metrics>,
+    task: impl Fn() -> F + Send + Sync + 'static,
+) -> Guarded<()> {
+    Guarded(tokio::spawn(supervised(what, Arc::clone(metrics), task)))
+}
+
+/// Serves the connections that are dispatched to one worker, until `stopping` resolves and all of them have ended.
+async fn serve_dispatched<S: Store, C: Clock>(
     server: rls::Server<S, C>,
-    mut dealt: Dealt,
+    mut dispatched: Dispatched,
     stopping: watch::Receiver<()>,
     metrics: Arc<Metrics>,
 ) {
     let server = Rc::new(server);
     let mut open = JoinSet::new();
-    // Of the lane's own, so that connections on different cores have nothing to write to together.
+    // A channel for this worker, so that connections on different cores do not write to the same one.
     let (stop, stopping_here) = watch::channel(());
     let mut stopping = std::pin::pin!(stopped(stopping));
     loop {
         tokio::select! {
             () = &mut stopping => break,
             Some(ended) = open.join_next() => lost(ended, &metrics),
-            Some(connection) = dealt.recv() => {
-                // One that is gone already is no loss.
+            Some(connection) = dispatched.recv() => {
+                // An error means that the client has left.
                 let Ok((connection, peer, slot)) = connection.arrived() else { continue };
                 let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
                 open.spawn_local(async move {
@@ -262,40 +323,40 @@ async fn serve_dealt<S: Store, C: Clock>(
     }
 }
 
-/// A connection that did not end by itself met a mistake of ours; those beside it go on.
+/// Reports a connection whose task panicked: an internal error (bug). Other connections go on.
 fn lost(ended: Result<(), JoinError>, metrics: &Metrics) {
     if let Err(error) = ended {
         ConnectionLost { error: &error }.emit(metrics);
     }
 }
 
-/// As many as this process may use.
+/// The number of cores that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn stopped(mut stopping: watch::Receiver<()>) {
-    // Resolves when the sender is dropped; nothing is ever sent.
+    // An error means that the sender was dropped. Nothing is ever sent.
     while stopping.changed().await.is_ok() {}
 }
 
-/// Runs a task as long as the server: when it ends, which is an internal error, it is started again.
+/// Runs a task for ever. When it ends, which is an internal error (bug), it is started again.
 async fn supervised<F: Future<Output = ()>>(what: &'static str, metrics: Arc<Metrics>, task: impl Fn() -> F) {
     loop {
-        // The panic itself was logged by the hook.
+        // The panic hook has logged the panic.
         let _ = AssertUnwindSafe(async { task().await }).catch_unwind().await;
         TaskEnded { what }.emit(&metrics);
         tokio::time::sleep(STARTED_AGAIN).await;
     }
 }
 
-/// How many counters were forgotten before their time, as far as it was told.
+/// The number of counters that were evicted before they expired, up to the last report.
 #[derive(Debug, Default)]
 struct Evicted(AtomicU64);
 
 impl Evicted {
-    /// Tells of those since it was told last.
-    fn tell(&self, store: &impl Store) {
+    /// Reports the evictions since the last report.
+    fn report(&self, store: &impl Store) {
         let now = store.statistics().evicted;
         let count = now.saturating_sub(self.0.swap(now, Ordering::Relaxed));
         if count > 0 {
@@ -304,7 +365,7 @@ impl Evicted {
     }
 }
 
-/// Tells of each time that the wall clock was set.
+/// Reports each time that the wall clock is set.
 async fn watch_clock<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
     loop {
@@ -327,16 +388,16 @@ async fn sweep<S: Store, C: Clock>(
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        evicted.tell(&limiter.store);
+        evicted.report(&limiter.store);
         metrics.tell_held_back(false);
-        // A little at a time, for where there are no more cores than lanes this takes the time of one.
+        // In small parts, because the sweep takes time on a core that a worker uses.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
     }
 }
 
-/// A task that ends with whoever started it.
+/// A task that is aborted when this handle is dropped.
 #[derive(Debug)]
 struct Guarded<T>(JoinHandle<T>);
 

@@ -1,8 +1,8 @@
-//! How many connections a port has at a time, and which one makes room for a new one.
+//! Bounds the connections of a port, and chooses which ones are closed for new ones.
 //!
-//! File descriptors are few, and whoever can reach a port can open connections and say nothing. So a full port lets those
-//! go that do the least: first those that never made a call, the oldest of them first, then those whose last call was
-//! longest ago. Only when every connection is in use is a new one refused.
+//! File descriptors are few, and any client that reaches a port can open connections and send nothing. So a full port closes
+//! the idlest connections: first those that never made a call, oldest first, then those whose last call is longest ago. A
+//! new connection is refused only when every other one is in use.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::rls::Activity;
 
-/// A connection whose last call was more recent than this is in use.
+/// A connection is in use for this long after its last call.
 const IN_USE: Duration = Duration::from_secs(5);
-/// Which part of a full port makes room at once: one by one, each new connection would look through all of them.
+/// A full port closes one in this many connections at once. If it closed one at a time, each new connection would search all
+/// of them.
 const PART: usize = 64;
-/// How long those that make room may take to close.
+/// The most time that a new connection waits until another one is closed.
 const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
 /// The connections of one port.
@@ -36,7 +37,7 @@ pub(super) struct Slots {
 struct Open {
     since: Instant,
     activity: Arc<Activity>,
-    /// Tells the connection to end; none once it was told.
+    /// Notified when the connection has to end; none after that.
     end: Option<Arc<Notify>>,
 }
 
@@ -52,10 +53,10 @@ impl Slots {
         })
     }
 
-    /// A place for a connection, for which idle ones are closed if need be; none when all are in use.
+    /// A place for a new connection. Idle ones are closed for it if the port is full. None if all are in use.
     pub(super) async fn admit(self: &Arc<Self>) -> Option<Slot> {
         loop {
-            // Before looking, or one that is released in between would be missed.
+            // Created first, so that no release is missed in between.
             let released = self.released.notified();
             if let Some(slot) = self.take(Instant::now()) {
                 return Some(slot);
@@ -78,7 +79,7 @@ impl Slots {
         Some(Slot { slots: Arc::clone(self), id, activity, end })
     }
 
-    /// Tells the idlest connections to end; says whether any is about to.
+    /// Tells the idlest connections to end. Returns whether any ends now.
     fn make_room(&self, now: Instant) -> bool {
         let mut open = self.open();
         let ending = open.values().filter(|connection| connection.end.is_none()).count();
@@ -104,7 +105,7 @@ impl Slots {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
-        // A map of plain values is whole whatever a thread that held it died of.
+        // A panic cannot leave a map of plain values half changed.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,13 +115,13 @@ impl Slots {
 pub(super) struct Slot {
     slots: Arc<Slots>,
     id: u64,
-    /// What the connection tells of itself.
+    /// The calls of the connection.
     pub(super) activity: Arc<Activity>,
     end: Arc<Notify>,
 }
 
 impl Slot {
-    /// Resolves when the connection has to make room for another.
+    /// Resolves when the connection has to end for another one.
     pub(super) async fn wanted(&self) {
         self.end.notified().await;
     }

@@ -78,6 +78,16 @@ pub(super) struct Serve {
         default_value = "refuse"
     )]
     pub(super) beyond_bounds: Beyond,
+    /// What becomes of a call whose `:authority` is not valid, as from a cluster with Istio's name: it is answered, or reset
+    /// as HTTP/2 asks for, which lets the request pass in Envoy's default failure mode
+    #[arg(
+        long,
+        value_name = "ANSWER",
+        env = "SPILLWAY_INVALID_AUTHORITY",
+        ignore_case = true,
+        default_value = "accept"
+    )]
+    pub(super) invalid_authority: Authority,
     /// How long calls are still served after SIGTERM or SIGINT while /ready and gRPC health say no, as `15s`
     #[arg(long, value_name = "TIME", env = "SPILLWAY_DRAIN_DELAY", default_value = "0s", value_parser = drain_delay)]
     pub(super) drain_delay: Duration,
@@ -160,6 +170,14 @@ pub(super) enum Beyond {
     Refuse,
     /// By a gRPC error
     Error,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Authority {
+    /// The call is answered
+    Accept,
+    /// The call is reset
+    Reset,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Beyond, LogFormat, Serve};
+use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::peer::Peer;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
@@ -17,7 +17,7 @@ use crate::app::{self, Bounds, Limits, Listeners, ServeError, Telling, Watched};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Fingerprint};
 use crate::limiter::Limiter;
-use crate::rls::BeyondBounds;
+use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
@@ -55,13 +55,20 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Beyond::Refuse => BeyondBounds::Refuse,
         Beyond::Error => BeyondBounds::Error,
     };
-    let bounds = Bounds { connections, requests };
+    let authorities = match args.invalid_authority {
+        Authority::Accept => InvalidAuthority::Accept,
+        Authority::Reset => InvalidAuthority::Reset,
+    };
+    let bounds = Bounds { connections, requests, authorities };
     // Before they are read: what changes in between is seen as a change.
     let seen = Fingerprint::of(&path, options.every_file, &[]);
     let loaded = match config::load(&[&path], options.clone()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             if format == LogFormat::Text {
+                // The log's lines wait in a queue, and belong before the report. The report is written here and not by
+                // `finish`, which gives up on a reader that takes longer than a second and a half.
+                log.finish(String::new());
                 complain(&report(&diagnostics, &io::stderr()));
                 return ExitCode::from(WRONG_INPUT);
             }

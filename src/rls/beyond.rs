@@ -1,44 +1,44 @@
-//! Requests that are beyond a bound, and what becomes of them.
+//! Bounds on a request, and the answers to requests beyond them.
 //!
-//! Envoy lets a request pass whose call fails, unless it is told otherwise. What a client of the API can cause by what it
-//! sends must not switch its limits off, so a request beyond a bound is answered `OVER_LIMIT` by default.
+//! By default Envoy lets a request pass when its call to the rate limit service fails. A client of the API must not be able
+//! to switch its limits off by sending a request that is too large, so the default answer is `OVER_LIMIT`.
 
 use bytes::Bytes;
 use tonic::Status;
 
-/// What answers a request that is beyond a bound.
+/// The answer to a request that is beyond a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BeyondBounds {
-    /// `OVER_LIMIT`, without a word about any limit.
+    /// `OVER_LIMIT`, without statuses.
     #[default]
     Refuse,
-    /// A gRPC error, for which Envoy has its failure mode.
+    /// A gRPC error, so that Envoy's failure mode applies.
     Error,
-    /// `OK`: nothing is refused while Spillway only watches.
+    /// `OK`, because nothing is refused in shadow mode.
     Pass,
 }
 
-/// A bound of what is decided.
+/// A bound on requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// The size of a request.
+    /// The bytes of a request.
     Message,
-    /// Its descriptors.
+    /// The descriptors of a request.
     Descriptors,
-    /// The entries of one of them.
+    /// The entries of a descriptor.
     Entries,
-    /// What the unfinished requests of a connection hold together.
+    /// The bytes of all incomplete requests of a connection.
     UnfinishedHere,
-    /// The same of all connections.
+    /// The bytes of all incomplete requests of all connections.
     UnfinishedByAll,
-    /// What the long requests of a connection hold together that wait for their turn.
+    /// The bytes of all long requests of a connection that wait for a decision.
     LongOnesWaitingHere,
-    /// The same of all connections.
+    /// The bytes of all long requests of all connections that wait for a decision.
     LongOnesWaiting,
 }
 
 impl Bound {
-    /// As gRPC has it.
+    /// The bound as a gRPC status.
     fn status(self) -> Status {
         match self {
             Self::Descriptors | Self::Entries => Status::invalid_argument(self.text()),
@@ -48,7 +48,7 @@ impl Bound {
 }
 
 impl Bound {
-    /// What it is, in a sentence.
+    /// The bound in a sentence.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Message => "a request has at most 16 MiB",
@@ -69,14 +69,14 @@ impl Bound {
 /// Why a request is not decided.
 #[derive(Debug)]
 pub enum Undecided {
-    /// It is beyond a bound.
+    /// The request is beyond a bound.
     Beyond(Bound),
-    /// It cannot be decided, by whoever's mistake.
+    /// The request is malformed, or the server failed.
     Failed(Status),
 }
 
 impl Undecided {
-    /// As gRPC has it.
+    /// The reason as a gRPC status.
     pub fn status(self) -> Status {
         match self {
             Self::Beyond(bound) => bound.status(),
@@ -97,12 +97,12 @@ impl From<Status> for Undecided {
     }
 }
 
-/// A `RateLimitResponse` whose `overall_code` is `OVER_LIMIT`, behind its prefix.
+/// A `RateLimitResponse` whose `overall_code` is `OVER_LIMIT`, with its prefix.
 pub(super) fn over_limit() -> Bytes {
     Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 2])
 }
 
-/// The same with `OK`.
+/// A `RateLimitResponse` whose `overall_code` is `OK`, with its prefix.
 pub(super) fn ok() -> Bytes {
     Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 1])
 }

@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health`: whether this process should be asked.
+//! `grpc.health.v1.Health`: whether Envoy should call this process.
 
 use std::pin::Pin;
 
@@ -12,29 +12,29 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::NAME;
 
-/// What envoyproxy/ratelimit registers for itself, and deployments made for it therefore ask for.
+/// The name by which envoyproxy/ratelimit registers itself. Deployments that were made for it ask for this name.
 const PEER: &str = "ratelimit";
-/// The names that are answered for: the whole server, and its service under both its names.
+/// The names that have a status: the whole server, and its service by both names.
 const SERVICES: [&str; 3] = ["", NAME, PEER];
 
-/// Says whether this process should be asked. When it is dropped, watches end.
+/// Whether Envoy should call this process. Watches end when this is dropped.
 #[derive(Debug)]
 pub struct Serving(watch::Sender<bool>);
 
 impl Serving {
-    /// Not yet.
+    /// Not serving.
     pub fn new() -> Self {
         Self(watch::Sender::new(false))
     }
 
-    /// Says it to whoever checks, and at once to whoever watches.
+    /// Sets the status for later checks, and sends it to watches at once.
     pub fn set(&self, serving: bool) {
         self.0.send_replace(serving);
     }
 
-    /// The service that tells it.
+    /// The service that reports the status.
     pub fn service(&self) -> HealthServer<impl Health> {
-        HealthServer::new(Told(self.0.subscribe()))
+        HealthServer::new(HealthService(self.0.subscribe()))
     }
 }
 
@@ -45,10 +45,10 @@ impl Default for Serving {
 }
 
 #[derive(Clone, Debug)]
-struct Told(watch::Receiver<bool>);
+struct HealthService(watch::Receiver<bool>);
 
-impl Told {
-    /// The status of a service by its name.
+impl HealthService {
+    /// The status of the service with this name.
     fn of(&self, service: &str) -> ServingStatus {
         match *self.0.borrow() {
             _ if !SERVICES.contains(&service) => ServingStatus::ServiceUnknown,
@@ -63,7 +63,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for Told {
+impl Health for HealthService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(
@@ -76,19 +76,19 @@ impl Health for Told {
         }
     }
 
-    /// The status now, and again whenever it is another one. An unknown service is told as such, and may be waited for, as
-    /// the protocol has it.
+    /// Sends the status now, and again after each change. As the protocol asks, the status of an unknown service is
+    /// `SERVICE_UNKNOWN`, and the watch goes on.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let service = request.into_inner().service;
-        let statuses = unfold((self.clone(), service, None), |(mut told, service, last)| async move {
-            while last == Some(told.of(&service)) {
-                told.0.changed().await.ok()?;
+        let statuses = unfold((self.clone(), service, None), |(mut health, service, last)| async move {
+            while last == Some(health.of(&service)) {
+                health.0.changed().await.ok()?;
             }
-            let now = told.of(&service);
-            Some((Ok(response(now)), (told, service, Some(now))))
+            let now = health.of(&service);
+            Some((Ok(response(now)), (health, service, Some(now))))
         });
         Ok(Response::new(Box::pin(statuses)))
     }
@@ -105,22 +105,22 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_tells_each_change_once_and_ends_with_the_server() {
+    fn a_watch_reports_each_change_once_and_ends_with_the_server() {
         let serving = Serving::new();
-        let told = Told(serving.0.subscribe());
+        let health = HealthService(serving.0.subscribe());
         for (service, statuses) in [("", [2, 1, 2]), (PEER, [2, 1, 2]), ("nobody", [3, 0, 0])] {
             serving.set(false);
-            let mut watch = told.watch(request(service)).now_or_never().unwrap().unwrap().into_inner();
+            let mut watch = health.watch(request(service)).now_or_never().unwrap().unwrap().into_inner();
             let mut next = || watch.next().now_or_never().map(|next| next.unwrap().unwrap().status);
             let mut seen = Vec::new();
             for say in [false, true, true, false] {
                 serving.set(say);
                 seen.extend(next());
-                assert_eq!(next(), None, "nothing is told twice");
+                assert_eq!(next(), None, "nothing is reported twice");
             }
             assert_eq!(seen, statuses.into_iter().filter(|&status| status > 0).collect::<Vec<_>>());
         }
-        let mut watch = told.watch(request("")).now_or_never().unwrap().unwrap().into_inner();
+        let mut watch = health.watch(request("")).now_or_never().unwrap().unwrap().into_inner();
         watch.next().now_or_never().unwrap();
         drop(serving);
         assert!(watch.next().now_or_never().unwrap().is_none());
@@ -130,8 +130,8 @@ mod tests {
     fn a_check_of_an_unknown_service_finds_none() {
         let serving = Serving::new();
         serving.set(true);
-        let told = Told(serving.0.subscribe());
-        let check = |service| told.check(request(service)).now_or_never().unwrap();
+        let health = HealthService(serving.0.subscribe());
+        let check = |service| health.check(request(service)).now_or_never().unwrap();
         assert_eq!(check("").unwrap().into_inner().status, 1);
         assert_eq!(check("nobody").unwrap_err().code(), tonic::Code::NotFound);
     }

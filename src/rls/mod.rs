@@ -1,34 +1,17 @@
 //! Envoy's `envoy.service.ratelimit.v3.RateLimitService`: protobuf in, protobuf out.
+//!
+//! `http2` serves connections, `service` answers one call, and `codec` reads and writes its messages.
 
-mod activity;
-mod arrival;
-mod authority;
 mod beyond;
-mod connection;
-mod deadline;
-mod decode;
-mod deferred;
-mod encode;
-mod fitness;
-mod flood;
+mod codec;
 mod health;
-mod heavy;
-#[cfg(test)]
-mod proto;
-mod protobuf;
+mod http2;
 mod reflection;
-mod routed;
 mod service;
-mod units;
-mod watched;
 
-pub use activity::Activity;
-pub use arrival::Unfinished;
-use authority::MendedStream;
 pub use beyond::{BeyondBounds, Bound, Undecided};
-pub use connection::{Server, Shared};
-pub use decode::{NoLimit, decode};
+pub use codec::{NoLimit, decode};
 pub use health::Serving;
-pub use heavy::Heavy;
+pub use http2::{Activity, InvalidAuthority, LongRequests, MemoryBudget, Server, Shared};
 pub use reflection::reflected;
 pub use service::{NAME, RateLimitService};

@@ -1,11 +1,11 @@
 //! gRPC server reflection (<https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>): a client such as grpcurl
-//! can call the server without having Envoy's API at hand.
+//! can call the server without a copy of Envoy's API.
 //!
-//! tonic-reflection's own server ends the stream with a gRPC status where it does not know a symbol; the protocol has an
-//! `error_response` for that, after which the client goes on. Its messages are what is used of it.
+//! Of tonic-reflection only the messages are used. Its server ends the stream with a gRPC status when it does not know a
+//! symbol; the protocol has an `error_response` for that, after which the client goes on.
 //!
-//! The messages of `ratelimit.v3` are read and written by hand, so no compiler leaves a descriptor behind: those that
-//! are told of are made by `make descriptors` from the files in `reflection/proto`.
+//! The messages of `ratelimit.v3` are read and written by hand, so the build makes no descriptors of them. `make descriptors`
+//! makes them from the files in `reflection/proto`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
@@ -33,10 +33,10 @@ use tonic_reflection::pb::v1::{
 };
 use tower_service::Service;
 
-/// `envoy.service.ratelimit.v3.RateLimitService` and all it refers to: a `FileDescriptorSet`.
+/// A `FileDescriptorSet` of `envoy.service.ratelimit.v3.RateLimitService` and everything that it refers to.
 const DESCRIPTORS: &[u8] = include_bytes!("reflection/descriptors.binpb");
 
-/// `routes` and reflection of every service of this server, by either of its names.
+/// Adds reflection of every service of this server to `routes`, under both names of reflection.
 pub fn reflected(routes: Routes) -> Result<Routes, DecodeError> {
     let reflection = ServerReflectionServer::new(Reflection(Arc::new(Symbols::of(&[
         DESCRIPTORS,
@@ -47,7 +47,7 @@ pub fn reflected(routes: Routes) -> Result<Routes, DecodeError> {
     Ok(routes.add_service(reflection.clone()).add_service(Alpha(reflection)))
 }
 
-/// What can be asked for.
+/// The descriptors that clients can ask for.
 #[derive(Debug, Default)]
 struct Symbols {
     services: BTreeSet<String>,
@@ -55,12 +55,12 @@ struct Symbols {
     files: HashMap<String, Bytes>,
     /// The files of fully qualified names.
     names: HashMap<String, Bytes>,
-    /// The full names of messages, which might have extensions; none has.
+    /// The full names of messages. A client may ask for their extensions, and none has any.
     messages: BTreeSet<String>,
 }
 
 impl Symbols {
-    /// Those of encoded `FileDescriptorSet`s.
+    /// The descriptors in encoded `FileDescriptorSet`s.
     fn of(sets: &[&[u8]]) -> Result<Self, DecodeError> {
         let mut symbols = Self::default();
         for set in sets {
@@ -104,7 +104,7 @@ impl Symbols {
         self.messages.insert(name);
     }
 
-    /// The name of a value stands beside that of its enumeration, as in C++; it is found below that, too.
+    /// An enum's value is in the scope of the enum, as in C++. It is also found below the enum.
     fn add_enumeration(&mut self, scope: &str, enumeration: &EnumDescriptorProto, file: &Bytes) {
         let name = self.add(scope, enumeration.name(), file);
         for value in &enumeration.value {
@@ -113,7 +113,7 @@ impl Symbols {
         }
     }
 
-    /// The full name of what is `name` in `scope`.
+    /// The full name of `name` in `scope`.
     fn add(&mut self, scope: &str, name: &str, file: &Bytes) -> String {
         let name = if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") };
         self.names.insert(name.clone(), file.clone());
@@ -163,7 +163,7 @@ impl Symbols {
     }
 }
 
-/// Answers each request of a stream with one response, for as long as requests come.
+/// Answers each request of a stream with one response.
 #[derive(Debug)]
 struct Reflection(Arc<Symbols>);
 
@@ -182,7 +182,7 @@ impl ServerReflection for Reflection {
     }
 }
 
-/// The same service by its name of before 2023, which many clients try first; its messages are the same on the wire.
+/// The service by its name before 2023, which many clients try first. Its messages are the same on the wire.
 #[derive(Clone, Debug)]
 struct Alpha<S>(S);
 
@@ -288,20 +288,20 @@ mod tests {
             }
             found.unwrap()
         };
-        let told = |path: &[&str]| -> BTreeSet<u32> {
+        let described = |path: &[&str]| -> BTreeSet<u32> {
             find(path).field.iter().map(|field| u32::try_from(field.number()).unwrap()).collect()
         };
-        assert_eq!(told(&["RateLimitDescriptor", "Entry"]), numbers(&entry));
-        assert_eq!(told(&["RateLimitDescriptor"]), numbers(&descriptor));
-        assert_eq!(told(&["RateLimitRequest"]), numbers(&request));
+        assert_eq!(described(&["RateLimitDescriptor", "Entry"]), numbers(&entry));
+        assert_eq!(described(&["RateLimitDescriptor"]), numbers(&descriptor));
+        assert_eq!(described(&["RateLimitRequest"]), numbers(&request));
         // `unit_multiplier` is newer than these messages.
         let newer = |mut numbers: BTreeSet<u32>, unit_multiplier| {
             assert!(numbers.insert(unit_multiplier));
             numbers
         };
-        assert_eq!(told(&["RateLimitDescriptor", "RateLimitOverride"]), newer(numbers(&limit), 3));
-        assert_eq!(told(&["RateLimitResponse", "RateLimit"]), newer(numbers(&current), 4));
-        assert_eq!(told(&["RateLimitResponse", "DescriptorStatus"]), numbers(&status));
-        assert_eq!(told(&["RateLimitResponse"]), numbers(&answer));
+        assert_eq!(described(&["RateLimitDescriptor", "RateLimitOverride"]), newer(numbers(&limit), 3));
+        assert_eq!(described(&["RateLimitResponse", "RateLimit"]), newer(numbers(&current), 4));
+        assert_eq!(described(&["RateLimitResponse", "DescriptorStatus"]), numbers(&status));
+        assert_eq!(described(&["RateLimitResponse"]), numbers(&answer));
     }
 }

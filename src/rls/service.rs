@@ -1,8 +1,7 @@
-//! The service's one method, from the bytes of a call to the bytes of its answer.
+//! `ShouldRateLimit`, from the bytes of a request to the bytes of its response.
 //!
-//! Written by hand where a code generator and tonic's codec would have done it: the messages are our own, and a call is
-//! one small message each way, so most of what it cost was the machinery for streams around it. A service belongs to one
-//! thread, which writes its answers into one buffer.
+//! It is written by hand instead of generated for tonic's codec. A call is one small message each way, so most of its time
+//! went into tonic's machinery for streams. A service belongs to one thread, which writes its responses into one buffer.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -15,8 +14,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::beyond::Undecided;
-use super::decode::decode;
-use super::encode::encode;
+use super::codec::{PREFIX, decode, encode};
 use crate::clock::Clock;
 use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
 use crate::limiter::Worker;
@@ -27,15 +25,12 @@ use crate::telemetry::{
     Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreFailed, Tally, UnknownDomain, UnmatchedDescriptors,
 };
 
-/// The service's full name, which health checks ask for too.
+/// The service's full name, by which health checks ask for it too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
 /// The method's path.
 pub(super) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-/// Before each message: whether it is compressed, and its length
-/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
-pub(super) const PREFIX: usize = 5;
-/// Answers are cut from a buffer of so many bytes, and a new one is taken when less than [`BUFFER_LEFT`] is left: enough for
-/// nearly every answer, and for those that are longer it grows.
+/// Bytes of a new response buffer. A response is cut from the buffer, which grows for a longer one. The buffer is replaced when
+/// fewer than [`BUFFER_LEFT`] bytes are left, which are enough for nearly every response.
 const BUFFER: usize = 16 << 10;
 const BUFFER_LEFT: usize = 1 << 10;
 
@@ -173,27 +168,27 @@ fn record(tally: &Tally, policy: &Policy, request: &Request<'_>, verdict: &Verdi
     }
 }
 
-/// The answer that is `message`.
+/// The HTTP response with `message`, which has its prefix.
 pub(super) fn response(message: Bytes) -> http::Response<Answer> {
-    let mut response = http::Response::new(Answer { message: Some(message), told: false });
+    let mut response = http::Response::new(Answer { message: Some(message), trailers_sent: false });
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
     response
 }
 
-/// One message, and the status OK behind it.
+/// The body of a response: one message, and the status OK in the trailers.
 pub(super) struct Answer {
     message: Option<Bytes>,
-    told: bool,
+    trailers_sent: bool,
 }
 
 impl Answer {
-    /// The message, then the status, then nothing.
+    /// The message first, then the trailers; none after that.
     pub(super) fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         if let Some(message) = self.message.take() {
             return Some(Frame::data(message));
         }
-        if std::mem::replace(&mut self.told, true) {
+        if std::mem::replace(&mut self.trailers_sent, true) {
             return None;
         }
         let mut trailers = HeaderMap::with_capacity(1);
@@ -201,7 +196,7 @@ impl Answer {
         Some(Frame::trailers(trailers))
     }
 
-    pub(super) fn is_told(&self) -> bool {
-        self.told
+    pub(super) fn is_finished(&self) -> bool {
+        self.trailers_sent
     }
 }

@@ -3,6 +3,7 @@
 //! They write their frames themselves, for no library sends what they do. All loops end, and nothing is waited for but
 //! answers: where nothing would come, a ping shows that all before it has been taken.
 
+mod authority;
 mod clock;
 mod costly;
 mod counters;

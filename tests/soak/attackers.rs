@@ -59,7 +59,7 @@ pub(crate) const ATTACKERS: [Attacker; 11] = [
         attack: unfinished,
     },
     Attacker {
-        what: "1,000 calls that are taken back at once",
+        what: "1,000 calls that are cancelled at once",
         every: Duration::from_secs(1),
         attack: takes_back,
     },

@@ -55,9 +55,9 @@ fn a_client_that_takes_its_calls_back_is_cut_off() {
     for (what, flood) in [("just begun", begun), ("all sent", sent)] {
         let mut spillway = Spillway::serving(POLICY);
         let end = flooded(&spillway, flood);
-        assert!(end.is_some(), "{FLOOD} calls that were {what}, all taken back, were all taken");
+        assert!(end.is_some(), "{FLOOD} calls that were {what}, all cancelled, were all taken");
         let line = spillway.log_line("connection ended");
-        assert!(line.contains("takes back its calls"), "{what}: {line}");
+        assert!(line.contains("cancels its calls"), "{what}: {line}");
     }
 }
 
@@ -66,7 +66,7 @@ fn a_client_that_has_as_many_calls_answered_as_it_takes_back_is_left_alone() {
     let spillway = Spillway::serving(POLICY);
     let mut raw = Raw::to(&spillway);
     for _ in 0..30 {
-        // All that come at once are taken back at once, as Envoy does when it has waited long enough for many calls.
+        // All that come at once are cancelled at once, as Envoy does when it has waited long enough for many calls.
         let (mut back, mut bytes) = (Vec::new(), Vec::new());
         for _ in 0..50 {
             let stream = raw.stream();

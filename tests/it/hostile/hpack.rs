@@ -9,11 +9,20 @@ pub(super) fn call(more: &[(&str, &str)]) -> Vec<u8> {
 
 /// The same for any method.
 pub(super) fn call_of(method: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    list(method, "rls", more)
+}
+
+/// The headers of a call that names the server `authority`.
+pub(super) fn call_to(authority: &str) -> Vec<u8> {
+    list(METHOD, authority, &[])
+}
+
+fn list(method: &str, authority: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let ordinary = [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", method),
-        (":authority", "rls"),
+        (":authority", authority),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
     ];

@@ -13,13 +13,13 @@ use crate::support::Spillway;
 const SEEN: Duration = Duration::from_millis(1_100);
 
 /// How long each thread that serves connections has run, in nanoseconds.
-fn lanes(spillway: &Spillway) -> Vec<u64> {
+fn workers(spillway: &Spillway) -> Vec<u64> {
     let tasks =
         fs::read_dir(format!("/proc/{}/task", spillway.id())).unwrap().map(|task| task.unwrap().path());
-    let lanes = tasks.filter(|task| fs::read_to_string(task.join("comm")).unwrap().starts_with("lane-"));
-    lanes
-        .map(|lane| {
-            let times = fs::read_to_string(lane.join("schedstat")).unwrap();
+    let workers = tasks.filter(|task| fs::read_to_string(task.join("comm")).unwrap().starts_with("worker-"));
+    workers
+        .map(|worker| {
+            let times = fs::read_to_string(worker.join("schedstat")).unwrap();
             times.split_whitespace().next().unwrap().parse().unwrap()
         })
         .collect()
@@ -28,7 +28,7 @@ fn lanes(spillway: &Spillway) -> Vec<u64> {
 #[test]
 fn two_busy_connections_are_not_served_by_one_thread_while_another_rests() {
     let spillway = Spillway::serving(POLICY);
-    if lanes(&spillway).len() < 2 {
+    if workers(&spillway).len() < 2 {
         return;
     }
     // In turn, the third would meet the first where there are two threads. What a connection asks for is known when it
@@ -47,7 +47,7 @@ fn two_busy_connections_are_not_served_by_one_thread_while_another_rests() {
     busy_for(&mut first, SEEN);
     let mut third = Raw::to(&spillway);
     busy_for(&mut third, begun.elapsed());
-    let times = lanes(&spillway);
+    let times = workers(&spillway);
     let (most, all) = (times.iter().max().unwrap(), times.iter().sum::<u64>());
     assert!(most * 4 < all * 3, "{times:?} ns");
 }

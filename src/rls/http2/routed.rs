@@ -1,45 +1,40 @@
-//! Requests for tonic's router, under the same bounds as our own method's.
+//! Requests for tonic's router, under the same bounds as those of `ShouldRateLimit`.
 //!
-//! The router reads what a call sends for as long as it sends it, and keeps up to 4 MiB of each call. So it is given
-//! requests that are whole already, and those that come in a stream only within a time and a size.
+//! The router reads a call for as long as its client sends, and keeps up to 4 MiB of it. So this module gives it complete
+//! messages, and bounds streams of messages in time and size.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::service::PREFIX;
+use crate::rls::codec::prefixed;
 
-/// How long a stream of requests may last: a person's tool asks a handful of questions.
+/// The most time that a stream of requests may last. A person's tool asks a few questions.
 const STREAM_WITHIN: Duration = Duration::from_secs(60);
-/// What a stream of requests may hold in all.
+/// The most bytes of a stream of requests.
 const STREAM_SIZE: usize = 256 << 10;
 
-/// What a call has to say to the router.
+/// The body of a request to the router.
 pub(super) enum RoutedRequest {
-    /// All of it; none for a method that nobody knows, for what it says is not read.
+    /// A complete message; none for an unknown method, whose message is not read.
     Whole(Option<Bytes>),
-    /// It comes bit by bit.
+    /// A stream of messages.
     Stream { body: Incoming, until: Pin<Box<Sleep>>, left: usize },
 }
 
 impl RoutedRequest {
-    /// `message`, behind a prefix of its own.
+    /// `message`, behind a prefix.
     pub(super) fn whole(message: &Bytes) -> Self {
-        let mut framed = BytesMut::with_capacity(PREFIX + message.len());
-        framed.put_u8(0);
-        // No message is longer than 16 MiB.
-        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-        framed.put_slice(message);
-        Self::Whole(Some(framed.freeze()))
+        Self::Whole(Some(prefixed(message)))
     }
 
-    /// What `body` brings in time.
+    /// The messages of `body`, within the bounds.
     pub(super) fn stream(body: Incoming) -> Self {
         Self::Stream { body, until: Box::pin(sleep(STREAM_WITHIN)), left: STREAM_SIZE }
     }

@@ -1,37 +1,37 @@
-//! From the bytes of a `RateLimitRequest` to a request that borrows from them. Nothing is copied.
+//! Reads a `RateLimitRequest` as a request that borrows from its bytes. Nothing is copied.
 //!
-//! A protobuf reader of our own for five small messages. A generated one makes a list for each level and an owner for
-//! each key and value, which took longer than the decision; and it wants UTF-8, where Envoy sends header bytes and
-//! percent-decoded query values unchecked (see [`model::Request`](crate::model::Request)). It takes and refuses what
-//! prost does, which its tests and the fuzzer hold it to.
+//! This reads five small messages without generated code. Generated code allocates a list for each level, and each key and
+//! value, which took longer than the decision. It also requires UTF-8, but Envoy sends header bytes and percent-decoded query
+//! values unchecked (see [`model::Request`](crate::model::Request)). Tests and a fuzzer check that this module accepts and
+//! refuses the same bytes as prost.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
 use tonic::Status;
 
-use super::beyond::{Bound, Undecided};
 use super::protobuf::{Fields, Malformed, Value};
 use super::units;
 use crate::model::{Descriptor, Entry, Few, Hits, LimitOverride, Request};
+use crate::rls::beyond::{Bound, Undecided};
 
-/// The most descriptors of a request, and the most entries of a descriptor: far more than any Envoy sends, and few enough
-/// that a request cannot hold its counters for long.
+/// The most descriptors of a request, and the most entries of a descriptor. No Envoy sends nearly as many, and a request with
+/// this many locks its counters for a short time only.
 const MOST: usize = 1024;
 
-/// How deep groups may lie in each other, as in prost and in protobuf's own readers.
+/// The most levels of nested groups, as in prost and in protobuf's own readers.
 const DEEPEST: u32 = 100;
 
 /// The request in `message`, or why there is none in it.
 ///
-/// `descriptors` is an empty list to put them into. A limit that was sent along and is none is left out, so that all others
-/// hold; `left_out` is told the domain, the descriptor's place and entries, and why.
+/// `descriptors` is an empty list, whose allocation is used. An invalid limit in a descriptor is left out, so that all other
+/// limits apply; `left_out` is called with the domain, the descriptor's index and entries, and the reason.
 pub fn decode<'m>(
     mut descriptors: Vec<Descriptor<'m>>,
     message: &'m [u8],
     mut left_out: impl FnMut(&[u8], (usize, &[Entry<'_>]), NoLimit),
 ) -> Result<Request<'m>, Undecided> {
-    // The hits of the request may stand behind the descriptors they are for, so it is gone through twice.
+    // The request's hits may come after the descriptors that they apply to, so the message is read twice.
     let outline = Outline::of(message).map_err(malformed)?;
     if outline.descriptors > MOST {
         return Err(Bound::Descriptors.into());
@@ -81,7 +81,7 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// A `RateLimitDescriptor`, and why the limit sent along with it is none. Its own hits beat the request's, whose 0 means 1.
+/// A `RateLimitDescriptor`, and why its limit is invalid. Its own hits override the request's, where 0 means 1.
 fn descriptor(message: &[u8], of_request: u32) -> Result<(Descriptor<'_>, Option<NoLimit>), Undecided> {
     let mut entries = Few::new();
     let (mut limit, mut hits_addend, mut is_negative_hits) = (None, None, false);
@@ -124,7 +124,7 @@ fn entry(message: &[u8]) -> Result<Entry<'_>, Malformed> {
     Ok(entry)
 }
 
-/// A `google.protobuf.UInt64Value` (or `UInt32Value`), added to what an earlier one of the same field said.
+/// A `google.protobuf.UInt64Value` (or `UInt32Value`), merged into an earlier one of the same field.
 fn wrapped(value: Value<'_>, number: &mut Option<u64>, depth: u32) -> Result<(), Malformed> {
     let number = number.get_or_insert(0);
     for field in Fields::of(value.bytes()?, depth) {
@@ -135,7 +135,7 @@ fn wrapped(value: Value<'_>, number: &mut Option<u64>, depth: u32) -> Result<(),
     Ok(())
 }
 
-/// A `RateLimitOverride` as it came.
+/// A `RateLimitOverride` before it is checked.
 #[derive(Debug, Default)]
 struct Sent {
     requests_per_unit: u32,
@@ -169,12 +169,12 @@ impl Sent {
     }
 }
 
-/// Why a limit that was sent along is none.
+/// Why a limit in a descriptor is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoLimit {
-    /// Nobody knows a unit of that number.
+    /// The unit's number is unknown.
     Unit(i32),
-    /// Its window would last for 0 units.
+    /// The window has 0 units.
     Multiplier,
 }
 
@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::model::Unit;
-    use crate::rls::proto;
+    use crate::rls::codec::proto;
 
     fn request(hits_addend: u32, descriptor: proto::RateLimitDescriptor) -> Vec<u8> {
         let message = proto::RateLimitRequest {
@@ -243,13 +243,13 @@ mod tests {
             let entry = proto::Entry { key: "k".into(), value: "v".into() };
             let descriptor =
                 proto::RateLimitDescriptor { entries: vec![entry], limit: Some(limit), ..Default::default() };
-            let mut told = None;
+            let mut reason = None;
             let message = request(0, descriptor);
             let read = decode(Vec::new(), &message, |domain, (at, entries), why| {
-                told = Some(why);
+                reason = Some(why);
                 assert_eq!((domain, at, entries[0].key), (&b"d"[..], 0, &b"k"[..]));
             });
-            (read.unwrap().descriptors[0].limit, told)
+            (read.unwrap().descriptors[0].limit, reason)
         };
         let minutes = |unit_multiplier| {
             Some(LimitOverride { requests_per_unit: 5, unit: Unit::Minute, unit_multiplier })
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_nobody_knows_are_passed_over() {
+    fn unknown_fields_are_skipped() {
         let mut bytes = request(2, proto::RateLimitDescriptor::default());
         // Field 99, a string.
         bytes.extend([0x9a, 0x06, 3, b'n', b'e', b'w']);

@@ -1,8 +1,8 @@
-//! Units by their number in `envoy.type.v3.RateLimitUnit`.
+//! Units and their numbers in `envoy.type.v3.RateLimitUnit`.
 
 use crate::model::Unit;
 
-/// By number; 0 is UNKNOWN.
+/// The units by number; 0 is UNKNOWN.
 const UNITS: [Option<Unit>; 8] = [
     None,
     Some(Unit::Second),

@@ -1,7 +1,7 @@
-//! A thread for long requests, so that short ones need not wait behind them.
+//! Decides long requests on a thread of their own, so that short ones do not wait behind them.
 //!
-//! A decision takes as long as its request: microseconds as a rule, and milliseconds for each mebibyte. The threads that
-//! serve connections give everything over 64 KiB to this one, and go on with the others meanwhile.
+//! The time of a decision grows with the size of its request: a few microseconds for most, milliseconds for each MiB.
+//! Workers give every request of 64 KiB or more to this thread, and go on with the others.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -14,37 +14,37 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::beyond::{Bound, Undecided};
-use super::service::RateLimitService;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
+use crate::rls::beyond::{Bound, Undecided};
+use crate::rls::service::RateLimitService;
 use crate::store::Store;
 use crate::telemetry::{Metrics, TaskEnded};
 
-/// From how many bytes on a request is long.
+/// Bytes from which a request is long.
 pub(super) const LONG: usize = 64 << 10;
-/// What may wait, in bytes: at four milliseconds a mebibyte more than Envoy waits.
+/// The most bytes of requests that wait. At four milliseconds for each MiB they take longer than Envoy waits.
 const MOST_WAITING: usize = 32 << 20;
-/// What of that may be of one connection, unless it is a single request, which may have 16 MiB: so no connection keeps others'
-/// requests out, and it takes two with the largest there are.
+/// The most bytes of requests of one connection that wait, so that it does not keep out those of others. A single request may
+/// have more, up to 16 MiB.
 const MOST_OF_ONE: usize = 4 << 20;
 
-/// An answer; none when deciding panicked.
+/// An answer; none if the decision panicked.
 type Answer = Option<Result<Bytes, Undecided>>;
 
-/// Where long requests are decided.
+/// The queue of long requests, of all connections.
 #[derive(Clone, Debug)]
-pub struct Heavy {
+pub struct LongRequests {
     queue: mpsc::UnboundedSender<Job>,
-    /// Bytes that wait, of all connections.
+    /// Bytes of requests that wait, of all connections.
     waiting: Arc<AtomicUsize>,
 }
 
-/// Where the long requests of one connection are decided.
+/// The long requests of one connection.
 #[derive(Debug)]
-pub(super) struct OfConnection {
-    heavy: Heavy,
-    /// Bytes that wait, of this connection.
+pub(super) struct ConnectionQueue {
+    long_requests: LongRequests,
+    /// Bytes of requests that wait, of this connection.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -53,22 +53,23 @@ struct Job {
     message: Bytes,
     deadline: Option<Instant>,
     answer: oneshot::Sender<Answer>,
-    room: Room,
+    reservation: Reservation,
 }
 
-/// What a request takes of the room for those that wait.
+/// A request's bytes in the queue, which are given back on drop.
 #[derive(Debug)]
-struct Room {
-    /// Of its connection, and of all.
+struct Reservation {
+    /// Bytes that wait, of its connection and of all connections.
     waiting: [Arc<AtomicUsize>; 2],
     length: usize,
 }
 
-impl Room {
-    /// Takes `length` bytes, if there are as many.
+impl Reservation {
+    /// Reserves `length` bytes, if neither bound is exceeded.
     fn take(waiting: [Arc<AtomicUsize>; 2], length: usize) -> Result<Self, Bound> {
         let [here, by_all] = &waiting;
-        // Only its own connection, which one thread serves, changes the first; what is refused must not count for others.
+        // One worker serves the connection, so nothing else changes the first counter meanwhile. A refused request must not
+        // count in the second.
         let before = here.load(Ordering::Relaxed);
         if before > 0 && before + length > MOST_OF_ONE {
             return Err(Bound::LongOnesWaitingHere);
@@ -83,7 +84,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         for waiting in &self.waiting {
             waiting.fetch_sub(self.length, Ordering::Relaxed);
@@ -91,8 +92,8 @@ impl Drop for Room {
     }
 }
 
-impl Heavy {
-    /// Starts the thread, which asks `limiter`. It ends with the last handle.
+impl LongRequests {
+    /// Starts the thread, which decides by `limiter`. It ends when the last handle is dropped.
     pub fn start<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -100,14 +101,14 @@ impl Heavy {
             let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
             let decide = async {
                 while let Some(job) = jobs.recv().await {
-                    // Nobody waits for it any more.
+                    // A late or cancelled call is not decided.
                     let late = job.deadline.is_some_and(|deadline| Instant::now() >= deadline);
                     if !late && !job.answer.is_closed() {
                         let answer =
                             AssertUnwindSafe(service.answer(&job.message, job.deadline)).catch_unwind().await;
                         let _ = job.answer.send(answer.ok());
                     }
-                    drop(job.room);
+                    drop(job.reservation);
                 }
             };
             if AssertUnwindSafe(runtime.block_on(AssertUnwindSafe(decide).catch_unwind())).is_err() {
@@ -117,22 +118,22 @@ impl Heavy {
         Ok(Self { queue, waiting: Arc::default() })
     }
 
-    /// For the requests of one more connection.
-    pub(super) fn of_connection(&self) -> OfConnection {
-        OfConnection { heavy: self.clone(), waiting: Arc::default() }
+    /// The queue for a new connection.
+    pub(super) fn of_connection(&self) -> ConnectionQueue {
+        ConnectionQueue { long_requests: self.clone(), waiting: Arc::default() }
     }
 }
 
-impl OfConnection {
-    /// Decides on `message` when its turn comes; none when that panicked, or its `deadline` passed.
+impl ConnectionQueue {
+    /// Decides on `message`, after those that wait before it. None if the decision panicked, or `deadline` passed before.
     pub(super) async fn answer(&self, message: Bytes, deadline: Option<Instant>) -> Answer {
-        let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.heavy.waiting)];
-        let room = match Room::take(waiting, message.len()) {
-            Ok(room) => room,
+        let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.long_requests.waiting)];
+        let reservation = match Reservation::take(waiting, message.len()) {
+            Ok(reservation) => reservation,
             Err(bound) => return Some(Err(bound.into())),
         };
         let (send, answer) = oneshot::channel();
-        let _ = self.heavy.queue.send(Job { message, deadline, answer: send, room });
+        let _ = self.long_requests.queue.send(Job { message, deadline, answer: send, reservation });
         answer.await.ok().flatten()
     }
 }
@@ -148,7 +149,7 @@ mod tests {
         let all = Arc::new(AtomicUsize::new(0));
         let connections: [Arc<AtomicUsize>; 10] = Default::default();
         let take = |connection: usize, length| {
-            Room::take([Arc::clone(&connections[connection]), Arc::clone(&all)], length)
+            Reservation::take([Arc::clone(&connections[connection]), Arc::clone(&all)], length)
         };
         let full: Vec<_> = (0..4).map(|_| take(0, MIB).unwrap()).collect();
         assert_eq!(take(0, MIB).unwrap_err(), Bound::LongOnesWaitingHere);

@@ -1,11 +1,11 @@
-//! Which characters an authority may have, and what to write in the place of the others.
+//! The characters that an authority may have, and substitutes for the others.
 
 use http::uri::Authority;
 
-use super::Coding;
+use super::hpack::Coding;
 
-/// Characters that are fine anywhere in an authority: `unreserved` and `sub-delims` of RFC 3986
-/// §2. An authority of nothing else is always valid.
+/// Characters that are valid anywhere in an authority: `unreserved` and `sub-delims` of RFC 3986 §2. An authority that has no
+/// others is always valid.
 const fn harmless(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'_' | b'~')
@@ -13,14 +13,14 @@ const fn harmless(byte: u8) -> bool {
         || matches!(byte, b'*' | b'+' | b',' | b';' | b'=')
 }
 
-/// Characters that are fine in some places of an authority.
+/// Characters that are valid in some places of an authority.
 const fn delimiter(byte: u8) -> bool {
     matches!(byte, b':' | b'@' | b'[' | b']' | b'%')
 }
 
-/// The harmless character put in the place of another with a Huffman code of the same length.
-/// There is none for `#`, `>`, `^`, `}`, `<`, `` ` ``, `{`, `\`, most controls and all non-ASCII.
-const fn stand_in(byte: u8) -> Option<u8> {
+/// The harmless character that replaces `byte`, with a Huffman code of the same length. There is none for `#`, `>`, `^`, `}`,
+/// `<`, `` ` ``, `{`, `\`, most controls and all bytes beyond ASCII.
+const fn substitute(byte: u8) -> Option<u8> {
     match byte {
         b' ' | b'%' | b'/' => Some(b'-'),
         b':' => Some(b'x'),
@@ -31,17 +31,16 @@ const fn stand_in(byte: u8) -> Option<u8> {
     }
 }
 
-/// Whether h2 will take this authority. A name or address with at most one colon, for a port,
-/// is known to be valid without asking (and so without an allocation).
+/// Whether h2 accepts this authority. A name or address with at most one colon, for a port, is valid without a call of the
+/// parser, which allocates.
 pub(super) fn acceptable(value: &[u8]) -> bool {
     let mut others = value.iter().filter(|&&byte| !harmless(byte));
     matches!((others.next(), others.next()), (None | Some(b':'), None)) || Authority::try_from(value).is_ok()
 }
 
-/// Makes `value` acceptable with as few changes as possible: first without the characters no
-/// authority may have, then, if brackets, colons and the like are still out of place, without
-/// those too. `None` if a character to be replaced has no stand-in.
-pub(super) fn legalise(value: &mut [u8], coding: Coding) -> Option<()> {
+/// Makes `value` acceptable with as few changes as possible. First it replaces the characters that no authority may have;
+/// then, if the value is still invalid, also brackets, colons and other delimiters. None if a character has no substitute.
+pub(super) fn sanitize(value: &mut [u8], coding: Coding) -> Option<()> {
     replace(value, coding, |byte| !harmless(byte) && !delimiter(byte))?;
     if !acceptable(value) {
         replace(value, coding, |byte| !harmless(byte))?;
@@ -51,7 +50,7 @@ pub(super) fn legalise(value: &mut [u8], coding: Coding) -> Option<()> {
 
 fn replace(value: &mut [u8], coding: Coding, unwanted: impl Fn(u8) -> bool) -> Option<()> {
     for byte in value.iter_mut().filter(|byte| unwanted(**byte)) {
-        *byte = match (stand_in(*byte), coding) {
+        *byte = match (substitute(*byte), coding) {
             (Some(other), _) => other,
             (None, Coding::Raw) => b'-',
             (None, Coding::Huffman) => return None,
@@ -64,13 +63,13 @@ fn replace(value: &mut [u8], coding: Coding, unwanted: impl Fn(u8) -> bool) -> O
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::huffman::LENGTHS;
     use super::*;
+    use crate::rls::http2::authority::huffman::LENGTHS;
 
     #[test]
-    fn a_stand_in_is_harmless_and_its_code_as_long_as_the_original() {
+    fn a_substitute_is_harmless_and_its_code_as_long_as_the_original() {
         for byte in 0..=u8::MAX {
-            if let Some(other) = stand_in(byte) {
+            if let Some(other) = substitute(byte) {
                 assert!(harmless(other) && !harmless(byte), "{byte:#x}");
                 assert_eq!(LENGTHS[usize::from(other)], LENGTHS[usize::from(byte)], "{byte:#x}");
             }
@@ -78,12 +77,12 @@ mod tests {
     }
 
     #[test]
-    fn every_character_without_a_stand_in_has_no_harmless_one_as_long() {
+    fn every_character_without_a_substitute_has_no_harmless_one_as_long() {
         let lengths: Vec<u8> =
             (0..=u8::MAX).filter(|&byte| harmless(byte)).map(|byte| LENGTHS[usize::from(byte)]).collect();
         for byte in 0..=u8::MAX {
             assert_eq!(
-                harmless(byte) || stand_in(byte).is_some(),
+                harmless(byte) || substitute(byte).is_some(),
                 lengths.contains(&LENGTHS[usize::from(byte)]),
                 "{byte:#x}"
             );
@@ -117,7 +116,7 @@ mod tests {
         fn anything_sent_raw_can_be_made_acceptable(
             mut value in proptest::collection::vec(any::<u8>(), 1..40),
         ) {
-            prop_assert!(legalise(&mut value, Coding::Raw).is_some());
+            prop_assert!(sanitize(&mut value, Coding::Raw).is_some());
             prop_assert!(Authority::try_from(value.as_slice()).is_ok());
         }
 
@@ -126,7 +125,7 @@ mod tests {
             original in "[a-z:|%@/ \\[\\]]{1,40}",
         ) {
             let mut value = original.clone().into_bytes();
-            prop_assert!(legalise(&mut value, Coding::Huffman).is_some());
+            prop_assert!(sanitize(&mut value, Coding::Huffman).is_some());
             prop_assert!(Authority::try_from(value.as_slice()).is_ok());
             let lengths = |text: &[u8]| -> Vec<u8> {
                 text.iter().map(|&byte| LENGTHS[usize::from(byte)]).collect()

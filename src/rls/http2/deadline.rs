@@ -1,11 +1,11 @@
-//! How long a caller is still interested in an answer.
+//! The time that a caller waits for an answer.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The patience that a call's `grpc-timeout` tells: at most eight digits and a unit
-/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). What is none is no bound.
+/// The timeout in a call's `grpc-timeout` header: at most eight digits and a unit
+/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). An absent or malformed header sets no bound.
 pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
     let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
     if !(1..=8).contains(&digits.len()) {
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn patience_is_digits_and_a_unit() {
-        for (text, patience) in [
+        for (text, timeout) in [
             ("20m", Some(Duration::from_millis(20))),
             ("1S", Some(Duration::from_secs(1))),
             ("0n", Some(Duration::ZERO)),
@@ -50,7 +50,7 @@ mod tests {
                 http::HeaderName::from_static("grpc-timeout"),
                 text.parse().unwrap(),
             )]);
-            assert_eq!(of(&headers), patience, "{text}");
+            assert_eq!(of(&headers), timeout, "{text}");
         }
         assert_eq!(of(&HeaderMap::new()), None);
     }

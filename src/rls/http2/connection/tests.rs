@@ -9,12 +9,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
+use std::time::Duration;
+
 use super::*;
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::clock::ManualClock;
 use crate::config;
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
+use crate::rls::http2::lifetime::{GOES_WITHIN, IDLE, LOOK_EVERY, NEVER_CALLED, PREFACE_WITHIN};
 use crate::store::{Answers, MemoryStore, Session, Statistics, StoreError};
 use crate::telemetry::{Format, Snapshot};
 
@@ -29,7 +32,7 @@ descriptors:
 const DEADLINE_EXCEEDED: &str = "4";
 const INTERNAL: &str = "13";
 
-/// A store that meets a mistake of ours where the limit is thirteen.
+/// A store that meets a bug where the limit is thirteen.
 #[derive(Clone, Debug)]
 struct Cursed(MemoryStore);
 
@@ -73,7 +76,7 @@ struct Served {
     stop: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Serves the first connection that comes; tells how long it lasted. To be called within a `LocalSet`.
+/// Serves the first connection; returns how long it lasted. To be called within a `LocalSet`.
 async fn served() -> Served {
     let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_000_000));
@@ -81,9 +84,10 @@ async fn served() -> Served {
     let metrics = Arc::new(Metrics::default());
     let shared = Shared {
         metrics: Arc::clone(&metrics),
-        unfinished: Unfinished::default(),
-        heavy: Heavy::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
+        memory_budget: MemoryBudget::default(),
+        long_requests: LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
+        invalid_authority: InvalidAuthority::Accept,
     };
     let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
     let server = Rc::new(Server::new(service, Routes::default(), shared));
@@ -130,8 +134,8 @@ async fn status(answer: ResponseFuture) -> (String, Bytes) {
 async fn whole(answer: ResponseFuture) -> (String, Bytes) {
     let answer = answer.await.unwrap();
     let status = |headers: &HeaderMap| headers.get("grpc-status").map(|s| s.to_str().unwrap().to_owned());
-    if let Some(told) = status(answer.headers()) {
-        return (told, Bytes::new());
+    if let Some(status) = status(answer.headers()) {
+        return (status, Bytes::new());
     }
     let (mut body, mut bytes) = (answer.into_body(), BytesMut::new());
     while let Some(data) = body.data().await {
@@ -179,7 +183,7 @@ async fn pass(time: Duration) {
     }
 }
 
-/// Lets up to `most` pass until the connection has ended; tells how long it lasted.
+/// Lets up to `most` pass until the connection has ended; returns how long it lasted.
 async fn end_within(most: Duration, served: Served) -> Duration {
     let start = Instant::now();
     while !served.ended.is_finished() {

@@ -1,36 +1,36 @@
-//! As much of protobuf's encoding as two small messages need (<https://protobuf.dev/programming-guides/encoding/>).
+//! The part of protobuf's encoding that two small messages need (<https://protobuf.dev/programming-guides/encoding/>).
 
 use bytes::{BufMut, BytesMut};
 
-/// Why bytes are no message.
+/// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
     /// A number has more than 64 bits.
     #[error("a varint is longer than 64 bits")]
     Varint,
-    /// It ends in the middle of a field.
+    /// The message ends within a field.
     #[error("it ends within a field")]
     Truncated,
     /// A field has the number 0, or a type that does not exist.
     #[error("a field has an impossible number or type")]
     Key,
-    /// A group ends that did not begin.
+    /// A group ends that has not begun.
     #[error("a group ends that has not begun")]
     EndGroup,
-    /// Groups lie in each other without end.
+    /// Groups are nested too deep.
     #[error("groups lie too deep in each other")]
     TooDeep,
-    /// A field that is known is of another type.
+    /// A known field has another type.
     #[error("a field is of the wrong type")]
     WrongType,
 }
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
-    /// A number of fixed width, or a group: nothing that is asked for is one.
+    /// A number of fixed width, or a group. No known field is one.
     Other,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Value<'a> {
         if let Self::Varint(number) = self { Ok(number) } else { Err(Malformed::WrongType) }
     }
 
-    /// The low half, as protobuf reads a `uint32` that was written too large.
+    /// The low 32 bits, as protobuf reads a `uint32` that was written with more.
     #[expect(clippy::cast_possible_truncation, reason = "that is how it is defined")]
     pub(super) fn uint32(self) -> Result<u32, Malformed> {
         self.uint64().map(|number| number as u32)
@@ -58,7 +58,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of `message`, in which groups may lie `depth` deep.
+    /// The fields of `message`, with at most `depth` levels of nested groups.
     pub(super) fn of(message: &'a [u8], depth: u32) -> Self {
         Self { rest: message, depth }
     }
@@ -150,17 +150,17 @@ const LENGTH: u64 = 2;
 const START_GROUP: u64 = 3;
 const END_GROUP: u64 = 4;
 const FIXED_32: u64 = 5;
-/// Ten times seven bits are enough for 64.
+/// Bytes of the longest varint: ten times seven bits hold 64.
 const LONGEST_VARINT: usize = 10;
 
-/// Writes fields one after the other. Numbers that are 0 and texts that are empty are left out, as in proto3.
+/// Writes fields one after the other. As in proto3, a 0 and an empty text are left out.
 pub(super) trait Write {
     fn varint(&mut self, number: u64);
     fn number(&mut self, field: u32, number: u64);
     fn bytes(&mut self, field: u32, bytes: &[u8]);
-    /// A double, also when it is 0.
+    /// A double. A 0 is written too.
     fn double(&mut self, field: u32, number: f64);
-    /// A message, which is there also when nothing is in it.
+    /// A message. An empty one is written too.
     fn message(&mut self, field: u32, content: impl FnOnce(&mut Self));
 }
 
@@ -196,7 +196,7 @@ impl Write for BytesMut {
 
     fn message(&mut self, field: u32, content: impl FnOnce(&mut Self)) {
         self.varint(u64::from(field) << 3 | LENGTH);
-        // Nearly every message is shorter than 128 bytes, so one byte is left for its length.
+        // Nearly every message has fewer than 128 bytes, so one byte is reserved for its length.
         let at = self.len();
         self.put_u8(0);
         content(self);

@@ -1,9 +1,8 @@
 //! The Huffman code of HPACK (RFC 7541 §5.2 and Appendix B).
 //!
-//! It is canonical: taking the symbols by code length, then by value, each code is the one before
-//! plus one, widened with zeros where the length grows. So the lengths say it all. They are also
-//! what the caller relies on: a string stays as long, coded, if each of its characters is replaced
-//! by one with a code of the same length.
+//! The code is canonical: in the order of code length, then of value, each code is the one before plus one, with zeros
+//! appended where the length grows. So the lengths determine the code. The caller relies on the lengths too: a coded string
+//! keeps its length if each character is replaced by one with a code of the same length.
 
 /// Code length of each octet and, last, of the end of string.
 #[rustfmt::skip]
@@ -35,7 +34,7 @@ struct Code {
     of: [u32; SYMBOLS],
     /// The symbols in the order of their codes.
     ordered: [u16; SYMBOLS],
-    /// For each length: the code after the last one, and that one's place in `ordered`.
+    /// For each length: the code after the last one of that length, and its place in `ordered`.
     past: [(u32, usize); LONGEST + 1],
 }
 
@@ -62,8 +61,8 @@ static CODE: Code = {
     code
 };
 
-/// Decodes a whole string; `None` if it is not one (RFC 7541 §5.2: a coded end of string, or
-/// padding that is a byte or more, or not all ones).
+/// Decodes a whole string. None if it is invalid by RFC 7541 §5.2: it has a coded end of string, or its padding has eight bits
+/// or more, or a zero.
 pub(super) fn decode(encoded: &[u8], decoded: &mut Vec<u8>) -> Option<()> {
     decoded.clear();
     let mut code = 0;
@@ -108,7 +107,7 @@ pub(super) mod tests {
     use super::*;
 
     /// The code of a whole string.
-    pub(in super::super) fn encode(symbols: &[u8]) -> Vec<u8> {
+    pub(in crate::rls::http2::authority) fn encode(symbols: &[u8]) -> Vec<u8> {
         let bits: usize = symbols.iter().map(|&symbol| usize::from(LENGTHS[usize::from(symbol)])).sum();
         let mut encoded = vec![0; bits.div_ceil(8)];
         encode_over(symbols, &mut encoded);

@@ -1,8 +1,8 @@
 //! The messages of `ratelimit.v3` as Envoy 1.40 sends and reads them.
 //!
-//! Our own, because they differ from generated ones in two ways. Where the `.proto` says `string` a request has
-//! `bytes` here, which is the same on the wire: Envoy puts raw header bytes and percent-decoded query values into
-//! these fields unchecked, a strict decoder refuses them, and a refused call lets the request pass. And they know
+//! They are declared here because they differ from generated ones in two ways. Where the `.proto` has a `string`, a request
+//! has `bytes` here, which is the same on the wire. Envoy puts raw header bytes and percent-decoded query values into these
+//! fields unchecked; a strict decoder refuses them, and Envoy lets a request pass whose call fails. These messages also have
 //! `unit_multiplier` and `is_negative_hits`.
 
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! From a verdict and its answer to the bytes of a `RateLimitResponse`: one filled status for each descriptor, in order,
-//! and how to answer the client.
+//! Writes a verdict and its answer as a `RateLimitResponse`: one status for each descriptor, in order, and the headers and
+//! body of the client's response.
 
 use std::collections::HashSet;
 
@@ -14,8 +14,8 @@ use crate::model::Few;
 use crate::policy::Limit;
 use crate::shape::Headers;
 
-/// Appends the response.
-pub(super) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
+/// Appends the response to `out`.
+pub(in crate::rls) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
     out.number(1, code(verdict.over_limit));
     for decision in &verdict.decisions {
         out.message(2, |out| status(decision, out));
@@ -26,7 +26,7 @@ pub(super) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut Bytes
     metadata(verdict, out);
 }
 
-/// `value` and never `raw_value`: Envoy 1.40 sends the header empty when it is given the latter.
+/// Headers have a `value` and never a `raw_value`: Envoy 1.40 sends an empty header for the latter.
 fn headers(field: u32, headers: &Headers<'_>, out: &mut BytesMut) {
     for (name, value) in headers.iter() {
         out.message(field, |out| {
@@ -59,7 +59,7 @@ fn counted_status(counted: &Counted<'_>, out: &mut BytesMut) {
     out.number(1, code(counted.over_limit()));
     let Some((limit, outcome)) = counted.told() else { return };
     out.message(2, |out| {
-        // Where Envoy has no words for the window, its unit is UNKNOWN.
+        // A window that is no unit of Envoy's has the unit UNKNOWN.
         let (unit, multiplier) =
             limit.window.in_units().map_or((0, 1), |(unit, many)| (units::to_wire(unit), many));
         out.number(1, saturate(outcome.quota));
@@ -70,14 +70,13 @@ fn counted_status(counted: &Counted<'_>, out: &mut BytesMut) {
         }
     });
     out.number(3, saturate(outcome.remaining));
-    // Whole seconds, rounded up: Envoy rounds down what it makes of this, and a client that comes back early is refused
-    // again.
+    // Whole seconds, rounded up: Envoy rounds this down for its header, and a client that comes back early is refused again.
     let until = outcome.retry_after.unwrap_or(outcome.reset_after);
     let seconds = until.as_secs() + u64::from(until.subsec_nanos() > 0);
     out.message(4, |out| out.number(1, seconds.min(i64::MAX.cast_unsigned())));
 }
 
-/// Only what was named is told by name, as in envoyproxy/ratelimit.
+/// Only a limit with a name has one here, as in envoyproxy/ratelimit.
 fn limit_name<'l>(counted: &Counted<'_>, limit: &'l Limit) -> &'l str {
     let is_named = counted.rule.name.is_some() || limit.name != counted.rule.label;
     if is_named { &limit.name } else { "" }
@@ -87,27 +86,27 @@ fn saturate(number: u64) -> u64 {
     number.min(u32::MAX.into())
 }
 
-/// For Envoy's access log and later filters: which rule decided, its numbers, and the metadata of the rules that were
-/// reached and are not over their limit (first one wins where two say different things). Nothing a client sent is in
-/// it, and no credential.
+/// The dynamic metadata, for Envoy's access log and later filters: the rule that decided, its numbers, and the metadata of
+/// all matched rules that are not over their limit. If two of them have the same key, the first one counts. It contains
+/// nothing that a client sent, and no credential.
 fn metadata(verdict: &Verdict<'_>, out: &mut BytesMut) {
-    let told = verdict.told();
+    let decisive = verdict.told();
     let of_rules = of_rules(verdict);
-    if told.is_none() && of_rules.is_none() {
+    if decisive.is_none() && of_rules.is_none() {
         return;
     }
-    // The keys of a `Struct` in their order, as anything that sorts them would write it.
+    // The keys are sorted, as in the output of an encoder that sorts them.
     out.message(6, |out| {
-        if let Some((_, _, outcome)) = told {
+        if let Some((_, _, outcome)) = decisive {
             member(out, "limit", |out| number(out, outcome.limit));
         }
         if let Some(of_rules) = &of_rules {
             member(out, "metadata", |out| {
-                // Rare, and as deep as somebody wrote it: left to prost.
+                // Rare, and of any depth, so prost writes it.
                 out.extend_from_slice(&value(of_rules).encode_to_vec());
             });
         }
-        if let Some((counted, limit, outcome)) = told {
+        if let Some((counted, limit, outcome)) = decisive {
             member(out, "remaining", |out| number(out, outcome.remaining));
             member(out, "rule", |out| text(out, &limit.name));
             if let Some(credential) = &counted.credential {
@@ -126,19 +125,19 @@ fn member(out: &mut BytesMut, key: &str, value: impl FnOnce(&mut BytesMut)) {
     });
 }
 
-/// `Value.number_value`. One of several, so it is written also when it is 0.
+/// `Value.number_value`. It is a member of a `oneof`, so 0 is written too.
 #[expect(clippy::cast_precision_loss, reason = "protobuf's Struct has no other number than a double")]
 fn number(out: &mut BytesMut, number: u64) {
     out.double(2, number as f64);
 }
 
-/// `Value.string_value`. One of several, so it is written also when it is empty.
+/// `Value.string_value`. It is a member of a `oneof`, so an empty text is written too.
 fn text(out: &mut BytesMut, text: &str) {
     out.message(3, |out| out.extend_from_slice(text.as_bytes()));
 }
 
-/// The metadata of all rules that were reached and are not over their limit. A rule has a say once, however many descriptors
-/// reached it.
+/// The metadata of all matched rules that are not over their limit. A rule counts once, even if several descriptors match
+/// it.
 fn of_rules(verdict: &Verdict<'_>) -> Option<serde_json::Value> {
     let mut merged_before: HashSet<*const serde_json::Map<String, serde_json::Value>> = HashSet::new();
     let of_rules: Few<_> = verdict
@@ -199,7 +198,7 @@ mod tests {
     use crate::engine::{Scratch, answer};
     use crate::limiter::Limiter;
     use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
-    use crate::rls::proto;
+    use crate::rls::codec::proto;
     use crate::store::MemoryStore;
 
     /// Every kind of status, headers both ways, a long body, metadata of rules, numbers that are 0.
@@ -217,7 +216,7 @@ descriptors:
 ";
 
     /// The response as prost reads it, which must write it to the very same bytes.
-    fn told(entries: &[(&str, &str)]) -> proto::RateLimitResponse {
+    fn response(entries: &[(&str, &str)]) -> proto::RateLimitResponse {
         let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
         let clock = ManualClock::at(Timestamp::from_secs(90));
         let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), clock));
@@ -243,25 +242,26 @@ descriptors:
             &[("quarter", "x")],
             &[("nobody", "x")],
         ] {
-            let told = told(entries);
-            assert_eq!(told.overall_code, 1);
-            assert_eq!(told.statuses.len(), entries.len());
+            let response = response(entries);
+            assert_eq!(response.overall_code, 1);
+            assert_eq!(response.statuses.len(), entries.len());
         }
     }
 
     #[test]
     fn a_bucket_is_told_as_what_refills_in_its_window() {
-        let told = told(&[("bucket", "x")]);
-        let limit = told.statuses[0].current_limit.as_ref().unwrap();
-        assert_eq!((limit.requests_per_unit, limit.unit, told.statuses[0].limit_remaining), (10, 2, 3));
+        let response = response(&[("bucket", "x")]);
+        let limit = response.statuses[0].current_limit.as_ref().unwrap();
+        assert_eq!((limit.requests_per_unit, limit.unit, response.statuses[0].limit_remaining), (10, 2, 3));
     }
 
     #[test]
     fn what_is_longer_than_a_byte_can_say_is_written_whole() {
         let long = "x".repeat(3_000);
-        let told = told(&[("long", &long)]);
-        assert_eq!((told.overall_code, told.raw_body), (2, long.into_bytes()));
-        let names: Vec<_> = told.response_headers_to_add.iter().map(|header| header.key.as_str()).collect();
+        let response = response(&[("long", &long)]);
+        assert_eq!((response.overall_code, response.raw_body), (2, long.into_bytes()));
+        let names: Vec<_> =
+            response.response_headers_to_add.iter().map(|header| header.key.as_str()).collect();
         assert_eq!(names, ["X-Limit", "X-Name", "X-Reset", "Content-Type"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The connection h2 reads from: the accepted one, seen through an [`AuthorityFilter`].
+//! The connection that h2 reads from: the accepted one, behind an [`AuthorityFilter`].
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -8,128 +8,150 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::{AuthorityFilter, FRAME_HEADER, LONGEST_PAYLOAD};
-use crate::rls::flood::Meter;
+use super::InvalidAuthority;
+use super::filter::AuthorityFilter;
+use super::frame::{FRAME_HEADER, LONGEST_PAYLOAD};
+use crate::rls::http2::flood::Meter;
 
-/// Called with the original of the first authority mended on a connection.
-type OnMended = Box<dyn FnOnce(&str) + Send>;
+/// Called with the first authority that was sanitized on a connection, as the client sent it.
+type OnSanitized = Box<dyn FnOnce(&str) + Send>;
 
-/// A connection as h2 is to see it: what is read from it has been through an `AuthorityFilter`, and its frames have been
-/// counted by a `Meter`, which ends it as a read that fails.
+/// A connection whose reads pass an `AuthorityFilter`, and whose frames are counted by a `Meter`. A read fails when the
+/// meter calls the frames a flood.
 ///
-/// Bytes are mended where the reader wants them. Only an unfinished HEADERS frame at the end
-/// of a read is put aside, and given out with the rest of it.
-pub(in crate::rls) struct MendedStream<S> {
+/// Bytes are sanitized in the reader's buffer. Only an incomplete HEADERS frame at the end of a read is kept, and given out
+/// together with the rest of it.
+pub(in crate::rls::http2) struct SanitizedStream<S> {
     inner: S,
     filter: AuthorityFilter,
     meter: Meter,
-    on_mended: Option<OnMended>,
-    /// Read from `inner`, but not yet by the reader.
-    held: Vec<u8>,
-    /// How many of `held` have been looked through.
+    on_sanitized: Option<OnSanitized>,
+    /// Bytes that were read from `inner` and not yet given to the reader.
+    pending: Vec<u8>,
+    /// How many bytes of `pending` may be given out.
     cleared: usize,
 }
 
-impl<S> MendedStream<S> {
-    /// Mends what is read from `inner`, a connection in the clear (so: within TLS), and says so
-    /// once, with the authority the client meant.
-    pub(in crate::rls) fn new<F>(inner: S, on_mended: F) -> Self
+impl<S> SanitizedStream<S> {
+    /// Treats invalid authorities in what is read from `inner` as `invalid` says. `on_sanitized` is called once, with the
+    /// first authority that was sanitized. `inner` has to be plain text: within TLS, not around it.
+    pub(in crate::rls::http2) fn new<F>(inner: S, invalid: InvalidAuthority, on_sanitized: F) -> Self
     where
         F: FnOnce(&str) + Send + 'static,
     {
         Self {
             inner,
-            filter: AuthorityFilter::new(),
+            filter: AuthorityFilter::new(invalid),
             meter: Meter::default(),
-            on_mended: Some(Box::new(on_mended)),
-            held: Vec::new(),
+            on_sanitized: Some(Box::new(on_sanitized)),
+            pending: Vec::new(),
             cleared: 0,
         }
     }
 
-    /// Whether the client has said that it speaks HTTP/2.
-    pub(in crate::rls) fn has_begun(&self) -> bool {
+    /// Whether the client has sent the preface of HTTP/2.
+    pub(in crate::rls::http2) fn has_begun(&self) -> bool {
         self.filter.has_begun()
     }
 
-    /// Gives out what is held and cleared, as far as it fits; whether that was anything.
+    /// Gives out the cleared bytes that fit into `buf`. Returns whether there were any.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) -> bool {
         let given = self.cleared.min(buf.remaining());
         if given == 0 {
             return false;
         }
-        buf.put_slice(&self.held[..given]);
+        buf.put_slice(&self.pending[..given]);
         self.cleared -= given;
-        if given == self.held.len() {
-            self.held = Vec::new();
+        if given == self.pending.len() {
+            self.pending = Vec::new();
         } else {
-            self.held.drain(..given);
+            self.pending.drain(..given);
         }
         true
     }
 
     fn report(&mut self) {
         if let Some(original) = self.filter.last_original()
-            && let Some(on_mended) = self.on_mended.take()
+            && let Some(on_sanitized) = self.on_sanitized.take()
         {
-            on_mended(original);
+            on_sanitized(original);
         }
     }
 }
 
-impl<S> fmt::Debug for MendedStream<S> {
+impl<S> fmt::Debug for SanitizedStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MendedStream")
+        f.debug_struct("SanitizedStream")
             .field("filter", &self.filter)
-            .field("held", &self.held.len())
+            .field("pending", &self.pending.len())
             .field("cleared", &self.cleared)
             .finish_non_exhaustive()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for MendedStream<S> {
+/// Where bytes went that were read.
+#[derive(PartialEq, Eq)]
+enum Given {
+    /// Into the reader's buffer; or the stream is at its end.
+    ToReader,
+    /// Into `pending`.
+    ToPending,
+}
+
+impl<S: AsyncRead + Unpin> SanitizedStream<S> {
+    /// Reads into the reader's buffer, and moves an incomplete HEADERS frame at its end to `pending`.
+    fn poll_read_directly(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Given>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        self.meter.read(Instant::now());
+        let fresh = &mut buf.filled_mut()[before..];
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(Given::ToReader));
+        }
+        let passed = self.filter.sanitize(fresh, |frame| self.meter.see(frame));
+        self.pending.extend_from_slice(&fresh[passed..]);
+        buf.set_filled(before + passed);
+        Poll::Ready(Ok(if passed > 0 { Given::ToReader } else { Given::ToPending }))
+    }
+
+    /// Reads the next bytes of an incomplete HEADERS frame into `pending`.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Given>> {
+        let mut part = buf.take(FRAME_HEADER + LONGEST_PAYLOAD);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+        self.meter.read(Instant::now());
+        self.pending.extend_from_slice(part.filled());
+        self.cleared = if part.filled().is_empty() {
+            self.pending.len()
+        } else {
+            self.filter.sanitize(&mut self.pending, |frame| self.meter.see(frame))
+        };
+        Poll::Ready(Ok(Given::ToPending))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for SanitizedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // A read of nothing means the end of the stream, so there is no returning before
-        // something may be given out.
+        // A read of no bytes means the end of the stream, so this returns only with bytes that may be given out.
         loop {
             if this.hand_out(buf) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if this.held.is_empty() {
-                let before = buf.filled().len();
-                ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-                this.meter.read(Instant::now());
-                let fresh = &mut buf.filled_mut()[before..];
-                if fresh.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-                let passed = this.filter.mend(fresh, |frame| this.meter.see(frame));
-                this.held.extend_from_slice(&fresh[passed..]);
-                buf.set_filled(before + passed);
-                this.report();
-                this.meter.judge().map_err(io::Error::other)?;
-                if passed > 0 {
-                    return Poll::Ready(Ok(()));
-                }
+            let given = if this.pending.is_empty() {
+                ready!(this.poll_read_directly(cx, buf))?
             } else {
-                let mut room = buf.take(FRAME_HEADER + LONGEST_PAYLOAD);
-                ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
-                this.meter.read(Instant::now());
-                this.held.extend_from_slice(room.filled());
-                this.cleared = if room.filled().is_empty() {
-                    this.held.len()
-                } else {
-                    this.filter.mend(&mut this.held, |frame| this.meter.see(frame))
-                };
-                this.report();
-                this.meter.judge().map_err(io::Error::other)?;
+                ready!(this.poll_read_more(cx, buf))?
+            };
+            this.report();
+            this.meter.judge().map_err(io::Error::other)?;
+            if given == Given::ToReader {
+                return Poll::Ready(Ok(()));
             }
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for MendedStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SanitizedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().inner).poll_write(cx, buf)
     }
@@ -164,9 +186,12 @@ mod tests {
     use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    use super::super::tests::{ISTIO, ISTIO_MENDED, authority, connection, frame, request, string};
-    use super::super::{AUTHORITY_CODED, Coding, HEADERS};
     use super::*;
+    use crate::rls::http2::authority::frame::HEADERS;
+    use crate::rls::http2::authority::hpack::{AUTHORITY_CODED, Coding};
+    use crate::rls::http2::authority::tests::{
+        ISTIO, ISTIO_SANITIZED, authority, connection, frame, request, string,
+    };
 
     /// Yields its pieces one by one; an empty one stands for a wait.
     struct Pieces(VecDeque<Vec<u8>>);
@@ -192,13 +217,14 @@ mod tests {
         }
     }
 
-    /// Everything there is to read, with a buffer of `room`; and how often it said it mended.
+    /// Everything there is to read, with a buffer of `room`; and how often it said it sanitized.
     fn read_all(pieces: Vec<Vec<u8>>, room: usize) -> (Vec<u8>, Vec<String>) {
         let said = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&said);
-        let mut stream = MendedStream::new(Pieces(pieces.into()), move |original| {
-            told.lock().unwrap().push(original.to_owned());
-        });
+        let reported = Arc::clone(&said);
+        let mut stream =
+            SanitizedStream::new(Pieces(pieces.into()), InvalidAuthority::Accept, move |original| {
+                reported.lock().unwrap().push(original.to_owned());
+            });
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut all = Vec::new();
         loop {
@@ -233,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_reader_gets_the_mended_bytes_whatever_its_buffer(
+        fn the_reader_gets_the_sanitized_bytes_whatever_its_buffer(
             room in 1_usize..200,
             sizes in vec(0_usize..90, 1..10)
                 .prop_filter("all are waits", |sizes| sizes.iter().any(|&size| size > 0)),
@@ -247,7 +273,7 @@ mod tests {
                 ])
             };
             let (all, said) = read_all(cut(with(ISTIO), &sizes), room);
-            prop_assert_eq!(all, with(ISTIO_MENDED));
+            prop_assert_eq!(all, with(ISTIO_SANITIZED));
             prop_assert_eq!(said, [ISTIO]);
         }
     }
@@ -318,26 +344,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h2_takes_the_calls_of_istio_when_they_are_mended() {
+    async fn h2_takes_the_calls_of_istio_when_they_are_sanitized() {
         for coding in [Coding::Raw, Coding::Huffman] {
             let (client, server) = tokio::io::duplex(65_536);
-            let server = MendedStream::new(server, |_| ());
+            let server = SanitizedStream::new(server, InvalidAuthority::Accept, |_| ());
             let (outcomes, requests) = served(client, server, istio_requests(coding), 3).await;
             assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Answered), "{outcomes:?}");
             let uris: Vec<_> = requests.iter().map(|r| r.uri().to_string()).collect();
-            let expected = ["first", "second", "third"].map(|path| format!("http://{ISTIO_MENDED}/{path}"));
+            let expected =
+                ["first", "second", "third"].map(|path| format!("http://{ISTIO_SANITIZED}/{path}"));
             assert_eq!(uris, expected, "{coding:?}");
         }
     }
 
     #[tokio::test]
     async fn h2_resets_the_calls_of_istio_when_they_are_not() {
-        let (client, server) = tokio::io::duplex(65_536);
-        let bytes = istio_requests(Coding::Huffman);
-        let (outcomes, requests) = served(client, server, bytes, 3).await;
-        let refused = u32::from(h2::Reason::PROTOCOL_ERROR);
-        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Reset(refused)), "{outcomes:?}");
-        assert!(requests.is_empty());
+        for coding in [Coding::Raw, Coding::Huffman] {
+            let (client, server) = tokio::io::duplex(65_536);
+            let server =
+                SanitizedStream::new(server, InvalidAuthority::Reset, |original| panic!("{original}"));
+            let (outcomes, requests) = served(client, server, istio_requests(coding), 3).await;
+            let refused = u32::from(h2::Reason::PROTOCOL_ERROR);
+            assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Reset(refused)), "{outcomes:?}");
+            assert!(requests.is_empty());
+        }
     }
 
     #[tokio::test]

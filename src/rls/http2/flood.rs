@@ -1,12 +1,13 @@
 //! Ends the connections of clients that keep the server busy with frames that ask for nothing.
 //!
-//! Each such frame is cheap to send and costs an answer or some book-keeping here: calls that are taken back as soon as
-//! they are begun (CVE-2023-44487, «rapid reset»), PING and SETTINGS, which must be acknowledged, and frames that only
-//! say that there are more to come. What an honest client sends of them goes with its calls, so they are weighed against
-//! those: a count alone would end the connections of an Envoy whose calls time out, when they are needed most.
+//! Such a frame is cheap to send and costs the server an answer or some bookkeeping: calls that are cancelled as soon as they
+//! are made (CVE-2023-44487, «rapid reset»), PING and SETTINGS, which must be acknowledged, and empty frames. An honest
+//! client sends few of them for each call, so they are compared with its calls. A fixed bound would end the connections of
+//! an Envoy whose calls time out, when they are needed most.
 //!
-//! When all of them time out, all are taken back, but each has waited while others were begun. Where it stands among those
-//! is the same however late it is read, so that is what tells the two apart, and no clock.
+//! When all calls of an Envoy time out, all are cancelled, but each one after others were made. The number of calls between
+//! a call and its cancellation is the same however late the server reads them, so it tells the two cases apart without a
+//! clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,14 +16,14 @@ use tokio::time::Instant;
 
 use super::authority::{FrameHead, HEADERS};
 
-/// How long frames are counted before the count starts over.
+/// The time after which the counts start again.
 const WINDOW: Duration = Duration::from_secs(1);
-/// So many frames of a kind in a window are nobody's concern.
+/// The frames of a kind in a window that are never too many.
 const FREE: u32 = 1_000;
-/// A call is taken back as soon as it is begun when no more than so many were begun after it. At a thousand calls a
-/// second, that many come within 16 ms; Envoy waits for 20 by default.
+/// A call is cancelled at once when at most this many calls were made between it and its cancellation. At 1,000 calls a
+/// second, these come within 16 ms; Envoy's default timeout is 20 ms.
 const NEWEST: u32 = 16;
-/// More control frames for each call than this are too many. An honest client sends two or three.
+/// The most control frames for each call. An honest client sends two or three.
 const CONTROL_PER_CALL: u32 = 10;
 
 /// Types and flags of frames (RFC 9113 §6).
@@ -33,31 +34,31 @@ const END_STREAM: u8 = 0x1;
 /// Counts the frames of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    /// When the count began.
+    /// When the counts started.
     since: Option<Instant>,
-    /// The stream of the call that was begun last.
+    /// The stream of the newest call.
     newest: u32,
     calls: u32,
-    /// Those that were taken back as soon as they were begun.
-    taken_back: u32,
-    /// Those that were taken back later.
-    given_up: u32,
+    /// Calls that were cancelled as soon as they were made.
+    cancelled_at_once: u32,
+    /// Calls that were cancelled later.
+    cancelled_later: u32,
     control: u32,
 }
 
-/// What a client does that is too much.
+/// The kind of a flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
-    /// It takes back more than nine in ten of its calls as soon as they are begun.
-    TakesBack,
-    /// It sends many more frames that are no part of a call than calls.
+    /// The client cancels more than nine in ten of its calls as soon as it makes them.
+    RapidReset,
+    /// The client sends many more control frames than calls.
     Control,
 }
 
 impl fmt::Display for Flood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TakesBack => "the client takes back its calls as soon as it makes them",
+            Self::RapidReset => "the client cancels its calls as soon as it makes them (rapid reset)",
             Self::Control => "the client floods with control frames",
         })
     }
@@ -66,7 +67,7 @@ impl fmt::Display for Flood {
 impl std::error::Error for Flood {}
 
 impl Meter {
-    /// Frames were read at `now`, and are about to be counted.
+    /// Frames were read at `now`. The caller counts them next.
     pub(super) fn read(&mut self, now: Instant) {
         if self.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             *self = Self { since: Some(now), newest: self.newest, ..Self::default() };
@@ -81,18 +82,22 @@ impl Meter {
                 self.newest = frame.stream;
             }
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => {}
-            // A client's streams have every other number.
-            RST_STREAM if self.newest.saturating_sub(frame.stream) <= 2 * NEWEST => self.taken_back += 1,
-            // No call is given up twice, but those of the second before may be.
-            RST_STREAM if self.given_up < self.calls.max(FREE) => self.given_up += 1,
+            // A client's streams have odd numbers.
+            RST_STREAM if self.newest.saturating_sub(frame.stream) <= 2 * NEWEST => {
+                self.cancelled_at_once += 1;
+            }
+            // No call is cancelled twice, but calls of the window before may be cancelled in this one.
+            RST_STREAM if self.cancelled_later < self.calls.max(FREE) => self.cancelled_later += 1,
             _ => self.control += 1,
         }
     }
 
-    /// Fails once the frames that were counted are too many.
+    /// Fails when the counted frames are a flood.
     pub(super) fn judge(&self) -> Result<(), Flood> {
-        if self.taken_back >= FREE && u64::from(self.taken_back) * 10 > u64::from(self.calls) * 9 {
-            return Err(Flood::TakesBack);
+        if self.cancelled_at_once >= FREE
+            && u64::from(self.cancelled_at_once) * 10 > u64::from(self.calls) * 9
+        {
+            return Err(Flood::RapidReset);
         }
         if self.control >= FREE && self.control / CONTROL_PER_CALL > self.calls {
             return Err(Flood::Control);
@@ -106,13 +111,13 @@ mod tests {
     use super::*;
 
     /// So many frames of each kind in each of some seconds: whether that is a flood.
-    fn judged(seconds: usize, calls: usize, taken_back: usize, control: usize) -> Result<(), Flood> {
+    fn judged(seconds: usize, calls: usize, cancelled_at_once: usize, control: usize) -> Result<(), Flood> {
         let frame = |kind| FrameHead { kind, flags: 0, length: 8, stream: 1 };
         let (ping, start) = (0x6, Instant::now());
         let mut meter = Meter::default();
         for second in 0..seconds {
             meter.read(start + WINDOW * u32::try_from(second).unwrap());
-            let frames = [(HEADERS, calls), (RST_STREAM, taken_back), (ping, control)];
+            let frames = [(HEADERS, calls), (RST_STREAM, cancelled_at_once), (ping, control)];
             for (kind, times) in frames {
                 (0..times).for_each(|_| meter.see(frame(kind)));
             }
@@ -124,9 +129,9 @@ mod tests {
     #[test]
     fn calls_may_be_taken_back_as_long_as_one_in_ten_is_meant() {
         assert_eq!(judged(1, 999, 999, 0), Ok(()), "few are nobody's concern");
-        assert_eq!(judged(1, 1_000, 1_000, 0), Err(Flood::TakesBack));
+        assert_eq!(judged(1, 1_000, 1_000, 0), Err(Flood::RapidReset));
         assert_eq!(judged(3, 10_000, 9_000, 0), Ok(()), "an Envoy whose calls time out");
-        assert_eq!(judged(1, 10_000, 9_001, 0), Err(Flood::TakesBack));
+        assert_eq!(judged(1, 10_000, 9_001, 0), Err(Flood::RapidReset));
     }
 
     #[test]

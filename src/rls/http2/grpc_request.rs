@@ -1,18 +1,18 @@
-//! Which HTTP requests are gRPC calls (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+//! Tells gRPC calls from other HTTP requests (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-/// For whoever calls a method that is not there.
+/// The message for a caller of an unknown method.
 pub(super) const NO_SUCH_METHOD: &str = "there is no such method here: this server has \
     envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit (in Envoy, `transport_api_version: V3`), \
     grpc.health.v1.Health and gRPC server reflection";
 
-/// What answers a request that is no call, by HTTP's own means: 405 to a method other than POST, and 415 to a content type
-/// that does not begin with `application/grpc`, each with a sentence. `None` of a call.
-pub(super) fn unfit<B>(request: &Request<B>) -> Option<Response<String>> {
+/// The HTTP response to a request that is not a gRPC call: 405 to a method other than POST, and 415 to a content type that
+/// does not begin with `application/grpc`. None for a call.
+pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<String>> {
     let refused = |status| {
-        // The answer to HEAD has no body.
+        // The response to HEAD has no body.
         let text = if request.method() == Method::HEAD { "" } else { SPEAKS };
         let mut response = Response::new(text.to_owned());
         *response.status_mut() = status;
@@ -27,7 +27,7 @@ pub(super) fn unfit<B>(request: &Request<B>) -> Option<Response<String>> {
     (!is_grpc(request.headers())).then(|| refused(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
 
-/// For whoever does not speak gRPC.
+/// The text for a client that does not speak gRPC.
 const SPEAKS: &str = "this port speaks gRPC: POST with `content-type: application/grpc`, as Envoy and grpcurl do; \
                       /healthcheck, /ready and /metrics are on the HTTP port\n";
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_call_is_told_why() {
+    fn a_request_that_is_not_a_call_is_refused_with_the_reason() {
         for (method, content_type, status) in [
             ("POST", "application/grpc", None),
             ("POST", "application/grpc+proto", None),
@@ -62,11 +62,12 @@ mod tests {
         ] {
             let request =
                 Request::builder().method(method).header("content-type", content_type).body(()).unwrap();
-            let told = unfit(&request);
-            let told = told.as_ref().map(|response| (response.status().as_u16(), response.body().as_str()));
-            assert_eq!(told, status.map(|status| (status, SPEAKS)), "{method} {content_type}");
+            let refused = refusal(&request);
+            let refused =
+                refused.as_ref().map(|response| (response.status().as_u16(), response.body().as_str()));
+            assert_eq!(refused, status.map(|status| (status, SPEAKS)), "{method} {content_type}");
         }
         let head = Request::builder().method("HEAD").body(()).unwrap();
-        assert_eq!(unfit(&head).unwrap().body(), "");
+        assert_eq!(refusal(&head).unwrap().body(), "");
     }
 }

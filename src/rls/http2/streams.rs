@@ -1,8 +1,8 @@
-//! Runs what a connection begins after the connection, and not beside it.
+//! Polls the streams of a connection after the connection itself, instead of as tasks beside it.
 //!
-//! hyper hands each stream of a connection to an executor. Spawned, each answer wakes the connection, which writes it at
-//! once: one system call for each answer. Collected here and run when the connection has read all there is, the answers
-//! of a batch are written together, and no task is made for any of them.
+//! hyper gives each stream of a connection to an executor. If each stream were a task, its answer would wake the connection,
+//! which would write it at once: one system call for each answer. Here streams are collected, and polled when the connection
+//! has read everything that came. So the answers of a batch leave in one write, and no task is spawned.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use hyper::rt::Executor;
 
 type Stream = LocalBoxFuture<'static, ()>;
 
-/// The streams that one connection has begun and nobody has looked at yet.
+/// The streams that one connection has begun and that were not polled yet.
 #[derive(Clone, Default)]
 pub(super) struct Deferred(Rc<RefCell<Vec<Stream>>>);
 
@@ -30,32 +30,32 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Deferred {
 #[derive(Default)]
 pub(super) struct Streams {
     begun: Deferred,
-    /// Kept for its room.
+    /// Kept for its allocation.
     batch: Vec<Stream>,
-    /// Those that wait for something.
+    /// Streams that were polled and wait for something.
     waiting: FuturesUnordered<Stream>,
 }
 
 impl Streams {
-    /// Where the connection puts what it begins.
+    /// The executor that the connection gives its streams to.
     pub(super) fn executor(&self) -> Deferred {
         self.begun.clone()
     }
 
-    /// Whether none is unfinished.
+    /// Whether no stream waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Takes every stream as far as it goes; says whether any ended, so that the connection has something to write.
+    /// Polls every stream. Returns whether any ended, so that the connection has something to write.
     pub(super) fn run(&mut self, context: &mut Context<'_>) -> bool {
-        // Those that were begun before come first: what they held is free for those that come now.
+        // Streams that waited come first: they free memory for the new ones.
         let mut ended = self.run_waiting(context);
         std::mem::swap(&mut *self.begun.0.borrow_mut(), &mut self.batch);
         ended |= !self.batch.is_empty();
         let before = self.waiting.len();
         for mut stream in self.batch.drain(..) {
-            // Nearly all are done at once.
+            // Nearly all end at once.
             if stream.as_mut().poll(context).is_pending() {
                 self.waiting.push(stream);
             }

@@ -1,0 +1,13 @@
+//! Reads and writes the messages of `envoy.service.ratelimit.v3`.
+
+mod decode;
+mod encode;
+mod prefix;
+#[cfg(test)]
+mod proto;
+mod protobuf;
+mod units;
+
+pub use decode::{NoLimit, decode};
+pub(in crate::rls) use encode::encode;
+pub(in crate::rls) use prefix::{PREFIX, prefixed, prefixed_length};

@@ -1,0 +1,126 @@
+//! How long a connection is kept whose client does nothing, or does not go on.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::activity::Activity;
+use super::state::ConnectionState;
+
+/// How long a client may take to send the preface of HTTP/2.
+pub(super) const PREFACE_WITHIN: Duration = Duration::from_secs(10);
+/// How often the server checks whether a client makes progress.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(50);
+/// How long a connection is kept after its last call.
+pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a connection is kept that never made a call.
+pub(super) const NEVER_CALLED: Duration = Duration::from_secs(60);
+/// How long a client may take to close the connection after GOAWAY.
+pub(super) const GOES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why the server ends a connection whose client does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The client has not sent the preface in time.
+    NoPreface,
+    /// The client does not read its answers, or does not finish its requests.
+    Stalled,
+}
+
+impl fmt::Display for Overdue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoPreface => "it has not begun to speak HTTP/2",
+            Self::Stalled => "its client does not read the answers",
+        })
+    }
+}
+
+impl std::error::Error for Overdue {}
+
+/// What has to happen to a connection now.
+pub(super) enum Due {
+    /// Nothing. The task is woken for the next check.
+    Nothing,
+    /// The client is idle, and is asked to close the connection.
+    GoAway,
+    /// The connection ends, in order or because the client is overdue.
+    End(Result<(), Overdue>),
+}
+
+/// Checks one connection from time to time.
+pub(super) struct Lifetime {
+    state: Rc<ConnectionState>,
+    activity: Arc<Activity>,
+    timer: Pin<Box<Sleep>>,
+    /// The client's progress at the last check.
+    before: (u64, u64, u64),
+    idle_since: Instant,
+    asked_to_go: bool,
+}
+
+impl Lifetime {
+    /// For a connection that was accepted just now.
+    pub(super) fn new(state: &Rc<ConnectionState>, activity: &Arc<Activity>) -> Self {
+        let mut lifetime = Self {
+            state: Rc::clone(state),
+            activity: Arc::clone(activity),
+            timer: Box::pin(sleep(PREFACE_WITHIN)),
+            before: (0, 0, 0),
+            idle_since: Instant::now(),
+            asked_to_go: false,
+        };
+        lifetime.before = lifetime.progress();
+        lifetime
+    }
+
+    /// What has to happen now. The caller polls again until it is [`Due::Nothing`], and says whether calls wait for
+    /// something.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, calls_wait: bool) -> Due {
+        while self.timer.as_mut().poll(context).is_ready() {
+            let due = self.check(Instant::now(), calls_wait);
+            if !matches!(due, Due::Nothing) {
+                return due;
+            }
+        }
+        Due::Nothing
+    }
+
+    fn check(&mut self, now: Instant, calls_wait: bool) -> Due {
+        if !self.state.began.get() {
+            return Due::End(Err(Overdue::NoPreface));
+        }
+        let progress = self.progress();
+        let goes_on = progress != std::mem::replace(&mut self.before, progress);
+        if !goes_on && self.state.waits_for_its_client() {
+            return Due::End(Err(Overdue::Stalled));
+        }
+        let mut due = Due::Nothing;
+        if goes_on || calls_wait {
+            self.idle_since = now;
+        } else if now.duration_since(self.idle_since) >= self.kept_idle() {
+            // The client was asked before, and need not agree.
+            if std::mem::replace(&mut self.asked_to_go, true) {
+                return Due::End(Ok(()));
+            }
+            due = Due::GoAway;
+        }
+        self.timer.as_mut().reset(now + if self.asked_to_go { GOES_WITHIN } else { LOOK_EVERY });
+        due
+    }
+
+    /// Values that change whenever the client does something.
+    fn progress(&self) -> (u64, u64, u64) {
+        let (begun, done) = self.state.progress();
+        (begun, done, self.activity.calls())
+    }
+
+    fn kept_idle(&self) -> Duration {
+        if self.activity.last_call().is_some() { IDLE } else { NEVER_CALLED }
+    }
+}
