@@ -37,7 +37,7 @@ pub struct Watched {
     /// What they looked like before they were read.
     pub seen: Fingerprint,
     /// Those that were read, wherever they are.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<String>,
     /// Notified when the files are to be read at once, changed or not.
     pub reload: Arc<Notify>,
     /// How what is wrong with them is told.
@@ -207,12 +207,12 @@ impl Follower {
         match config::load(&[&self.watched.path], self.watched.options.clone()) {
             Ok(loaded) => {
                 self.watched.telling.warned(&loaded.warnings);
-                ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
+                ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(metrics);
                 limiter.publish(loaded.policy);
                 // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is
                 // seen by the second look, which is at those that were known before.
                 let looks =
-                    Fingerprint::of(&self.watched.path, self.watched.options.every_file, &loaded.files);
+                    Fingerprint::of(&self.watched.path, self.watched.options.every_file, &loaded.names);
                 if self.read
                     == Fingerprint::of(
                         &self.watched.path,
@@ -222,7 +222,7 @@ impl Follower {
                 {
                     (self.read, self.before) = (looks, looks);
                 }
-                self.watched.files = loaded.files;
+                self.watched.files = loaded.names;
                 self.failed = None;
                 Ok(())
             }

@@ -18,12 +18,13 @@ pub(super) use endpoints::MOST_SEGMENTS;
 pub(super) use limit::{algorithm_names, algorithms, anchors, periods};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Options;
 use super::diagnostic::{Diagnostic, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
+use super::sources::Lookup;
 use super::words::{self, Scope, did_you_mean};
 use crate::policy::{Place, Policy};
 use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
@@ -40,8 +41,10 @@ pub(super) struct Compiler {
     found: [usize; 2],
     /// Limits that share a counter, by domain and name.
     counters: HashMap<(String, String), counter::Shared>,
-    /// Subjects files that were read.
-    subjects: Vec<PathBuf>,
+    /// Finds the subjects that a policy names.
+    lookup: Arc<dyn Lookup>,
+    /// The names of subjects that were asked for.
+    subjects: Vec<String>,
     /// The subjects of each domain that has some.
     known: HashMap<String, subjects::Known>,
     /// The keys of all descriptors of each domain.
@@ -49,7 +52,7 @@ pub(super) struct Compiler {
     /// Entries that templates name.
     entries: Vec<names::NamedEntry>,
     /// What is asked of each subjects file.
-    asked: HashMap<PathBuf, subjects::Asked>,
+    asked: HashMap<String, subjects::Asked>,
     /// Where each domain was first described.
     domains: HashMap<String, Place>,
     /// Names that some rule replaces, to be looked up when all rules are known.
@@ -59,9 +62,10 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, lookup: Arc<dyn Lookup>) -> Self {
         Self {
             options,
+            lookup,
             policy: Policy::default(),
             diagnostics: Vec::new(),
             found: [0; 2],
@@ -120,7 +124,7 @@ impl Compiler {
     }
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
-    pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
+    pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<String>, Vec<Diagnostic>) {
         self.finish_replaced();
         self.finish_subjects();
         self.finish_hidden(sources);
