@@ -5,9 +5,7 @@ mod dispatch;
 mod http;
 mod lanes;
 mod limits;
-mod reload;
 mod slots;
-mod telling;
 
 use std::future::Future;
 use std::io;
@@ -28,6 +26,7 @@ use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
+use crate::control::{self, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{self, BeyondBounds, RateLimitService};
 use crate::store::Store;
@@ -37,8 +36,6 @@ use crate::telemetry::{
 };
 
 pub use limits::{Limits, TooFewDescriptors};
-pub use reload::Watched;
-pub use telling::Telling;
 
 /// How long calls in flight are waited for. Kubernetes waits 30 s by default before it kills.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -164,7 +161,7 @@ pub async fn serve<S: Store, C: Clock>(
 
     let _follower = watched.map(|watched| {
         let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        let follow = move || reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task));
+        let follow = move || control::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task));
         Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
     });
     let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));

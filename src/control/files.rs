@@ -47,7 +47,7 @@ pub struct Watched {
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
 /// being written is let finish, for five seconds at most. A set of files with a mistake changes nothing; the mistakes are
 /// logged, once.
-pub(super) async fn follow<S: Store, C: Clock>(
+pub async fn follow<S: Store, C: Clock>(
     watched: Watched,
     limiter: Arc<Limiter<S, C>>,
     metrics: Arc<Metrics>,
