@@ -26,7 +26,7 @@ use self::lanes::{Dealt, Lanes};
 use self::slots::Slots;
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
-use crate::control::{self, Watched};
+use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{self, BeyondBounds, RateLimitService};
 use crate::store::Store;
@@ -159,9 +159,10 @@ pub async fn serve<S: Store, C: Clock>(
     )));
     let mut grpc = std::pin::pin!(lanes.ended());
 
+    let publisher = Arc::new(Publisher::new(Arc::clone(&limiter)));
     let _follower = watched.map(|watched| {
-        let (limiter, of_task) = (Arc::clone(&limiter), Arc::clone(&metrics));
-        let follow = move || control::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task));
+        let of_task = Arc::clone(&metrics);
+        let follow = move || control::follow(watched.clone(), Arc::clone(&publisher), Arc::clone(&of_task));
         Guarded(tokio::spawn(supervised("reloading the configuration", Arc::clone(&metrics), follow)))
     });
     let admin = admin::router(Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));
