@@ -4,9 +4,7 @@ mod accept;
 mod dispatch;
 mod http;
 mod limits;
-mod reload;
 mod slots;
-mod telling;
 mod workers;
 
 use std::future::Future;
@@ -29,6 +27,7 @@ use self::slots::Slots;
 use self::workers::{Dispatched, Workers};
 use crate::admin::{self, Health};
 use crate::clock::{Clock, Step};
+use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{self, BeyondBounds, InvalidAuthority, RateLimitService};
 use crate::store::Store;
@@ -38,8 +37,6 @@ use crate::telemetry::{
 };
 
 pub use limits::{Limits, TooFewDescriptors};
-pub use reload::Watched;
-pub use telling::Telling;
 
 /// The most time that calls in flight may take after GOAWAY. Kubernetes kills the process after 30 s by default.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -236,9 +233,9 @@ fn reload_files<S: Store, C: Clock>(
     limiter: &Arc<Limiter<S, C>>,
     metrics: &Arc<Metrics>,
 ) -> Guarded<()> {
-    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    let (publisher, of_task) = (Arc::new(Publisher::new(Arc::clone(limiter))), Arc::clone(metrics));
     in_background("reloading the configuration", metrics, move || {
-        reload::follow(watched.clone(), Arc::clone(&limiter), Arc::clone(&of_task))
+        control::follow(watched.clone(), Arc::clone(&publisher), Arc::clone(&of_task))
     })
 }
 

@@ -74,7 +74,7 @@ impl Checked {
         if !policies.is_empty() {
             match config::load(&policies, options.clone()) {
                 Ok(loaded) => {
-                    checked.policies = Some((loaded.policy.rules(), loaded.files.len()));
+                    checked.policies = Some((loaded.policy.rules(), loaded.names.len()));
                     checked.found.extend(loaded.warnings);
                 }
                 Err(diagnostics) => checked.found.extend(diagnostics),

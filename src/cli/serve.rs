@@ -13,9 +13,10 @@ use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::peer::Peer;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
-use crate::app::{self, Bounds, Limits, Listeners, ServeError, Telling, Watched};
+use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Fingerprint};
+use crate::control::{Telling, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::MemoryStore;
@@ -86,8 +87,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     if !peer.without_effect.is_empty() {
         WithoutEffect { variables: &peer.without_effect }.emit();
     }
-    ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, seen, files: loaded.files, reload, telling });
+    ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
+    let watched = Some(Watched { path, options, seen, files: loaded.names, reload, telling });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));

@@ -1,14 +1,12 @@
-//! From paths to a policy: read every file, compile every document, report everything at once.
+//! From sources to a policy: compile every document, report everything at once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
-use super::files::{cannot_read, policy_files, shown};
-use super::read;
-use super::source::Source;
+use super::sources::Sources;
 use crate::policy::Policy;
 use crate::shape::HeaderSet;
 use crate::yaml::Tree;
@@ -33,8 +31,8 @@ pub struct Loaded {
     pub policy: Policy,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
-    /// The files it came from: policies and subjects.
-    pub files: Vec<PathBuf>,
+    /// The names of what it came from: policies and subjects.
+    pub names: Vec<String>,
 }
 
 /// The stack of the thread that loads: values lie in each other up to 64 deep, and what reads a level takes less than
@@ -44,7 +42,7 @@ const STACK: usize = 64 * (16 << 10) * 8;
 /// The policy that the files at `paths` describe, or every mistake in any of them (with the warnings among them, in
 /// the order of the files). One mistake refuses the whole set.
 pub fn load<P: AsRef<Path> + Sync>(paths: &[P], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
-    on_a_thread(STACK, || read_all(paths, options))
+    on_a_thread(STACK, || compile_here(&Sources::in_files(paths, options.every_file), options))
 }
 
 /// Runs what loads on a thread of its own. If that panics, nothing was loaded, and whoever asked goes on.
@@ -61,24 +59,14 @@ fn on_a_thread<T: Send>(
     })
 }
 
-fn read_all<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut diagnostics = Vec::new();
-    let mut sources = Vec::new();
-    for path in paths {
-        match policy_files(path.as_ref(), options.every_file) {
-            Ok(found) => {
-                diagnostics.extend(found.unreadable);
-                for file in found.files {
-                    match read::text(&file) {
-                        Ok(text) => sources.push(Source::new(&shown(&file), text)),
-                        Err(error) => diagnostics.push(cannot_read(&file, &error)),
-                    }
-                }
-            }
-            Err(diagnostic) => diagnostics.push(diagnostic),
-        }
-    }
-    let mut loaded = compile(&sources, options, diagnostics)?;
+/// The policy that `sources` describe, or every mistake in any of them (with the warnings among them, in the order of the
+/// sources). One mistake refuses the whole set. The work is done on a thread of its own, which is waited for.
+pub fn compile(sources: &Sources, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    on_a_thread(STACK, || compile_here(sources, options))
+}
+
+fn compile_here(sources: &Sources, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut loaded = put_together(sources, options)?;
     if loaded.policy.domains().all(|domain| domain.root.is_empty()) {
         let none = Diagnostic::error("there are no descriptors in these files, so everything passes");
         loaded.warnings.push(Diagnostic { severity: Severity::Warning, ..none });
@@ -86,17 +74,16 @@ fn read_all<P: AsRef<Path>>(paths: &[P], options: Options) -> Result<Loaded, Vec
     Ok(loaded)
 }
 
-/// The same from one text, which is called `name` in messages.
+/// The same from one policy, which is called `name` in messages and may name subjects on the disk. Here nothing is said
+/// where there are no descriptors, and it is done on the caller's thread.
 pub fn load_text(name: &str, text: &str, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
-    compile(&[Source::new(name, text.to_owned())], options, Vec::new())
+    put_together(&Sources::text_beside_files(name, text), options)
 }
 
-fn compile(
-    sources: &[Source],
-    options: Options,
-    mut diagnostics: Vec<Diagnostic>,
-) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut compiler = Compiler::new(options);
+fn put_together(sources: &Sources, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut diagnostics = sources.found.clone();
+    let mut compiler = Compiler::new(options, Arc::clone(&sources.subjects));
+    let sources = &*sources.policies;
     for source in sources {
         match Tree::parse(&source.text) {
             Ok(tree) => compiler.file(source, &tree),
@@ -114,9 +101,8 @@ fn compile(
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(diagnostics);
     }
-    let policies = sources.iter().map(|source| PathBuf::from(&*source.file));
-    let files = policies.chain(subjects).collect();
-    Ok(Loaded { policy, warnings: diagnostics, files })
+    let names = sources.iter().map(|source| source.file.to_string()).chain(subjects).collect();
+    Ok(Loaded { policy, warnings: diagnostics, names })
 }
 
 #[cfg(test)]

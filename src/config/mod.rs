@@ -2,6 +2,7 @@
 
 mod compile;
 mod diagnostic;
+mod disk;
 mod files;
 mod kind;
 mod language;
@@ -11,6 +12,7 @@ mod reader;
 mod scalar;
 mod schema;
 mod source;
+mod sources;
 mod takes;
 mod time;
 mod watch;
@@ -20,10 +22,11 @@ pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Severity, render};
 pub use files::test_files;
 pub use kind::{FileKind, kind, policies_of};
 pub use language::{Section, WordRow, algorithms, language};
-pub use load::{Loaded, Options, load, load_text};
+pub use load::{Loaded, Options, compile, load, load_text};
 pub use read::text as read_text;
 pub(crate) use reader::{Fields, Reader, hits};
 pub use schema::schema;
+pub use sources::Sources;
 pub use time::{TimeError, point_in_time};
 pub use watch::Fingerprint;
 pub use words::did_you_mean;

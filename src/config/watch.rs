@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::files::{Found, followed};
 
@@ -18,13 +18,13 @@ impl Fingerprint {
     /// is YAML by its name (subjects, whether they could be read or not). Of others only the names count: a log that grows
     /// beside the policies is no change of them. And of `elsewhere`, wherever these files are. `every` is
     /// [`Options::every_file`](super::Options::every_file).
-    pub fn of(path: &Path, every: bool, elsewhere: &[PathBuf]) -> Self {
+    pub fn of(path: &Path, every: bool, elsewhere: &[String]) -> Self {
         let mut hasher = DefaultHasher::new();
         let beside = if path.is_dir() { followed(path, every).unwrap_or_default() } else { Found::default() };
         beside.unreadable.len().hash(&mut hasher);
         beside.others().for_each(|other| other.hash(&mut hasher));
-        let elsewhere = elsewhere.iter().map(PathBuf::as_path);
-        for file in beside.files.iter().map(PathBuf::as_path).chain([path]).chain(elsewhere) {
+        let elsewhere = elsewhere.iter().map(Path::new);
+        for file in beside.files.iter().map(|file| file.as_path()).chain([path]).chain(elsewhere) {
             file.hash(&mut hasher);
             // A directory is written whenever a name in it comes or goes, a hidden one too; the names were looked at.
             if let Some(metadata) = fs::metadata(file).ok().filter(|metadata| !metadata.is_dir()) {

@@ -18,8 +18,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine", "limiter"]),
     ("config", &["model", "yaml", "algorithm", "shape", "subjects", "policy"]),
     ("trial", &["model", "yaml", "clock", "subjects", "policy", "store", "engine", "limiter", "config"]),
+    ("control", &["model", "clock", "telemetry", "policy", "store", "limiter", "config"]),
     ("admin", &["clock", "telemetry", "store", "limiter"]),
-    ("app", &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "admin"]),
+    (
+        "app",
+        &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "control", "admin"],
+    ),
     (
         "cli",
         &[
@@ -35,6 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "rls",
             "config",
             "trial",
+            "control",
             "admin",
             "app",
         ],

@@ -19,13 +19,13 @@ pub(super) use endpoints::MOST_SEGMENTS;
 pub(super) use limit::{algorithm_names, anchors, periods};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Options;
 use super::diagnostic::{Diagnostic, DiagnosticKind, Severity};
 use super::scalar::{self, NotThat};
 use super::source::Source;
+use super::sources::Lookup;
 use super::words::{self, Scope, did_you_mean};
 use crate::policy::Policy;
 use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
@@ -46,8 +46,10 @@ pub(super) struct Compiler {
     found: [usize; 2],
     /// Limits that share a counter, by domain and name.
     counters: HashMap<(String, String), counter::Shared>,
-    /// Subjects files that were read.
-    subjects: Vec<PathBuf>,
+    /// Finds the subjects that a policy names.
+    lookup: Arc<dyn Lookup>,
+    /// The names of subjects that were asked for.
+    subjects: Vec<String>,
     /// The subjects of each domain that has some.
     known: HashMap<String, subjects::Known>,
     /// The keys of all descriptors of each domain.
@@ -55,7 +57,7 @@ pub(super) struct Compiler {
     /// Entries that templates name.
     entries: Vec<names::NamedEntry>,
     /// What is asked of each subjects file.
-    asked: HashMap<PathBuf, subjects::Asked>,
+    asked: HashMap<String, subjects::Asked>,
     /// The first document of each domain.
     domains: HashMap<String, root::First>,
     /// Names that some rule replaces, to be looked up when all rules are known.
@@ -65,9 +67,10 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, lookup: Arc<dyn Lookup>) -> Self {
         Self {
             options,
+            lookup,
             policy: Policy::default(),
             diagnostics: Vec::new(),
             kind: DiagnosticKind::Other,
@@ -149,7 +152,7 @@ impl Compiler {
     }
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
-    pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<PathBuf>, Vec<Diagnostic>) {
+    pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<String>, Vec<Diagnostic>) {
         self.finish_replaced();
         self.of_kind(DiagnosticKind::UnknownName, Self::finish_subjects);
         self.finish_names();

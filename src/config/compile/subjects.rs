@@ -2,15 +2,14 @@
 //! switch a limit off without a word.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::coverage::{Demand, Told, Uncovered};
 use super::{Compiler, Document, Node, Severity, did_you_mean, scalar};
-use crate::config::files::{cannot_read, shown};
-use crate::config::read;
 use crate::config::source::Source;
+use crate::config::sources::beside;
 use crate::config::{Diagnostic, DiagnosticKind};
+use crate::model::lossy;
 use crate::subjects::{Directory, Survey, Syntax, Value};
 use crate::yaml::Span;
 
@@ -21,7 +20,7 @@ const MOST_VALUES: usize = 64;
 
 /// The subjects of one domain while it is compiled.
 pub(super) struct Known {
-    path: PathBuf,
+    name: String,
     /// For places in it; its text is not kept.
     pub(super) source: Source,
     pub(super) survey: Survey,
@@ -71,31 +70,30 @@ impl Document<'_, '_> {
                 return self.refuse_subjects(file, &format!("`subjects`: {}", wrong.message), EXAMPLE);
             }
         };
-        let path = Path::new(&*self.source.file).parent().unwrap_or(Path::new("")).join(name);
+        let name = beside(&self.source.file, name);
         // Looked at again when it changes, be it read or not.
-        self.compiler.subjects.push(path.clone());
-        let text = match read::text(&path) {
+        self.compiler.subjects.push(name.clone());
+        let text = match self.compiler.lookup.text(&name) {
             Ok(text) => text,
-            Err(error) => {
-                let wrong = cannot_read(&path, &error);
-                let hint = wrong.hint.or_else(|| alike(&path)).or_else(|| Some(EXAMPLE.to_owned()));
-                let wrong = Diagnostic {
-                    unread: true,
-                    ..self.source.diagnose(Severity::Error, file.span(), wrong.message, hint)
-                };
+            Err(wrong) => {
+                let hint = wrong.hint.or_else(|| Some(EXAMPLE.to_owned()));
+                let unread = wrong.unread;
+                let wrong = self.source.diagnose(Severity::Error, file.span(), wrong.message, hint);
+                let wrong = Diagnostic { unread, ..wrong };
                 self.compiler.add(wrong.kind(DiagnosticKind::UnreadableFile));
                 return None;
             }
         };
-        let is_lines = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
+        let shown = lossy(name.as_bytes()).into_owned();
+        let is_lines = name.to_ascii_lowercase().ends_with(".jsonl");
         let syntax = if is_lines { Syntax::Lines } else { Syntax::Yaml };
         let (directory, survey) = match Directory::survey(&text, syntax) {
             Ok(read) => read,
             Err(problems) => {
                 // Another domain may have named it before.
-                let asked = self.compiler.asked.entry(path.clone()).or_default();
+                let asked = self.compiler.asked.entry(name.clone()).or_default();
                 if !std::mem::replace(&mut asked.is_refused, true) {
-                    let source = Source::secret(&shown(&path), text);
+                    let source = Source::secret(&shown, text);
                     for problem in problems {
                         let span =
                             Span { line: problem.line, column: problem.column, length: problem.length };
@@ -106,10 +104,10 @@ impl Document<'_, '_> {
                 return None;
             }
         };
-        let source = Source::secret(&shown(&path), String::new());
-        let asked = self.compiler.asked.entry(path.clone()).or_default();
+        let source = Source::secret(&shown, String::new());
+        let asked = self.compiler.asked.entry(name.clone()).or_default();
         let is_new = asked.file.is_empty();
-        asked.file = shown(&path).into_owned();
+        asked.file.clone_from(&shown);
         asked.attributes.extend(directory.attributes().map(str::to_owned));
         for (kind, span) in survey.kinds() {
             let message = format!("no policy asks for credentials of the kind `{kind}`");
@@ -138,7 +136,7 @@ impl Document<'_, '_> {
             self.compiler.add(found.kind(DiagnosticKind::UnseenCharacter));
         }
         let (uncovered, values) = (HashMap::new(), HashMap::new());
-        let known = Known { path, source, survey, uncovered, told: Told::default(), values };
+        let known = Known { name, source, survey, uncovered, told: Told::default(), values };
         self.compiler.known.insert(self.domain.clone(), known);
         Some(directory)
     }
@@ -150,8 +148,8 @@ impl Document<'_, '_> {
 
     /// What is asked of the subjects file of this domain, where one was read.
     fn asked(&mut self) -> Option<&mut Asked> {
-        let path = &self.compiler.known.get(&self.domain)?.path;
-        self.compiler.asked.get_mut(path)
+        let name = &self.compiler.known.get(&self.domain)?.name;
+        self.compiler.asked.get_mut(name)
     }
 
     /// Notes that a descriptor asks for credentials of this kind, without the scheme before them or as they are sent.
@@ -327,14 +325,4 @@ pub(super) fn listed<S: AsRef<str>>(names: &[S]) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
-}
-
-/// A file beside `path` that may have been meant.
-fn alike(path: &Path) -> Option<String> {
-    const LOOKED_AT: usize = 1000;
-    let name = path.file_name()?.to_str()?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let beside = std::fs::read_dir(parent).ok()?.take(LOOKED_AT).flatten();
-    let names: Vec<String> = beside.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    did_you_mean(name, names.iter().map(String::as_str).filter(|name| name.contains(".subjects.")))
 }

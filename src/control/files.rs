@@ -8,10 +8,10 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::publisher::{Published, Publisher};
 use super::telling::{self, Telling};
 use crate::clock::Clock;
-use crate::config::{self, Diagnostic, Fingerprint, Options};
-use crate::limiter::Limiter;
+use crate::config::{Diagnostic, Fingerprint, Options, Sources};
 use crate::store::Store;
 use crate::telemetry::{ConfigLoaded, Metrics, TaskEnded};
 
@@ -37,7 +37,7 @@ pub struct Watched {
     /// What they looked like before they were read.
     pub seen: Fingerprint,
     /// Those that were read, wherever they are.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<String>,
     /// Notified when the files are to be read at once, changed or not.
     pub reload: Arc<Notify>,
     /// How what is wrong with them is told.
@@ -47,9 +47,9 @@ pub struct Watched {
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
 /// being written is let finish, for five seconds at most. A set of files with a mistake changes nothing; the mistakes are
 /// logged, once.
-pub(super) async fn follow<S: Store, C: Clock>(
+pub async fn follow<S: Store, C: Clock>(
     watched: Watched,
-    limiter: Arc<Limiter<S, C>>,
+    publisher: Arc<Publisher<S, C>>,
     metrics: Arc<Metrics>,
 ) {
     let news = Arc::new(Notify::new());
@@ -77,16 +77,16 @@ pub(super) async fn follow<S: Store, C: Clock>(
             if why == Why::News {
                 tokio::time::sleep(SETTLES).await;
             }
-            let (limiter, metrics, of_task) =
-                (Arc::clone(&limiter), Arc::clone(&metrics), Arc::clone(&metrics));
+            let (publisher, metrics, of_task) =
+                (Arc::clone(&publisher), Arc::clone(&metrics), Arc::clone(&metrics));
             let now = Instant::now();
             // On a thread that serves nobody: a large policy takes its time. A panic there leaves things as they were.
             let mut looking = follower.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 if why == Why::Asked {
-                    looking.read_now(now, &limiter, &metrics);
+                    looking.read_now(now, &publisher, &metrics);
                 } else {
-                    looking.look(now, &limiter, &metrics);
+                    looking.look(now, &publisher, &metrics);
                 }
                 looking
             });
@@ -152,13 +152,13 @@ impl Follower {
         Self { watched, read: seen, before: seen, changing_since: None, failed: None }
     }
 
-    fn look<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
+    fn look<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         let settled = std::mem::replace(&mut self.before, looks) == looks;
         if looks == self.read {
             self.changing_since = None;
             if self.failed.as_ref().is_some_and(|(_, again, _)| now >= *again) {
-                self.load(now, limiter, metrics);
+                self.load(now, publisher, metrics);
             }
             return;
         }
@@ -166,26 +166,26 @@ impl Follower {
         if settled {
             self.read = looks;
             self.changing_since = None;
-            self.load(now, limiter, metrics);
+            self.load(now, publisher, metrics);
         } else if now.duration_since(since) >= LONGEST_WAIT {
             // Half a file is no mistake: of a state that does not settle, only one that can be read counts.
-            let _ = self.take(limiter, metrics);
+            let _ = self.take(false, publisher, metrics);
             self.changing_since = Some(now);
         }
     }
 
     /// Reads the files, whether they changed or not.
-    fn read_now<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
+    fn read_now<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         (self.read, self.before, self.changing_since) = (looks, looks, None);
         // Whoever asks is told again.
         self.failed = None;
-        self.load(now, limiter, metrics);
+        self.load(now, publisher, metrics);
     }
 
     /// Reads the files, and tells what is wrong with them if that is something new.
-    fn load<S: Store, C: Clock>(&mut self, now: Instant, limiter: &Limiter<S, C>, metrics: &Metrics) {
-        let Err(diagnostics) = self.take(limiter, metrics) else { return };
+    fn load<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
+        let Err(diagnostics) = self.take(true, publisher, metrics) else { return };
         let mistakes = telling::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
@@ -198,35 +198,37 @@ impl Follower {
         }
     }
 
-    /// Puts in force what the files say, or tells what is wrong with them.
+    /// Puts in force what the files say, or tells what is wrong with them. Of what is not `settled` a mistake is no refusal.
     fn take<S: Store, C: Clock>(
         &mut self,
-        limiter: &Limiter<S, C>,
+        settled: bool,
+        publisher: &Publisher<S, C>,
         metrics: &Metrics,
     ) -> Result<(), Vec<Diagnostic>> {
-        match config::load(&[&self.watched.path], self.watched.options.clone()) {
-            Ok(loaded) => {
-                self.watched.telling.warned(&loaded.warnings);
-                ConfigLoaded { files: loaded.files.len(), rules: loaded.policy.rules() }.emit(metrics);
-                limiter.publish(loaded.policy);
-                // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is
-                // seen by the second look, which is at those that were known before.
-                let looks =
-                    Fingerprint::of(&self.watched.path, self.watched.options.every_file, &loaded.files);
-                if self.read
-                    == Fingerprint::of(
-                        &self.watched.path,
-                        self.watched.options.every_file,
-                        &self.watched.files,
-                    )
-                {
-                    (self.read, self.before) = (looks, looks);
-                }
-                self.watched.files = loaded.files;
-                self.failed = None;
-                Ok(())
-            }
-            Err(diagnostics) => Err(diagnostics),
+        let options = self.watched.options.clone();
+        let version = publisher.version();
+        let sources = Sources::in_files(&[&self.watched.path], options.every_file);
+        let published = if settled {
+            publisher.publish(version, &sources, options)
+        } else {
+            publisher.publish_if_right(version, &sources, options)
+        };
+        let (rules, names, warnings) = match published {
+            Published::Applied { rules, names, warnings, .. } => (rules, names, warnings),
+            Published::Rejected(diagnostics) => return Err(diagnostics),
+            Published::Superseded => return Ok(()),
+        };
+        self.watched.telling.warned(&warnings);
+        ConfigLoaded { files: names.len(), rules }.emit(metrics);
+        // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is seen by the
+        // second look, which is at those that were known before.
+        let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &names);
+        let known = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
+        if self.read == known {
+            (self.read, self.before) = (looks, looks);
         }
+        self.watched.files = names;
+        self.failed = None;
+        Ok(())
     }
 }

@@ -1,0 +1,9 @@
+//! Configurations that change while the server runs: where they come from, and putting them in force.
+
+mod files;
+mod publisher;
+mod telling;
+
+pub use files::{Watched, follow};
+pub use publisher::{Latest, Published, Publisher, Status, Version};
+pub use telling::Telling;
