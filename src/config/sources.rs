@@ -97,8 +97,10 @@ mod tests {
     use super::*;
     use crate::config::{Options, compile, load, render};
 
+    type Told = Result<(usize, Vec<String>, String), String>;
+
     /// What is said of these files when they are read from a directory and when they are texts in memory, by the same names.
-    fn both(files: &[(&str, &str)]) -> [Result<(usize, Vec<String>, String), String>; 2] {
+    fn both(files: &[(&str, &str)]) -> [Told; 2] {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().display();
         for (name, text) in files {

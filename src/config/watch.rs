@@ -24,7 +24,7 @@ impl Fingerprint {
         beside.unreadable.len().hash(&mut hasher);
         beside.others().for_each(|other| other.hash(&mut hasher));
         let elsewhere = elsewhere.iter().map(Path::new);
-        for file in beside.files.iter().map(|file| file.as_path()).chain([path]).chain(elsewhere) {
+        for file in beside.files.iter().map(std::path::PathBuf::as_path).chain([path]).chain(elsewhere) {
             file.hash(&mut hasher);
             // A directory is written whenever a name in it comes or goes, a hidden one too; the names were looked at.
             if let Some(metadata) = fs::metadata(file).ok().filter(|metadata| !metadata.is_dir()) {

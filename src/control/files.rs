@@ -208,12 +208,12 @@ impl Follower {
         let options = self.watched.options.clone();
         let version = publisher.version();
         let sources = Sources::in_files(&[&self.watched.path], options.every_file);
-        let published = if settled {
+        let answer = if settled {
             publisher.publish(version, &sources, options)
         } else {
             publisher.publish_if_right(version, &sources, options)
         };
-        let (rules, names, warnings) = match published {
+        let (rules, names, warnings) = match answer {
             Published::Applied { rules, names, warnings, .. } => (rules, names, warnings),
             Published::Rejected(diagnostics) => return Err(diagnostics),
             Published::Superseded => return Ok(()),

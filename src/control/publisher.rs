@@ -101,15 +101,15 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     /// Compiles `sources`, which takes its time and wants a thread that serves nobody, and puts the policy in force unless it has
     /// a mistake or a newer one is in force.
     pub fn publish(&self, version: Version, sources: &Sources, options: Options) -> Published {
-        let published = self.publish_if_right(version, sources, options);
-        if let Published::Rejected(diagnostics) = &published {
+        let answer = self.publish_if_right(version, sources, options);
+        if let Published::Rejected(diagnostics) = &answer {
             let mut known = self.latest.lock();
             if version > known.newest {
                 known.newest = version;
                 (known.status.stale, known.status.refusal) = (true, diagnostics.as_slice().into());
             }
         }
-        published
+        answer
     }
 
     /// The same for what may be half of a configuration: a mistake in it is no refusal, and the status stays as it is.
@@ -171,13 +171,13 @@ mod tests {
     fn an_older_one_that_is_compiled_later_never_replaces_a_newer_one() {
         let publisher = publisher();
         let (older, newer) = (publisher.version(), publisher.version());
-        let published = publisher.publish(newer, &domain("newer"), Options::default());
-        assert!(matches!(published, Published::Applied { generation: 2, .. }), "{published:?}");
-        let published = publisher.publish(older, &domain("older"), Options::default());
-        assert!(matches!(published, Published::Superseded), "{published:?}");
+        let answer = publisher.publish(newer, &domain("newer"), Options::default());
+        assert!(matches!(answer, Published::Applied { generation: 2, .. }), "{answer:?}");
+        let answer = publisher.publish(older, &domain("older"), Options::default());
+        assert!(matches!(answer, Published::Superseded), "{answer:?}");
         assert!(in_force(&publisher, "newer"));
-        let published = publisher.publish(older, &wrong(), Options::default());
-        assert!(matches!(published, Published::Rejected(_)), "{published:?}");
+        let answer = publisher.publish(older, &wrong(), Options::default());
+        assert!(matches!(answer, Published::Rejected(_)), "{answer:?}");
         let status = publisher.latest().status();
         assert_eq!((status.generation, status.stale), (2, false), "an old mistake is no news");
     }

@@ -84,7 +84,7 @@ impl Document<'_, '_> {
                 return None;
             }
         };
-        let shown = lossy(name.as_bytes()).into_owned();
+        let label = lossy(name.as_bytes()).into_owned();
         let is_lines = name.to_ascii_lowercase().ends_with(".jsonl");
         let syntax = if is_lines { Syntax::Lines } else { Syntax::Yaml };
         let (directory, survey) = match Directory::survey(&text, syntax) {
@@ -93,7 +93,7 @@ impl Document<'_, '_> {
                 // Another domain may have named it before.
                 let asked = self.compiler.asked.entry(name.clone()).or_default();
                 if !std::mem::replace(&mut asked.is_refused, true) {
-                    let source = Source::secret(&shown, text);
+                    let source = Source::secret(&label, text);
                     for problem in problems {
                         let span =
                             Span { line: problem.line, column: problem.column, length: problem.length };
@@ -104,10 +104,10 @@ impl Document<'_, '_> {
                 return None;
             }
         };
-        let source = Source::secret(&shown, String::new());
+        let source = Source::secret(&label, String::new());
         let asked = self.compiler.asked.entry(name.clone()).or_default();
         let is_new = asked.file.is_empty();
-        asked.file.clone_from(&shown);
+        asked.file = label;
         asked.attributes.extend(directory.attributes().map(str::to_owned));
         for (kind, span) in survey.kinds() {
             let message = format!("no policy asks for credentials of the kind `{kind}`");
