@@ -1,5 +1,6 @@
 //! From a tree of values to rules, with every mistake on the way.
 
+mod answers;
 mod counter;
 mod coverage;
 mod descriptor;
@@ -11,7 +12,6 @@ mod names;
 mod repeated;
 mod root;
 mod subjects;
-mod telling;
 mod unseen;
 
 pub(super) use descriptor::empties;
