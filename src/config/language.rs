@@ -36,7 +36,7 @@ pub fn language() -> Vec<Section> {
         words: words::rows_of(scope)
             .map(|word| WordRow {
                 name: word.name,
-                is_peers: word.origin == Origin::Peer,
+                is_peers: word.origin == Origin::Compatible,
                 values: word.takes.for_people(),
                 default: word.default,
                 meaning: word.meaning,

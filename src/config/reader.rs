@@ -1,4 +1,4 @@
-//! Reading YAML that is no policy, with every mistake told as a policy's mistakes are.
+//! Reading YAML that is no policy, and reporting every mistake as a policy's mistakes are reported.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::words::did_you_mean;
 use crate::model::Timestamp;
 use crate::yaml::{Items, Kind, Node, Span, Tree};
 
-/// The most mistakes that are told: more nobody reads.
+/// The most mistakes that are reported: nobody reads more.
 const MOST: usize = 1000;
 
 /// One file, and what was found wrong with it.
@@ -20,7 +20,7 @@ pub(crate) struct Reader {
     mistakes: Vec<Diagnostic>,
 }
 
-/// The fields of a mapping whose words are all known. None is there twice.
+/// The fields of a mapping: its words are all known, and no word is there twice.
 #[derive(Debug)]
 pub(crate) struct Fields<'n> {
     list: Vec<(&'n str, Node<'n>)>,

@@ -33,7 +33,7 @@ pub(super) enum Takes {
     Mapping(Scope),
     /// A list of mappings of that kind.
     List(Scope),
-    /// `one`, or how endpoints are told apart.
+    /// `one`, or a mapping that says by what undeclared endpoints differ.
     Undeclared,
     /// Templates, or names with a list of templates each.
     Endpoints,

@@ -54,7 +54,7 @@ impl fmt::Display for Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// envoyproxy/ratelimit's; it means here what it means there.
-    Peer,
+    Compatible,
     /// Spillway's.
     Own,
 }

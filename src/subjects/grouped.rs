@@ -32,7 +32,7 @@ impl Grouped {
         self.groups += 1;
     }
 
-    /// Tells of the number if it was taken apart. What stands in a credential `is_secret`.
+    /// Reports the number if YAML took it apart. A credential's attribute `is_secret`: the message does not show it.
     pub(super) fn finish(number: Option<Self>, problems: &mut Problems, is_secret: bool) {
         let Some(Self { at, text, groups: 1.. }) = number else { return };
         let without = text.replace(',', "");

@@ -46,7 +46,7 @@ mod tests {
     fn a_tag_fits_what_go_yaml_takes_it_for() {
         for (tag, fitting, others) in [
             ("int", "0 5 -5 +5 1_000 0x1F 0o17 0b101 010", "x 5.0 1e3 0x 0b2 _ - 1,000 ٣ ~"),
-            ("float", "5 5.0 1e3 .5 -.inf .nan", "x inf nan infinity 1.2.3 ~"),
+            ("float", "5 1_000 0x1F 5.0 1e3 .5 -.inf .nan", "x inf nan infinity 1.2.3 ~"),
             ("bool", "true False yes NO on n", "maybe tRUE 1 ~"),
             ("null", "~ null NULL", "x 0 no nil"),
         ] {

@@ -13,7 +13,7 @@ use crate::policy::{Requests, Source};
 use crate::subjects::{Directory, Holder, Value};
 use crate::yaml::Span;
 
-/// How many reasons are told apart: more nobody reads.
+/// The most reasons that are reported: nobody reads more.
 const MOST: usize = 1000;
 /// Late enough for every tier that time alone brings.
 const SOME_DAY: Timestamp = Timestamp::from_nanos(u64::MAX);
@@ -74,9 +74,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What is told of one reason, for all limits together.
+/// Who lacks a number, by reason, for all limits of a domain together.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct MissingNumbers {
     reasons: HashMap<Reason, usize>,
     list: Vec<Missing>,
 }
@@ -94,8 +94,8 @@ struct Missing {
     count: usize,
 }
 
-impl Told {
-    /// Everything that is to be told.
+impl MissingNumbers {
+    /// The diagnostics.
     pub(super) fn finish(self) -> impl Iterator<Item = Diagnostic> {
         self.list.into_iter().flat_map(Missing::finish)
     }
@@ -117,8 +117,8 @@ impl Missing {
             format!("{limits} no number for subjects {reason}: `{first}` at {}{more}", place(&at_subject));
         let of_subject =
             format!("{limits} no number for subjects {reason}, as this one{more}; see {}", place(&at_limit));
-        let told = [(of_limit, at_limit), (of_subject, at_subject)];
-        told.map(|(message, at)| Diagnostic { message, kind: DiagnosticKind::MissingNumber, ..at })
+        let both = [(of_limit, at_limit), (of_subject, at_subject)];
+        both.map(|(message, at)| Diagnostic { message, kind: DiagnosticKind::MissingNumber, ..at })
     }
 }
 
@@ -152,8 +152,8 @@ impl Document<'_, '_> {
         }
         let Some(known) = self.compiler.known.get_mut(&self.domain) else { return };
         for lacking in &uncovered.lacking {
-            if let Some(at) = known.told.reasons.get(&lacking.reason) {
-                let missing = &mut known.told.list[*at];
+            if let Some(at) = known.missing.reasons.get(&lacking.reason) {
+                let missing = &mut known.missing.list[*at];
                 if missing.limits.len() < LISTED {
                     missing.limits.push(name.to_owned());
                 } else {
@@ -164,8 +164,8 @@ impl Document<'_, '_> {
             let hint = Some(lacking.hint.clone());
             let at_limit = self.source.diagnose(Severity::Error, span, String::new(), hint.clone());
             let at_subject = known.source.diagnose(Severity::Error, lacking.span, String::new(), hint);
-            known.told.reasons.insert(lacking.reason.clone(), known.told.list.len());
-            known.told.list.push(Missing {
+            known.missing.reasons.insert(lacking.reason.clone(), known.missing.list.len());
+            known.missing.list.push(Missing {
                 reason: lacking.reason.clone(),
                 limits: vec![name.to_owned()],
                 more: 0,
@@ -189,7 +189,7 @@ impl Document<'_, '_> {
             Source::Table { by, otherwise: Some(_), .. } => {
                 self.asks_for_attribute(number, "by", by, "all have the number of `otherwise`", Tell::Always);
             }
-            // Everybody who comes to it is told of.
+            // Each subject that reaches it is reported as having no number.
             Source::Table { by, otherwise: None, .. } => {
                 self.asks_for_attribute(number, "by", by, "nobody has this limit", Tell::Slips);
             }
@@ -241,12 +241,12 @@ impl Demand {
         let mut uncovered = Uncovered::default();
         // Each descriptor on the way asks for a credential; whoever comes to the limit has one for the innermost.
         let kinds: Vec<_> = self.kinds.iter().take(1).map(String::as_str).collect();
-        let mut told: HashSet<&str> = HashSet::new();
+        let mut reported: HashSet<&str> = HashSet::new();
         let mut reasons: HashMap<Reason, usize> = HashMap::new();
         for holder in directory.holders(&known.survey, &kinds) {
             let Some(reason) = self.lacking(&holder) else { continue };
             let id = holder.credential.subject.id();
-            if !told.insert(id) {
+            if !reported.insert(id) {
                 continue;
             }
             match reasons.get(&reason) {

@@ -15,14 +15,14 @@ struct Grouped {
 }
 
 impl Document<'_, '_> {
-    /// Tells of each such number, once, and notes that nothing else is to be told of its groups.
+    /// Reports each such number once, and nothing else about its groups.
     pub(super) fn grouped_digits(&mut self, document: Node<'_>) {
         let mut found = Vec::new();
         look(document, &mut found);
-        let mut told = HashSet::new();
+        let mut reported = HashSet::new();
         for Grouped { at, text, groups } in found {
             // What aliases stand for is looked at once for each of them.
-            if !told.insert((at.line, at.column)) {
+            if !reported.insert((at.line, at.column)) {
                 continue;
             }
             let message = format!("`{text}` is no number inside braces, where a comma ends it");

@@ -1,5 +1,6 @@
 //! From a tree of values to rules, with every mistake on the way.
 
+mod answers;
 mod counter;
 mod coverage;
 mod descriptor;
@@ -11,7 +12,6 @@ mod names;
 mod repeated;
 mod root;
 mod subjects;
-mod telling;
 mod unseen;
 
 pub(super) use descriptor::empties;
@@ -30,7 +30,7 @@ use super::words::{self, Scope, did_you_mean};
 use crate::policy::Policy;
 use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
 
-/// The most errors, and the most warnings, that are told: more nobody reads, and aliases can repeat one a million times.
+/// The most errors, and the most warnings, that are reported: nobody reads more, and aliases can repeat one a million times.
 const MOST: usize = 1000;
 
 /// Puts files together into one policy.
@@ -38,9 +38,9 @@ pub(super) struct Compiler {
     options: Options,
     policy: Policy,
     diagnostics: Vec<Diagnostic>,
-    /// What is found now is of this kind, unless it says another.
+    /// The kind of diagnostics that name none.
     kind: DiagnosticKind,
-    /// Places, as file, line and column, of which everything was told.
+    /// Places, as file, line and column, at which nothing more is reported.
     explained: HashSet<(Arc<str>, usize, usize)>,
     /// How many errors and how many warnings there were.
     found: [usize; 2],
@@ -94,7 +94,7 @@ impl Compiler {
         self.add(wrong.kind(DiagnosticKind::Syntax));
     }
 
-    /// Notes what was found, unless enough of its kind was.
+    /// Adds a diagnostic, unless [`MOST`] of its severity were added.
     fn add(&mut self, mut diagnostic: Diagnostic) {
         let place = diagnostic.excerpt.as_ref().map(|excerpt| &excerpt.place);
         if !self.explained.is_empty()
@@ -114,7 +114,7 @@ impl Compiler {
         }
     }
 
-    /// Has whatever `look` finds be of this kind.
+    /// Runs `look`; the diagnostics that it adds have this kind unless they name another.
     fn of_kind<T>(&mut self, kind: DiagnosticKind, look: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.kind, kind);
         let found = look(self);
@@ -135,14 +135,14 @@ impl Compiler {
             self.add(source.diagnose(Severity::Error, Span::START, message, hint));
         }
         for document in tree.documents() {
-            let peer_only = !has_own_word(document);
+            let is_compatible = !has_own_word(document);
             let mut reader = Document {
                 compiler: self,
                 source,
                 domain: String::new(),
                 has_subjects: false,
                 secrets: BTreeSet::new(),
-                peer_only,
+                is_compatible,
             };
             reader.grouped_digits(document);
             reader.of_kind(DiagnosticKind::RepeatedKey, |reader| reader.repeated_keys(document));
@@ -180,7 +180,7 @@ struct Replaced {
 }
 
 impl Compiler {
-    /// Tells of names that nobody has, and of two rules that replace each other: a request that reaches both is charged to neither.
+    /// Reports names that no rule has, and two rules that replace each other: a request that reaches both is charged to neither.
     fn finish_replaced(&mut self) {
         let all = std::mem::take(&mut self.replaced);
         let pairs: HashSet<(&str, &str, &str)> =
@@ -220,7 +220,7 @@ fn has_own_word(node: Node<'_>) -> bool {
     }
 }
 
-/// Whether a word with this value would be as if it were not there.
+/// Whether a word with this value means the same as its absence.
 fn says_nothing(value: Node<'_>) -> bool {
     value.is_null() || matches!(value.kind(), Kind::Scalar { text: "", .. })
 }
@@ -250,8 +250,8 @@ struct Document<'c, 's> {
     has_subjects: bool,
     /// Keys whose values are credentials.
     secrets: BTreeSet<String>,
-    /// It uses envoyproxy/ratelimit's words only. What that server takes no notice of is a warning then.
-    peer_only: bool,
+    /// It uses envoyproxy/ratelimit's words only. A mistake that envoyproxy/ratelimit ignores is a warning then.
+    is_compatible: bool,
 }
 
 /// The fields of one mapping, each known to be allowed where it stands.
@@ -324,7 +324,7 @@ impl Document<'_, '_> {
                     misspelt = true;
                 }
                 Some(_) => match fields.iter_mut().find(|(taken, _)| *taken == word) {
-                    // That it is there twice was told.
+                    // `repeated_keys` has reported it.
                     Some(taken) => taken.1 = value,
                     None => fields.push((word, value)),
                 },
@@ -335,8 +335,8 @@ impl Document<'_, '_> {
         Some(fields)
     }
 
-    /// Tells of words of a limit that stand on its descriptor: most likely they lack a few spaces. envoyproxy/ratelimit knows its
-    /// words wherever they stand, so it loads them, and has no limit.
+    /// Reports words of a limit that stand on its descriptor: most likely their indentation is wrong. envoyproxy/ratelimit accepts
+    /// its words anywhere, so it loads such a file, and there is no limit.
     fn words_outside(&mut self, outside: &[(Span, &str)], fields: &Fields<'_>) {
         let Some((first, _)) = outside.first() else { return };
         if fields.get("rate_limit").is_some() || fields.get("rate_limits").is_some() {
@@ -410,7 +410,7 @@ impl Document<'_, '_> {
         fields.get(name).and_then(|node| self.read(node, scalar::boolean))
     }
 
-    /// Has whatever `look` finds be of this kind.
+    /// Runs `look`; the diagnostics that it adds have this kind unless they name another.
     fn of_kind<T>(&mut self, kind: DiagnosticKind, look: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.compiler.kind, kind);
         let found = look(self);
@@ -440,7 +440,7 @@ impl Document<'_, '_> {
 
     /// What envoyproxy/ratelimit would load all the same.
     fn tolerate(&mut self, span: Span, message: &str, hint: Option<&str>) {
-        let severity = if self.peer_only { Severity::Warning } else { Severity::Error };
+        let severity = if self.is_compatible { Severity::Warning } else { Severity::Error };
         self.report(severity, span, message, hint);
     }
 

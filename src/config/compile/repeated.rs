@@ -8,14 +8,14 @@ use super::{Document, Kind, Node, scalar};
 use crate::yaml::{Pairs, Span};
 
 impl Document<'_, '_> {
-    /// Tells of every key that its mapping has already, in the policy's own words and in names of its users' alike.
+    /// Reports every key that its mapping has already, be it a word of the language or a name that users chose.
     pub(super) fn repeated_keys(&mut self, document: Node<'_>) {
         let mut found = Vec::new();
         look(document, &mut found);
         // What aliases stand for is looked at once for each of them.
-        let mut told = HashSet::new();
+        let mut reported = HashSet::new();
         for Repeated { at, key, before } in found {
-            if !told.insert((at.line, at.column)) {
+            if !reported.insert((at.line, at.column)) {
                 continue;
             }
             match before.map(labels).filter(|lost| !lost.is_empty()) {

@@ -32,7 +32,7 @@ impl Document<'_, '_> {
         if self.domain.is_empty() {
             return self.wrong_value(domain.span(), "the domain has no name", None);
         }
-        if self.peer_only && !fields.misspelt && !has_descriptors(root) {
+        if self.is_compatible && !fields.misspelt && !has_descriptors(root) {
             let message = format!("domain `{}` has no descriptors here, so nothing is limited", self.domain);
             let hint = "list some below `descriptors:`, or write `descriptors: []` if none are meant";
             self.report(Severity::Warning, domain.span(), &message, Some(hint));

@@ -1,10 +1,10 @@
-//! What policies ask of the subjects behind them, and whether those have it. A name that nobody has is a slip that would
-//! switch a limit off without a word.
+//! What policies ask of the subjects behind them, and whether the subjects have it. A misspelt name would switch a limit off
+//! silently.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::coverage::{Demand, Told, Uncovered};
+use super::coverage::{Demand, MissingNumbers, Uncovered};
 use super::{Compiler, Document, Node, Severity, did_you_mean, scalar};
 use crate::config::source::Source;
 use crate::config::sources::beside;
@@ -24,10 +24,10 @@ pub(super) struct Known {
     /// For places in it; its text is not kept.
     pub(super) source: Source,
     pub(super) survey: Survey,
-    /// Who has no number, by what is asked of them: limits mostly ask the same.
+    /// The subjects without a number, by what limits ask of them: most limits ask the same.
     pub(super) uncovered: HashMap<Demand, Arc<Uncovered>>,
-    /// Why that is so, each reason once.
-    pub(super) told: Told,
+    /// The reasons, each once.
+    pub(super) missing: MissingNumbers,
     values: HashMap<String, Vec<Value>>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Tell {
 /// What all domains together ask of one subjects file.
 #[derive(Default)]
 pub(super) struct Asked {
-    /// Its mistakes were told.
+    /// Whether its mistakes were reported.
     is_refused: bool,
     /// Its name in messages.
     file: String,
@@ -136,7 +136,7 @@ impl Document<'_, '_> {
             self.compiler.add(found.kind(DiagnosticKind::UnseenCharacter));
         }
         let (uncovered, values) = (HashMap::new(), HashMap::new());
-        let known = Known { name, source, survey, uncovered, told: Told::default(), values };
+        let known = Known { name, source, survey, uncovered, missing: MissingNumbers::default(), values };
         self.compiler.known.insert(self.domain.clone(), known);
         Some(directory)
     }
@@ -215,12 +215,12 @@ impl Compiler {
         let mut files: Vec<_> = std::mem::take(&mut self.asked).into_iter().collect();
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
         // In the order of the domains' names; `HashMap` has none.
-        let told: BTreeMap<_, _> = self
+        let missing: BTreeMap<_, _> = self
             .known
             .iter_mut()
-            .map(|(name, known)| (name.clone(), std::mem::take(&mut known.told)))
+            .map(|(name, known)| (name.clone(), std::mem::take(&mut known.missing)))
             .collect();
-        for diagnostic in told.into_values().flat_map(Told::finish) {
+        for diagnostic in missing.into_values().flat_map(MissingNumbers::finish) {
             self.add(diagnostic);
         }
         for (_, asked) in files {

@@ -3,7 +3,7 @@
 use super::{DiagnosticKind, Document, Kind, Node, Severity};
 use crate::yaml::{Invisible, Span, invisible};
 
-/// Below these words stands text that people read, which may hold what it likes.
+/// Below these words stands text that people read, which may hold any character.
 const TEXTS: [&str; 4] = ["metadata", "headers", "request_headers", "deny"];
 /// Below these words keys are no words of the language but values of requests and of subjects.
 const NAMES: [&str; 3] = ["values", "exempt", "endpoints"];
@@ -16,7 +16,7 @@ impl Document<'_, '_> {
         }
         let mut found = Vec::new();
         look(document, false, &mut found);
-        // What aliases stand for is told once.
+        // Each place is reported once, however many aliases repeat it.
         found.sort_by_key(|(span, ..)| (span.line, span.column));
         found.dedup_by_key(|(span, ..)| (span.line, span.column));
         for (span, text, character) in found {

@@ -90,6 +90,14 @@ fn whoever_never_comes_to_a_limit_needs_no_number_there() {
         let told = found_with(&for_keys(table, descriptor), &format!("subjects: [{pro}, {other}]"));
         assert_eq!(told.is_empty(), fine, "{descriptor} {other}: {told:?}");
     }
+    // What stands beside a credential is not shown.
+    let own =
+        "{id: b, attributes: {plan: pro}, credentials: [{kind: key, value: 2, attributes: {plan: hidden}}]}";
+    let told = found_with(&for_keys(table, ""), &format!("subjects: [{pro}, {own}]")).concat();
+    assert!(
+        told.contains("with a credential whose own `plan` is not listed") && !told.contains("hidden"),
+        "{told}"
+    );
     let around = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: k, subject: key, exempt: {staff: true}, descriptors: [{key: e, \
                   rate_limit: {per: 1h, requests_per_unit: {by: plan, values: {pro: 5}}}}]}]";
     let staff =
@@ -680,6 +688,21 @@ fn characters_that_nobody_sees_are_named_where_they_are() {
             ),
             "4:16 unknown word `\\u{200b}unit` in `rate_limit`; there is a zero-width space (U+200B) in it; type `unit` anew",
         ),
+        // An alias repeats it.
+        (
+            format!(
+                "domain: d\ndescriptors: [{{key: a, descriptors: &v [{{key: c\u{200b}, {limit}}}]}}, {{key: b, descriptors: *v}}]"
+            ),
+            "warning 2:47 there is a zero-width space (U+200B) in `c\\u{200b}`; remove it, or write `\"\\u200B\"` in double quotes if it is meant",
+        ),
+        (
+            format!("domain: d\ndescriptors: [{{key: a\u{e0041}, {limit}}}]"),
+            "warning 2:21 there is a character that is not shown (U+E0041) in `a\\u{e0041}`; remove it, or write `\"\\U000E0041\"` in double quotes if it is meant",
+        ),
+        (
+            "domain: d: e\u{a0}f".to_owned(),
+            "1:10 not YAML: mapping values are not allowed in this context; there is a no-break space (U+00A0) in this line or in the one above; type it anew",
+        ),
         (
             format!("domain: d\ndescriptors:\n- key: a\n\u{a0} value: b\n  {limit}"),
             "5:13 not YAML: mapping values are not allowed in this context; there is a no-break space (U+00A0) in this line or in the one above; type it anew",
@@ -692,9 +715,19 @@ fn characters_that_nobody_sees_are_named_where_they_are() {
         "domain: d\ndescriptors: [{key: a, value: \"a\\u200Bb\"}]",
         "domain: d\nheaders: {X-A: limit}\ndeny: {body: \"a\u{a0}b\"}\ndescriptors: [{key: a, metadata: {b: \"c\u{a0}\"}}] # \u{a0}",
         "\u{feff}domain: d\ndescriptors: [{key: größe}]",
+        // Written by its number, where the same one, or another, stands elsewhere.
+        "\u{feff}domain: d\ndescriptors: [{key: a, value: \"a\\uFEFFb\"}]",
+        "domain: d # \u{a0}\ndescriptors: [{key: a, value: \"a\\u200Bb\"}]",
     ] {
         assert_eq!(found(yaml), [""; 0], "{yaml:?}");
     }
+    let name = "subjects: [{id: a, attributes: {pl\u{ad}an: pro}, credentials: [{kind: key, value: 1}]}]";
+    let told = found_with(&for_keys("requests_per_unit: 5", ""), name);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("d.subjects.yaml:1:33 warning there is a soft hyphen (U+00AD) in this text"),
+        "{told:?}"
+    );
     let subjects = "subjects:\n- {id: \"a\u{200b}\", attributes: {plan: \"pro\u{a0}\"}, credentials: [{kind: key, value: \"secret\u{200e}\"}]}\n";
     let told = found_with(&for_keys("requests_per_unit: 5", ""), subjects);
     let hint = "in this text; remove it: what is compared with the text would have to have it, too";
@@ -856,4 +889,31 @@ fn an_override_that_only_one_can_have_is_fine_and_one_that_nobody_can_is_told() 
             "{told:?}"
         );
     }
+}
+
+#[test]
+fn a_subjects_file_that_two_domains_name_is_told_of_once() {
+    let domain = |name: &str| {
+        format!(
+            "domain: {name}\nsubjects: d.subjects.yaml\ndescriptors: [{{key: k, subject: key, strip_scheme: true}}]\n"
+        )
+    };
+    let subjects = "subjects: [{id: \"a\u{200b}\", credentials: [{kind: key, value: Bearer x}]}]";
+    let told = found_with(&format!("{}---\n{}", domain("d"), domain("e")), subjects);
+    let places: Vec<_> = told.iter().map(|told| told.split(' ').next().unwrap()).collect();
+    assert_eq!(places, ["d.subjects.yaml:1:17", "d.subjects.yaml:1:56"], "{told:?}");
+}
+
+#[test]
+fn of_many_limits_without_a_number_the_first_eight_are_named() {
+    let limit = |n: usize| {
+        format!("  - {{name: l{n}, per: {n}h, requests_per_unit: {{by: plan, values: {{pro: 5}}}}}}\n")
+    };
+    let limits: String = (1..=10).map(limit).collect();
+    let policy = format!(
+        "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n- key: k\n  subject: key\n  rate_limits:\n{limits}"
+    );
+    let told = found_with(&policy, "subjects: [{id: a, credentials: [{kind: key, value: 1}]}]");
+    let named = "error limits `l1`, `l2`, `l3`, `l4`, `l5`, `l6`, `l7`, `l8` and 2 more have no number for subjects without `plan`";
+    assert!(told.len() == 2 && told.iter().all(|told| told.contains(named)), "{told:?}");
 }

@@ -1,6 +1,6 @@
 //! The table of words. A word is added here, and nowhere else, to be known to the loader, the schema and the reference page.
 
-use super::Origin::{Own, Peer};
+use super::Origin::{Compatible, Own};
 use super::{Origin, Scope, Word};
 use crate::config::compile::{MOST_SEGMENTS, algorithm_names, anchors, empties};
 use crate::config::takes::Takes;
@@ -27,28 +27,28 @@ const fn word(
 // One row a word, which is easier to look through than one line a field.
 #[rustfmt::skip]
 pub(super) const WORDS: &[Word] = &[
-    word("domain", Peer, ROOT, Takes::Text("text"), [
+    word("domain", Compatible, ROOT, Takes::Text("text"), [
         "",
         "the name that Envoy's filter sends. One YAML document describes one domain; a file may hold several documents",
         "domain: shop",
     ]),
-    word("descriptors", Peer, &[Scope::Root, Scope::Descriptor], Takes::List(Scope::Descriptor), [
+    word("descriptors", Compatible, &[Scope::Root, Scope::Descriptor], Takes::List(Scope::Descriptor), [
         "none",
         "what a request's entries are compared with: at the top the first entry of each descriptor, below a descriptor the \
          next one",
         "descriptors: [{key: path, value: /login, rate_limit: {unit: minute, requests_per_unit: 5}}]",
     ]),
-    word("key", Peer, DESCRIPTOR, Takes::Text("text"), [
+    word("key", Compatible, DESCRIPTOR, Takes::Text("text"), [
         "",
         "the key of the entry. One that ends in `*`, with no `value` beside it, stands for every key that begins so",
         "key: remote_address",
     ]),
-    word("value", Peer, DESCRIPTOR, Takes::Text("text"), [
+    word("value", Compatible, DESCRIPTOR, Takes::Text("text"), [
         "any value",
         "the value of the entry. Each `*` stands for any text, none included",
         "value: /api/*",
     ]),
-    word("rate_limit", Peer, DESCRIPTOR, Takes::Mapping(Scope::RateLimit), [
+    word("rate_limit", Compatible, DESCRIPTOR, Takes::Mapping(Scope::RateLimit), [
         "no limit: an exemption",
         "the limit of the requests whose last entry lands here",
         "rate_limit: {unit: minute, requests_per_unit: 60}",
@@ -58,33 +58,33 @@ pub(super) const WORDS: &[Word] = &[
         "several limits of the same requests. What one of them refuses, none of the others counts",
         "rate_limits: [{requests_per_unit: 60, per: 1m}, {requests_per_unit: 1000, per: 1h}]",
     ]),
-    word("shadow_mode", Peer, DESCRIPTOR, Takes::Flag, [
+    word("shadow_mode", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
         "the limits of this descriptor are counted and reported, and refuse nothing",
         "shadow_mode: true",
     ]),
-    word("quota_mode", Peer, DESCRIPTOR, Takes::Flag, [
+    word("quota_mode", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
         "the limits of this descriptor refuse a request only when every other rule in quota mode that it reached is over its \
          limit as well. Needs `evaluate: each`",
         "quota_mode: true",
     ]),
-    word("share_threshold", Peer, DESCRIPTOR, Takes::Flag, [
+    word("share_threshold", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
         "all values that fit the `*` have one counter together. Otherwise each has its own",
         "value: /api/*, share_threshold: true",
     ]),
-    word("metadata", Peer, DESCRIPTOR, Takes::Anything, [
+    word("metadata", Compatible, DESCRIPTOR, Takes::Anything, [
         "none",
         "what Envoy is told as dynamic metadata while the rule is not over its limit",
         "metadata: {class: bulk}",
     ]),
-    word("detailed_metric", Peer, DESCRIPTOR, Takes::Flag, [
+    word("detailed_metric", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
         "read, and without effect so far: there are no metrics for each rule yet",
         "detailed_metric: true",
     ]),
-    word("value_to_metric", Peer, DESCRIPTOR, Takes::Flag, [
+    word("value_to_metric", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
         "read, and without effect so far: there are no metrics for each rule yet",
         "value_to_metric: true",
@@ -110,7 +110,7 @@ pub(super) const WORDS: &[Word] = &[
         "`absent`: an entry with an empty value does not match. For a descriptor without a `value`",
         "empty: absent",
     ]),
-    word("unit", Peer, LIMIT, Takes::Unit, [
+    word("unit", Compatible, LIMIT, Takes::Unit, [
         "`unit` or `per` must be there",
         "the window, from one multiple of the unit since 1970 (UTC) to the next",
         "unit: minute",
@@ -120,7 +120,7 @@ pub(super) const WORDS: &[Word] = &[
         "the window: a length of time, or a period of the calendar or of the subject's subscription",
         "per: 15m",
     ]),
-    word("requests_per_unit", Peer, LIMIT, Takes::Requests, [
+    word("requests_per_unit", Compatible, LIMIT, Takes::Requests, [
         "",
         "how many hits a window grants: one number for all, or one that depends on who asks. 0 refuses everything",
         "requests_per_unit: 60",
@@ -145,17 +145,17 @@ pub(super) const WORDS: &[Word] = &[
         "where a `calendar_…` period begins and ends. A `billing_period` has the subject's",
         "per: calendar_day, time_zone: Europe/Berlin",
     ]),
-    word("name", Peer, &[Scope::RateLimit, Scope::Replaces], Takes::Text("text"), [
+    word("name", Compatible, &[Scope::RateLimit, Scope::Replaces], Takes::Text("text"), [
         "the way to it, as in `api_key > path=/login`; in `replaces` it must be there",
         "what the limit is called in headers, bodies, logs and `explain`, and what `replaces` names it by",
         "name: login",
     ]),
-    word("unlimited", Peer, LIMIT, Takes::Flag, [
+    word("unlimited", Compatible, LIMIT, Takes::Flag, [
         "`false`",
         "everything passes, uncounted. Stands instead of a number and a window",
         "unlimited: true",
     ]),
-    word("replaces", Peer, LIMIT, Takes::List(Scope::Replaces), [
+    word("replaces", Compatible, LIMIT, Takes::List(Scope::Replaces), [
         "none",
         "limits, by their names, that do not count for a request that reaches this one too",
         "replaces: [{name: per-address}]",

@@ -1,4 +1,4 @@
-//! `headers`, `deny` and `request_headers`: how an answer is told.
+//! `headers`, `deny` and `request_headers`: what answers say.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn headers_example() -> String {
 }
 
 impl Document<'_, '_> {
-    /// What is said here about headers and bodies, and for the rest what was said around it.
+    /// The headers and the body that are set here, and for the rest those that are set around it.
     pub(super) fn shape(&mut self, fields: &Fields<'_>, around: &Arc<Shape>) -> Arc<Shape> {
         let headers = fields.get("headers").map(|headers| self.headers(headers));
         let denial = fields.get("deny").and_then(|deny| self.denial(deny));
