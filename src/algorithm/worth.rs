@@ -61,8 +61,9 @@ mod tests {
 
     #[test]
     fn the_nearer_to_its_limit_the_more_a_counter_is_worth() {
-        for sample in samples() {
-            let parameters = Parameters { limit: 4, window: 60_000_000_000, n: 4 };
+        let parameters = Parameters { limit: 4, window: 60_000_000_000, n: 4 };
+        // What holds one hit only is at its limit with the first.
+        for sample in samples().into_iter().filter(|sample| (sample.holds)(parameters) == 4) {
             let algorithm = (sample.make)(parameters, 0);
             let mut cell = Cell::default();
             let worth: Vec<_> = (0..6)
