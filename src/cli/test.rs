@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::{WRONG_INPUT, complain, print};
 use crate::config::{self, Diagnostic, DiagnosticKind, Options};
 use crate::policy::{Domain, Policy};
-use crate::trial::{EngineTarget, Script, run as play};
+use crate::policy_test::{InProcessLimiter, Script, run as play};
 
 pub(super) fn run(args: &Test, peer: &Peer) -> ExitCode {
     let options = peer.options(args.merging);
@@ -45,7 +45,8 @@ fn passes(file: &Path, options: &Options) -> bool {
         Err(mistakes) => return wrong(&mistakes),
     };
     let options = options.clone();
-    let Some(mut target) = EngineTarget::new(&domain, Box::new(move || load(&policy, &options).ok())) else {
+    let Some(mut target) = InProcessLimiter::new(&domain, Box::new(move || load(&policy, &options).ok()))
+    else {
         return fails("the policy cannot be read");
     };
     let misses = play(&script, &mut target);

@@ -17,7 +17,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limiter", &["model", "clock", "algorithm", "policy", "store", "engine"]),
     ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine", "limiter"]),
     ("config", &["model", "yaml", "algorithm", "shape", "subjects", "policy"]),
-    ("trial", &["model", "yaml", "clock", "subjects", "policy", "store", "engine", "limiter", "config"]),
+    (
+        "policy_test",
+        &["model", "yaml", "clock", "subjects", "policy", "store", "engine", "limiter", "config"],
+    ),
     ("admin", &["clock", "telemetry", "store", "limiter"]),
     ("app", &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "admin"]),
     (
@@ -34,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "limiter",
             "rls",
             "config",
-            "trial",
+            "policy_test",
             "admin",
             "app",
         ],

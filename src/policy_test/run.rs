@@ -166,7 +166,7 @@ fn named(
 }
 
 /// The engine itself, with a clock that the script moves. Shared, so that a server can answer from it as well.
-pub struct EngineTarget {
+pub struct InProcessLimiter {
     limiter: Arc<Limiter<MemoryStore, Arc<ManualClock>>>,
     worker: Worker<MemoryStore, Arc<ManualClock>>,
     clock: Arc<ManualClock>,
@@ -178,13 +178,13 @@ pub struct EngineTarget {
 /// Reads a policy from its files; `None` when it cannot be read.
 type Reload = Box<dyn Fn() -> Option<Policy>>;
 
-impl fmt::Debug for EngineTarget {
+impl fmt::Debug for InProcessLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineTarget").field("domain", &self.domain).finish_non_exhaustive()
+        f.debug_struct("InProcessLimiter").field("domain", &self.domain).finish_non_exhaustive()
     }
 }
 
-impl EngineTarget {
+impl InProcessLimiter {
     /// Enforces `domain` of the policy that `reload` reads, and reads again for each change of a subject. `None` when it
     /// cannot be read.
     pub fn new(domain: &str, reload: Reload) -> Option<Self> {
@@ -221,7 +221,7 @@ impl EngineTarget {
     }
 }
 
-impl Target for EngineTarget {
+impl Target for InProcessLimiter {
     fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<u64>) -> Seen {
         self.clock.set(now);
         let hits = hits.map_or(Hits::ONE, Hits::charge);

@@ -1,4 +1,4 @@
-use crate::trial::Script;
+use crate::policy_test::Script;
 
 fn parsed(steps: &str) -> Result<Script, String> {
     let text = format!("policy: d.yaml\nstart: 2026-01-01\nsteps:\n{steps}\n");
