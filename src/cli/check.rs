@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{Check, CheckFormat};
+use super::compatibility::Environment;
 use super::formats;
-use super::peer::Peer;
 use super::{WRONG_INPUT, colour, complain, print, test};
 use crate::config::{self, Diagnostic, FileKind, Options, Severity};
 
-pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
-    let mut checked = Checked::of(&args.paths, &peer.options(args.merging));
+pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
+    let mut checked = Checked::of(&args.paths, &environment.options(args.merging));
     let is_error = |one: &Diagnostic| one.severity == Severity::Error;
     let is_wrong = checked.found.iter().any(is_error);
     let refused = is_wrong || args.strict && !checked.found.is_empty();

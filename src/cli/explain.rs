@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::args::Explain;
 use super::check::report;
-use super::peer::Peer;
+use super::compatibility::Environment;
 use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{self, did_you_mean};
@@ -26,7 +26,7 @@ use crate::subjects::{Credential, Directory};
 use numbers::{OneLimit, counter, numbers, written};
 use way::{at_node, bracketed, entries, lost};
 
-pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
+pub(super) fn run(args: &Explain, environment: &Environment) -> ExitCode {
     let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
     let typed = match typed {
         Ok(typed) => typed,
@@ -35,14 +35,16 @@ pub(super) fn run(args: &Explain, peer: &Peer) -> ExitCode {
             return ExitCode::from(super::WRONG_COMMAND);
         }
     };
-    let loaded =
-        match config::load(&[args.config.as_ref().unwrap_or(&peer.config)], peer.options(args.merging)) {
-            Ok(loaded) => loaded,
-            Err(diagnostics) => {
-                complain(&report(&diagnostics, &io::stderr()));
-                return ExitCode::from(WRONG_INPUT);
-            }
-        };
+    let loaded = match config::load(
+        &[args.config.as_ref().unwrap_or(&environment.config)],
+        environment.options(args.merging),
+    ) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => {
+            complain(&report(&diagnostics, &io::stderr()));
+            return ExitCode::from(WRONG_INPUT);
+        }
+    };
     let now = args.at.unwrap_or_else(|| SystemClock::new().now());
     let request = Request { domain: args.domain.as_bytes(), descriptors: request_of(&typed, args.hits) };
     if loaded.policy.domain(request.domain).is_none() {

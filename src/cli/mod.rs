@@ -2,11 +2,12 @@
 
 mod args;
 mod check;
+mod compatibility;
 mod examples;
 mod explain;
 mod formats;
 mod machine;
-mod peer;
+
 mod schema;
 mod serve;
 mod test;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use args::{Args, Command};
-use peer::Peer;
+use compatibility::Environment;
 
 /// The input is wrong.
 const WRONG_INPUT: u8 = 1;
@@ -37,8 +38,8 @@ pub fn main() -> ExitCode {
         Ok(args) => args.command,
         Err(code) => return code,
     };
-    let peer = match Peer::read() {
-        Ok(peer) => peer,
+    let environment = match Environment::read() {
+        Ok(environment) => environment,
         Err(wrong) => return wrong::tell(wrong.iter().map(ToString::to_string)),
     };
     let misspelt = variables::misspelt();
@@ -48,10 +49,10 @@ pub fn main() -> ExitCode {
         }));
     }
     match command {
-        Command::Serve(args) => serve::run(args, &peer),
-        Command::Check(args) => check::run(&args, &peer),
-        Command::Explain(args) => explain::run(&args, &peer),
-        Command::Test(args) => test::run(&args, &peer),
+        Command::Serve(args) => serve::run(args, &environment),
+        Command::Check(args) => check::run(&args, &environment),
+        Command::Explain(args) => explain::run(&args, &environment),
+        Command::Test(args) => test::run(&args, &environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "spillway", &mut script);

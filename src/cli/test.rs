@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use super::args::Test;
 use super::check::{counted, report};
-use super::peer::Peer;
+use super::compatibility::Environment;
 use super::{WRONG_INPUT, complain, print};
 use crate::config::{self, Diagnostic, DiagnosticKind, Options};
 use crate::policy::{Domain, Policy};
 use crate::policy_test::{InProcessLimiter, Script, run as play};
 
-pub(super) fn run(args: &Test, peer: &Peer) -> ExitCode {
-    let options = peer.options(args.merging);
+pub(super) fn run(args: &Test, environment: &Environment) -> ExitCode {
+    let options = environment.options(args.merging);
     let mut scripts = Vec::new();
     let mut wrong = Vec::new();
     for path in &args.paths {
