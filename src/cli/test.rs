@@ -9,6 +9,7 @@ use super::check::{counted, report};
 use super::compatibility::Environment;
 use super::{WRONG_INPUT, complain, print};
 use crate::config::{self, Diagnostic, DiagnosticKind, Options};
+use crate::hint::did_you_mean;
 use crate::policy::{Domain, Policy};
 use crate::policy_test::{InProcessLimiter, Script, run as play};
 
@@ -96,7 +97,7 @@ fn domain<'p>(policy: &'p Policy, script: &Script) -> Result<&'p Domain, Vec<Dia
     let names = || domains.iter().map(|domain| domain.name.as_str());
     match (&script.domain, domains.as_slice()) {
         (Some(name), _) => policy.domain(name.as_bytes()).ok_or_else(|| {
-            let hint = config::did_you_mean(name, names());
+            let hint = did_you_mean(name, names());
             let hint = hint.unwrap_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", ")));
             vec![script.wrong_domain(format!("the policy has no domain `{name}`"), Some(hint))]
         }),

@@ -26,7 +26,6 @@ pub(crate) use reader::{Fields, Reader, hits};
 pub use schema::schema;
 pub use time::{TimeError, point_in_time};
 pub use watch::Fingerprint;
-pub use words::did_you_mean;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::did_you_mean;
+use crate::hint::did_you_mean;
 use crate::model::{Descriptor, Entry, lossy};
 use crate::policy::{Level, Node, Policy};
 use crate::subjects::{Directory, strip_scheme};
