@@ -9,7 +9,7 @@ use super::script::{Change, Expect, Script, Step};
 use crate::clock::ManualClock;
 use crate::engine::answer;
 use crate::limiter::{Limiter, Worker};
-use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
+use crate::model::{Descriptor, Hits, Request, Timestamp};
 use crate::policy::Policy;
 use crate::store::MemoryStore;
 
@@ -225,14 +225,7 @@ impl Target for InProcessLimiter {
     fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<u64>) -> Seen {
         self.clock.set(now);
         let hits = hits.map_or(Hits::ONE, Hits::charge);
-        let descriptors = descriptors.iter().map(|entries| Descriptor {
-            entries: entries
-                .iter()
-                .map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() })
-                .collect(),
-            hits,
-            limit: None,
-        });
+        let descriptors = descriptors.iter().map(|entries| Descriptor::of_text(entries, hits));
         let request = Request { domain: self.domain.as_bytes(), descriptors: descriptors.collect() };
         let policy = self.limiter.engine.policy();
         // Counters in memory answer at once.

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "algorithm"]),
     ("engine", &["model", "algorithm", "shape", "subjects", "policy"]),
     ("limiter", &["model", "clock", "algorithm", "policy", "store", "engine"]),
+    ("explain", &["model", "hint", "clock", "subjects", "policy", "store", "engine", "limiter"]),
     ("rls", &["model", "clock", "telemetry", "shape", "policy", "store", "engine", "limiter"]),
     ("config", &["model", "yaml", "hint", "algorithm", "shape", "subjects", "policy"]),
     (
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
             "engine",
             "limiter",
+            "explain",
             "rls",
             "config",
             "policy_test",
