@@ -86,14 +86,14 @@ impl Checked {
         checked
     }
 
-    /// A policy's mistakes are found again for each of its tests, and told once.
+    /// A policy's mistakes are found again for each of its tests, and reported once.
     fn once(&mut self) {
-        let mut told = HashSet::new();
+        let mut reported = HashSet::new();
         let place = |one: &Diagnostic| {
             let place = &one.excerpt.as_ref()?.place;
             Some((place.file.to_string(), place.line, place.column))
         };
-        self.found.retain(|one| told.insert((place(one), one.message.clone())));
+        self.found.retain(|one| reported.insert((place(one), one.message.clone())));
     }
 
     /// «2 rules in 3 files, 1 test, 1 warning».

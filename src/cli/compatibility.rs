@@ -91,7 +91,7 @@ impl Environment {
 }
 
 /// A variable that says something; an empty one does not. Every one is in the table that the README shows.
-#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+#[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
 fn variable(name: &str) -> Option<String> {
     debug_assert!(
         OTHERS.iter().any(|(listed, _)| *listed == name) || is_without_effect(name),

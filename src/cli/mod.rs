@@ -40,11 +40,11 @@ pub fn main() -> ExitCode {
     };
     let environment = match Environment::read() {
         Ok(environment) => environment,
-        Err(wrong) => return wrong::tell(wrong.iter().map(ToString::to_string)),
+        Err(wrong) => return wrong::report(wrong.iter().map(ToString::to_string)),
     };
     let misspelt = variables::misspelt();
     if !misspelt.is_empty() {
-        return wrong::tell(misspelt.iter().map(|(name, meant)| {
+        return wrong::report(misspelt.iter().map(|(name, meant)| {
             format!("the environment has {name}, which nobody reads; did you mean `{meant}`?")
         }));
     }
@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes what was asked for. Nobody is left to tell when the reader has gone away.
+/// Writes what was asked for. The reader may have gone away, and then nobody is left to read an error.
 fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
@@ -74,7 +74,7 @@ fn complain(text: &str) {
 }
 
 fn colour(stream: &impl IsTerminal) -> bool {
-    #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
     let wanted = std::env::var("NO_COLOR").map_or(true, |no| no.is_empty());
     wanted && stream.is_terminal()
 }

@@ -55,8 +55,8 @@ fn passes(file: &Path, options: &Options) -> bool {
         print(&format!("ok      {name}  {}\n", counted(script.steps.len(), "step")));
         return true;
     }
-    let told: Vec<String> = misses.iter().map(ToString::to_string).collect();
-    fails(told.join("\n").trim_end())
+    let shown: Vec<String> = misses.iter().map(ToString::to_string).collect();
+    fails(shown.join("\n").trim_end())
 }
 
 /// A script without mistakes, and what it is about.
@@ -66,7 +66,7 @@ pub(super) struct Ready {
     domain: String,
 }
 
-/// Reads a script and the policy that it names, or tells everything that is wrong with either.
+/// Reads a script and the policy that it names, or returns everything that is wrong with either.
 pub(super) fn ready(file: &Path, options: &Options) -> Result<Ready, Vec<Diagnostic>> {
     let name = file.display().to_string();
     let text = config::read_text(file).map_err(|error| {

@@ -17,11 +17,14 @@ descriptors:
   - {key: path, value: '/a*', rate_limit: {name: paths, requests_per_unit: 5, unit: minute}}
 ";
 
-fn explained(descriptors: &[(&[(&str, &str)], Hits, Option<LimitOverride>)]) -> Explanation {
+/// A descriptor's entries, what it costs, and the limit that Envoy sends along.
+type Sent<'a> = (&'a [(&'a str, &'a str)], Hits, Option<LimitOverride>);
+
+fn explained(descriptors: &[Sent<'_>]) -> Explanation {
     explained_in("d", descriptors)
 }
 
-fn explained_in(domain: &str, descriptors: &[(&[(&str, &str)], Hits, Option<LimitOverride>)]) -> Explanation {
+fn explained_in(domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
     let loaded = config::load_text("d.yaml", POLICY, config::Options::default());
     let policy = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false))).policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_767_225_618));
@@ -32,7 +35,7 @@ fn explained_in(domain: &str, descriptors: &[(&[(&str, &str)], Hits, Option<Limi
             entries.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
         })
         .collect();
-    let of = |(entries, (_, hits, limit)): (_, &(_, Hits, Option<LimitOverride>))| Descriptor {
+    let of = |(entries, (_, hits, limit)): (_, &Sent<'_>)| Descriptor {
         limit: *limit,
         ..Descriptor::of_text(entries, *hits)
     };

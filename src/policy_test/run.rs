@@ -24,7 +24,7 @@ pub struct Seen {
     pub request_headers: Vec<(String, String)>,
     /// The body of a refusal.
     pub body: String,
-    /// The rule or the limit that it tells about.
+    /// The rule or the limit whose numbers it reports.
     pub rule: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Miss {
     }
 }
 
-/// Plays `script` and tells every step whose answer differs.
+/// Plays `script` and returns every step whose answer differs.
 pub fn run(script: &Script, target: &mut impl Target) -> Vec<Miss> {
     let mut misses = Vec::new();
     let mut now = script.start;
@@ -103,7 +103,11 @@ fn play(
         {
             let nth =
                 if step.times > 1 { format!(", time {} of {}", time + 1, step.times) } else { String::new() };
-            found.push((format!("answer{nth}"), told(expect == Expect::OverLimit), told(last.over_limit)));
+            found.push((
+                format!("answer{nth}"),
+                answer_word(expect == Expect::OverLimit),
+                answer_word(last.over_limit),
+            ));
             break;
         }
     }
@@ -111,7 +115,7 @@ fn play(
     now
 }
 
-fn told(over_limit: bool) -> String {
+fn answer_word(over_limit: bool) -> String {
     if over_limit { "over_limit" } else { "ok" }.to_owned()
 }
 
