@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{Check, CheckFormat};
+use super::compatibility::Environment;
 use super::formats;
-use super::peer::Peer;
 use super::{WRONG_INPUT, colour, complain, print, test};
 use crate::config::{self, Diagnostic, FileKind, Options, Severity};
 
-pub(super) fn run(args: &Check, peer: &Peer) -> ExitCode {
-    let mut checked = Checked::of(&args.paths, &peer.options(args.merging));
+pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
+    let mut checked = Checked::of(&args.paths, &environment.options(args.merging));
     let is_error = |one: &Diagnostic| one.severity == Severity::Error;
     let is_wrong = checked.found.iter().any(is_error);
     let refused = is_wrong || args.strict && !checked.found.is_empty();
@@ -86,14 +86,14 @@ impl Checked {
         checked
     }
 
-    /// A policy's mistakes are found again for each of its tests, and told once.
+    /// A policy's mistakes are found again for each of its tests, and reported once.
     fn once(&mut self) {
-        let mut told = HashSet::new();
+        let mut reported = HashSet::new();
         let place = |one: &Diagnostic| {
             let place = &one.excerpt.as_ref()?.place;
             Some((place.file.to_string(), place.line, place.column))
         };
-        self.found.retain(|one| told.insert((place(one), one.message.clone())));
+        self.found.retain(|one| reported.insert((place(one), one.message.clone())));
     }
 
     /// «2 rules in 3 files, 1 test, 1 warning».

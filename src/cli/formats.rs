@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn json_has_the_place_the_message_and_the_hint() {
-        let told: Value = serde_json::from_str(&json(&found())).unwrap();
+        let printed: Value = serde_json::from_str(&json(&found())).unwrap();
         assert_eq!(
-            told[0],
-            json!({"severity": told[0]["severity"], "kind": "unknown-word", "message": told[0]["message"], "hint": "did you mean `rate_limit`?",
+            printed[0],
+            json!({"severity": printed[0]["severity"], "kind": "unknown-word", "message": printed[0]["message"], "hint": "did you mean `rate_limit`?",
                    "file": "a dir/x.yaml", "line": 3, "column": 12})
         );
         assert_eq!(
-            told[1],
+            printed[1],
             json!({"severity": "error", "kind": "other", "message": "100 % wrong\n::error::planted"})
         );
     }
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn github_is_told_one_line_each_whatever_the_text_is() {
-        let told = github(&found());
-        let lines: Vec<_> = told.lines().collect();
-        assert!(lines[0].contains(" file=a dir/x.yaml,line=3,col=12,title=unknown-word::"), "{told}");
+        let printed = github(&found());
+        let lines: Vec<_> = printed.lines().collect();
+        assert!(lines[0].contains(" file=a dir/x.yaml,line=3,col=12,title=unknown-word::"), "{printed}");
         assert_eq!(lines[1..], ["::error title=other::100 %25 wrong%0A::error::planted"]);
     }
 }

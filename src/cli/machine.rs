@@ -69,20 +69,20 @@ mod tests {
 
     #[test]
     fn cgroups_of_both_versions_have_their_limits_up_to_the_top() {
-        let told = |groups| {
+        let found = |groups| {
             limit_files(groups).iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(
-            told("0::/kubepods/pod1\n"),
+            found("0::/kubepods/pod1\n"),
             [
                 "/sys/fs/cgroup/kubepods/pod1/memory.max",
                 "/sys/fs/cgroup/kubepods/memory.max",
                 "/sys/fs/cgroup/memory.max",
             ]
         );
-        assert_eq!(told("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        assert_eq!(found("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
         assert_eq!(
-            told("12:cpu,cpuacct:/a\n7:memory:/b\nnonsense\n"),
+            found("12:cpu,cpuacct:/a\n7:memory:/b\nnonsense\n"),
             ["/sys/fs/cgroup/memory/b/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes",]
         );
     }

@@ -2,11 +2,12 @@
 
 mod args;
 mod check;
+mod compatibility;
 mod examples;
 mod explain;
 mod formats;
 mod machine;
-mod peer;
+
 mod schema;
 mod serve;
 mod test;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use args::{Args, Command};
-use peer::Peer;
+use compatibility::Environment;
 
 /// The input is wrong.
 const WRONG_INPUT: u8 = 1;
@@ -37,21 +38,21 @@ pub fn main() -> ExitCode {
         Ok(args) => args.command,
         Err(code) => return code,
     };
-    let peer = match Peer::read() {
-        Ok(peer) => peer,
-        Err(wrong) => return wrong::tell(wrong.iter().map(ToString::to_string)),
+    let environment = match Environment::read() {
+        Ok(environment) => environment,
+        Err(wrong) => return wrong::report(wrong.iter().map(ToString::to_string)),
     };
     let misspelt = variables::misspelt();
     if !misspelt.is_empty() {
-        return wrong::tell(misspelt.iter().map(|(name, meant)| {
+        return wrong::report(misspelt.iter().map(|(name, meant)| {
             format!("the environment has {name}, which nobody reads; did you mean `{meant}`?")
         }));
     }
     match command {
-        Command::Serve(args) => serve::run(args, &peer),
-        Command::Check(args) => check::run(&args, &peer),
-        Command::Explain(args) => explain::run(&args, &peer),
-        Command::Test(args) => test::run(&args, &peer),
+        Command::Serve(args) => serve::run(args, &environment),
+        Command::Check(args) => check::run(&args, &environment),
+        Command::Explain(args) => explain::run(&args, &environment),
+        Command::Test(args) => test::run(&args, &environment),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "spillway", &mut script);
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes what was asked for. Nobody is left to tell when the reader has gone away.
+/// Writes what was asked for. The reader may have gone away, and then nobody is left to read an error.
 fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
@@ -73,7 +74,7 @@ fn complain(text: &str) {
 }
 
 fn colour(stream: &impl IsTerminal) -> bool {
-    #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
     let wanted = std::env::var("NO_COLOR").map_or(true, |no| no.is_empty());
     wanted && stream.is_terminal()
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
-use super::peer::Peer;
+use super::compatibility::Environment;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
@@ -23,8 +23,8 @@ use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
 
-pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
-    let format = args.log_format.unwrap_or(if peer.json { LogFormat::Json } else { LogFormat::Text });
+pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
+    let format = args.log_format.unwrap_or(if environment.json { LogFormat::Json } else { LogFormat::Text });
     let log = Log::to(io::stderr());
     let fail = |log: Log, message: &str, code: u8| {
         log.finish(last_line(format, message));
@@ -40,8 +40,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Ok(asked) => asked,
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
-    start_logging(&args, peer, format, &log);
-    if let Some((name, what)) = peer.missing {
+    start_logging(&args, environment, format, &log);
+    if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
@@ -49,8 +49,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
     Starting { version: build::VERSION, commit: build::COMMIT }.emit();
-    let path = args.config.unwrap_or_else(|| peer.config.clone());
-    let options = peer.options(args.merging);
+    let path = args.config.unwrap_or_else(|| environment.config.clone());
+    let options = environment.options(args.merging);
     let requests = match args.beyond_bounds {
         Beyond::Refuse if options.shadow_mode => BeyondBounds::Pass,
         Beyond::Refuse => BeyondBounds::Refuse,
@@ -84,8 +84,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     if options.shadow_mode {
         OnlyWatching.emit();
     }
-    if !peer.without_effect.is_empty() {
-        WithoutEffect { variables: &peer.without_effect }.emit();
+    if !environment.without_effect.is_empty() {
+        WithoutEffect { variables: &environment.without_effect }.emit();
     }
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, telling });
@@ -93,8 +93,8 @@ pub(super) fn run(args: Serve, peer: &Peer) -> ExitCode {
     let store = MemoryStore::holding(args.max_counters, memory);
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
 
-    let grpc = args.grpc_addr.unwrap_or(peer.grpc);
-    let http = args.http_addr.unwrap_or(peer.http);
+    let grpc = args.grpc_addr.unwrap_or(environment.grpc);
+    let http = args.http_addr.unwrap_or(environment.http);
     let ended = runtime.block_on(async {
         let listeners = Listeners::bind(grpc, http).await?;
         let shutdown = reached(asked.clone(), 1);
@@ -146,8 +146,8 @@ async fn reached(mut asked: watch::Receiver<u32>, enough: u32) {
     let _ = asked.wait_for(|&times| times >= enough).await;
 }
 
-fn start_logging(args: &Serve, peer: &Peer, format: LogFormat, log: &Log) {
-    let level = args.log_level.or(peer.log_level).unwrap_or(tracing::Level::INFO);
+fn start_logging(args: &Serve, environment: &Environment, format: LogFormat, log: &Log) {
+    let level = args.log_level.or(environment.log_level).unwrap_or(tracing::Level::INFO);
     // The libraries below are only interesting when they fail; what clients can make them warn of is not rate-limited.
     let filter = EnvFilter::new(format!("error,spillway={level}"));
     let logs = tracing_subscriber::fmt()

@@ -6,14 +6,15 @@ use std::process::ExitCode;
 
 use super::args::Test;
 use super::check::{counted, report};
-use super::peer::Peer;
+use super::compatibility::Environment;
 use super::{WRONG_INPUT, complain, print};
 use crate::config::{self, Diagnostic, DiagnosticKind, Options};
+use crate::hint::did_you_mean;
 use crate::policy::{Domain, Policy};
-use crate::trial::{EngineTarget, Script, run as play};
+use crate::policy_test::{InProcessLimiter, Script, run as play};
 
-pub(super) fn run(args: &Test, peer: &Peer) -> ExitCode {
-    let options = peer.options(args.merging);
+pub(super) fn run(args: &Test, environment: &Environment) -> ExitCode {
+    let options = environment.options(args.merging);
     let mut scripts = Vec::new();
     let mut wrong = Vec::new();
     for path in &args.paths {
@@ -45,7 +46,8 @@ fn passes(file: &Path, options: &Options) -> bool {
         Err(mistakes) => return wrong(&mistakes),
     };
     let options = options.clone();
-    let Some(mut target) = EngineTarget::new(&domain, Box::new(move || load(&policy, &options).ok())) else {
+    let Some(mut target) = InProcessLimiter::new(&domain, Box::new(move || load(&policy, &options).ok()))
+    else {
         return fails("the policy cannot be read");
     };
     let misses = play(&script, &mut target);
@@ -53,8 +55,8 @@ fn passes(file: &Path, options: &Options) -> bool {
         print(&format!("ok      {name}  {}\n", counted(script.steps.len(), "step")));
         return true;
     }
-    let told: Vec<String> = misses.iter().map(ToString::to_string).collect();
-    fails(told.join("\n").trim_end())
+    let shown: Vec<String> = misses.iter().map(ToString::to_string).collect();
+    fails(shown.join("\n").trim_end())
 }
 
 /// A script without mistakes, and what it is about.
@@ -64,7 +66,7 @@ pub(super) struct Ready {
     domain: String,
 }
 
-/// Reads a script and the policy that it names, or tells everything that is wrong with either.
+/// Reads a script and the policy that it names, or returns everything that is wrong with either.
 pub(super) fn ready(file: &Path, options: &Options) -> Result<Ready, Vec<Diagnostic>> {
     let name = file.display().to_string();
     let text = config::read_text(file).map_err(|error| {
@@ -95,7 +97,7 @@ fn domain<'p>(policy: &'p Policy, script: &Script) -> Result<&'p Domain, Vec<Dia
     let names = || domains.iter().map(|domain| domain.name.as_str());
     match (&script.domain, domains.as_slice()) {
         (Some(name), _) => policy.domain(name.as_bytes()).ok_or_else(|| {
-            let hint = config::did_you_mean(name, names());
+            let hint = did_you_mean(name, names());
             let hint = hint.unwrap_or_else(|| format!("it has {}", names().collect::<Vec<_>>().join(", ")));
             vec![script.wrong_domain(format!("the policy has no domain `{name}`"), Some(hint))]
         }),

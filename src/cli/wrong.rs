@@ -1,4 +1,5 @@
-//! A command line or an environment that is wrong: told as the log would be written, and by the name it was given by.
+//! Mistakes on the command line and in the environment, reported in the format of the log and by the name of the flag or the
+//! variable that has the value.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,22 +11,22 @@ use super::args::{Args, LogFormat};
 use super::serve::last_line;
 use super::{WRONG_COMMAND, complain};
 
-/// What was typed, or else what to exit with, once everything is told.
+/// What was typed, or else what to exit with, once everything is reported.
 pub(super) fn parse() -> Result<Args, ExitCode> {
     Args::try_parse().map_err(|mut error| {
         name_the_variable(&mut error);
         let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         match log_format() {
             LogFormat::Json if !is_asked_for => complain(&last_line(LogFormat::Json, &in_short(&error))),
-            // Nobody is left to tell when the reader has gone away.
+            // The reader may have gone away, and then nobody is left to read this.
             _ => drop(error.print()),
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_COMMAND))
     })
 }
 
-/// Tells of each variable of the environment that is wrong.
-pub(super) fn tell(wrong: impl IntoIterator<Item = String>) -> ExitCode {
+/// Reports each variable of the environment that is wrong.
+pub(super) fn report(wrong: impl IntoIterator<Item = String>) -> ExitCode {
     let format = log_format();
     for message in wrong {
         complain(&last_line(format, &message));
@@ -47,7 +48,7 @@ fn log_format() -> LogFormat {
     }
     let behind = args.iter().skip_while(|arg| *arg != "--log-format").nth(1).cloned();
     let typed = args.iter().find_map(|arg| arg.to_str()?.strip_prefix("--log-format=").map(OsString::from));
-    #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let said = typed.or(behind).or_else(|| set("SPILLWAY_LOG_FORMAT")).or_else(|| set("LOG_FORMAT"));
     if said.as_ref().is_some_and(is_json) { LogFormat::Json } else { LogFormat::Text }

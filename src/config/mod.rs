@@ -29,7 +29,6 @@ pub use schema::schema;
 pub use sources::Sources;
 pub use time::{TimeError, point_in_time};
 pub use watch::Fingerprint;
-pub use words::did_you_mean;
 
 use std::time::Duration;
 

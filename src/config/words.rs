@@ -5,7 +5,7 @@ mod rows;
 use std::fmt;
 
 use super::takes::Takes;
-use crate::yaml::unseen_in;
+pub(super) use crate::hint::did_you_mean;
 use rows::WORDS;
 
 /// A kind of mapping in a policy file.
@@ -92,24 +92,6 @@ pub(super) fn of(scope: Scope) -> impl Iterator<Item = &'static str> {
 /// The same with all that is said of them.
 pub(super) fn rows_of(scope: Scope) -> impl Iterator<Item = &'static Word> {
     WORDS.iter().filter(move |row| row.scopes.contains(&scope))
-}
-
-/// «did you mean», when one of `known` is close enough to `typed` to be what was meant.
-pub fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
-    let likeness = |word: &str| {
-        let (typed, word) = (typed.to_lowercase(), word.to_lowercase());
-        // Of short words the likeness makes too much of two letters that changed places.
-        let is_slip = word.len() > 2 && strsim::osa_distance(&typed, &word) == 1;
-        strsim::jaro_winkler(&typed, &word).max(if is_slip { 0.9 } else { 0.0 })
-    };
-    let known: Vec<&str> = known.into_iter().collect();
-    let likely = known
-        .iter()
-        .map(|word| (likeness(word), word))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| format!("did you mean `{word}`?"));
-    unseen_in(typed, known.iter().copied()).or(likely)
 }
 
 /// «did you mean», or else all there is to choose from.

@@ -27,6 +27,15 @@ pub struct Descriptor<'a> {
     pub limit: Option<LimitOverride>,
 }
 
+impl<'a> Descriptor<'a> {
+    /// Keys with their values as people write them, without a limit of Envoy's.
+    pub fn of_text(entries: &'a [(String, String)], hits: Hits) -> Self {
+        let entry =
+            |(key, value): &'a (String, String)| Entry { key: key.as_bytes(), value: value.as_bytes() };
+        Self { entries: entries.iter().map(entry).collect(), hits, limit: None }
+    }
+}
+
 /// One key with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {

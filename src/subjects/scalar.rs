@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::problem::shown;
 use super::value::Value;
-use super::words::did_you_mean;
+use crate::hint::did_you_mean;
 use crate::model::Timestamp;
 
 /// Why a value is not what was wanted: the message, and what to do.

@@ -1,7 +1,7 @@
 //! Every word of a subjects file, and where it may stand.
 
 use super::problem::shown;
-use crate::yaml::unseen_in;
+use crate::hint::did_you_mean;
 
 /// A word of a subjects file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,19 +195,4 @@ impl Scope {
             format!("{} knows {}", self.name, words.join(", "))
         })
     }
-}
-
-/// «did you mean», when one of `known` is close enough to `typed` to be what was meant.
-pub(super) fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
-    let known: Vec<&str> = known.into_iter().collect();
-    if let Some(told) = unseen_in(typed, known.iter().copied()) {
-        return Some(told);
-    }
-    let typed = typed.to_lowercase();
-    known
-        .into_iter()
-        .map(|word| (strsim::jaro_winkler(&typed, &word.to_lowercase()), word))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| format!("did you mean `{word}`?"))
 }

@@ -16,8 +16,8 @@ use spillway::app::{self, Bounds, Listeners};
 use spillway::config::{self, Options};
 use spillway::model::Timestamp;
 use spillway::policy::Policy;
+use spillway::policy_test::{self, Change, InProcessLimiter, Miss, Script, Seen, Target};
 use spillway::telemetry::Metrics;
-use spillway::trial::{self, Change, EngineTarget, Miss, Script, Seen, Target};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
@@ -37,11 +37,11 @@ fn load(policy: &Path) -> Option<Policy> {
     config::load(&[policy], Options::default()).ok().map(|loaded| loaded.policy)
 }
 
-fn target(file: &Path, script: &Script) -> EngineTarget {
+fn target(file: &Path, script: &Script) -> InProcessLimiter {
     let policy = file.parent().unwrap().join(&script.policy);
     let loaded = load(&policy).unwrap_or_else(|| panic!("{} has mistakes", policy.display()));
     let domain = script.domain.clone().unwrap_or_else(|| loaded.domains().next().unwrap().name.clone());
-    EngineTarget::new(&domain, Box::new(move || load(&policy))).unwrap()
+    InProcessLimiter::new(&domain, Box::new(move || load(&policy))).unwrap()
 }
 
 fn assert_none(file: &Path, misses: &[Miss]) {
@@ -54,7 +54,7 @@ fn every_policy_passes_its_own_tests_in_the_engine() {
     let scripts = scripts();
     assert!(scripts.len() >= 6, "only {} scripts found", scripts.len());
     for (file, script) in scripts {
-        assert_none(&file, &trial::run(&script, &mut target(&file, &script)));
+        assert_none(&file, &policy_test::run(&script, &mut target(&file, &script)));
     }
 }
 
@@ -63,13 +63,13 @@ fn every_policy_passes_its_own_tests_over_grpc() {
     let runtime = Runtime::new().unwrap();
     for (file, script) in scripts() {
         let mut target = Grpc::serving(target(&file, &script), &runtime);
-        assert_none(&file, &trial::run(&script, &mut target));
+        assert_none(&file, &policy_test::run(&script, &mut target));
     }
 }
 
 /// A server on a real socket that reads the script's clock, and a client of it that knows Envoy's own messages.
 struct Grpc<'r> {
-    behind: EngineTarget,
+    behind: InProcessLimiter,
     client: RateLimitServiceClient<Channel>,
     runtime: &'r Runtime,
     /// Ends the server when it is dropped.
@@ -77,7 +77,7 @@ struct Grpc<'r> {
 }
 
 impl<'r> Grpc<'r> {
-    fn serving(behind: EngineTarget, runtime: &'r Runtime) -> Self {
+    fn serving(behind: InProcessLimiter, runtime: &'r Runtime) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (limiter, _) = behind.parts();
         let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -143,7 +143,7 @@ fn rule(metadata: &Struct) -> Option<String> {
 fn excess_requests_are_refused_at_once() {
     let policy = Path::new("config/leadping.yaml").to_owned();
     let runtime = Runtime::new().unwrap();
-    let behind = EngineTarget::new("leadping", Box::new(move || load(&policy))).unwrap();
+    let behind = InProcessLimiter::new("leadping", Box::new(move || load(&policy))).unwrap();
     let mut target = Grpc::serving(behind, &runtime);
     let now = Timestamp::from_secs(1_800_000_000);
     let b1 = [[("method", "GET"), ("path", "/contacts"), ("business", "b1")]

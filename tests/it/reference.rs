@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use spillway::config;
-use spillway::trial::Script;
+use spillway::policy_test::Script;
 
 use crate::support::{command, directory};
 

@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::sync::atomic::Ordering;
 
 use super::LONGEST_SHOWN;
+use crate::hint;
 use crate::model::{Entry, lossy};
 use crate::telemetry::Metrics;
 
@@ -75,9 +76,8 @@ impl<'k> Known<'k> {
 
     /// A question about the one that was probably meant, if there is one.
     fn likely(&self, domain: &str) -> String {
-        let likeness = self.0.iter().map(|name| (strsim::jaro_winkler(domain, name), name));
-        let likely = likeness.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0));
-        likely.map_or_else(String::new, |(_, name)| format!("did you mean `{name}`? "))
+        let likely = hint::likely(domain, self.0.iter().copied());
+        likely.map_or_else(String::new, |name| format!("did you mean `{name}`? "))
     }
 }
 

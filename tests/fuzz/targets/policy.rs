@@ -11,8 +11,8 @@ use spillway::engine;
 use spillway::limiter::{Limiter, Worker};
 use spillway::model::{Descriptor, Entry, Hits, LimitOverride, Request, Timestamp, Unit};
 use spillway::policy::{Domain, Level, Policy};
+use spillway::policy_test::Script;
 use spillway::store::MemoryStore;
-use spillway::trial::Script;
 
 pub(crate) fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);

@@ -6,9 +6,9 @@ use spillway::cli;
 use spillway::config::{self, Options};
 use spillway::model::{Timestamp, Unit};
 use spillway::policy::Evaluate;
+use spillway::policy_test::{InProcessLimiter, Target};
 use spillway::shape::{DIALECTS, Number, about};
 use spillway::subjects;
-use spillway::trial::{EngineTarget, Target};
 
 /// The tables of `README.md` by their names.
 pub(super) fn of_the_command() -> Vec<(&'static str, String)> {
@@ -115,7 +115,7 @@ fn told(headers: &str) -> [Vec<(String, String)>; 2] {
         let loaded = config::load_text("d.yaml", &load, Options::default());
         Some(loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false))).policy)
     };
-    let mut target = EngineTarget::new("d", Box::new(reload)).unwrap();
+    let mut target = InProcessLimiter::new("d", Box::new(reload)).unwrap();
     let request = [vec![("api_key".to_owned(), "key_1".to_owned())]];
     // 2026-01-01T00:00:00Z.
     let mut send =

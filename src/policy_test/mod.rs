@@ -4,5 +4,5 @@ mod changes;
 mod run;
 mod script;
 
-pub use run::{EngineTarget, Miss, Seen, Target, run};
+pub use run::{InProcessLimiter, Miss, Seen, Target, run};
 pub use script::{Change, Entries, Expect, Script, ScriptError, Step};

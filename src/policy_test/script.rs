@@ -53,7 +53,7 @@ pub struct Step {
     pub request_headers: BTreeMap<String, Option<String>>,
     /// The body of the last time, to the byte.
     pub body: Option<String>,
-    /// The rule or limit that the answer tells about.
+    /// The rule or the limit whose numbers the answer reports.
     pub rule: Option<String>,
     /// Something about a subject changes before anything is sent.
     pub set: Option<Change>,

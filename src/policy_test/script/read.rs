@@ -145,7 +145,7 @@ fn step(reader: &mut Reader, node: Node<'_>, earlier: &mut Duration) -> Option<S
     Some(step)
 }
 
-/// Tells of a step that could never fail.
+/// Reports a step that could never fail.
 fn idle(reader: &mut Reader, fields: &Fields<'_>) {
     let has = |word: &str| fields.get(word).is_some();
     if has("send") {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::script::{Change, Script};
-use crate::config::{Diagnostic, DiagnosticKind, did_you_mean};
+use crate::config::{Diagnostic, DiagnosticKind};
+use crate::hint::did_you_mean;
 use crate::policy::{Domain, Level, Requests, Source};
 use crate::subjects::{Directory, Value};
 

@@ -1,4 +1,4 @@
-use crate::trial::Script;
+use crate::policy_test::Script;
 
 fn parsed(steps: &str) -> Result<Script, String> {
     let text = format!("policy: d.yaml\nstart: 2026-01-01\nsteps:\n{steps}\n");
@@ -7,7 +7,7 @@ fn parsed(steps: &str) -> Result<Script, String> {
 
 /// The entries of the first descriptor of the only step.
 fn sent(send: &str) -> Vec<(String, String)> {
-    let script = parsed(&format!("- {{send: {send}, expect: ok}}")).unwrap_or_else(|told| panic!("{told}"));
+    let script = parsed(&format!("- {{send: {send}, expect: ok}}")).unwrap_or_else(|wrong| panic!("{wrong}"));
     script.steps[0].send.as_ref().unwrap()[0].clone()
 }
 
@@ -45,7 +45,7 @@ fn a_descriptor_may_have_one_key_twice() {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_is_right() {
-    let told = parsed(
+    let reported = parsed(
         "- {send: {k: v}, expct: ok}\n- {send: {k: v}, expect: okay}\n- {at: 1x, send: {k: v}, expect: ok}\n\
          - {send: {k: v}, times: 10}\n- {times: 3}\n- {send: {k: v}, hits: '10,000', expect: ok}",
     )
@@ -60,7 +60,7 @@ fn every_mistake_is_told_with_its_place_and_what_is_right() {
         "`times` means nothing in a step that sends nothing",
         "write the digits alone, `10000`",
     ] {
-        assert!(told.contains(mistake), "no «{mistake}» in:\n{told}");
+        assert!(reported.contains(mistake), "no «{mistake}» in:\n{reported}");
     }
     let whole = |text: &str| Script::read("d.test.yaml", text).unwrap_err().to_string();
     assert!(whole("domain: d\ndescriptors: []").contains("this is a policy and no test"));

@@ -15,7 +15,7 @@ use crate::shape::{Emit, HeaderLine, HeaderSet};
 
 /// What it says.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct Environment {
     merge_domains: bool,
     shadow_mode: bool,
     headers: Option<Arc<HeaderSet>>,
@@ -49,7 +49,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-impl Peer {
+impl Environment {
     /// What the environment says, or all that is wrong with it.
     pub(super) fn read() -> Result<Self, Vec<Wrong>> {
         let mut reader = Reader::default();
@@ -63,7 +63,7 @@ impl Peer {
                 root.join(below).join(path("RUNTIME_APPDIRECTORY").unwrap_or_else(|| "config".into()))
             },
         );
-        let peer = Self {
+        let environment = Self {
             merge_domains: reader.switch("MERGE_DOMAIN_CONFIG"),
             shadow_mode: reader.switch("SHADOW_MODE"),
             headers: headers.filter(|_| shown).map(Arc::new),
@@ -75,7 +75,7 @@ impl Peer {
             missing: missing(),
             without_effect: without_effect(),
         };
-        if reader.wrong.is_empty() { Ok(peer) } else { Err(reader.wrong) }
+        if reader.wrong.is_empty() { Ok(environment) } else { Err(reader.wrong) }
     }
 
     /// How files are read: `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and
@@ -91,7 +91,7 @@ impl Peer {
 }
 
 /// A variable that says something; an empty one does not. Every one is in the table that the README shows.
-#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+#[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
 fn variable(name: &str) -> Option<String> {
     debug_assert!(
         OTHERS.iter().any(|(listed, _)| *listed == name) || is_without_effect(name),

@@ -9,7 +9,7 @@ use super::script::{Change, Expect, Script, Step};
 use crate::clock::ManualClock;
 use crate::engine::answer;
 use crate::limiter::{Limiter, Worker};
-use crate::model::{Descriptor, Entry, Hits, Request, Timestamp};
+use crate::model::{Descriptor, Hits, Request, Timestamp};
 use crate::policy::Policy;
 use crate::store::MemoryStore;
 
@@ -24,7 +24,7 @@ pub struct Seen {
     pub request_headers: Vec<(String, String)>,
     /// The body of a refusal.
     pub body: String,
-    /// The rule or the limit that it tells about.
+    /// The rule or the limit whose numbers it reports.
     pub rule: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Miss {
     }
 }
 
-/// Plays `script` and tells every step whose answer differs.
+/// Plays `script` and returns every step whose answer differs.
 pub fn run(script: &Script, target: &mut impl Target) -> Vec<Miss> {
     let mut misses = Vec::new();
     let mut now = script.start;
@@ -103,7 +103,11 @@ fn play(
         {
             let nth =
                 if step.times > 1 { format!(", time {} of {}", time + 1, step.times) } else { String::new() };
-            found.push((format!("answer{nth}"), told(expect == Expect::OverLimit), told(last.over_limit)));
+            found.push((
+                format!("answer{nth}"),
+                answer_word(expect == Expect::OverLimit),
+                answer_word(last.over_limit),
+            ));
             break;
         }
     }
@@ -111,7 +115,7 @@ fn play(
     now
 }
 
-fn told(over_limit: bool) -> String {
+fn answer_word(over_limit: bool) -> String {
     if over_limit { "over_limit" } else { "ok" }.to_owned()
 }
 
@@ -166,7 +170,7 @@ fn named(
 }
 
 /// The engine itself, with a clock that the script moves. Shared, so that a server can answer from it as well.
-pub struct EngineTarget {
+pub struct InProcessLimiter {
     limiter: Arc<Limiter<MemoryStore, Arc<ManualClock>>>,
     worker: Worker<MemoryStore, Arc<ManualClock>>,
     clock: Arc<ManualClock>,
@@ -178,13 +182,13 @@ pub struct EngineTarget {
 /// Reads a policy from its files; `None` when it cannot be read.
 type Reload = Box<dyn Fn() -> Option<Policy>>;
 
-impl fmt::Debug for EngineTarget {
+impl fmt::Debug for InProcessLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineTarget").field("domain", &self.domain).finish_non_exhaustive()
+        f.debug_struct("InProcessLimiter").field("domain", &self.domain).finish_non_exhaustive()
     }
 }
 
-impl EngineTarget {
+impl InProcessLimiter {
     /// Enforces `domain` of the policy that `reload` reads, and reads again for each change of a subject. `None` when it
     /// cannot be read.
     pub fn new(domain: &str, reload: Reload) -> Option<Self> {
@@ -221,18 +225,11 @@ impl EngineTarget {
     }
 }
 
-impl Target for EngineTarget {
+impl Target for InProcessLimiter {
     fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<u64>) -> Seen {
         self.clock.set(now);
         let hits = hits.map_or(Hits::ONE, Hits::charge);
-        let descriptors = descriptors.iter().map(|entries| Descriptor {
-            entries: entries
-                .iter()
-                .map(|(key, value)| Entry { key: key.as_bytes(), value: value.as_bytes() })
-                .collect(),
-            hits,
-            limit: None,
-        });
+        let descriptors = descriptors.iter().map(|entries| Descriptor::of_text(entries, hits));
         let request = Request { domain: self.domain.as_bytes(), descriptors: descriptors.collect() };
         let policy = self.limiter.engine.policy();
         // Counters in memory answer at once.

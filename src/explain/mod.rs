@@ -1,0 +1,185 @@
+//! Why a request is answered as it is: plain data, which is shown as [text](Explanation::text) to people and serialized for
+//! programs. Both are made of the same fields, and no credential is in any of them.
+
+mod limit;
+mod path;
+mod text;
+
+use serde::{Serialize, Serializer};
+
+pub use limit::{Granted, LimitExplained, NotCharged, Numbers, Subject};
+pub use path::{Below, Match, Step};
+
+use crate::clock::Clock;
+use crate::engine::{Decision, Trace, Verdict, answer, trace};
+use crate::limiter::Worker;
+use crate::model::{Descriptor, Hits, Request, Timestamp, lossy};
+use crate::policy::{Domain, Entries, Landing, Policy, Reached};
+use crate::store::Store;
+use path::{match_of, path_of, shown_entries};
+
+/// What is answered to a request, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The domain that was asked.
+    pub domain: String,
+    /// When it was decided, by the wall clock (RFC 3339).
+    pub at: String,
+    /// What is answered.
+    #[serde(flatten)]
+    pub call: CallExplained,
+    /// What a call that costs one hit is answered afterwards, where this one is refused and costs more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub then: Option<CallExplained>,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CallExplained {
+    /// One for each descriptor of the request, in order.
+    pub descriptors: Vec<DescriptorExplained>,
+    /// What is answered to the whole request.
+    pub overall: Code,
+    /// Headers for the client, in order.
+    pub response_headers: Vec<(String, String)>,
+    /// Headers for the upstream, in order.
+    pub request_headers: Vec<(String, String)>,
+    /// The body of a refusal; empty where there is none.
+    pub body: String,
+}
+
+/// One descriptor of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DescriptorExplained {
+    /// Its entries, with `…` for credentials.
+    pub descriptor: String,
+    /// What each entry matched, up to the first that matched nothing. Not serialized: `rule` says where the path ends.
+    #[serde(skip)]
+    pub path: Vec<Step>,
+    /// The rule at the end of the path, or why there is none.
+    pub rule: Match,
+    /// Who is asking, where the policy wants to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// Why no limit of the rule was charged.
+    #[serde(rename = "limit", skip_serializing_if = "Option::is_none")]
+    pub not_charged: Option<NotCharged>,
+    /// Every limit that was charged, in the order of the policy.
+    pub limits: Vec<LimitExplained>,
+    /// What is answered to this descriptor.
+    pub answer: Code,
+}
+
+/// What is answered, in the words of `ratelimit.v3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Code {
+    /// It passes.
+    #[serde(rename = "OK")]
+    Ok,
+    /// It is refused.
+    #[serde(rename = "OVER_LIMIT")]
+    OverLimit,
+}
+
+impl Code {
+    fn of(over_limit: bool) -> Self {
+        if over_limit { Self::OverLimit } else { Self::Ok }
+    }
+}
+
+/// Decides `request` by `policy`, charges what it costs on the counters of `worker`, and says why. `None` when the store needs waiting,
+/// and then nothing was charged.
+pub fn decide<S: Store, C: Clock>(
+    worker: &Worker<S, C>,
+    policy: &Policy,
+    request: &Request<'_>,
+) -> Option<Explanation> {
+    let verdict = worker.decide_now(worker.scratch(), policy, request).ok()?;
+    let mut explanation = explain(policy, request, &verdict);
+    let mut of_one = request.clone();
+    let dear = of_one.descriptors.iter_mut().filter(|descriptor| descriptor.hits.cost() > 1);
+    let costs_more = dear.map(|descriptor| descriptor.hits = Hits::ONE).count() > 0;
+    if verdict.over_limit && costs_more {
+        let verdict = worker.decide_now(worker.scratch(), policy, &of_one).ok();
+        explanation.then = verdict.map(|verdict| call(policy, &of_one, &verdict));
+    }
+    Some(explanation)
+}
+
+/// Why `verdict` is what `policy` says to `request`.
+pub fn explain(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> Explanation {
+    Explanation {
+        domain: lossy(request.domain).into_owned(),
+        at: readable(verdict.now),
+        call: call(policy, request, verdict),
+        then: None,
+    }
+}
+
+fn call(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> CallExplained {
+    let answer = answer(policy, request, verdict);
+    let context =
+        Context { policy, asked: request.domain, domain: policy.domain(request.domain), now: verdict.now };
+    let each = request.descriptors.iter().zip(&verdict.decisions);
+    CallExplained {
+        descriptors: each.map(|(descriptor, decision)| context.descriptor(descriptor, decision)).collect(),
+        overall: Code::of(verdict.over_limit),
+        response_headers: answer.response_headers.to_vec(),
+        request_headers: answer.request_headers.to_vec(),
+        body: answer.body,
+    }
+}
+
+/// What a descriptor is explained by.
+struct Context<'p, 'r> {
+    policy: &'p Policy,
+    asked: &'r [u8],
+    domain: Option<&'p Domain>,
+    now: Timestamp,
+}
+
+impl Context<'_, '_> {
+    fn descriptor(&self, descriptor: &Descriptor<'_>, decision: &Decision<'_>) -> DescriptorExplained {
+        let entries = self.domain.map(|domain| domain.entries(&descriptor.entries));
+        let entries = entries.as_ref().map(Entries::as_slice).unwrap_or_default();
+        let trace = trace(self.policy, self.asked, descriptor, self.now);
+        let matched = matched(&trace);
+        DescriptorExplained {
+            descriptor: shown_entries(&descriptor.entries, self.policy),
+            path: path_of(&trace, &entries, self),
+            rule: match_of(&trace, &entries, self),
+            subject: matched.and_then(|matched| Subject::of(matched, self.now)),
+            not_charged: NotCharged::of(decision, &trace),
+            limits: limit::charged(decision, &trace, &entries, self),
+            answer: Code::of(matches!(decision, Decision::Counted(counted) if counted.over_limit())),
+        }
+    }
+}
+
+/// The node that all entries led to, exempt or not.
+fn matched<'t, 'p>(trace: &'t Trace<'p>) -> Option<&'t Landing<'p>> {
+    match trace {
+        Trace::Walked(Reached::Node(matched) | Reached::Exempt(matched)) => Some(matched),
+        _ => None,
+    }
+}
+
+fn readable(time: Timestamp) -> String {
+    jiff::Timestamp::from_nanosecond(time.as_nanos().into())
+        .map_or_else(|_| "?".to_owned(), |time| time.to_string())
+}
+
+/// What is shown in words is serialized in the same words.
+macro_rules! serialized_as_shown {
+    ($($shown:ty),+) => {
+        $(impl Serialize for $shown {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        })+
+    };
+}
+serialized_as_shown!(Match, Subject, NotCharged, Granted);
+
+#[cfg(test)]
+mod tests;

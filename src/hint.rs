@@ -1,0 +1,54 @@
+//! What was probably meant by a word that is not known.
+
+use crate::yaml::unseen_in;
+
+/// The one of `known` that is close enough to `typed` to be what was meant. Case does not count.
+pub fn likely<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let typed = typed.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| (likeness(&typed, &word.to_lowercase()), word))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}
+
+/// How alike two words in lower case are, from 0 to 1.
+fn likeness(typed: &str, word: &str) -> f64 {
+    // Of short words Jaro-Winkler makes too much of two letters that changed places. A slip of one character is at most four
+    // bytes, and looking for it in texts of very different lengths would take long.
+    let is_slip =
+        word.len() > 2 && typed.len().abs_diff(word.len()) <= 4 && strsim::osa_distance(typed, word) == 1;
+    strsim::jaro_winkler(typed, word).max(if is_slip { 0.9 } else { 0.0 })
+}
+
+/// A question about the one of `known` that was probably meant by `typed`, or what to do about a character in it that nobody
+/// sees.
+pub fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    unseen_in(typed, known.iter().copied())
+        .or_else(|| likely(typed, known).map(|word| format!("did you mean `{word}`?")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn a_slip_is_found_and_what_is_something_else_is_not() {
+        let known = ["key", "rate_limit", "requests_per_unit", "unit"];
+        for (typed, meant) in [
+            ("rate_limt", Some("did you mean `rate_limit`?")),
+            ("kye", Some("did you mean `key`?")),
+            ("UNIT", Some("did you mean `unit`?")),
+            (
+                "rate_limit\u{200b}",
+                Some("there is a zero-width space (U+200B) in it; type `rate_limit` anew"),
+            ),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(did_you_mean(typed, known).as_deref(), meant, "{typed:?}");
+        }
+    }
+}
