@@ -10,7 +10,7 @@ use super::files::{cannot_read, policy_files, shown};
 use super::read;
 use super::source::Source;
 use crate::policy::Policy;
-use crate::shape::HeaderSet;
+use crate::response::HeaderSet;
 use crate::yaml::Tree;
 
 /// How files are put together.

@@ -6,7 +6,7 @@ use spillway::cli;
 use spillway::config::{self, Options};
 use spillway::model::{Timestamp, Unit};
 use spillway::policy::Evaluate;
-use spillway::shape::{DIALECTS, Number, about};
+use spillway::response::{DIALECTS, Number, about};
 use spillway::subjects;
 use spillway::trial::{EngineTarget, Target};
 
