@@ -12,7 +12,7 @@ impl Cell {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::Cell;
+    use crate::algorithm::{Algorithm, Cell};
 
     /// Compares a cell with its bytes. These are in somebody's database: they change only together with the version of the
     /// stored format.
@@ -27,5 +27,11 @@ pub(super) mod tests {
     #[test]
     fn a_cell_is_three_words() {
         assert!(size_of::<Cell>() <= 24, "{}", size_of::<Cell>());
+    }
+
+    #[test]
+    fn an_algorithm_is_four_words() {
+        // Each charge of a request carries one.
+        assert!(size_of::<Algorithm>() <= 32, "{}", size_of::<Algorithm>());
     }
 }

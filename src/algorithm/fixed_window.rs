@@ -19,8 +19,8 @@ pub enum FixedWindow {
     Aligned {
         /// The window's length.
         window: Duration,
-        /// How far the wall clock, which the epoch is of, is behind the time that hits are counted by.
-        behind: Duration,
+        /// How many nanoseconds the wall clock, which the epoch is of, is behind the time that hits are counted by.
+        behind_ns: u64,
     },
     /// From its first hit on.
     Anchored {
@@ -61,7 +61,7 @@ pub struct Period {
 impl Algorithm {
     /// A fixed window between multiples of its length, by a clock that was never set back.
     pub const fn aligned(window: Duration) -> Self {
-        Self::FixedWindow(FixedWindow::Aligned { window, behind: Duration::ZERO })
+        Self::FixedWindow(FixedWindow::Aligned { window, behind_ns: 0 })
     }
 
     /// A fixed window that starts at its first hit.
@@ -89,7 +89,9 @@ impl Counting for FixedWindow {
 
     fn step(self, limit: u64, cell: &mut Cell, hits: Hits, commit: Commit, now: Timestamp) -> Outcome {
         match self {
-            Self::Aligned { window, behind } => aligned((window, behind), limit, cell, hits, commit, now),
+            Self::Aligned { window, behind_ns } => {
+                aligned((window, Duration::from_nanos(behind_ns)), limit, cell, hits, commit, now)
+            }
             Self::Anchored { window } => anchored(window, limit, cell, hits, commit, now),
             Self::Period { start, end } => period((start, end), limit, cell, hits, commit, now),
         }
@@ -97,7 +99,10 @@ impl Counting for FixedWindow {
 
     fn granted(self, grant: Grant) -> Self {
         match self {
-            Self::Aligned { window, .. } => Self::Aligned { window, behind: grant.behind },
+            Self::Aligned { window, .. } => Self::Aligned {
+                window,
+                behind_ns: u64::try_from(grant.behind.as_nanos()).unwrap_or(u64::MAX),
+            },
             Self::Anchored { .. } => self,
             // What the wall clock shows at the bounds, as the time that hits are counted by.
             Self::Period { start, end } => {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::args::Merging;
 use super::variables::{OTHERS, is_without_effect};
 use crate::config::Options;
-use crate::shape::{Emit, HeaderLine, HeaderSet};
+use crate::response::{Emit, HeaderLine, HeaderSet};
 
 /// What it says.
 #[derive(Debug)]

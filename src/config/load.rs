@@ -8,7 +8,7 @@ use super::compile::Compiler;
 use super::diagnostic::{Diagnostic, Severity};
 use super::sources::Sources;
 use crate::policy::Policy;
-use crate::shape::HeaderSet;
+use crate::response::HeaderSet;
 use crate::yaml::Tree;
 
 /// How files are put together.

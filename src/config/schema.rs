@@ -7,7 +7,7 @@ use super::scalar;
 use super::takes::Takes;
 use super::words::{self, Scope, Word};
 use crate::model::Unit;
-use crate::shape::{DIALECTS, Number};
+use crate::response::{DIALECTS, Number};
 
 /// What every other spelling of true and false is, in YAML 1.1.
 const TRUTHS: [&str; 16] =

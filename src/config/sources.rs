@@ -120,11 +120,11 @@ mod tests {
     #[test]
     fn texts_in_memory_are_compiled_as_files_are() {
         const SUBJECTS: &str =
-            "subjects: [{id: a, attributes: {calls: 5}, credentials: [{kind: key, value: k}]}]";
+            "subjects: [{id: a, attributes: {requests: 5}, credentials: [{kind: key, value: k}]}]";
         const POLICY: &str = "domain: d\nsubjects: ../d.subjects.yaml\ndescriptors: [{key: key, subject: key, rate_limit: \
-                              {requests_per_unit: {attribute: calls}, per: 1h}}]";
+                              {requests_per_unit: {attribute: requests}, per: 1h}}]";
         let misspelt = POLICY.replace("d.subjects", "e.subjects");
-        let slip = POLICY.replace("attribute: calls", "attribute: cals");
+        let slip = POLICY.replace("attribute: requests", "attribute: reqests");
         for (files, is_right) in [
             ([("a/d.yaml", POLICY), ("d.subjects.yaml", SUBJECTS)].as_slice(), true),
             (&[("a/d.yaml", POLICY), ("b.yaml", "domain: b"), ("d.subjects.yaml", SUBJECTS)], true),

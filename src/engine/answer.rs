@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Charged, Counted, Decision, Verdict, urgency};
 use crate::model::{CellKey, Entry, Few, Request};
 use crate::policy::{Domain, Entries, Limit, Policy};
-use crate::shape::{Context, HeaderSet, Headers, Told};
+use crate::response::{Context, HeaderSet, Headers, Told};
 use crate::subjects::Credential;
 
 /// The mutations that Envoy is asked for.

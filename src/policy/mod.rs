@@ -20,7 +20,7 @@ pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
 pub use wildcards::Scratch;
 
 use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};
-use crate::shape::Template;
+use crate::response::Template;
 use crate::subjects::Directory;
 
 /// Every domain that was configured.

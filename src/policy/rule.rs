@@ -9,7 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::algorithm::{Algorithm, Calendar, Grant, billing_period, calendar_period};
 use crate::model::{Reading, RuleIndex, Timestamp, Unit};
-use crate::shape::{Denial, HeaderSet};
+use crate::response::{Denial, HeaderSet};
 use crate::subjects::{Credential, Value};
 
 /// A list of limits, or the freedom from any, with how it is told and enforced.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::subjects::slip;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
 use crate::policy::Shape;
-use crate::shape::{
+use crate::response::{
     DIALECTS, Denial, Emit, HeaderLine, HeaderName, HeaderSet, ShapeError, Template, dialect,
 };
 use crate::yaml::{Items, Span};

@@ -4,7 +4,7 @@ use super::subjects::Tell;
 use super::{Compiler, DiagnosticKind, Document, Severity, did_you_mean};
 use crate::config::Diagnostic;
 use crate::policy::{ENDPOINT, Pattern};
-use crate::shape::{Name, Template};
+use crate::response::{Name, Template};
 use crate::yaml::Span;
 
 /// An entry that a template names, to be looked up when all descriptors of its domain are known.

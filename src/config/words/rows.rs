@@ -5,7 +5,7 @@ use super::{Origin, Scope, Word};
 use crate::config::compile::{MOST_SEGMENTS, algorithm_names, anchors, empties};
 use crate::config::takes::Takes;
 use crate::policy::Evaluate;
-use crate::shape::Emit;
+use crate::response::Emit;
 
 const ROOT: &[Scope] = &[Scope::Root];
 const DESCRIPTOR: &[Scope] = &[Scope::Descriptor];

@@ -12,7 +12,7 @@ use super::units;
 use crate::engine::{Answer, Counted, Decision, Verdict};
 use crate::model::Few;
 use crate::policy::Limit;
-use crate::shape::Headers;
+use crate::response::Headers;
 
 /// Appends the response to `out`.
 pub(in crate::rls) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use spillway::model::{Entry, Outcome, Timestamp};
-use spillway::shape::{
+use spillway::response::{
     Context, Denial, Emit, HeaderLine, HeaderName, HeaderSet, Headers, ShapeError, Template, Told,
 };
 

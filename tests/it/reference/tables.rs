@@ -7,7 +7,7 @@ use spillway::config::{self, Options};
 use spillway::model::{Timestamp, Unit};
 use spillway::policy::Evaluate;
 use spillway::policy_test::{InProcessLimiter, Target};
-use spillway::shape::{DIALECTS, Number, about};
+use spillway::response::{DIALECTS, Number, about};
 use spillway::subjects;
 
 /// The tables of `README.md` by their names.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{CellKey, Outcome, Timestamp};
-use crate::shape::escape;
-use crate::shape::form::{self, Form};
+use crate::response::escape;
+use crate::response::form::{self, Form};
 
 /// One limit's verdict, about to be told.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::shape::number::samples::{ADMITTED, NOW, REFUSED, told};
+use crate::response::number::samples::{ADMITTED, NOW, REFUSED, told};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! The well-known families of headers, as data: a row here is all that a dialect is.
 
-use crate::shape::error::ShapeError;
-use crate::shape::header::HeaderLine;
+use crate::response::error::ShapeError;
+use crate::response::header::HeaderLine;
 
 /// Every built-in dialect, by the name it has in a policy file: the names of its headers, and what each shows in the
 /// words of [`HeaderLine::parse`]. What tells a refused caller how long to wait is absent
@@ -167,10 +167,10 @@ pub fn dialect(name: &str) -> Result<Vec<HeaderLine>, ShapeError> {
 mod tests {
     use super::*;
     use crate::model::Outcome;
-    use crate::shape::header::{Emit, HeaderSet};
-    use crate::shape::headers::Headers;
-    use crate::shape::number::Told;
-    use crate::shape::number::samples::{ADMITTED, REFUSED, told};
+    use crate::response::header::{Emit, HeaderSet};
+    use crate::response::headers::Headers;
+    use crate::response::number::Told;
+    use crate::response::number::samples::{ADMITTED, REFUSED, told};
 
     fn tell(name: &str, told: &[Told<'_>], limited: bool) -> String {
         let set = HeaderSet::new(dialect(name).unwrap(), Emit::Always).unwrap();

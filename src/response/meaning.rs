@@ -1,7 +1,7 @@
 //! What each number tells, in words, for the reference page.
 
-use crate::shape::form::Form;
-use crate::shape::number::{Number, Wait};
+use crate::response::form::Form;
+use crate::response::number::{Number, Wait};
 
 impl Number {
     /// What it tells, in Markdown.

@@ -1,9 +1,9 @@
 //! What a refused caller reads: a body and its type.
 
-use crate::shape::error::ShapeError;
-use crate::shape::escape::{Escape, is_visible};
-use crate::shape::header::is_token;
-use crate::shape::template::Template;
+use crate::response::error::ShapeError;
+use crate::response::escape::{Escape, is_visible};
+use crate::response::header::is_token;
+use crate::response::template::Template;
 
 /// The body of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What can be wrong with headers and bodies as they are written in a policy file.
 
-use crate::shape::dialect::DIALECTS;
-use crate::shape::header::Emit;
-use crate::shape::number::Number;
+use crate::response::dialect::DIALECTS;
+use crate::response::header::Emit;
+use crate::response::number::Number;
 
 /// A mistake in a header or a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{Outcome, Timestamp};
-use crate::shape::number::samples::{ADMITTED, REFUSED, told};
+use crate::response::number::samples::{ADMITTED, REFUSED, told};
 use proptest::prelude::*;
 use std::time::Duration;
 

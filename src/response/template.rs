@@ -6,11 +6,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::{Entry, Outcome, Timestamp};
-use crate::shape::denial::ContentType;
-use crate::shape::error::ShapeError;
-use crate::shape::escape::{self, Allowance, Escape};
-use crate::shape::number::{Number, Told};
-use crate::shape::piece::{self, Piece};
+use crate::response::denial::ContentType;
+use crate::response::error::ShapeError;
+use crate::response::escape::{self, Allowance, Escape};
+use crate::response::number::{Number, Told};
+use crate::response::piece::{self, Piece};
 
 /// What a template is filled in from.
 #[derive(Clone, Copy)]

@@ -1,10 +1,10 @@
 //! Response headers: which numbers under which names, and when.
 
-use crate::shape::error::ShapeError;
-use crate::shape::escape;
-use crate::shape::headers::Headers;
-use crate::shape::number::{Number, Told};
-use crate::shape::piece::{self, Piece};
+use crate::response::error::ShapeError;
+use crate::response::escape;
+use crate::response::headers::Headers;
+use crate::response::number::{Number, Told};
+use crate::response::piece::{self, Piece};
 
 /// A header's name: a token (RFC 9110 §5.6.2), and none that a rate limit server must leave alone.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The language of `{{…}}`, for header values and bodies alike.
 
-use crate::shape::error::ShapeError;
-use crate::shape::escape;
-use crate::shape::number::Number;
+use crate::response::error::ShapeError;
+use crate::response::escape;
+use crate::response::number::Number;
 
 /// A part of a text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
