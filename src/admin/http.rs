@@ -10,27 +10,31 @@ use axum::routing::get;
 
 use super::Health;
 use crate::clock::Clock;
+use crate::control::Latest;
 use crate::limiter::Limiter;
 use crate::store::Store;
 use crate::telemetry::{Format, Metrics, Snapshot};
 
-struct Parts<S, C> {
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    limiter: Arc<Limiter<S, C>>,
+/// What the operator's routes tell about.
+#[derive(Debug)]
+pub struct Parts<S, C> {
+    /// Whether traffic should be sent here.
+    pub health: Arc<Health>,
+    /// What happened since the start.
+    pub metrics: Arc<Metrics>,
+    /// What decides.
+    pub limiter: Arc<Limiter<S, C>>,
+    /// Which configuration is in force.
+    pub latest: Arc<Latest>,
 }
 
-/// Routes that tell about `limiter` and the process around it.
-pub fn router<S: Store, C: Clock>(
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    limiter: Arc<Limiter<S, C>>,
-) -> Router {
+/// Routes that tell about the process and what it enforces.
+pub fn router<S: Store, C: Clock>(parts: Parts<S, C>) -> Router {
     Router::new()
         .route("/healthcheck", get(healthcheck::<S, C>))
         .route("/ready", get(ready::<S, C>))
         .route("/metrics", get(prometheus::<S, C>))
-        .with_state(Arc::new(Parts { health, metrics, limiter }))
+        .with_state(Arc::new(parts))
 }
 
 /// As envoyproxy/ratelimit words it: `OK` with 200, or 500.
@@ -57,12 +61,16 @@ async fn prometheus<S: Store, C: Clock>(
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);
     let (store, policy) = (parts.limiter.store.statistics(), parts.limiter.engine.policy());
+    let configuration = parts.latest.status();
     let now = Snapshot {
         counters: store.counters,
         counter_bytes: store.bytes,
         evicted: store.evicted,
         rules: policy.rules(),
         is_ready: parts.health.is_ready(),
+        generation: configuration.generation,
+        is_stale: configuration.stale,
+        changed: configuration.since,
         catalog: Arc::clone(policy.catalog()),
     };
     ([(header::CONTENT_TYPE, format.content_type())], parts.metrics.render(now, format))

@@ -4,4 +4,4 @@ mod health;
 mod http;
 
 pub use health::Health;
-pub use http::router;
+pub use http::{Parts, router};

@@ -136,9 +136,16 @@ pub async fn serve<S: Store, C: Clock>(
     let serving = rls::Serving::new();
     let mut grpc = Grpc::start(&limiter, &metrics, &serving, listeners.grpc, bounds)?;
     let evicted = Arc::new(Evicted::default());
+    let publisher = Arc::new(Publisher::new(Arc::clone(&limiter)));
+    let operators = admin::Parts {
+        health: Arc::clone(&health),
+        metrics: Arc::clone(&metrics),
+        limiter: Arc::clone(&limiter),
+        latest: publisher.latest(),
+    };
     let _background = [
-        watched.map(|watched| reload_files(watched, &limiter, &metrics)),
-        Some(answer_operators(listeners.http, bounds.connections.http, &health, &limiter, &metrics)),
+        watched.map(|watched| reload_files(watched, publisher, &metrics)),
+        Some(answer_operators(listeners.http, bounds.connections.http, operators)),
         Some(report_clock_steps(&limiter, &metrics)),
         Some(free_counters(&limiter, &evicted, &metrics)),
     ];
@@ -230,10 +237,10 @@ impl Grpc {
 
 fn reload_files<S: Store, C: Clock>(
     watched: Watched,
-    limiter: &Arc<Limiter<S, C>>,
+    publisher: Arc<Publisher<S, C>>,
     metrics: &Arc<Metrics>,
 ) -> Guarded<()> {
-    let (publisher, of_task) = (Arc::new(Publisher::new(Arc::clone(limiter))), Arc::clone(metrics));
+    let of_task = Arc::clone(metrics);
     in_background("reloading the configuration", metrics, move || {
         control::follow(watched.clone(), Arc::clone(&publisher), Arc::clone(&of_task))
     })
@@ -242,14 +249,12 @@ fn reload_files<S: Store, C: Clock>(
 fn answer_operators<S: Store, C: Clock>(
     listener: TcpListener,
     most_connections: usize,
-    health: &Arc<Health>,
-    limiter: &Arc<Limiter<S, C>>,
-    metrics: &Arc<Metrics>,
+    parts: admin::Parts<S, C>,
 ) -> Guarded<()> {
-    let router = admin::router(Arc::clone(health), Arc::clone(metrics), Arc::clone(limiter));
+    let metrics = Arc::clone(&parts.metrics);
     let (listener, slots) = (Arc::new(listener), Slots::new(most_connections, metrics.http_connections()));
-    let of_task = Arc::clone(metrics);
-    in_background("HTTP", metrics, move || {
+    let (router, of_task) = (admin::router(parts), Arc::clone(&metrics));
+    in_background("HTTP", &metrics, move || {
         http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task))
     })
 }

@@ -15,7 +15,7 @@ use super::log::Dropped;
 use super::process::Process;
 use super::tally::{BUCKETS, RuleTotals, Totals};
 use super::{Metrics, build};
-use crate::model::Catalog;
+use crate::model::{Catalog, Timestamp};
 
 /// A policy with more rules than that is told only for those that were reached: a scrape has five lines for each.
 const EVERY_RULE: usize = 1_000;
@@ -58,6 +58,12 @@ pub struct Snapshot {
     pub rules: usize,
     /// Whether traffic should be sent here.
     pub is_ready: bool,
+    /// How many configurations were put in force; 1 is the one that the server started with.
+    pub generation: u64,
+    /// Whether a newer configuration was refused.
+    pub is_stale: bool,
+    /// When the configuration was put in force.
+    pub changed: Timestamp,
     /// The rules to tell the counts of.
     pub catalog: Arc<Catalog>,
 }
@@ -268,6 +274,21 @@ impl Scrape {
             u64::from(metrics.is_draining.load(Ordering::Relaxed)),
         )?;
         to.gauge("spillway_rules", "Rules in force.", self.now.rules as u64)?;
+        to.gauge(
+            "spillway_config_generation",
+            "Counts the configurations that were put in force; 1 is the one that the server started with.",
+            self.now.generation,
+        )?;
+        to.gauge(
+            "spillway_config_stale",
+            "Whether a newer configuration was refused, so that an older one is in force.",
+            u64::from(self.now.is_stale),
+        )?;
+        to.gauge(
+            "spillway_config_last_change_timestamp_seconds",
+            "When the configuration was put in force, in seconds since 1970.",
+            self.now.changed.as_nanos() / 1_000_000_000,
+        )?;
         to.counted(
             "spillway_config_loads",
             "Configurations that were put in force.",

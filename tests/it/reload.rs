@@ -7,7 +7,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, directory, serve};
+use crate::support::{PATIENCE, Spillway, directory, metric, serve};
 
 /// A policy for `key`, whose limit comes from the subjects file.
 const POLICY: &str = "domain: d\nsubjects: d.subjects.yaml\ndescriptors: [{key: key, subject: key, rate_limit: \
@@ -50,15 +50,24 @@ async fn a_change_takes_force_and_keeps_the_counts_and_a_mistake_changes_nothing
     let mut client = RateLimitServiceClient::new(channel(&spillway).await);
     client.should_rate_limit(request(vec![descriptor(&[("key", "k")])])).await.unwrap();
     assert_eq!(told(&spillway).await, Some((5, 1)));
+    // Which configuration is in force, and whether a newer one was refused.
+    let status = |spillway: &Spillway| {
+        let number = |name| metric(spillway.http, name);
+        assert!(number("spillway_config_last_change_timestamp_seconds") > 1_700_000_000);
+        (number("spillway_config_generation"), number("spillway_config_stale"))
+    };
+    assert_eq!(status(&spillway), (1, 0));
 
     put(config.path(), "d.subjects.yaml", &subjects(9));
     until_told(&spillway, Some((9, 1))).await;
+    assert_eq!(status(&spillway), (2, 0));
 
     put(config.path(), "d.yaml", &POLICY.replace("requests_per_unit", "reqests_per_unit"));
     let line = spillway.log_line("the old one stays in force");
     assert!(line.contains("ERROR"), "{line}");
     spillway.log_line("did you mean `requests_per_unit`?");
     assert_eq!(told(&spillway).await, Some((9, 1)));
+    assert_eq!(status(&spillway), (2, 1));
 
     // As a plain write begins.
     fs::write(config.path().join("d.yaml"), "").unwrap();
@@ -67,6 +76,7 @@ async fn a_change_takes_force_and_keeps_the_counts_and_a_mistake_changes_nothing
 
     put(config.path(), "d.yaml", "domain: d\ndescriptors: []");
     until_told(&spillway, None).await;
+    assert_eq!(status(&spillway), (3, 0));
     put(config.path(), "d.yaml", POLICY);
     until_told(&spillway, Some((9, 1))).await;
 }
