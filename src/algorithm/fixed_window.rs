@@ -1,6 +1,6 @@
 //! Fixed windows: a count that is forgotten all at once.
 //!
-//! Three algorithms differ in where the window lies: between multiples of its length, from its first hit, or where a calendar
+//! Three kinds differ in where the window lies: between multiples of its length, from its first hit, or where a calendar
 //! puts it. When the clock steps back a little, into an earlier window, the later one goes on being charged until it ends,
 //! so that threads that read the clock in another order than they get here are never granted anything. An end that lies
 //! further ahead than that comes from a clock that was wrong: the count stays, and ends with the window of now.
@@ -168,7 +168,8 @@ impl State for Period {
     }
 }
 
-/// At most `limit` hits between two multiples of `window` since the Unix epoch, by a wall clock that is so far behind.
+/// At most `limit` hits between two multiples of `window` since the Unix epoch, by a wall clock that is `behind` the time that
+/// hits are counted by.
 ///
 /// When the wall clock is set back, a count goes on until its window ends by either clock, whichever comes first: nobody
 /// waits longer than was told, and the next window is the wall clock's. Around a boundary an interval as long as the window
