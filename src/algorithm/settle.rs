@@ -12,12 +12,12 @@ pub struct Share {
     pub algorithm: Algorithm,
     /// Hits granted per window.
     pub limit: u64,
-    /// What is asked of this limit.
+    /// The hits that the request asks this limit for.
     pub hits: Hits,
     /// Whether the limit counts what it refuses.
     pub count_denied: bool,
-    /// Whether it is told of what has happened already: whatever it is charged is counted, also where the request is refused, and
-    /// the next one is refused once the limit is reached.
+    /// Whether its charges report what has happened already (`settle: true`): they are always counted, also where the request is
+    /// refused, and the next request is refused once the limit is reached.
     pub settles: bool,
     /// Whether its refusal refuses the request; a limit in shadow mode only tells.
     pub enforced: bool,
@@ -118,9 +118,9 @@ struct Asked {
 struct OfCell {
     /// The stage all of this was asked in; what was asked in another is void.
     stage: usize,
-    /// How many of its charges share the cell.
+    /// The number of the stage's charges that share the cell.
     charges: usize,
-    /// Hits that they ask for together.
+    /// The hits that these charges ask for together.
     cost: u64,
     /// Where its copy is.
     copy: Option<usize>,

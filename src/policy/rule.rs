@@ -12,12 +12,12 @@ use crate::model::{Reading, RuleIndex, Timestamp, Unit};
 use crate::response::{Denial, HeaderSet};
 use crate::subjects::{Credential, Value};
 
-/// A list of limits, or the freedom from any, with how it is told and enforced.
+/// A list of limits (empty: everything passes), with how they are reported and enforced.
 #[derive(Debug)]
 pub struct Rule {
     /// Its `name`, or else the way to it: `api_key > endpoint=POST /leads`.
     pub label: String,
-    /// What it is counted under; none for a limit that came with a request.
+    /// The index of its metrics; `None` for the rule of a limit that Envoy sent with the request.
     pub index: Option<RuleIndex>,
     /// The name other rules can replace it by.
     pub name: Option<String>,
@@ -42,7 +42,7 @@ impl Rule {
     }
 }
 
-/// So many hits in a window.
+/// A number of hits that a window grants.
 #[derive(Clone, Debug)]
 pub struct Limit {
     /// Which limit this is, across reloads.
