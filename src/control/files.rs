@@ -141,6 +141,8 @@ struct Follower {
     changing_since: Option<Instant>,
     /// Why they could not be read, when they are tried again, and how long after that the next time.
     failed: Option<(String, Instant, Duration)>,
+    /// What was wrong with files that keep changing when they were last tried, and whether that was told.
+    unsettled: Option<(String, bool)>,
 }
 
 impl Follower {
@@ -149,7 +151,7 @@ impl Follower {
         let looks = Fingerprint::of(&watched.path, watched.options.every_file, &watched.files);
         let unchanged = Fingerprint::of(&watched.path, watched.options.every_file, &[]) == watched.seen;
         let seen = if unchanged { looks } else { watched.seen };
-        Self { watched, read: seen, before: seen, changing_since: None, failed: None }
+        Self { watched, read: seen, before: seen, changing_since: None, failed: None, unsettled: None }
     }
 
     fn look<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
@@ -168,8 +170,19 @@ impl Follower {
             self.changing_since = None;
             self.load(now, publisher, metrics);
         } else if now.duration_since(since) >= LONGEST_WAIT {
-            // Half a file is no mistake: of a state that does not settle, only one that can be read counts.
-            let _ = self.take(false, publisher, metrics);
+            // Half a file is no mistake: of a state that does not settle, one that can be read counts, and what is wrong with
+            // two in a row.
+            match self.take(false, publisher, metrics) {
+                Ok(()) => self.unsettled = None,
+                Err(diagnostics) => {
+                    let mistakes = telling::text(&diagnostics);
+                    let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
+                    if let Some((_, false)) = known {
+                        self.watched.telling.refused(&diagnostics, metrics);
+                    }
+                    self.unsettled = Some((mistakes, known.is_some()));
+                }
+            }
             self.changing_since = Some(now);
         }
     }
@@ -230,5 +243,55 @@ impl Follower {
         self.watched.files = names;
         self.failed = None;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config;
+    use crate::limiter::Limiter;
+    use crate::store::MemoryStore;
+    use crate::telemetry::{Format, Snapshot};
+
+    #[test]
+    fn mistakes_in_files_that_never_settle_are_told_once_they_are_found_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let put = |text: &str| std::fs::write(directory.path().join("d.yaml"), text).unwrap();
+        let right = "domain: d\ndescriptors: [{key: k}]\n";
+        put(right);
+        let path = directory.path().to_owned();
+        let (options, seen) = (Options::default(), Fingerprint::of(&path, false, &[]));
+        let loaded = config::load(&[&path], options.clone()).unwrap();
+        let watched = Watched {
+            path,
+            options,
+            seen,
+            files: loaded.names,
+            reload: Arc::default(),
+            telling: Telling::default(),
+        };
+        let limiter =
+            Limiter::new(loaded.policy, MemoryStore::holding(1000, 1 << 20), ManualClock::default());
+        let (publisher, metrics) = (Publisher::new(Arc::new(limiter)), Arc::new(Metrics::default()));
+        let (mut follower, begun) = (Follower::of(watched), Instant::now());
+        let mut seconds = 0;
+        let mut told_after = |text: &str, looks: u64| {
+            for _ in 0..looks {
+                seconds += 1;
+                put(&format!("{text}# {seconds}\n"));
+                follower.look(begun + Duration::from_secs(seconds), &publisher, &metrics);
+            }
+            let text = metrics.render(Snapshot::default(), Format::default());
+            let refusals = text.lines().find_map(|line| line.strip_prefix("spillway_config_refusals_total "));
+            refusals.unwrap().parse::<u64>().unwrap()
+        };
+        let wrong = format!("{right}limits: 1\n");
+        assert_eq!(told_after(&wrong, 6), 0, "it may be half a file");
+        assert_eq!(told_after(&wrong, 5), 1);
+        assert_eq!(told_after(&wrong, 30), 1, "once");
+        assert_eq!(told_after(right, 6), 1);
+        assert_eq!(told_after(&wrong, 12), 2, "again, after it was right");
     }
 }
