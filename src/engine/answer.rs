@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Charged, Counted, Decision, Verdict, urgency};
+use super::{Charged, Counted, Decision, Verdict, report_priority};
 use crate::model::{CellKey, Entry, Few, Request};
 use crate::policy::{Domain, Entries, Limit, Policy};
 use crate::response::{Context, HeaderSet, Headers, Told};
@@ -158,13 +158,15 @@ fn speak<'v, 'p>((descriptor, decision): (usize, &'v Decision<'p>)) -> impl Iter
     })
 }
 
-/// Sorts by urgency; equals stay in order. Most answers speak of one limit, and of a few this takes no allocation.
+/// Sorts by report_priority; equals stay in order. Most answers speak of one limit, and of a few this takes no allocation.
 fn sort(spoken: &mut [Spoken<'_, '_>]) {
     if spoken.len() > 20 {
-        return spoken.sort_by_key(|one| urgency(one.charged));
+        return spoken.sort_by_key(|one| report_priority(one.charged));
     }
     for at in 1..spoken.len() {
-        let before = spoken[..at].iter().rposition(|one| urgency(one.charged) <= urgency(spoken[at].charged));
+        let before = spoken[..at]
+            .iter()
+            .rposition(|one| report_priority(one.charged) <= report_priority(spoken[at].charged));
         spoken[before.map_or(0, |before| before + 1)..=at].rotate_right(1);
     }
 }

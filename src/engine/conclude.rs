@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::fate::Fate;
+use super::disposition::Disposition;
 use super::plan::{Candidate, Matched, Plan};
 use super::{Charged, Counted, Decision, RuleRef, Verdict};
 use crate::algorithm::Outcomes;
@@ -14,8 +14,8 @@ impl<'p> Plan<'p> {
     pub fn conclude(mut self, outcomes: Outcomes) -> Verdict<'p> {
         let mut decisions: Vec<Decision<'p>> = recycled(std::mem::take(&mut self.scratch.0.decisions));
         let mut outcomes = outcomes.into_iter();
-        let matched = self.matched.drain(..).zip(&self.scratch.0.fates);
-        decisions.extend(matched.map(|(one, fate)| decision(one, *fate, &mut outcomes)));
+        let matched = self.matched.drain(..).zip(&self.scratch.0.dispositions);
+        decisions.extend(matched.map(|(one, disposition)| decision(one, *disposition, &mut outcomes)));
         let over_limit = judge(&mut decisions);
         let texts = RefCell::new(std::mem::take(&mut self.scratch.0.texts));
         Verdict {
@@ -34,24 +34,28 @@ impl<'p> Plan<'p> {
 /// Takes as many `outcomes` as charges were made of `one`.
 fn decision<'p>(
     one: Matched<'p>,
-    fate: Fate,
+    disposition: Disposition,
     outcomes: &mut impl Iterator<Item = Option<Outcome>>,
 ) -> Decision<'p> {
     match one {
-        Matched::Nothing | Matched::Exemption => Decision::Free,
+        Matched::Nothing | Matched::Exemption => Decision::NoLimit,
         Matched::Exempt(credential) => Decision::Exempt(credential),
-        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::PassedOver => {
-            Decision::PassedOver(rule)
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. })
+            if disposition == Disposition::Skipped =>
+        {
+            Decision::Skipped(rule)
         }
         Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if rule.is_unlimited() => {
             Decision::Unlimited(rule)
         }
-        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if fate == Fate::Replaced => {
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. })
+            if disposition == Disposition::Replaced =>
+        {
             Decision::Replaced(rule)
         }
         Matched::Rule(Candidate { rule, credential, limits, .. }) => {
-            if fate == Fate::PassedOver || limits.is_empty() {
-                return Decision::Free;
+            if disposition == Disposition::Skipped || limits.is_empty() {
+                return Decision::NoLimit;
             }
             let mut reached = true;
             let mut charged = Few::with_capacity(limits.len());
@@ -67,8 +71,8 @@ fn decision<'p>(
                 }
             }
             match rule {
-                RuleRef::Written(rule) if !reached => Decision::PassedOver(rule),
-                RuleRef::Sent(_) if !reached => Decision::Free,
+                RuleRef::Written(rule) if !reached => Decision::Skipped(rule),
+                RuleRef::Sent(_) if !reached => Decision::NoLimit,
                 rule => Decision::Counted(Counted { rule, credential, limits: charged }),
             }
         }

@@ -5,7 +5,7 @@
 
 mod answer;
 mod conclude;
-mod fate;
+mod disposition;
 mod plan;
 mod scratch;
 mod sent;
@@ -20,7 +20,7 @@ pub use answer::{Answer, Texts, answer};
 pub use plan::Plan;
 pub use scratch::Scratch;
 pub use trace::{Trace, trace};
-pub(crate) use verdict::urgency;
+pub(crate) use verdict::report_priority;
 pub use verdict::{Charged, Counted, Decision, RuleRef, Unmatched, Verdict};
 
 use crate::model::Timestamp;

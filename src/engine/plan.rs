@@ -1,6 +1,6 @@
 //! Before the counters: what each descriptor reaches, and what it costs which counter.
 
-use super::fate::{Fate, fates, put_aside};
+use super::disposition::{Disposition, dispositions, put_aside};
 use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Reading, Request, Timestamp, recycled};
@@ -74,10 +74,10 @@ impl Engine {
     ) -> Plan<'p> {
         let mut matched: Vec<Matched<'p>> = recycled(std::mem::take(&mut scratch.0.matched));
         scratch.0.charges.clear();
-        scratch.0.fates.clear();
+        scratch.0.dispositions.clear();
         let Some(domain) = policy.domain(request.domain) else {
             matched.extend(request.descriptors.iter().map(|_| Matched::Nothing));
-            scratch.0.fates.extend(matched.iter().map(|_| Fate::Charged));
+            scratch.0.dispositions.extend(matched.iter().map(|_| Disposition::Charged));
             let unmatched = Unmatched { first: 0, many: request.descriptors.len() };
             return Plan { now: now.wall, mode: Mode::Each, matched, somebody: None, unmatched, scratch };
         };
@@ -91,12 +91,12 @@ impl Engine {
             one
         }));
         put_aside(&mut matched);
-        fates(&matched, domain.evaluate, &mut scratch.0.fates);
+        dispositions(&matched, domain.evaluate, &mut scratch.0.dispositions);
 
         let buffers = &mut *scratch.0;
-        let charged = matched.iter().zip(&buffers.fates).zip(&request.descriptors);
-        for (stage, ((one, fate), descriptor)) in (0..).zip(charged) {
-            if let (Matched::Rule(candidate), Fate::Charged) = (one, fate) {
+        let charged = matched.iter().zip(&buffers.dispositions).zip(&request.descriptors);
+        for (stage, ((one, disposition), descriptor)) in (0..).zip(charged) {
+            if let (Matched::Rule(candidate), Disposition::Charged) = (one, disposition) {
                 buffers.charges.extend(candidate.charges(descriptor.hits, stage, now));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Decision;
 use super::answer::Texts;
-use super::fate::Fate;
+use super::disposition::Disposition;
 use super::plan::Matched;
 use crate::algorithm::Charge;
 use crate::model::{Descriptor, Request, recycled};
@@ -20,7 +20,7 @@ pub(super) struct Buffers {
     pub(super) descriptors: Vec<Descriptor<'static>>,
     pub(super) search: Search,
     pub(super) matched: Vec<Matched<'static>>,
-    pub(super) fates: Vec<Fate>,
+    pub(super) dispositions: Vec<Disposition>,
     pub(super) charges: Vec<Charge>,
     pub(super) decisions: Vec<Decision<'static>>,
     pub(super) texts: Texts,

@@ -81,13 +81,13 @@ impl Verdict<'_> {
     pub fn told(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
         let counted = self.decisions.iter().filter_map(|decision| match decision {
             Decision::Counted(counted) => {
-                let charged = counted.limits.iter().min_by_key(|charged| urgency(charged))?;
+                let charged = counted.limits.iter().min_by_key(|charged| report_priority(charged))?;
                 Some((counted, &counted.rule.limits[charged.limit], charged))
             }
             _ => None,
         });
         counted
-            .min_by_key(|(.., charged)| urgency(charged))
+            .min_by_key(|(.., charged)| report_priority(charged))
             .map(|(counted, limit, charged)| (counted, limit, &charged.outcome))
     }
 }
@@ -98,13 +98,13 @@ impl Verdict<'_> {
 pub enum Decision<'p> {
     /// It reached no rule, or a node without one (an exemption), or none of the rule's limits is meant for whoever asks; or,
     /// where another one settled the request, a limit of Envoy's that was not charged.
-    Free,
+    NoLimit,
     /// Whoever asks is exempt by name.
     Exempt(Credential<'p>),
     /// It reached a rule that another rule of the same request replaces; not charged.
     Replaced(&'p Rule),
     /// It reached a rule after the one that settled the request; not charged.
-    PassedOver(&'p Rule),
+    Skipped(&'p Rule),
     /// It reached a rule that lets everything pass; not charged.
     Unlimited(&'p Rule),
     /// It was charged to the limits of a rule.
@@ -167,7 +167,7 @@ impl Counted<'_> {
 
     /// The limit to tell about, with its numbers.
     pub fn told(&self) -> Option<(&Limit, &Outcome)> {
-        let told = self.limits.iter().min_by_key(|charged| urgency(charged))?;
+        let told = self.limits.iter().min_by_key(|charged| report_priority(charged))?;
         Some((&self.rule.limits[told.limit], &told.outcome))
     }
 }
@@ -175,7 +175,7 @@ impl Counted<'_> {
 /// Which of several limits is told about is the one for which this is least: of those that refuse the request the one that
 /// takes longest (for ever, at worst), else the one with the fewest hits left, and of equals the one with the longer window.
 /// Limits that are only watched come last.
-pub(crate) fn urgency(charged: &Charged) -> impl Ord + use<> {
+pub(crate) fn report_priority(charged: &Charged) -> impl Ord + use<> {
     let outcome = &charged.outcome;
     let patience =
         if charged.refuses { outcome.retry_after.unwrap_or(Duration::MAX) } else { Duration::ZERO };

@@ -187,7 +187,7 @@ fn seconds(millis: u64) -> String {
 impl NotCharged {
     pub(super) fn of(decision: &Decision<'_>, trace: &Trace<'_>) -> Option<Self> {
         match decision {
-            Decision::Free => match trace {
+            Decision::NoLimit => match trace {
                 Trace::Walked(Reached::Node(matched)) => {
                     matched.node()?.rule.as_ref().map(|_| Self::NoNumber)
                 }
@@ -196,7 +196,7 @@ impl NotCharged {
             Decision::Counted(_) => None,
             Decision::Exempt(_) => Some(Self::Exempt),
             Decision::Replaced(rule) => Some(Self::Replaced(rule.label.clone())),
-            Decision::PassedOver(rule) => Some(Self::Skipped(rule.label.clone())),
+            Decision::Skipped(rule) => Some(Self::Skipped(rule.label.clone())),
             Decision::Unlimited(_) => Some(Self::Unlimited),
         }
     }

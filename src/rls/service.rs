@@ -163,7 +163,7 @@ fn record(tally: &Tally, policy: &Policy, request: &Request<'_>, verdict: &Verdi
                     tally.rule(rule, RuleHit { hits, ..RuleHit::default() });
                 }
             }
-            Decision::Free | Decision::Exempt(_) | Decision::Replaced(_) | Decision::PassedOver(_) => {}
+            Decision::NoLimit | Decision::Exempt(_) | Decision::Replaced(_) | Decision::Skipped(_) => {}
         }
     }
 }

@@ -62,9 +62,9 @@ impl Bench {
 
 fn told(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::Free => "free".to_owned(),
+        Decision::NoLimit => "free".to_owned(),
         Decision::Exempt(credential) => format!("{} exempt", credential.subject.id()),
-        Decision::PassedOver(rule) => format!("{} passed over", rule.label),
+        Decision::Skipped(rule) => format!("{} passed over", rule.label),
         Decision::Replaced(rule) => format!("{} replaced", rule.label),
         Decision::Unlimited(rule) => format!("{} unlimited", rule.label),
         Decision::Counted(counted) => {

@@ -44,7 +44,7 @@ fn code(over_limit: bool) -> u64 {
 /// A `DescriptorStatus`.
 fn status(decision: &Decision<'_>, out: &mut BytesMut) {
     match decision {
-        Decision::Free | Decision::Exempt(_) | Decision::Replaced(_) | Decision::PassedOver(_) => {
+        Decision::NoLimit | Decision::Exempt(_) | Decision::Replaced(_) | Decision::Skipped(_) => {
             out.number(1, code(false));
         }
         Decision::Unlimited(_) => {

@@ -31,7 +31,7 @@ pub(super) enum Status {
     Free,
     Unlimited,
     Replaced,
-    PassedOver,
+    Skipped,
     Counted(Vec<Told>),
 }
 
@@ -341,7 +341,7 @@ fn headers(
 
 /// A rule that was not charged is told as that; a limit of Envoy's as nothing.
 fn passed_over_status(descriptor: &Descriptor) -> Status {
-    if descriptor.sent.is_some() { Status::Free } else { Status::PassedOver }
+    if descriptor.sent.is_some() { Status::Free } else { Status::Skipped }
 }
 
 /// What each descriptor reaches, without what others replace.

@@ -194,10 +194,10 @@ fn ask(limiter: &Arc<Limiter<MemoryStore, ManualClock>>, request: &Request) -> A
     let request = model::Request { domain: b"d", descriptors: descriptors.collect() };
     let verdict = limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
     let statuses = verdict.decisions.iter().map(|decision| match decision {
-        Decision::Free => Status::Free,
+        Decision::NoLimit => Status::Free,
         Decision::Unlimited(_) => Status::Unlimited,
         Decision::Replaced(_) => Status::Replaced,
-        Decision::PassedOver(_) => Status::PassedOver,
+        Decision::Skipped(_) => Status::Skipped,
         Decision::Counted(counted) => {
             let told =
                 counted.limits.iter().map(|charged| told(&counted.rule.limits[charged.limit], charged));

@@ -8,16 +8,16 @@ use crate::policy::{Evaluate, Limit, Rule};
 
 /// What is to become of a rule that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Disposition {
     Charged,
     Replaced,
-    PassedOver,
+    Skipped,
 }
 
 /// A rule that another one replaces is put aside. Of the others, under `first_match` the first one that says something about
 /// whoever asks settles the request: a rule, or an exemption. A rule that is only watched settles nothing. One for each is added
-/// to `fates`.
-pub(super) fn fates(matched: &[Matched<'_>], evaluate: Evaluate, fates: &mut Vec<Fate>) {
+/// to `dispositions`.
+pub(super) fn dispositions(matched: &[Matched<'_>], evaluate: Evaluate, dispositions: &mut Vec<Disposition>) {
     let settles = |one: &Matched<'_>| match one {
         Matched::Nothing => false,
         Matched::Exemption | Matched::Exempt(_) => true,
@@ -27,12 +27,12 @@ pub(super) fn fates(matched: &[Matched<'_>], evaluate: Evaluate, fates: &mut Vec
         Evaluate::FirstMatch => matched.iter().position(settles),
         Evaluate::Each | Evaluate::AllOrNothing | Evaluate::InOrder => None,
     };
-    let fate = |(at, one): (usize, &Matched<'_>)| match one {
-        _ if first.is_some_and(|first| at > first) => Fate::PassedOver,
-        Matched::Rule(candidate) if candidate.is_replaced => Fate::Replaced,
-        _ => Fate::Charged,
+    let disposition = |(at, one): (usize, &Matched<'_>)| match one {
+        _ if first.is_some_and(|first| at > first) => Disposition::Skipped,
+        Matched::Rule(candidate) if candidate.is_replaced => Disposition::Replaced,
+        _ => Disposition::Charged,
     };
-    fates.extend(matched.iter().enumerate().map(fate));
+    dispositions.extend(matched.iter().enumerate().map(disposition));
 }
 
 /// Puts aside the rules that others of the request replace by their names, and single limits of a list.
