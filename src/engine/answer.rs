@@ -158,7 +158,7 @@ fn speak<'v, 'p>((descriptor, decision): (usize, &'v Decision<'p>)) -> impl Iter
     })
 }
 
-/// Sorts by report_priority; equals stay in order. Most answers speak of one limit, and of a few this takes no allocation.
+/// Sorts by [`report_priority`]; equals stay in order. Most answers speak of one limit, and of a few this takes no allocation.
 fn sort(spoken: &mut [Spoken<'_, '_>]) {
     if spoken.len() > 20 {
         return spoken.sort_by_key(|one| report_priority(one.charged));

@@ -5,7 +5,7 @@ use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Reading, Request, Timestamp, recycled};
 use crate::policy::{
-    CountBy, Domain, Evaluate, KeyBuilder, Landing, Limit, Part, Policy, Reached, Scratch as Search,
+    CountBy, Domain, Evaluate, KeyBuilder, Limit, MatchResult, MatchedPath, Part, Policy, Scratch as Search,
 };
 use crate::subjects::Credential;
 
@@ -122,26 +122,26 @@ impl Engine {
         if let Some(sent) = descriptor.limit {
             return (Matched::Rule(self.sent(domain, &entries, sent, reached)), None);
         }
-        let landing = match reached {
-            Reached::Nothing { .. } => return (Matched::Nothing, None),
-            Reached::Exempt(landing) => {
-                let exempt = landing.credential.map_or(Matched::Exemption, Matched::Exempt);
-                return (exempt, landing.credential);
+        let path = match reached {
+            MatchResult::Nothing { .. } => return (Matched::Nothing, None),
+            MatchResult::Exempt(path) => {
+                let exempt = path.credential.map_or(Matched::Exemption, Matched::Exempt);
+                return (exempt, path.credential);
             }
-            Reached::Node(landing) => landing,
+            MatchResult::Node(path) => path,
         };
-        let credential = landing.credential;
-        let matched = match landing.node().and_then(|node| node.rule.as_ref()) {
+        let credential = path.credential;
+        let matched = match path.node().and_then(|node| node.rule.as_ref()) {
             None => Matched::Exemption,
             Some(rule) => {
                 // Limits of one rule nearly always count by the same: what they share is hashed once.
                 let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
-                let way = self.on_the_way(&entries, &landing);
+                let path_entries = self.path_entries(&entries, &path);
                 let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
-                    let granted = limit.requests.granted(landing.credential.as_ref(), now)?;
+                    let granted = limit.requests.granted(path.credential.as_ref(), now)?;
                     let key = match &shared {
                         Some((by, key)) if **by == *limit.count_by => key,
-                        _ => &shared.insert((&limit.count_by, self.key(limit, &way, &landing))).1,
+                        _ => &shared.insert((&limit.count_by, self.key(limit, &path_entries, &path))).1,
                     };
                     Some((at, key.finish(limit.id), granted))
                 });
@@ -157,19 +157,19 @@ impl Engine {
         (matched, credential)
     }
 
-    /// What `limit` counts by, of whoever and whatever the entries on the way are.
-    pub(super) fn key(&self, limit: &Limit, way: &[OnTheWay<'_>], landing: &Landing<'_>) -> KeyBuilder {
+    /// What `limit` counts by, of whoever and whatever the entries on the path are.
+    pub(super) fn key(&self, limit: &Limit, entries: &[PathEntry<'_>], path: &MatchedPath<'_>) -> KeyBuilder {
         let mut key = self.keyer.start();
         for part in limit.count_by.iter() {
-            match (part, &landing.credential) {
+            match (part, &path.credential) {
                 (CountBy::Entries, _) => {
-                    for entry in way {
+                    for entry in entries {
                         key.push(&entry.key);
                         key.push(&entry.value);
                     }
                 }
                 (CountBy::Entry(name), _) => {
-                    for entry in way.iter().filter(|entry| entry.name == name.as_bytes()) {
+                    for entry in entries.iter().filter(|entry| entry.name == name.as_bytes()) {
                         key.push(&entry.key);
                         key.push(&entry.value);
                     }
@@ -186,13 +186,13 @@ impl Engine {
         key
     }
 
-    /// The entries on the way, ready to be counted by: long ones are read once for all limits.
-    pub(super) fn on_the_way<'e>(
+    /// The entries on the path, ready to be counted by: long ones are read once for all limits.
+    pub(super) fn path_entries<'e>(
         &self,
         entries: &[Entry<'e>],
-        landing: &'e Landing<'_>,
-    ) -> Few<OnTheWay<'e>> {
-        let parts = landing.steps(entries).map(|(entry, node)| OnTheWay {
+        path: &'e MatchedPath<'_>,
+    ) -> Few<PathEntry<'e>> {
+        let parts = path.steps(entries).map(|(entry, node)| PathEntry {
             name: entry.key,
             key: self.keyer.part(entry.key),
             value: self.keyer.part(node.counted(entry.value)),
@@ -202,7 +202,7 @@ impl Engine {
 }
 
 /// An entry that landed on a node, and what is counted of it.
-pub(super) struct OnTheWay<'e> {
+pub(super) struct PathEntry<'e> {
     name: &'e [u8],
     key: Part<'e>,
     value: Part<'e>,

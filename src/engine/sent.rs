@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::plan::Candidate;
 use super::{Engine, RuleRef};
 use crate::model::{Entry, Few, LimitOverride, lossy};
-use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, Reached, Requests, Rule, Window};
+use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, Requests, Rule, Window};
 
 impl Engine {
     /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
@@ -16,19 +16,19 @@ impl Engine {
         domain: &'p Domain,
         entries: &[Entry<'_>],
         sent: LimitOverride,
-        reached: Reached<'p>,
+        reached: MatchResult<'p>,
     ) -> Candidate<'p> {
-        let landing = match reached {
-            Reached::Node(landing) | Reached::Exempt(landing) => Some(landing),
-            Reached::Nothing { .. } => None,
+        let path = match reached {
+            MatchResult::Node(path) | MatchResult::Exempt(path) => Some(path),
+            MatchResult::Nothing { .. } => None,
         };
-        let rule = landing.as_ref().and_then(|landing| landing.node()?.rule.as_ref());
+        let rule = path.as_ref().and_then(|path| path.node()?.rule.as_ref());
         let limits = rule.map_or(&[][..], |rule| &rule.limits);
         let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
         let same = limits.iter().find(|limit| limit.window.length() == Some(length));
         let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
-        let key = if let (Some(same), Some(landing)) = (same, &landing) {
-            self.key(same, &self.on_the_way(entries, landing), landing)
+        let key = if let (Some(same), Some(path)) = (same, &path) {
+            self.key(same, &self.path_entries(entries, path), path)
         } else {
             let mut key = self.keyer.start();
             for entry in entries {
@@ -40,7 +40,7 @@ impl Engine {
         Candidate {
             limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
             rule: RuleRef::Sent(Box::new(sent_rule(limit))),
-            credential: landing.and_then(|landing| landing.credential),
+            credential: path.and_then(|path| path.credential),
             is_replaced: false,
         }
     }

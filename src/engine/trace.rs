@@ -1,7 +1,7 @@
-//! The way a descriptor takes through a policy, step by step, for people who wonder why.
+//! Which nodes of a policy a descriptor matches, step by step, for people who wonder why.
 
 use crate::model::{Descriptor, Timestamp};
-use crate::policy::{Policy, Reached, Scratch};
+use crate::policy::{MatchResult, Policy, Scratch};
 
 /// Where a descriptor's entries lead.
 #[derive(Debug)]
@@ -11,10 +11,10 @@ pub enum Trace<'p> {
     /// Envoy sent a limit along, which counts instead of the policy's.
     Override,
     /// They were looked up in the policy.
-    Walked(Reached<'p>),
+    Walked(MatchResult<'p>),
 }
 
-/// The way of `descriptor` through the policy of `domain` at `now`.
+/// What `descriptor` matches in the policy of `domain` at `now`.
 pub fn trace<'p>(
     policy: &'p Policy,
     domain: &[u8],

@@ -10,7 +10,7 @@ use super::Context;
 use super::path::shown_counted;
 use crate::engine::{Charged, Counted, Decision, Trace};
 use crate::model::{Entry, Outcome, Timestamp};
-use crate::policy::{CountBy, Landing, Limit, Policy, Reached, Rule};
+use crate::policy::{CountBy, Limit, MatchResult, MatchedPath, Policy, Rule};
 
 /// One limit that was charged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,7 +90,9 @@ pub(super) fn charged(
     let each = counted.limits.iter().map(|charged| {
         let limit = &counted.rule.limits[charged.limit];
         let belongs_to = match trace {
-            Trace::Walked(Reached::Node(matched)) => Some(counter(limit, entries, matched, context.policy)),
+            Trace::Walked(MatchResult::Node(matched)) => {
+                Some(counter(limit, entries, matched, context.policy))
+            }
             _ => None,
         };
         let limit = Granted::of(counted, charged, context.now);
@@ -100,7 +102,7 @@ pub(super) fn charged(
 }
 
 /// What a counter belongs to.
-fn counter(limit: &Limit, entries: &[Entry<'_>], matched: &Landing<'_>, policy: &Policy) -> String {
+fn counter(limit: &Limit, entries: &[Entry<'_>], matched: &MatchedPath<'_>, policy: &Policy) -> String {
     let shown = |(entry, node)| shown_counted(entry, node, policy);
     let parts = limit.count_by.iter().flat_map(|part| match (part, &matched.credential) {
         (CountBy::Entries, _) => matched.steps(entries).map(shown).collect(),
@@ -188,7 +190,7 @@ impl NotCharged {
     pub(super) fn of(decision: &Decision<'_>, trace: &Trace<'_>) -> Option<Self> {
         match decision {
             Decision::NoLimit => match trace {
-                Trace::Walked(Reached::Node(matched)) => {
+                Trace::Walked(MatchResult::Node(matched)) => {
                     matched.node()?.rule.as_ref().map(|_| Self::NoNumber)
                 }
                 _ => None,
@@ -217,7 +219,7 @@ impl fmt::Display for NotCharged {
 }
 
 impl Subject {
-    pub(super) fn of(matched: &Landing<'_>, now: Timestamp) -> Option<Self> {
+    pub(super) fn of(matched: &MatchedPath<'_>, now: Timestamp) -> Option<Self> {
         let credential = matched.credential.as_ref()?;
         let limits =
             matched.node().and_then(|node| node.rule.as_ref()).into_iter().flat_map(|rule| &rule.limits);

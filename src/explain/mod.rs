@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::engine::{Decision, Trace, Verdict, answer, trace};
 use crate::limiter::Worker;
 use crate::model::{Descriptor, Hits, Request, Timestamp, lossy};
-use crate::policy::{Domain, Entries, Landing, Policy, Reached};
+use crate::policy::{Domain, Entries, MatchResult, MatchedPath, Policy};
 use crate::store::Store;
 use path::{match_of, path_of, shown_entries};
 
@@ -157,9 +157,9 @@ impl Context<'_, '_> {
 }
 
 /// The node that all entries led to, exempt or not.
-fn matched<'t, 'p>(trace: &'t Trace<'p>) -> Option<&'t Landing<'p>> {
+fn matched<'t, 'p>(trace: &'t Trace<'p>) -> Option<&'t MatchedPath<'p>> {
     match trace {
-        Trace::Walked(Reached::Node(matched) | Reached::Exempt(matched)) => Some(matched),
+        Trace::Walked(MatchResult::Node(matched) | MatchResult::Exempt(matched)) => Some(matched),
         _ => None,
     }
 }

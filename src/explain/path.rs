@@ -7,7 +7,7 @@ use super::{Context, matched};
 use crate::engine::Trace;
 use crate::hint::did_you_mean;
 use crate::model::{Entry, lossy};
-use crate::policy::{Landing, Level, Node, Place, Policy, Reached, Scratch};
+use crate::policy::{Level, MatchResult, MatchedPath, Node, Place, Policy, Scratch};
 use crate::subjects::strip_scheme;
 
 /// An entry and the node that it matched.
@@ -79,7 +79,7 @@ pub struct Below(pub Option<(String, Place)>);
 
 /// What each of `entries` matched, up to the first that matched nothing.
 pub(super) fn path_of(trace: &Trace<'_>, entries: &[Entry<'_>], context: &Context<'_, '_>) -> Vec<Step> {
-    let steps = |matched: &Landing<'_>, entries| {
+    let steps = |matched: &MatchedPath<'_>, entries| {
         let step = |(entry, node): (&Entry<'_>, &Node)| Step {
             entry: shown_entry(entry, context.policy),
             node: node.label.clone(),
@@ -88,7 +88,7 @@ pub(super) fn path_of(trace: &Trace<'_>, entries: &[Entry<'_>], context: &Contex
         matched.steps(entries).map(step).collect()
     };
     match (trace, context.domain) {
-        (Trace::Walked(Reached::Nothing { at, .. }), Some(domain)) => {
+        (Trace::Walked(MatchResult::Nothing { at, .. }), Some(domain)) => {
             let before = &entries[..*at];
             let walked = Trace::Walked(domain.walk(before, context.now, &mut Scratch::default()));
             matched(&walked).map(|matched| steps(matched, before)).unwrap_or_default()
@@ -106,12 +106,12 @@ pub(super) fn match_of(trace: &Trace<'_>, entries: &[Entry<'_>], context: &Conte
             Match::UnknownDomain { domain, hint }
         }
         Trace::Override => Match::SentByEnvoy,
-        Trace::Walked(Reached::Nothing { at, passed, level }) => match entries.get(*at) {
+        Trace::Walked(MatchResult::Nothing { at, passed, level }) => match entries.get(*at) {
             Some(entry) => unmatched(entry, passed.last().copied(), level, context),
             None if entries.is_empty() => Match::NoEntries,
             None => Match::EmptyEntries,
         },
-        Trace::Walked(Reached::Node(matched) | Reached::Exempt(matched)) => match matched.node() {
+        Trace::Walked(MatchResult::Node(matched) | MatchResult::Exempt(matched)) => match matched.node() {
             Some(Node { rule: Some(rule), place, .. }) => Match::Rule(rule.label.clone(), place.clone()),
             Some(Node { label, place, .. }) => Match::NoLimit(label.clone(), place.clone()),
             None => Match::NoEntries,

@@ -1,4 +1,4 @@
-//! The tree of descriptors, and the way a request's entries take through it.
+//! The tree of descriptors, and which of its nodes a request's entries match.
 //!
 //! At each level the exact value is tried first, then the wildcards in the order they are listed, then the nodes whose
 //! value must be somebody's credential, then the key alone. There is no way back: once an entry has chosen a node, only
@@ -42,7 +42,7 @@ pub struct Node {
     pub rule: Option<Rule>,
     /// The descriptors nested in it.
     pub children: Level,
-    /// The pattern that all values landing here are counted under, when they share one counter.
+    /// The pattern that all values matched here are counted under, when they share one counter.
     pub shared: Option<Box<[u8]>>,
     /// Whether metrics name the value that landed here.
     pub value_to_metric: bool,
@@ -110,11 +110,11 @@ enum Found<'p> {
 
 /// Where a request's entries lead.
 #[derive(Debug)]
-pub enum Reached<'p> {
+pub enum MatchResult<'p> {
     /// The last entry landed somewhere.
-    Node(Landing<'p>),
-    /// A subject on the way is exempt.
-    Exempt(Landing<'p>),
+    Node(MatchedPath<'p>),
+    /// A subject on the path is exempt.
+    Exempt(MatchedPath<'p>),
     /// An entry found no node; also when there are no entries, or none that count.
     Nothing {
         /// The place of the entry; how many entries there are where none counts.
@@ -126,27 +126,27 @@ pub enum Reached<'p> {
     },
 }
 
-/// The end of a way.
+/// The nodes that the entries of a descriptor matched.
 #[derive(Debug)]
-pub struct Landing<'p> {
+pub struct MatchedPath<'p> {
     /// The node of each entry that counts, in order; never empty.
-    pub way: Few<&'p Node>,
+    pub path: Few<&'p Node>,
     /// The places of entries that are as if they had not been sent: an empty value where a credential is optional.
     absent: Few<usize>,
     /// Who is behind the request, if a node asked.
     pub credential: Option<Credential<'p>>,
 }
 
-impl<'p> Landing<'p> {
+impl<'p> MatchedPath<'p> {
     /// The node that the last entry landed on.
     pub fn node(&self) -> Option<&'p Node> {
-        self.way.last().copied()
+        self.path.last().copied()
     }
 
     /// Each of `entries`, which led here, with the node that it landed on.
     pub fn steps<'e, E>(&'e self, entries: &'e [E]) -> impl Iterator<Item = (&'e E, &'p Node)> {
         let counted = entries.iter().enumerate().filter(|(at, _)| !self.absent.contains(at));
-        counted.map(|(_, entry)| entry).zip(self.way.iter().copied())
+        counted.map(|(_, entry)| entry).zip(self.path.iter().copied())
     }
 }
 
@@ -187,7 +187,7 @@ impl Level {
         }
     }
 
-    /// What `entry` chooses here. A second credential on one way must be the same subject's.
+    /// What `entry` chooses here. A second credential on one path must be the same subject's.
     fn find<'p>(
         &'p self,
         entry: &Entry<'_>,
@@ -234,9 +234,9 @@ impl Level {
         directory: Option<&'p Directory>,
         now: Timestamp,
         scratch: &mut Scratch,
-    ) -> Reached<'p> {
+    ) -> MatchResult<'p> {
         let mut level = self;
-        let mut way: Few<&Node> = Few::with_capacity(entries.len());
+        let mut path: Few<&Node> = Few::with_capacity(entries.len());
         let mut credential: Option<Credential<'p>> = None;
         let mut absent: Few<usize> = Few::new();
         let mut exempt = false;
@@ -247,17 +247,17 @@ impl Level {
                     absent.push(at);
                     continue;
                 }
-                None => return Reached::Nothing { at, passed: way, level },
+                None => return MatchResult::Nothing { at, passed: path, level },
             };
             credential = found.or(credential);
             exempt = exempt || credential.as_ref().is_some_and(|credential| node.exempts(credential, now));
-            way.push(node);
+            path.push(node);
             level = &node.children;
         }
-        match way.is_empty() {
-            true => Reached::Nothing { at: entries.len(), passed: way, level },
-            false if exempt => Reached::Exempt(Landing { way, absent, credential }),
-            false => Reached::Node(Landing { way, absent, credential }),
+        match path.is_empty() {
+            true => MatchResult::Nothing { at: entries.len(), passed: path, level },
+            false if exempt => MatchResult::Exempt(MatchedPath { path, absent, credential }),
+            false => MatchResult::Node(MatchedPath { path, absent, credential }),
         }
     }
 

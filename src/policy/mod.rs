@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use endpoints::{EndpointError, Endpoints, Undeclared};
 pub use entries::{ENDPOINT, Entries};
 pub use key::{KeyBuilder, Keyer, Part};
-pub use matcher::{Landing, Level, Node, Place, Reached, SubjectNode};
+pub use matcher::{Level, MatchResult, MatchedPath, Node, Place, SubjectNode};
 pub use pattern::Pattern;
 pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
 pub use wildcards::Scratch;
@@ -104,7 +104,12 @@ impl Domain {
     }
 
     /// Follows `entries` from the root.
-    pub fn walk<'p>(&'p self, entries: &[Entry<'_>], now: Timestamp, scratch: &mut Scratch) -> Reached<'p> {
+    pub fn walk<'p>(
+        &'p self,
+        entries: &[Entry<'_>],
+        now: Timestamp,
+        scratch: &mut Scratch,
+    ) -> MatchResult<'p> {
         self.root.walk(entries, self.directory.as_ref(), now, scratch)
     }
 

@@ -69,7 +69,7 @@ struct Charge {
 
 /// What a descriptor reached.
 #[derive(Debug)]
-enum Reached {
+enum MatchResult {
     Nothing,
     Exemption,
     Unlimited { shadow: bool },
@@ -84,13 +84,13 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn decide(&mut self, policy: &Policy, request: &Request, now: u64) -> Answer {
-        let mut reached: Vec<Reached> = reach_all(policy, request);
+        let mut reached: Vec<MatchResult> = reach_all(policy, request);
         let mut passed_over = vec![false; reached.len()];
         if policy.evaluate == Evaluate::FirstMatch {
             let first = reached.iter().position(|one| match one {
-                Reached::Nothing | Reached::Replaced { .. } => false,
-                Reached::Exemption => true,
-                Reached::Unlimited { shadow } | Reached::Charges { shadow, .. } => !shadow,
+                MatchResult::Nothing | MatchResult::Replaced { .. } => false,
+                MatchResult::Exemption => true,
+                MatchResult::Unlimited { shadow } | MatchResult::Charges { shadow, .. } => !shadow,
             });
             for (at, passed) in passed_over.iter_mut().enumerate() {
                 *passed = first.is_some_and(|first| at > first);
@@ -101,7 +101,7 @@ impl Model {
             .iter_mut()
             .zip(&passed_over)
             .map(|(one, passed)| match one {
-                Reached::Charges { charges, .. } if !passed => charges.clone(),
+                MatchResult::Charges { charges, .. } if !passed => charges.clone(),
                 _ => Vec::new(),
             })
             .collect();
@@ -113,14 +113,16 @@ impl Model {
             let told: Vec<_> = told.by_ref().take(stage.len()).collect();
             charged.push(if told.iter().any(Option::is_none) { Vec::new() } else { stage.clone() });
             statuses.push(match one {
-                Reached::Nothing | Reached::Exemption => Status::Free,
+                MatchResult::Nothing | MatchResult::Exemption => Status::Free,
                 _ if *passed => passed_over_status(&request.descriptors[statuses.len()]),
-                Reached::Unlimited { .. } | Reached::Replaced { unlimited: true } => Status::Unlimited,
-                Reached::Replaced { unlimited: false } => Status::Replaced,
-                Reached::Charges { .. } if told.iter().any(Option::is_none) => {
+                MatchResult::Unlimited { .. } | MatchResult::Replaced { unlimited: true } => {
+                    Status::Unlimited
+                }
+                MatchResult::Replaced { unlimited: false } => Status::Replaced,
+                MatchResult::Charges { .. } if told.iter().any(Option::is_none) => {
                     passed_over_status(&request.descriptors[statuses.len()])
                 }
-                Reached::Charges { .. } => Status::Counted(told.into_iter().flatten().collect()),
+                MatchResult::Charges { .. } => Status::Counted(told.into_iter().flatten().collect()),
             });
         }
         let all = stages.concat();
@@ -345,7 +347,7 @@ fn passed_over_status(descriptor: &Descriptor) -> Status {
 }
 
 /// What each descriptor reaches, without what others replace.
-fn reach_all(policy: &Policy, request: &Request) -> Vec<Reached> {
+fn reach_all(policy: &Policy, request: &Request) -> Vec<MatchResult> {
     let ways: Vec<Vec<&Node>> =
         request.descriptors.iter().map(|descriptor| walk(&policy.nodes, &descriptor.entries)).collect();
     let rule = |at: usize| ways[at].last().and_then(|node| node.rule.as_ref());
@@ -366,13 +368,13 @@ fn reach_all(policy: &Policy, request: &Request) -> Vec<Reached> {
         if let Some((number, unit, many)) = descriptor.sent {
             return sent(policy, descriptor, &ways[at], number.into(), (unit.0, unit.1), many);
         }
-        let Some(node) = ways[at].last() else { return Reached::Nothing };
-        let Some(rule) = &node.rule else { return Reached::Exemption };
+        let Some(node) = ways[at].last() else { return MatchResult::Nothing };
+        let Some(rule) = &node.rule else { return MatchResult::Exemption };
         let limits: Vec<&Limit> = match &rule.limits {
             Limits::Unlimited { name, .. } if is_replaced(name) => {
-                return Reached::Replaced { unlimited: true };
+                return MatchResult::Replaced { unlimited: true };
             }
-            Limits::Unlimited { .. } => return Reached::Unlimited { shadow: rule.shadow },
+            Limits::Unlimited { .. } => return MatchResult::Unlimited { shadow: rule.shadow },
             Limits::One(limit) => vec![limit],
             Limits::Several(limits) => limits.iter().collect(),
         };
@@ -380,9 +382,9 @@ fn reach_all(policy: &Policy, request: &Request) -> Vec<Reached> {
         let charges: Vec<Charge> =
             left.map(|limit| charge(policy, descriptor, &ways[at], rule, limit)).collect();
         if charges.is_empty() {
-            return Reached::Replaced { unlimited: false };
+            return MatchResult::Replaced { unlimited: false };
         }
-        Reached::Charges { charges, shadow: rule.shadow }
+        MatchResult::Charges { charges, shadow: rule.shadow }
     };
     (0..ways.len()).map(reach).collect()
 }
@@ -469,7 +471,7 @@ fn sent(
     number: u64,
     (unit, length): (&'static str, u64),
     many: u32,
-) -> Reached {
+) -> MatchResult {
     let limits: &[Limit] = match way.last().and_then(|node| node.rule.as_ref()).map(|rule| &rule.limits) {
         Some(Limits::One(limit)) => std::slice::from_ref(limit),
         Some(Limits::Several(limits)) => limits,
@@ -495,5 +497,5 @@ fn sent(
         name: format!("{} (limit from Envoy)", keys.join(" > ")),
         family: overridden.and_then(|limit| limit.family).unwrap_or(0),
     };
-    Reached::Charges { charges: vec![charge], shadow: false }
+    MatchResult::Charges { charges: vec![charge], shadow: false }
 }
