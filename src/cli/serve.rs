@@ -16,7 +16,7 @@ use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Fingerprint};
-use crate::control::{Telling, Watched};
+use crate::control::{Reporting, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::MemoryStore;
@@ -73,14 +73,14 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
                 complain(&report(&diagnostics, &io::stderr()));
                 return ExitCode::from(WRONG_INPUT);
             }
-            Telling::each(&diagnostics);
+            Reporting::each(&diagnostics);
             return fail(log, "the configuration is refused", WRONG_INPUT);
         }
     };
     let metrics = Arc::new(Metrics::default());
     metrics.watch_log(log.dropped());
-    let telling = if format == LogFormat::Json { Telling::Fields } else { Telling::Text };
-    telling.warned(&loaded.warnings);
+    let reporting = if format == LogFormat::Json { Reporting::Fields } else { Reporting::Text };
+    reporting.warned(&loaded.warnings);
     if options.shadow_mode {
         OnlyWatching.emit();
     }
@@ -88,7 +88,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         WithoutEffect { variables: &environment.without_effect }.emit();
     }
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, seen, files: loaded.names, reload, telling });
+    let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::publisher::{Published, Publisher};
-use super::telling::{self, Telling};
+use super::reporting::{self, Reporting};
 use crate::clock::Clock;
 use crate::config::{Diagnostic, Fingerprint, Options, Sources};
 use crate::store::Store;
@@ -41,7 +41,7 @@ pub struct Watched {
     /// Notified when the files are to be read at once, changed or not.
     pub reload: Arc<Notify>,
     /// How what is wrong with them is told.
-    pub telling: Telling,
+    pub reporting: Reporting,
 }
 
 /// Publishes what the files say whenever they change, as soon as they have looked the same twice: a file that is just
@@ -175,10 +175,10 @@ impl Follower {
             match self.take(false, publisher, metrics) {
                 Ok(()) => self.unsettled = None,
                 Err(diagnostics) => {
-                    let mistakes = telling::text(&diagnostics);
+                    let mistakes = reporting::text(&diagnostics);
                     let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
                     if let Some((_, false)) = known {
-                        self.watched.telling.refused(&diagnostics, metrics);
+                        self.watched.reporting.refused(&diagnostics, metrics);
                     }
                     self.unsettled = Some((mistakes, known.is_some()));
                 }
@@ -199,11 +199,11 @@ impl Follower {
     /// Reads the files, and tells what is wrong with them if that is something new.
     fn load<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
         let Err(diagnostics) = self.take(true, publisher, metrics) else { return };
-        let mistakes = telling::text(&diagnostics);
+        let mistakes = reporting::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
         if known.is_none() {
-            self.watched.telling.refused(&diagnostics, metrics);
+            self.watched.reporting.refused(&diagnostics, metrics);
         }
         // What was read says the same however often it is read.
         if diagnostics.iter().any(|diagnostic| diagnostic.unread) {
@@ -231,7 +231,7 @@ impl Follower {
             Published::Rejected(diagnostics) => return Err(diagnostics),
             Published::Superseded => return Ok(()),
         };
-        self.watched.telling.warned(&warnings);
+        self.watched.reporting.warned(&warnings);
         ConfigLoaded { files: names.len(), rules }.emit(metrics);
         // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is seen by the
         // second look, which is at those that were known before.
@@ -270,7 +270,7 @@ mod tests {
             seen,
             files: loaded.names,
             reload: Arc::default(),
-            telling: Telling::default(),
+            reporting: Reporting::default(),
         };
         let limiter =
             Limiter::new(loaded.policy, MemoryStore::holding(1000, 1 << 20), ManualClock::default());

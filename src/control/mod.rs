@@ -2,8 +2,8 @@
 
 mod files;
 mod publisher;
-mod telling;
+mod reporting;
 
 pub use files::{Watched, follow};
 pub use publisher::{Latest, Published, Publisher, Status, Version};
-pub use telling::Telling;
+pub use reporting::Reporting;

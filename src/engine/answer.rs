@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Charged, Counted, Decision, Verdict, report_priority};
 use crate::model::{CellKey, Entry, Few, Request};
 use crate::policy::{Domain, Entries, Limit, Policy};
-use crate::response::{Context, HeaderSet, Headers, Told};
+use crate::response::{Context, HeaderSet, Headers, Reported};
 use crate::subjects::Credential;
 
 /// The mutations that Envoy is asked for.
@@ -48,8 +48,8 @@ struct Spoken<'v, 'p> {
 }
 
 impl<'v> Spoken<'v, '_> {
-    fn told(&self, verdict: &Verdict<'_>, retry_after: Option<Duration>) -> Told<'v> {
-        Told {
+    fn reported(&self, verdict: &Verdict<'_>, retry_after: Option<Duration>) -> Reported<'v> {
+        Reported {
             name: &self.limit.name,
             outcome: &self.charged.outcome,
             now: verdict.now,
@@ -61,7 +61,7 @@ impl<'v> Spoken<'v, '_> {
     }
 }
 
-/// How `verdict` is told to those who asked `request` of `policy`, in the texts of its scratch.
+/// How `verdict` is reported to those who asked `request` of `policy`, in the texts of its scratch.
 pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v> {
     let texts = verdict.texts.take();
     let mut answer = Answer {
@@ -74,12 +74,12 @@ pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdic
     // The one that decides comes first, and is the one whose word stands where two would say the same header.
     sort(&mut spoken);
 
-    for (descriptor, headers, refuses, told) in families(&spoken, verdict) {
+    for (descriptor, headers, refuses, reported) in families(&spoken, verdict) {
         if !headers.is_sent(refuses) {
             continue;
         }
         let from = answer.response_headers.iter().len();
-        headers.render(&told, verdict.over_limit, &mut answer.response_headers);
+        headers.render(&reported, verdict.over_limit, &mut answer.response_headers);
         answer.response_headers.rank(from, descriptor);
     }
     answer.response_headers.sort_by_rank();
@@ -89,10 +89,10 @@ pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdic
             && let Some(denial) = &decisive.limit.shape.denial
         {
             let body = &mut answer.body;
-            let told = Some(decisive.told(verdict, verdict.retry_after()));
+            let reported = Some(decisive.reported(verdict, verdict.retry_after()));
             let credential = decisive.counted.credential.as_ref();
             let entries = entries(policy, request, decisive.descriptor);
-            with_context(verdict, told, &entries.as_slice(), credential, |context| {
+            with_context(verdict, reported, &entries.as_slice(), credential, |context| {
                 denial.body.write_body(context, body);
             });
             answer.response_headers.add("Content-Type", |value| {
@@ -108,7 +108,7 @@ pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdic
     answer
 }
 
-/// What the upstream is told of a request that passes, with all that is known of it: the limit that was charged to whoever is
+/// What the upstream is reported of a request that passes, with all that is known of it: the limit that was charged to whoever is
 /// asking, or else to anybody; who is asking, be they counted or not; and every entry of the request.
 fn for_upstream<'v>(
     policy: &'v Policy,
@@ -131,7 +131,7 @@ fn for_upstream<'v>(
     let all: Vec<Entry<'_>> = all.iter().flat_map(Known::as_slice).collect();
     with_context(
         verdict,
-        one.map(|one| one.told(verdict, verdict.retry_after())),
+        one.map(|one| one.reported(verdict, verdict.retry_after())),
         &all,
         credential,
         |context| {
@@ -172,7 +172,7 @@ fn sort(spoken: &mut [Spoken<'_, '_>]) {
 }
 
 /// See [`families`].
-type Family<'v> = (usize, &'v Arc<HeaderSet>, bool, Few<Told<'v>>);
+type Family<'v> = (usize, &'v Arc<HeaderSet>, bool, Few<Reported<'v>>);
 
 /// How many families are compared with each other rather than looked up.
 const NEAR: usize = 8;
@@ -185,18 +185,18 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
     // Most answers have one or two, which are compared with each other; the places of the others are looked up.
     let mut later: HashMap<*const HeaderSet, usize> = HashMap::new();
     for one in spoken {
-        let told = one.told(verdict, retry_after);
+        let reported = one.reported(verdict, retry_after);
         for headers in &one.limit.shape.headers {
             let near = families.iter().take(NEAR).position(|(_, family, ..)| Arc::ptr_eq(family, headers));
             let place = near.or_else(|| later.get(&Arc::as_ptr(headers)).copied());
             if let Some((first, _, _, all)) = place.map(|place| &mut families[place]) {
                 *first = (*first).min(one.descriptor);
-                all.push(told);
+                all.push(reported);
             } else {
                 if families.len() >= NEAR {
                     later.insert(Arc::as_ptr(headers), families.len());
                 }
-                families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([told])));
+                families.push((one.descriptor, headers, one.charged.refuses, Few::from_iter([reported])));
             }
         }
     }
@@ -208,12 +208,12 @@ fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<
     families
 }
 
-/// Marks those whose name another counter has, too. A counter that is there twice is told once, as it is in the end.
-fn name_apart(all: &mut Few<Told<'_>>) {
+/// Marks those whose name another counter has, too. A counter that is there twice is reported once, as it is in the end.
+fn name_apart(all: &mut Few<Reported<'_>>) {
     let mut counters: HashMap<&str, HashSet<CellKey>> = HashMap::new();
-    all.retain(|told| counters.entry(told.name).or_default().insert(told.counter));
-    for told in all {
-        told.shares_name = counters[told.name].len() > 1;
+    all.retain(|reported| counters.entry(reported.name).or_default().insert(reported.counter));
+    for reported in all {
+        reported.shares_name = counters[reported.name].len() > 1;
     }
 }
 
@@ -246,7 +246,7 @@ impl Known<'_> {
 /// Calls `render` with all that a template may name.
 fn with_context<T>(
     verdict: &Verdict<'_>,
-    told: Option<Told<'_>>,
+    reported: Option<Reported<'_>>,
     entries: &[Entry<'_>],
     credential: Option<&Credential<'_>>,
     render: impl FnOnce(&Context<'_>) -> T,
@@ -254,5 +254,5 @@ fn with_context<T>(
     let attribute =
         |name: &str| credential?.attribute_at(name, verdict.now).map(|value| value.as_text().into_owned());
     let subject = credential.map(|credential| credential.subject.id());
-    render(&Context { told, entries, subject, attribute: &attribute })
+    render(&Context { reported, entries, subject, attribute: &attribute })
 }

@@ -63,7 +63,7 @@ fn decision<'p>(
                 match outcomes.next().flatten() {
                     Some(outcome) => {
                         let over = !outcome.admitted;
-                        let outcome = told(outcome, &rule);
+                        let outcome = reported(outcome, &rule);
                         let watched = rule.shadow;
                         charged.push(Charged { limit, key, outcome, refuses: false, over, watched });
                     }
@@ -80,7 +80,7 @@ fn decision<'p>(
 }
 
 /// A shadow rule's limits never say no; what they would have said shows in `used`, and in that nothing remains.
-fn told(outcome: Outcome, rule: &Rule) -> Outcome {
+fn reported(outcome: Outcome, rule: &Rule) -> Outcome {
     if !rule.shadow {
         return outcome;
     }

@@ -78,7 +78,7 @@ impl Verdict<'_> {
     }
 
     /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
-    pub fn told(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
+    pub fn reported(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
         let counted = self.decisions.iter().filter_map(|decision| match decision {
             Decision::Counted(counted) => {
                 let charged = counted.limits.iter().min_by_key(|charged| report_priority(charged))?;
@@ -166,7 +166,7 @@ impl Counted<'_> {
     }
 
     /// The limit to tell about, with its numbers.
-    pub fn told(&self) -> Option<(&Limit, &Outcome)> {
+    pub fn reported(&self) -> Option<(&Limit, &Outcome)> {
         let told = self.limits.iter().min_by_key(|charged| report_priority(charged))?;
         Some((&self.rule.limits[told.limit], &told.outcome))
     }

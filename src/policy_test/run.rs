@@ -237,7 +237,7 @@ impl Target for InProcessLimiter {
             return Seen::default();
         };
         let answer = answer(&policy, &request, &verdict);
-        let rule = verdict.told().map(|(_, limit, _)| limit.name.clone());
+        let rule = verdict.reported().map(|(_, limit, _)| limit.name.clone());
         Seen {
             over_limit: verdict.over_limit,
             headers: answer.response_headers.to_vec(),

@@ -169,13 +169,13 @@ mod tests {
     use crate::model::Outcome;
     use crate::response::header::{Emit, HeaderSet};
     use crate::response::headers::Headers;
-    use crate::response::number::Told;
-    use crate::response::number::samples::{ADMITTED, REFUSED, told};
+    use crate::response::number::Reported;
+    use crate::response::number::samples::{ADMITTED, REFUSED, reported};
 
-    fn tell(name: &str, told: &[Told<'_>], limited: bool) -> String {
+    fn tell(name: &str, reported: &[Reported<'_>], limited: bool) -> String {
         let set = HeaderSet::new(dialect(name).unwrap(), Emit::Always).unwrap();
         let mut headers = Headers::default();
-        set.render(told, limited, &mut headers);
+        set.render(reported, limited, &mut headers);
         headers.iter().fold(String::new(), |text, (name, value)| text + name + ": " + value + "\n")
     }
 
@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn every_dialect_tells_a_refusal_in_its_own_words() {
-        let told = [told("minute", &REFUSED), told("an \"hour\"", &ADMITTED)];
+        let reported = [reported("minute", &REFUSED), reported("an \"hour\"", &ADMITTED)];
         for (name, expected) in REFUSALS {
-            assert_eq!(tell(name, &told, true), *expected, "{name}");
+            assert_eq!(tell(name, &reported, true), *expected, "{name}");
         }
         let listed: Vec<_> = DIALECTS.iter().map(|(name, _)| name).collect();
         assert_eq!(listed, ABOUT.iter().map(|(name, _)| name).collect::<Vec<_>>());
@@ -240,12 +240,12 @@ mod tests {
         let refused_in_shadow = Outcome { admitted: false, ..REFUSED };
         for outcome in [ADMITTED, refused_in_shadow] {
             for (name, _) in DIALECTS {
-                let headers = tell(name, &[told("minute", &outcome)], false).to_lowercase();
+                let headers = tell(name, &[reported("minute", &outcome)], false).to_lowercase();
                 assert!(!headers.contains("retry-after"), "{name}: {headers}");
             }
         }
         assert_eq!(
-            tell("ratelimit-delta", &[told("hour", &ADMITTED)], false),
+            tell("ratelimit-delta", &[reported("hour", &ADMITTED)], false),
             "RateLimit-Limit: 1000\nRateLimit-Remaining: 999\nRateLimit-Reset: 3600\n"
         );
     }

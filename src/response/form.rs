@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::Timestamp;
 
-/// How a wait is written. Nothing is ever rounded down: a client that comes back when told must not be too early.
+/// How a wait is written. Nothing is ever rounded down: a client that comes back when reported must not be too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `42`, seconds from now.
@@ -181,9 +181,9 @@ mod tests {
                 (Form::UnixSeconds, NANOS_PER_SECOND, end),
                 (Form::UnixMillis, NANOS_PER_MILLI, end),
             ] {
-                let told = written(form, duration, start).parse::<u128>().unwrap();
-                prop_assert!(told * unit >= exact, "{form:?}: {told} is too early for {exact}");
-                prop_assert!(told == 0 || (told - 1) * unit < exact, "{form:?}: {told} is too late for {exact}");
+                let reported = written(form, duration, start).parse::<u128>().unwrap();
+                prop_assert!(reported * unit >= exact, "{form:?}: {reported} is too early for {exact}");
+                prop_assert!(reported == 0 || (reported - 1) * unit < exact, "{form:?}: {reported} is too late for {exact}");
             }
         }
 

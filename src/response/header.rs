@@ -3,7 +3,7 @@
 use crate::response::error::ShapeError;
 use crate::response::escape;
 use crate::response::headers::Headers;
-use crate::response::number::{Number, Told};
+use crate::response::number::{Number, Reported};
 use crate::response::piece::{self, Piece};
 
 /// A header's name: a token (RFC 9110 §5.6.2), and none that a rate limit server must leave alone.
@@ -73,11 +73,11 @@ enum Part {
     Number(Number),
 }
 
-/// Starts a value that is told once for each limit of the answer.
+/// Starts a value that is reported once for each limit of the answer.
 const EACH: &str = "{{each}}";
 
 impl HeaderLine {
-    /// `value` is the name of a number, or a text with `{{number}}` in it. After a leading `{{each}}` it is told once
+    /// `value` is the name of a number, or a text with `{{number}}` in it. After a leading `{{each}}` it is reported once
     /// for each limit of the answer, each with its own time to retry. A single word that is no number's name is taken for a
     /// mistake.
     pub fn parse(name: &str, value: &str) -> Result<Self, ShapeError> {
@@ -99,17 +99,17 @@ impl HeaderLine {
     }
 
     /// Appends its value; says `false` and appends nothing when a number it shows is absent.
-    fn write(&self, told: &[Told<'_>], limited: bool, out: &mut String) -> bool {
+    fn write(&self, reported: &[Reported<'_>], limited: bool, out: &mut String) -> bool {
         if !self.each {
-            return told.first().is_some_and(|told| self.tell(told, limited, out));
+            return reported.first().is_some_and(|reported| self.tell(reported, limited, out));
         }
         let start = out.len();
-        for told in told.iter().map(|told| told.by_itself()) {
+        for reported in reported.iter().map(|reported| reported.by_itself()) {
             let before = out.len();
             if before > start {
                 out.push_str(", ");
             }
-            let is_told = self.tell(&told, limited, out);
+            let is_told = self.tell(&reported, limited, out);
             // A long list is cut between members, or it would no longer parse.
             let too_long = before > start && out.len() - start > escape::MAX_BYTES;
             if !is_told || too_long {
@@ -122,7 +122,7 @@ impl HeaderLine {
         out.len() > start
     }
 
-    fn tell(&self, told: &Told<'_>, limited: bool, out: &mut String) -> bool {
+    fn tell(&self, reported: &Reported<'_>, limited: bool, out: &mut String) -> bool {
         let start = out.len();
         let complete = self.parts.iter().all(|part| match part {
             Part::Literal(text) => {
@@ -130,7 +130,7 @@ impl HeaderLine {
                 true
             }
             // A request that passes has nothing to retry, even when a limit in shadow mode would have refused it.
-            Part::Number(number) => (limited || !number.is_retry_after()) && number.render(told, out),
+            Part::Number(number) => (limited || !number.is_retry_after()) && number.render(reported, out),
         });
         escape::make_header_value(out, start);
         if !complete {
@@ -217,16 +217,18 @@ impl HeaderSet {
         self.lines.iter().any(|line| line.parts.contains(&Part::Number(Number::PartitionKey)))
     }
 
-    /// Appends the headers that tell of `told`, of which the first is the limit to report; the others appear in
+    /// Appends the headers that tell of `reported`, of which the first is the limit to report; the others appear in
     /// `{{each}}` headers only. `limited`: whether the request is refused.
     ///
     /// A header that already stands in `out` is left as it is, so that one answer never says two things.
-    pub fn render<'a>(&'a self, told: &[Told<'_>], limited: bool, out: &mut Headers<'a>) {
+    pub fn render<'a>(&'a self, reported: &[Reported<'_>], limited: bool, out: &mut Headers<'a>) {
         if !self.is_sent(limited) {
             return;
         }
         for line in &self.lines {
-            out.add_once(&line.name.text, &line.name.lower_case, |value| line.write(told, limited, value));
+            out.add_once(&line.name.text, &line.name.lower_case, |value| {
+                line.write(reported, limited, value)
+            });
         }
     }
 }

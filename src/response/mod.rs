@@ -22,5 +22,5 @@ pub use error::ShapeError;
 pub use form::Form;
 pub use header::{Emit, HeaderLine, HeaderName, HeaderSet};
 pub use headers::Headers;
-pub use number::{Number, Told, Wait};
+pub use number::{Number, Reported, Wait};
 pub use template::{Context, Name, Template};

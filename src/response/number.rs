@@ -6,9 +6,9 @@ use crate::model::{CellKey, Outcome, Timestamp};
 use crate::response::escape;
 use crate::response::form::{self, Form};
 
-/// One limit's verdict, about to be told.
+/// One limit's verdict, about to be reported.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct Reported<'a> {
     /// The limit's name; empty when it has none.
     pub name: &'a str,
     /// Its numbers.
@@ -26,7 +26,7 @@ pub struct Told<'a> {
     pub refuses: bool,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Reported<'a> {
     /// A limit that is all there is to tell about.
     pub fn alone(name: &'a str, outcome: &'a Outcome, now: Timestamp) -> Self {
         let counter = CellKey { high: 0, low: 0 };
@@ -126,11 +126,11 @@ impl Number {
         NUMBERS.iter().map(|(name, _)| *name)
     }
 
-    /// Appends what `told` has of this number. An absent number says `false` and appends nothing.
+    /// Appends what `reported` has of this number. An absent number says `false` and appends nothing.
     ///
     /// A name comes as it is; making it safe for where it stands is up to the caller.
-    pub fn render(self, told: &Told<'_>, out: &mut String) -> bool {
-        let Told { name, outcome, now, .. } = *told;
+    pub fn render(self, reported: &Reported<'_>, out: &mut String) -> bool {
+        let Reported { name, outcome, now, .. } = *reported;
         match self {
             Self::Name | Self::NameQuoted if name.is_empty() => return false,
             Self::WindowSeconds if outcome.window.is_zero() => return false,
@@ -142,14 +142,14 @@ impl Number {
             Self::Attempted => form::digits(outcome.attempted, out),
             Self::Remaining => form::digits(outcome.remaining, out),
             Self::WindowSeconds => form::digits(form::seconds(outcome.window), out),
-            Self::PartitionKey if !told.shares_name => {}
+            Self::PartitionKey if !reported.shares_name => {}
             Self::PartitionKey => {
                 out.push_str(";pk=:");
-                escape::base64(told.counter.low, out);
+                escape::base64(reported.counter.low, out);
                 out.push(':');
             }
             Self::Wait(wait, form) => {
-                return wait.of(told, form).is_some_and(|time| form.write(time, now, out));
+                return wait.of(reported, form).is_some_and(|time| form.write(time, now, out));
             }
         }
         true
@@ -167,15 +167,15 @@ impl Number {
 }
 
 impl Wait {
-    fn of(self, told: &Told<'_>, form: Form) -> Option<Duration> {
+    fn of(self, reported: &Reported<'_>, form: Form) -> Option<Duration> {
         match self {
-            Self::Reset => Some(told.outcome.reset_after),
-            Self::Full => Some(told.outcome.full_after),
+            Self::Reset => Some(reported.outcome.reset_after),
+            Self::Full => Some(reported.outcome.full_after),
             // «Come back in 0 seconds» is no help to the refused.
             Self::RetryAfter if form == Form::Seconds => {
-                told.retry_after.map(|wait| wait.max(Duration::from_secs(1)))
+                reported.retry_after.map(|wait| wait.max(Duration::from_secs(1)))
             }
-            Self::RetryAfter => told.retry_after,
+            Self::RetryAfter => reported.retry_after,
         }
     }
 }
@@ -215,27 +215,27 @@ pub(super) mod samples {
     /// 2025-02-07T15:26:00Z.
     pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_738_941_960);
 
-    pub(crate) fn told<'a>(name: &'a str, outcome: &'a Outcome) -> Told<'a> {
-        Told::alone(name, outcome, NOW)
+    pub(crate) fn reported<'a>(name: &'a str, outcome: &'a Outcome) -> Reported<'a> {
+        Reported::alone(name, outcome, NOW)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::samples::{ADMITTED, REFUSED, told};
+    use super::samples::{ADMITTED, REFUSED, reported};
     use super::*;
     use proptest::prelude::*;
 
-    fn render(name: &str, told: &Told<'_>) -> Option<String> {
+    fn render(name: &str, reported: &Reported<'_>) -> Option<String> {
         let mut out = String::new();
-        let present = Number::from_name(name).unwrap().render(told, &mut out);
+        let present = Number::from_name(name).unwrap().render(reported, &mut out);
         assert!(present || out.is_empty(), "{name} is absent and yet wrote {out:?}");
         present.then_some(out)
     }
 
     #[test]
     fn every_number_has_its_own_name_and_shows_what_it_says() {
-        let told = told("per \"minute\"", &REFUSED);
+        let reported = reported("per \"minute\"", &REFUSED);
         for (name, expected) in [
             ("name", "per \"minute\""),
             ("name_quoted", r#""per \"minute\"""#),
@@ -271,7 +271,7 @@ mod tests {
             ("retry_after_http_date", "Fri, 07 Feb 2025 15:26:30 GMT"),
             ("retry_after_duration", "30s"),
         ] {
-            assert_eq!(render(name, &told).as_deref(), Some(expected), "{name}");
+            assert_eq!(render(name, &reported).as_deref(), Some(expected), "{name}");
         }
         assert_eq!(Number::names().count(), 33);
         assert_eq!(Number::from_name("reset"), None);
@@ -283,7 +283,7 @@ mod tests {
         let passed_in_shadow = Outcome { retry_after: Some(Duration::from_secs(9)), ..ADMITTED };
         for outcome in [never, ADMITTED, passed_in_shadow] {
             for name in Number::names().filter(|name| name.starts_with("retry_after")) {
-                assert_eq!(render(name, &told("x", &outcome)), None, "{name}");
+                assert_eq!(render(name, &reported("x", &outcome)), None, "{name}");
             }
         }
     }
@@ -291,16 +291,16 @@ mod tests {
     #[test]
     fn retry_after_in_seconds_is_at_least_one() {
         let soon = Outcome { retry_after: Some(Duration::ZERO), reset_after: Duration::ZERO, ..REFUSED };
-        assert_eq!(render("retry_after_s", &told("x", &soon)).as_deref(), Some("1"));
-        assert_eq!(render("retry_after_ms", &told("x", &soon)).as_deref(), Some("0"));
-        assert_eq!(render("reset_s", &told("x", &soon)).as_deref(), Some("0"));
+        assert_eq!(render("retry_after_s", &reported("x", &soon)).as_deref(), Some("1"));
+        assert_eq!(render("retry_after_ms", &reported("x", &soon)).as_deref(), Some("0"));
+        assert_eq!(render("reset_s", &reported("x", &soon)).as_deref(), Some("0"));
     }
 
     #[test]
     fn a_limit_without_a_name_or_a_window_shows_none() {
         let unnamed = Outcome { window: Duration::ZERO, ..REFUSED };
         for name in ["name", "name_quoted", "window_s"] {
-            assert_eq!(render(name, &told("", &unnamed)), None, "{name}");
+            assert_eq!(render(name, &reported("", &unnamed)), None, "{name}");
         }
     }
 
@@ -309,10 +309,10 @@ mod tests {
         fn retry_after_told_in_seconds_suffices_and_one_less_does_not(nanos in 0_u64..=u64::MAX) {
             let wait = Duration::from_nanos(nanos);
             let outcome = Outcome { retry_after: Some(wait), ..REFUSED };
-            let told = render("retry_after_s", &told("x", &outcome)).unwrap().parse::<u64>().unwrap();
-            prop_assert!(told >= 1);
-            prop_assert!(Duration::from_secs(told) >= wait);
-            prop_assert!(told == 1 || Duration::from_secs(told - 1) < wait);
+            let reported = render("retry_after_s", &reported("x", &outcome)).unwrap().parse::<u64>().unwrap();
+            prop_assert!(reported >= 1);
+            prop_assert!(Duration::from_secs(reported) >= wait);
+            prop_assert!(reported == 1 || Duration::from_secs(reported - 1) < wait);
         }
     }
 }

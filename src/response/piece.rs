@@ -9,7 +9,7 @@ use crate::response::number::Number;
 pub(super) enum Piece {
     /// Goes out as it was written.
     Literal(String),
-    /// `{{limit}}`: a number of the limit that is told.
+    /// `{{limit}}`: a number of the limit that is reported.
     Number(Number),
     /// `{{entry.KEY}}`: the value of the first matched entry of that key.
     Entry(String),

@@ -9,14 +9,14 @@ use crate::model::{Entry, Outcome, Timestamp};
 use crate::response::denial::ContentType;
 use crate::response::error::ShapeError;
 use crate::response::escape::{self, Allowance, Escape};
-use crate::response::number::{Number, Told};
+use crate::response::number::{Number, Reported};
 use crate::response::piece::{self, Piece};
 
 /// What a template is filled in from.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    /// The limit that is told; none when no limit was reached.
-    pub told: Option<Told<'a>>,
+    /// The limit that is reported; none when no limit was reached.
+    pub reported: Option<Reported<'a>>,
     /// The entries that led to it.
     pub entries: &'a [Entry<'a>],
     /// Who is calling, if that is known.
@@ -28,7 +28,7 @@ pub struct Context<'a> {
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("told", &self.told)
+            .field("reported", &self.reported)
             .field("entries", &self.entries)
             .field("subject", &self.subject)
             .finish_non_exhaustive()
@@ -136,7 +136,7 @@ impl Template {
                 return true;
             }
             Piece::Number(number) => {
-                return context.told.is_some_and(|told| self.write_number(*number, &told, out));
+                return context.reported.is_some_and(|reported| self.write_number(*number, &reported, out));
             }
             Piece::Entry(key) => (filling.entry(key.as_bytes()).map(Cow::Borrowed), &mut filling.allowance),
             Piece::Subject => (context.subject.map(|subject| subject.as_bytes().into()), &mut unmetered),
@@ -147,12 +147,12 @@ impl Template {
         text.map(|text| self.escape.write(&text, allowance, out)).is_some()
     }
 
-    fn write_number(&self, number: Number, told: &Told<'_>, out: &mut String) -> bool {
+    fn write_number(&self, number: Number, reported: &Reported<'_>, out: &mut String) -> bool {
         if !number.is_text() {
-            return number.render(told, out);
+            return number.render(reported, out);
         }
         let mut text = String::new();
-        let present = number.render(told, &mut text);
+        let present = number.render(reported, &mut text);
         self.escape.write(text.as_bytes(), &mut Allowance::whole(), out);
         present
     }
@@ -193,7 +193,7 @@ impl Template {
             })
             .collect();
         self.render_body(&Context {
-            told: Some(Told::alone(TEXT, &outcome, Timestamp::EPOCH)),
+            reported: Some(Reported::alone(TEXT, &outcome, Timestamp::EPOCH)),
             entries: &entries,
             subject: Some(TEXT),
             attribute: &|_| Some(TEXT.into()),
@@ -231,7 +231,8 @@ impl<'a> Filling<'a> {
     }
 }
 
-const NOTHING: Context<'static> = Context { told: None, entries: &[], subject: None, attribute: &|_| None };
+const NOTHING: Context<'static> =
+    Context { reported: None, entries: &[], subject: None, attribute: &|_| None };
 
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ impl Bench {
     }
 
     /// The seconds that a refused call is told to wait.
-    fn told(&self) -> u64 {
+    fn reported(&self) -> u64 {
         let headers = self.headers(&[("a", b"1")]);
         headers.iter().find_map(|line| line.strip_prefix("W: ")).unwrap().parse().unwrap()
     }
@@ -73,7 +73,7 @@ fn a_clock_set_back_keeps_nobody_out_for_longer_and_lets_nobody_in_early() {
         for by in [MINUTES, DAY] {
             let bench = bench(limit);
             assert!(bench.passes());
-            let wait = bench.told();
+            let wait = bench.reported();
             bench.set_clock(true, by);
             bench.limiter.clock.advance(Duration::from_nanos(wait * 1_000_000_000 - 1));
             // Windows of the clock also end when the clock that was set says so.
@@ -95,17 +95,17 @@ fn windows_of_the_clock_are_those_that_the_clock_shows_whatever_it_was_set_to() 
     // Set back from 00:10 to 23:58: the hour ends in two minutes by the clock, long before the one that was begun.
     bench.limiter.clock.set(at(600));
     bench.limiter.clock.set(Timestamp::from_secs(at(0).as_nanos() / 1_000_000_000 - 120));
-    assert_eq!(bench.told(), 120);
+    assert_eq!(bench.reported(), 120);
     bench.limiter.clock.advance(Duration::from_secs(120));
     assert!(bench.passes());
     // From then on it ends on the hour.
-    assert_eq!(bench.told(), 3_600);
+    assert_eq!(bench.reported(), 3_600);
     let told = bench.headers(&[("a", b"1")]);
     let reset = format!("R: {}", at(3_600).as_nanos() / 1_000_000_000);
     assert!(told.contains(&reset), "{told:?} tells the clock's time");
     // Set forward: on the hour still.
     bench.set_clock(false, Duration::from_secs(720));
-    assert_eq!(bench.told(), 3_600 - 720);
+    assert_eq!(bench.reported(), 3_600 - 720);
 }
 
 #[test]
@@ -115,13 +115,13 @@ fn a_quota_of_a_period_renews_when_the_calendar_says_so() {
     bench.limiter.clock.advance(MINUTES);
     // 00:10:18 becomes 00:00:18: the day is as long as the clock says, and the count is kept.
     bench.set_clock(true, MINUTES);
-    assert_eq!(bench.told(), 86_400 - 18);
+    assert_eq!(bench.reported(), 86_400 - 18);
     // Into the day before: the count is kept, and ends with that day.
     bench.set_clock(true, MINUTES);
-    assert_eq!(bench.told(), 600 - 18);
+    assert_eq!(bench.reported(), 600 - 18);
     bench.limiter.clock.advance(Duration::from_secs(600 - 18));
     assert!(bench.passes());
-    assert_eq!(bench.told(), 86_400);
+    assert_eq!(bench.reported(), 86_400);
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Bench {
         });
         let request = Request { domain: self.domain.as_bytes(), descriptors: descriptors.collect() };
         let verdict = self.decide(&policy, &request);
-        let statuses: Vec<_> = verdict.decisions.iter().map(told).collect();
+        let statuses: Vec<_> = verdict.decisions.iter().map(reported).collect();
         format!("{}: {}", if verdict.over_limit { "OVER" } else { "OK" }, statuses.join(" | "))
     }
 
@@ -60,7 +60,7 @@ impl Bench {
     }
 }
 
-fn told(decision: &Decision<'_>) -> String {
+fn reported(decision: &Decision<'_>) -> String {
     match decision {
         Decision::NoLimit => "free".to_owned(),
         Decision::Exempt(credential) => format!("{} exempt", credential.subject.id()),
@@ -68,7 +68,7 @@ fn told(decision: &Decision<'_>) -> String {
         Decision::Replaced(rule) => format!("{} replaced", rule.label),
         Decision::Unlimited(rule) => format!("{} unlimited", rule.label),
         Decision::Counted(counted) => {
-            let (_, outcome) = counted.told().expect("a counted rule has a limit");
+            let (_, outcome) = counted.reported().expect("a counted rule has a limit");
             let over = if counted.over_limit() { " over" } else { "" };
             format!("{} {}/{}{over}", counted.rule.label, outcome.remaining, outcome.limit)
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{Outcome, Timestamp};
-use crate::response::number::samples::{ADMITTED, REFUSED, told};
+use crate::response::number::samples::{ADMITTED, REFUSED, reported};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ fn set(lines: &[(&str, &str)], emit: Emit) -> Result<HeaderSet, ShapeError> {
     HeaderSet::new(lines, emit)
 }
 
-fn tell(lines: &[(&str, &str)], told: &[Told<'_>], limited: bool) -> Vec<String> {
+fn tell(lines: &[(&str, &str)], reported: &[Reported<'_>], limited: bool) -> Vec<String> {
     let set = set(lines, Emit::Always).unwrap();
     let mut headers = Headers::default();
-    set.render(told, limited, &mut headers);
+    set.render(reported, limited, &mut headers);
     headers.iter().map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
@@ -33,8 +33,8 @@ fn a_value_is_a_number_or_a_text_with_numbers_in_it() {
         ("{{each}}{{name}}={{remaining}}", "minute=0, hour=999"),
         ("{{each}}limit", "60, 1000"),
     ] {
-        let told = [told("minute", &REFUSED), told("hour", &ADMITTED)];
-        assert_eq!(tell(&[("x", value)], &told, true), [format!("x: {expected}")], "{value}");
+        let reported = [reported("minute", &REFUSED), reported("hour", &ADMITTED)];
+        assert_eq!(tell(&[("x", value)], &reported, true), [format!("x: {expected}")], "{value}");
     }
 }
 
@@ -43,9 +43,9 @@ fn a_header_whose_number_is_absent_is_not_sent() {
     let never = Outcome { retry_after: None, ..REFUSED };
     let lines =
         [("a", "retry_after_s"), ("b", "wait {{retry_after_duration}}"), ("c", "limit"), ("d", "name")];
-    assert_eq!(tell(&lines, &[told("", &never)], true), ["c: 60"]);
-    assert_eq!(tell(&lines, &[told("n", &REFUSED)], true), ["a: 30", "b: wait 30s", "c: 60", "d: n"]);
-    assert_eq!(tell(&lines, &[told("ü\u{1}", &never)], true), ["c: 60"]);
+    assert_eq!(tell(&lines, &[reported("", &never)], true), ["c: 60"]);
+    assert_eq!(tell(&lines, &[reported("n", &REFUSED)], true), ["a: 30", "b: wait 30s", "c: 60", "d: n"]);
+    assert_eq!(tell(&lines, &[reported("ü\u{1}", &never)], true), ["c: 60"]);
     assert!(tell(&lines, &[], true).is_empty());
 }
 
@@ -53,16 +53,16 @@ fn a_header_whose_number_is_absent_is_not_sent() {
 fn an_absent_number_takes_its_member_out_of_a_list() {
     let lines = [("x", "{{each}}{{name_quoted}};r={{remaining}}")];
     assert_eq!(
-        tell(&lines, &[told("", &REFUSED), told("hour", &ADMITTED)], true),
+        tell(&lines, &[reported("", &REFUSED), reported("hour", &ADMITTED)], true),
         ["x: \"hour\";r=999"],
         "a list goes on without a member that has no name"
     );
-    assert!(tell(&lines, &[told("", &REFUSED)], true).is_empty());
+    assert!(tell(&lines, &[reported("", &REFUSED)], true).is_empty());
 }
 
 #[test]
 fn a_long_list_is_cut_between_members() {
-    let many = vec![told("a limit with a name", &REFUSED); 1000];
+    let many = vec![reported("a limit with a name", &REFUSED); 1000];
     let sent = tell(&[("x", "{{each}}{{name_quoted}};r={{remaining}}")], &many, true).remove(0);
     assert!(sent.len() > 4000 && sent.len() <= 4096 + "x: ".len());
     assert!(sent.ends_with(";r=0"));
@@ -80,7 +80,7 @@ fn headers_are_sent_when_emit_says_so() {
     ] {
         let set = set(&[("x", "limit")], Emit::parse(emit).unwrap()).unwrap();
         let mut headers = Headers::default();
-        set.render(&[told("minute", &REFUSED)], limited, &mut headers);
+        set.render(&[reported("minute", &REFUSED)], limited, &mut headers);
         assert_eq!(headers.iter().len(), expected, "{emit}, limited: {limited}");
     }
     let error = Emit::parse("on-limited").unwrap_err();
@@ -93,8 +93,8 @@ fn one_answer_never_says_two_things_under_one_name() {
     let quota = set(&[("retry-after", "retry_after_s"), ("X-Quota", "limit")], Emit::Always).unwrap();
     let later = Outcome { retry_after: Some(Duration::from_secs(99)), limit: 7, ..REFUSED };
     let mut headers = Headers::default();
-    gateway.render(&[told("gateway", &REFUSED)], true, &mut headers);
-    quota.render(&[told("quota", &later)], true, &mut headers);
+    gateway.render(&[reported("gateway", &REFUSED)], true, &mut headers);
+    quota.render(&[reported("quota", &later)], true, &mut headers);
     let sent: Vec<_> = headers.iter().collect();
     assert_eq!(sent, [("Retry-After", "30"), ("X-Limit", "60"), ("X-Quota", "7")]);
     assert_eq!(
@@ -159,11 +159,11 @@ proptest! {
         limit_name in any::<String>(), limited in any::<bool>(), nanos in any::<u64>(),
     ) {
         let outcome = Outcome { retry_after: Some(Duration::from_nanos(nanos)), ..REFUSED };
-        let told = Told::alone(&limit_name, &outcome, Timestamp::from_nanos(nanos));
+        let reported = Reported::alone(&limit_name, &outcome, Timestamp::from_nanos(nanos));
         for name in [name.as_str(), "x-limit"] {
             let Ok(set) = set(&[(name, &value)], Emit::Always) else { continue };
             let mut headers = Headers::default();
-            set.render(&[told, told], limited, &mut headers);
+            set.render(&[reported, reported], limited, &mut headers);
             for (name, value) in headers.iter() {
                 prop_assert!(is_token(name));
                 prop_assert!(!value.is_empty() && value.bytes().all(escape::is_visible), "{value:?}");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::response::number::samples::{ADMITTED, NOW, REFUSED, told};
+use crate::response::number::samples::{ADMITTED, NOW, REFUSED, reported};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -13,12 +13,12 @@ fn attribute(name: &str) -> Option<String> {
     (name == "plan").then_some("growth".into())
 }
 
-fn context(told: Option<Told<'static>>) -> Context<'static> {
-    Context { told, entries: ENTRIES, subject: Some("acme"), attribute: &attribute }
+fn context(reported: Option<Reported<'static>>) -> Context<'static> {
+    Context { reported, entries: ENTRIES, subject: Some("acme"), attribute: &attribute }
 }
 
 fn refused() -> Context<'static> {
-    context(Some(told("minute", &REFUSED)))
+    context(Some(reported("minute", &REFUSED)))
 }
 
 fn template(text: &str, content_type: &str) -> Result<Template, ShapeError> {
@@ -33,7 +33,7 @@ fn body(text: &str, content_type: &str, context: &Context<'_>) -> String {
 fn published_bodies_come_out_as_published() {
     let outcome =
         Outcome { used: 50_001, limit: 50_000, retry_after: Some(Duration::from_millis(841_001)), ..REFUSED };
-    let context = Context { told: Some(Told::alone("quota", &outcome, NOW)), ..NOTHING };
+    let context = Context { reported: Some(Reported::alone("quota", &outcome, NOW)), ..NOTHING };
     for (text, expected) in [
         (
             r#"{"success":false,"status":429,"message":"Too many requests","retryAfter":{{retry_after_s}}}"#,
@@ -52,8 +52,8 @@ fn published_bodies_come_out_as_published() {
             json!({"error": {"type": "rate_limit_error", "code": 429, "message": "Rate limit exceeded."}}),
         ),
     ] {
-        let told = body(text, "application/json", &context);
-        assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), expected);
+        let reported = body(text, "application/json", &context);
+        assert_eq!(serde_json::from_str::<Value>(&reported).unwrap(), expected);
     }
 }
 
@@ -80,7 +80,7 @@ fn a_placeholder_shows_its_value_escaped_for_the_type() {
 
 #[test]
 fn an_absent_number_is_null_in_json_and_nothing_elsewhere() {
-    let never = context(Some(told("", &ADMITTED)));
+    let never = context(Some(reported("", &ADMITTED)));
     let json = r#"{"retry":{{retry_after_s}},"name":"{{name}}","limit":{{limit}}}"#;
     assert_eq!(body(json, "application/json", &never), r#"{"retry":null,"name":"","limit":1000}"#);
     assert_eq!(body("retry: {{retry_after_s}}, {{name}}", "text/plain", &never), "retry: , ");
@@ -169,7 +169,7 @@ proptest! {
         };
         let entries = [Entry { key: b"k", value: &value }];
         let context = Context {
-            told: Some(Told::alone(&name, &outcome, Timestamp::from_nanos(nanos))),
+            reported: Some(Reported::alone(&name, &outcome, Timestamp::from_nanos(nanos))),
             entries: &entries,
             subject: subject.as_deref(),
             attribute: &|_| Some(name.clone()),
@@ -198,7 +198,7 @@ proptest! {
     fn no_value_reaches_a_request_header_or_a_page_unescaped(value in hostile(), name in any::<String>()) {
         let entries = [Entry { key: b"k", value: &value }];
         let context = Context {
-            told: Some(Told::alone(&name, &REFUSED, NOW)),
+            reported: Some(Reported::alone(&name, &REFUSED, NOW)),
             entries: &entries,
             subject: Some(&name),
             attribute: &|_| Some(name.clone()),
@@ -220,9 +220,9 @@ fn a_value_shown_again_and_again_makes_no_more_than_16_kib() {
     let entries = [Entry { key: b"path", value: long.as_bytes() }];
     let context = Context { entries: &entries, subject: Some("acme"), ..NOTHING };
     let text = format!(r#"{{"paths":"{}","who":"{{{{subject}}}}"}}"#, "{{entry.path}}".repeat(1_000));
-    let told: Value = serde_json::from_str(&body(&text, "application/json", &context)).unwrap();
-    assert_eq!(told["paths"].as_str().unwrap().len(), 4 * 4096);
-    assert_eq!(told["who"], "acme", "what the operator knows is not cut by what the client sent");
+    let reported: Value = serde_json::from_str(&body(&text, "application/json", &context)).unwrap();
+    assert_eq!(reported["paths"].as_str().unwrap().len(), 4 * 4096);
+    assert_eq!(reported["who"], "acme", "what the operator knows is not cut by what the client sent");
 
     let header = Template::header(&("{{entry.path}}".repeat(1_000) + "{{subject}}")).unwrap();
     assert_eq!(header.render_header(&context), None);

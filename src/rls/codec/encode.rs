@@ -57,7 +57,7 @@ fn status(decision: &Decision<'_>, out: &mut BytesMut) {
 
 fn counted_status(counted: &Counted<'_>, out: &mut BytesMut) {
     out.number(1, code(counted.over_limit()));
-    let Some((limit, outcome)) = counted.told() else { return };
+    let Some((limit, outcome)) = counted.reported() else { return };
     out.message(2, |out| {
         // A window that is no unit of Envoy's has the unit UNKNOWN.
         let (unit, multiplier) =
@@ -90,7 +90,7 @@ fn saturate(number: u64) -> u64 {
 /// all matched rules that are not over their limit. If two of them have the same key, the first one counts. It contains
 /// nothing that a client sent, and no credential.
 fn metadata(verdict: &Verdict<'_>, out: &mut BytesMut) {
-    let decisive = verdict.told();
+    let decisive = verdict.reported();
     let of_rules = of_rules(verdict);
     if decisive.is_none() && of_rules.is_none() {
         return;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spillway::model::{Entry, Outcome, Timestamp};
 use spillway::response::{
-    Context, Denial, Emit, HeaderLine, HeaderName, HeaderSet, Headers, ShapeError, Template, Told,
+    Context, Denial, Emit, HeaderLine, HeaderName, HeaderSet, Headers, Reported, ShapeError, Template,
 };
 
 /// The most bytes of one text that is filled in, and of a header's value.
@@ -59,7 +59,7 @@ pub(crate) fn run(data: &[u8]) {
 
 /// Every way to fill in a text: with nothing, with what was sent, and with the worst that could be.
 fn each_context(sent: &[u8], mut show: impl FnMut(&Context<'_>)) {
-    show(&Context { told: None, entries: &[], subject: None, attribute: &|_| None });
+    show(&Context { reported: None, entries: &[], subject: None, attribute: &|_| None });
     let long =
         [sent, "\"é\\<'\u{85}\r\n&".as_bytes(), &sent.repeat(LONGEST / sent.len().max(1)), b"\xf0\x9f"];
     for (outcome, sent) in [
@@ -75,7 +75,7 @@ fn each_context(sent: &[u8], mut show: impl FnMut(&Context<'_>)) {
         let entries = keys.map(|key| Entry { key: key.as_bytes(), value: sent });
         let now = if outcome.admitted { Timestamp::EPOCH } else { Timestamp::from_nanos(u64::MAX) };
         show(&Context {
-            told: Some(Told::alone(&text, outcome, now)),
+            reported: Some(Reported::alone(&text, outcome, now)),
             entries: &entries,
             subject: Some(&text),
             attribute: &|_| Some(text.clone().into_owned()),
@@ -151,17 +151,17 @@ fn response_header(value: &str, sent: &[u8]) {
     };
     let headers = HeaderSet::new(vec![line], Emit::Always).expect("one header is not there twice");
     each_context(sent, |context| {
-        let told: Vec<Told<'_>> = context.told.into_iter().collect();
-        for told in [told.clone(), told.repeat(3), told.repeat(60)] {
+        let reported: Vec<Reported<'_>> = context.reported.into_iter().collect();
+        for reported in [reported.clone(), reported.repeat(3), reported.repeat(60)] {
             for limited in [true, false] {
                 let mut out = Headers::default();
-                headers.render(&told, limited, &mut out);
+                headers.render(&reported, limited, &mut out);
                 let once = out.to_vec();
                 assert!(once.len() <= 1);
                 for (_, value) in &once {
                     fit_for_a_header(value);
                 }
-                headers.render(&told, limited, &mut out);
+                headers.render(&reported, limited, &mut out);
                 assert_eq!(once, out.to_vec());
             }
         }
@@ -186,7 +186,7 @@ fn name(text: &str) {
     }
 }
 
-/// An error can be told, and where it points at is in the text.
+/// An error can be reported, and where it points at is in the text.
 fn refused(error: &ShapeError, text: &str) {
     assert!(!error.to_string().is_empty());
     drop(error.hint());

@@ -8,7 +8,7 @@ const MOST: usize = 20;
 
 /// For whom the log is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Telling {
+pub enum Reporting {
     /// For people: all of it in one event, as `check` prints it.
     #[default]
     Text,
@@ -16,7 +16,7 @@ pub enum Telling {
     Fields,
 }
 
-impl Telling {
+impl Reporting {
     /// An event for each of `diagnostics`.
     pub fn each<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) {
         for one in diagnostics {
@@ -62,7 +62,7 @@ fn first(diagnostics: &[Diagnostic]) -> (impl Iterator<Item = &Diagnostic>, usiz
 
 fn fields(diagnostics: &[Diagnostic]) {
     let (first, more) = first(diagnostics);
-    Telling::each(first);
+    Reporting::each(first);
     if more > 0 {
         let refuses = diagnostics.iter().any(|one| one.severity == Severity::Error);
         let message = format!("`spillway check` tells {more} more");
