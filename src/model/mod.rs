@@ -1,4 +1,4 @@
-//! The vocabulary every room shares: plain values, cheap to copy, with no IO, no locks and no clock.
+//! The vocabulary that all modules share: plain values, cheap to copy, with no IO, no locks and no clock.
 
 mod catalog;
 mod hits;
@@ -19,7 +19,7 @@ pub use unit::Unit;
 /// A list that nearly always has at most four members, and then needs no allocation.
 pub type Few<T> = smallvec::SmallVec<[T; 4]>;
 
-/// An empty list in the room of another one, whose members may have borrowed from something that is gone.
+/// An empty list in the allocation of another one, whose members may have borrowed from something that is gone.
 ///
 /// It takes no allocation when both kinds of members are of the same size, as they are when only lifetimes differ: the
 /// standard library collects in place then.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Nanoseconds since 1970-01-01T00:00:00Z. Good until the year 2554.
 ///
-/// There is no `now()` here on purpose: only the `clock` room reads a clock, once per request, and every number of
+/// There is no `now()` here on purpose: only the `clock` module reads a clock, once per request, and every number of
 /// an answer is computed from that one reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);

@@ -27,13 +27,13 @@ struct Line<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// None yet. `text` lends its room; what stands in it is forgotten.
+    /// None yet. `text` lends its allocation; what stands in it is forgotten.
     pub fn in_room_of(mut text: String) -> Self {
         text.clear();
         Self { text, ..Self::default() }
     }
 
-    /// The room that was lent.
+    /// The allocation that was lent.
     pub fn into_room(self) -> String {
         self.text
     }

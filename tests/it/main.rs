@@ -4,6 +4,7 @@
 
 mod allocations;
 mod apis;
+mod architecture;
 mod check;
 mod cli;
 mod concurrency;
@@ -12,7 +13,6 @@ mod flood;
 mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
-mod house;
 mod metrics;
 mod model;
 mod readme;

@@ -1,9 +1,9 @@
-//! The import rule: a room imports only rooms listed above it, and some crates have one host only.
+//! The import rule: a module imports only modules listed above it, and some crates are named in one place only.
 
 use std::fs;
 use std::path::Path;
 
-const ROOMS: &[(&str, &[&str])] = &[
+const MODULES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("yaml", &[]),
     ("hint", &["yaml"]),
@@ -53,8 +53,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Outside crates that only some rooms may name.
-const GUESTS: &[(&str, &[&str])] = &[
+/// Crates that only some modules may name.
+const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("tonic", &["rls", "app"]),
     ("prost", &["rls"]),
     ("hyper", &["rls", "app/http"]),
@@ -73,11 +73,11 @@ const GUESTS: &[(&str, &[&str])] = &[
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.
 fn check(place: &str, text: &str, broken: &mut Vec<String>) {
-    let room = place.split('/').next().unwrap();
-    let Some((_, doors)) = ROOMS.iter().find(|(name, _)| *name == room) else {
-        return broken.push(format!("src/{place}: `{room}` is not a room; add it to ROOMS"));
+    let module = place.split('/').next().unwrap();
+    let Some((_, imports)) = MODULES.iter().find(|(name, _)| *name == module) else {
+        return broken.push(format!("src/{place}: `{module}` is not a module; add it to MODULES"));
     };
-    // A room of tests may import what it likes.
+    // Tests may import anything.
     if place.split('/').any(|part| part == "tests") {
         return;
     }
@@ -85,24 +85,24 @@ fn check(place: &str, text: &str, broken: &mut Vec<String>) {
     for (n, line) in code.lines().enumerate() {
         let line = line.split("//").next().unwrap();
         let mut flag = |what: String| broken.push(format!("src/{place}:{}: {what}", n + 1));
-        if line.contains("super::super") || (place == room && line.contains("super::")) {
-            flag("`super::` leaves the room; write `crate::`".into());
+        if line.contains("super::super") || (place == module && line.contains("super::")) {
+            flag("`super::` leaves the module; write `crate::`".into());
         }
         for rest in line.split("crate::").skip(1) {
             let import = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
             if import.is_empty() {
-                flag("write one `use crate::room::…` line for each room".into());
-            } else if import != room && !doors.contains(&import) {
-                flag(format!("`{room}` may not import `{import}`"));
+                flag("write one `use crate::module::…` line for each module".into());
+            } else if import != module && !imports.contains(&import) {
+                flag(format!("`{module}` may not import `{import}`"));
             }
         }
-        for (guest, hosts) in GUESTS {
+        for (dependency, hosts) in DEPENDENCIES {
             let named = line
-                .match_indices(&format!("{guest}::"))
+                .match_indices(&format!("{dependency}::"))
                 .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
             let hosted = hosts.iter().any(|host| place == *host || place.starts_with(&format!("{host}/")));
             if named && !hosted {
-                flag(format!("only {hosts:?} may name `{guest}`"));
+                flag(format!("only {hosts:?} may name `{dependency}`"));
             }
         }
     }
@@ -126,7 +126,7 @@ fn visit(directory: &Path, below: &str, broken: &mut Vec<String>) -> usize {
 }
 
 #[test]
-fn every_room_keeps_to_its_doors() {
+fn every_module_imports_only_what_it_may() {
     let mut broken = Vec::new();
     let visited = visit(Path::new("src"), "", &mut broken);
     assert!(visited > 30, "only {visited} files found");
@@ -134,12 +134,12 @@ fn every_room_keeps_to_its_doors() {
 }
 
 #[test]
-fn a_room_is_listed_after_every_room_it_imports() {
-    for (at, (room, doors)) in ROOMS.iter().enumerate() {
-        for door in *doors {
+fn a_module_is_listed_after_every_module_it_imports() {
+    for (at, (module, imports)) in MODULES.iter().enumerate() {
+        for import in *imports {
             assert!(
-                ROOMS[..at].iter().any(|(above, _)| above == door),
-                "`{room}` imports `{door}` from below"
+                MODULES[..at].iter().any(|(above, _)| above == import),
+                "`{module}` imports `{import}` from below"
             );
         }
     }
@@ -151,11 +151,15 @@ fn planted_violations_are_all_reported() {
         ("model/time", "use crate::store::Store;", "`model` may not import `store`"),
         ("policy/rule", "let x = crate::engine::decide();", "`policy` may not import `engine`"),
         ("engine/mod", "use crate::rls::NAME;", "`engine` may not import `rls`"),
-        ("clock", "use super::store::Store;", "`super::` leaves the room; write `crate::`"),
-        ("store/memory", "use super::super::engine;", "`super::` leaves the room; write `crate::`"),
-        ("config/load", "use crate::{model, engine};", "write one `use crate::room::…` line for each room"),
+        ("clock", "use super::store::Store;", "`super::` leaves the module; write `crate::`"),
+        ("store/memory", "use super::super::engine;", "`super::` leaves the module; write `crate::`"),
+        (
+            "config/load",
+            "use crate::{model, engine};",
+            "write one `use crate::module::…` line for each module",
+        ),
         ("engine/mod", "use hashbrown::HashMap;", "only [\"store/memory\"] may name `hashbrown`"),
-        ("attic/mod", "", "`attic` is not a room; add it to ROOMS"),
+        ("attic/mod", "", "`attic` is not a module; add it to MODULES"),
     ] {
         let mut broken = Vec::new();
         check(place, line, &mut broken);
