@@ -57,11 +57,13 @@ impl Checked {
         let mut policies = Vec::new();
         for path in paths {
             let kind = if path.is_file() { config::kind(path) } else { None };
-            match kind {
-                Some(FileKind::Test) => {
-                    checked.tests += 1;
-                    checked.found.extend(test::ready(path, options).err().unwrap_or_default());
+            if path.is_dir() {
+                for test in config::test_files(path).0 {
+                    checked.check_test(&test, options);
                 }
+            }
+            match kind {
+                Some(FileKind::Test) => checked.check_test(path, options),
                 Some(FileKind::Subjects) => match config::policies_of(path) {
                     naming if naming.is_empty() => checked.found.push(subjects_alone(path)),
                     naming => policies.extend(naming),
@@ -84,6 +86,11 @@ impl Checked {
             checked.once();
         }
         checked
+    }
+
+    fn check_test(&mut self, path: &Path, options: &Options) {
+        self.tests += 1;
+        self.found.extend(test::ready(path, options).err().unwrap_or_default());
     }
 
     /// A policy's mistakes are found again for each of its tests, and reported once.

@@ -4,6 +4,7 @@
 //! went into tonic's machinery for streams. A service belongs to one thread, which writes its responses into one buffer.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,14 @@ pub(super) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimi
 const BUFFER: usize = 16 << 10;
 const BUFFER_LEFT: usize = 1 << 10;
 
+/// Who sent a request, and for how long they wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    /// When nobody waits for the answer any more, where the call says so.
+    pub(super) deadline: Option<Instant>,
+}
+
 /// Answers `ShouldRateLimit` on one thread.
 #[derive(Debug)]
 pub struct RateLimitService<S: Store, C> {
@@ -50,18 +59,18 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
     }
 
     /// Decides on `message` if the store needs no waiting; else `None`, and nothing has happened.
-    pub(super) fn answer_now(&self, message: &[u8]) -> Option<Result<Bytes, Undecided>> {
+    pub(super) fn answer_now(&self, message: &[u8], caller: Caller) -> Option<Result<Bytes, Undecided>> {
         if !self.worker.may_decide_now() {
             return None;
         }
         let mut scratch = self.worker.scratch();
-        let request = match self.decode(&mut scratch, message) {
+        let request = match self.decode(&mut scratch, message, caller) {
             Ok(request) => request,
             Err(undecided) => return Some(Err(undecided)),
         };
         let policy = self.worker.limiter().engine.policy();
         match self.worker.decide_now(scratch, &policy, &request) {
-            Ok(verdict) => Some(self.write(&policy, request, verdict)),
+            Ok(verdict) => Some(self.write(&policy, request, verdict, caller)),
             Err(mut scratch) => {
                 scratch.reclaim(request);
                 self.worker.reuse(scratch);
@@ -70,22 +79,27 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         }
     }
 
-    /// Decides on `message`, whose caller waits until `deadline`. Keys and values stay where they are in it.
-    pub(super) async fn answer(&self, message: &[u8], deadline: Option<Instant>) -> Result<Bytes, Undecided> {
+    /// Decides on `message`. Keys and values stay where they are in it.
+    pub(super) async fn answer(&self, message: &[u8], caller: Caller) -> Result<Bytes, Undecided> {
         let mut scratch = self.worker.scratch();
-        let request = self.decode(&mut scratch, message)?;
+        let request = self.decode(&mut scratch, message, caller)?;
         let policy = self.worker.limiter().engine.policy();
         let verdict = self
             .worker
-            .decide(scratch, &policy, &request, deadline)
+            .decide(scratch, &policy, &request, caller.deadline)
             .await
             .map_err(|error| self.undecided(&error))?;
-        self.write(&policy, request, verdict)
+        self.write(&policy, request, verdict, caller)
     }
 
-    fn decode<'m>(&self, scratch: &mut Scratch, message: &'m [u8]) -> Result<Request<'m>, Undecided> {
+    fn decode<'m>(
+        &self,
+        scratch: &mut Scratch,
+        message: &'m [u8],
+        Caller { peer, .. }: Caller,
+    ) -> Result<Request<'m>, Undecided> {
         decode(scratch.descriptors(), message, |domain, descriptor, why| {
-            SentLimitLeftOut { domain, descriptor, why: &why }.emit(&self.metrics);
+            SentLimitLeftOut { domain, descriptor, why: &why, peer }.emit(&self.metrics);
         })
     }
 
@@ -103,22 +117,34 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         self.recorder.took(time);
     }
 
-    /// Tells of descriptors that nothing limits.
+    /// Reports descriptors that nothing limits.
     #[cold]
-    fn tell(&self, policy: &Policy, request: &Request<'_>, unmatched: Unmatched) {
+    fn report_unlimited(
+        &self,
+        policy: &Policy,
+        request: &Request<'_>,
+        unmatched: Unmatched,
+        Caller { peer, .. }: Caller,
+    ) {
         let Some(domain) = policy.domain(request.domain) else {
             let known = policy.domains().map(|domain| domain.name.as_str());
-            return UnknownDomain { domain: request.domain, known }.emit(&self.metrics);
+            return UnknownDomain { domain: request.domain, known, peer }.emit(&self.metrics);
         };
         let first = request.descriptors.get(unmatched.first);
         let first = first.map_or(&[][..], |descriptor| &descriptor.entries);
-        UnmatchedDescriptors { domain: &domain.name, many: unmatched.many, first }.emit(&self.metrics);
+        UnmatchedDescriptors { domain: &domain.name, many: unmatched.many, first, peer }.emit(&self.metrics);
     }
 
     /// The answer behind its prefix.
-    fn write(&self, policy: &Policy, request: Request<'_>, verdict: Verdict<'_>) -> Result<Bytes, Undecided> {
+    fn write(
+        &self,
+        policy: &Policy,
+        request: Request<'_>,
+        verdict: Verdict<'_>,
+        caller: Caller,
+    ) -> Result<Bytes, Undecided> {
         if verdict.unmatched.many > 0 {
-            self.tell(policy, &request, verdict.unmatched);
+            self.report_unlimited(policy, &request, verdict.unmatched, caller);
         }
         let mut buffer = self.buffer.borrow_mut();
         if buffer.capacity() < BUFFER_LEFT {

@@ -32,6 +32,8 @@ pub(super) struct Lines<'t> {
     ready: VecDeque<(Token<'t>, Place)>,
     /// The tokens of the tiers, which stand behind all subjects.
     tiers: Vec<(Token<'t>, Place)>,
+    /// Whether a line was a subject.
+    some: bool,
     ended: bool,
 }
 
@@ -40,7 +42,7 @@ impl<'t> Lines<'t> {
         let word = |text: &'static str| Token::Scalar { text: Cow::Borrowed(text), plain: true };
         let begin = [Token::Document, Token::Mapping, word("subjects"), Token::List];
         let ready = begin.into_iter().map(|token| (token, Place::START)).collect();
-        Self { rest: text, line: 0, ready, tiers: Vec::new(), ended: false }
+        Self { rest: text, line: 0, ready, tiers: Vec::new(), some: false, ended: false }
     }
 
     /// The next token, and [`Token::Finish`] for ever once the text has ended.
@@ -50,7 +52,7 @@ impl<'t> Lines<'t> {
                 return Ok(next);
             }
             if self.rest.is_empty() {
-                self.end();
+                self.end()?;
             } else {
                 self.read_line()?;
             }
@@ -80,20 +82,26 @@ impl<'t> Lines<'t> {
             let inner = tokens.all.len() - 1;
             self.tiers.extend(tokens.all.drain(1..inner));
         } else {
+            self.some = true;
             self.ready.extend(tokens.all);
         }
         Ok(())
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> Result<(), NotJson> {
         let at = Place { line: index(self.line.max(1)), column: 1, length: 1 };
         if !self.ended {
+            if !self.some {
+                // Half a file, more likely than nobody: to take it at its word would free everybody of their limits.
+                return Err(NotJson { at, message: "no line is a subject".to_owned() });
+            }
             self.ended = true;
             self.ready.push_back((Token::End, at));
             self.ready.extend(self.tiers.drain(..));
             self.ready.push_back((Token::End, at));
         }
         self.ready.push_back((Token::Finish, at));
+        Ok(())
     }
 }
 
@@ -224,8 +232,16 @@ tiers: {attribute: tier, rules: [{tier: 1, spend: 5}]}
     }
 
     #[test]
+    fn half_a_file_frees_nobody() {
+        for half in ["", "\n\n", "{\"tiers\": {\"attribute\": \"t\", \"rules\": []}}\n"] {
+            assert!(problems(half)[0].ends_with("no line is a subject"), "{half:?}");
+        }
+    }
+
+    #[test]
     fn tiers_are_given_once() {
-        let twice = "{\"tiers\": {\"attribute\": \"t\", \"rules\": []}}\n".repeat(2);
+        let twice = "{\"id\": \"a\"}\n".to_owned()
+            + &"{\"tiers\": {\"attribute\": \"t\", \"rules\": []}}\n".repeat(2);
         assert!(problems(&twice)[0].ends_with("`tiers` is given twice"), "{:?}", problems(&twice));
     }
 }

@@ -24,7 +24,14 @@ impl Document<'_, '_> {
         let Some(fields) = self.fields(root, Scope::Root) else { return };
         let Some(domain) = fields.get("domain") else {
             if !fields.misspelt {
-                self.error(root.span(), "the policy has no domain", Some("begin with `domain: NAME`"));
+                let is_of_subjects =
+                    fields.get("subjects").is_some_and(|value| matches!(value.kind(), Kind::Sequence(_)));
+                let hint = if is_of_subjects {
+                    "a file of subjects has a name like `NAME.subjects.yaml`; a policy begins with `domain: NAME`"
+                } else {
+                    "begin with `domain: NAME`"
+                };
+                self.error(root.span(), "the policy has no domain", Some(hint));
             }
             return;
         };

@@ -48,6 +48,10 @@ pub(super) struct Asked {
     file: String,
     /// The kinds of credentials it has, each with the first of them as a warning that nobody asks for it.
     kinds: BTreeMap<String, Diagnostic>,
+    /// Whether it lists anybody; that it lists nobody must be written, and so is meant.
+    has_subjects: bool,
+    /// Kinds of which somebody enabled has an enabled credential.
+    live_kinds: HashSet<String>,
     attributes: HashSet<String>,
     /// Kinds that are asked for, and whether each time without the scheme before the credential.
     wanted_kinds: BTreeMap<String, bool>,
@@ -109,6 +113,10 @@ impl Document<'_, '_> {
         let is_new = asked.file.is_empty();
         asked.file = label;
         asked.attributes.extend(directory.attributes().map(str::to_owned));
+        let kinds = survey.kinds().map(|(kind, _)| kind);
+        let live = kinds.filter(|kind| directory.holders(&survey, &[kind]).next().is_some());
+        asked.has_subjects |= directory.ids().next().is_some();
+        asked.live_kinds.extend(live.map(str::to_owned));
         for (kind, span) in survey.kinds() {
             let message = format!("no policy asks for credentials of the kind `{kind}`");
             let idle = source.diagnose(Severity::Warning, span, message, None);
@@ -156,10 +164,17 @@ impl Document<'_, '_> {
     pub(super) fn asks_for_kind(&mut self, span: Span, kind: &str, strip_scheme: bool) {
         let message = format!("no credential is of the kind `{kind}`, so this matches nobody");
         let unknown = self.source.diagnose(Severity::Warning, span, message, None);
+        let message =
+            format!("nobody enabled has an enabled credential of the kind `{kind}`, so this matches nobody");
+        let idle = self.source.diagnose(Severity::Warning, span, message, None);
         let Some(asked) = self.asked() else { return };
         if !asked.kinds.is_empty() && !asked.kinds.contains_key(kind) {
             asked.unknown_kinds.push((kind.to_owned(), unknown));
+        } else if asked.has_subjects && !asked.live_kinds.contains(kind) {
+            let hint = format!("give one to a subject in {}", asked.file);
+            self.compiler.add(idle.kind(DiagnosticKind::UnknownName).hint(Some(hint)));
         }
+        let Some(asked) = self.asked() else { return };
         *asked.wanted_kinds.entry(kind.to_owned()).or_insert(true) &= strip_scheme;
     }
 

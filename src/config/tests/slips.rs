@@ -917,3 +917,32 @@ fn of_many_limits_without_a_number_the_first_eight_are_named() {
     let named = "error limits `l1`, `l2`, `l3`, `l4`, `l5`, `l6`, `l7`, `l8` and 2 more have no number for subjects without `plan`";
     assert!(told.len() == 2 && told.iter().all(|told| told.contains(named)), "{told:?}");
 }
+
+#[test]
+fn a_kind_of_which_nobody_enabled_has_a_credential_is_told() {
+    let told = "nobody enabled has an enabled credential of the kind `key`, so this matches nobody";
+    for (subjects, is_told) in [
+        ("subjects: [{id: a, enabled: false, credentials: [{kind: key, value: k}]}]", true),
+        ("subjects: [{id: a, credentials: [{kind: key, value: k, enabled: false}]}]", true),
+        ("subjects: [{id: a}]", true),
+        ("subjects: [{id: a, credentials: [{kind: key, value: k}]}]", false),
+        // It is written that nobody is meant.
+        ("subjects: []", false),
+    ] {
+        let found = found_with(&for_keys("requests_per_unit: 5", ""), subjects).concat();
+        assert_eq!(found.contains(told), is_told, "{subjects}: {found}");
+    }
+}
+
+#[test]
+fn subjects_among_the_policies_are_told_how_they_are_called() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("d.yaml"), "domain: d\nsubjects: who.yaml\ndescriptors: [{key: k}]")
+        .unwrap();
+    std::fs::write(directory.path().join("who.yaml"), "subjects: [{id: a}]").unwrap();
+    let found = told_of(load(&[directory.path()], Options::default()), directory.path()).concat();
+    assert!(
+        found.contains("the policy has no domain; a file of subjects has a name like `NAME.subjects.yaml`"),
+        "{found}"
+    );
+}

@@ -40,7 +40,7 @@ use super::state::{ConnectionState, InFlight, ObservedStream};
 use super::streams::{Deferred, Streams};
 use crate::clock::Clock;
 use crate::rls::beyond::{self, BeyondBounds, Undecided};
-use crate::rls::service::{self, RateLimitService, SHOULD_RATE_LIMIT};
+use crate::rls::service::{self, Caller, RateLimitService, SHOULD_RATE_LIMIT};
 use crate::store::Store;
 use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
@@ -225,6 +225,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let in_flight = InFlight::new(&self.state);
         let arrived = self.state.arrived.get();
         let deadline = deadline::of(call.headers()).and_then(|timeout| arrived.checked_add(timeout));
+        let caller = Caller { peer: self.peer, deadline };
         let mut reader = MessageReader::of(call.into_body(), &self.budget);
         let message = match reader.message_now().transpose() {
             Ok(message) => message,
@@ -237,7 +238,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
             }
             let service = AssertUnwindSafe(&self.server.service);
             self.state.decided.set(self.state.decided.get() + message.len());
-            match catch_unwind(|| service.answer_now(message)) {
+            match catch_unwind(|| service.answer_now(message, caller)) {
                 Ok(None) => {}
                 Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, arrived, in_flight)))),
                 Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic)))),
@@ -253,7 +254,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 },
             };
             if message.len() >= LONG {
-                return match self.long_requests.answer(message, deadline).await {
+                return match self.long_requests.answer(message, caller).await {
                     Some(answer) => Ok(self.reply(answer, arrived, in_flight)),
                     None if is_over(deadline) => Err(LATE.into()),
                     None => Ok(self.panicked(&"deciding a long request panicked")),
@@ -264,7 +265,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 return Err(LATE.into());
             }
             self.state.decided.set(self.state.decided.get() + message.len());
-            match AssertUnwindSafe(self.server.service.answer(&message, deadline)).catch_unwind().await {
+            match AssertUnwindSafe(self.server.service.answer(&message, caller)).catch_unwind().await {
                 Ok(answer) => Ok(self.reply(answer, arrived, in_flight)),
                 Err(panic) => Ok(self.panicked(&*panic)),
             }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::rls::beyond::{Bound, Undecided};
-use crate::rls::service::RateLimitService;
+use crate::rls::service::{Caller, RateLimitService};
 use crate::store::Store;
 use crate::telemetry::{Metrics, TaskEnded};
 
@@ -51,7 +51,7 @@ pub(super) struct ConnectionQueue {
 #[derive(Debug)]
 struct Job {
     message: Bytes,
-    deadline: Option<Instant>,
+    caller: Caller,
     answer: oneshot::Sender<Answer>,
     reservation: Reservation,
 }
@@ -102,10 +102,10 @@ impl LongRequests {
             let decide = async {
                 while let Some(job) = jobs.recv().await {
                     // A late or cancelled call is not decided.
-                    let late = job.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                    let late = job.caller.deadline.is_some_and(|deadline| Instant::now() >= deadline);
                     if !late && !job.answer.is_closed() {
                         let answer =
-                            AssertUnwindSafe(service.answer(&job.message, job.deadline)).catch_unwind().await;
+                            AssertUnwindSafe(service.answer(&job.message, job.caller)).catch_unwind().await;
                         let _ = job.answer.send(answer.ok());
                     }
                     drop(job.reservation);
@@ -125,15 +125,15 @@ impl LongRequests {
 }
 
 impl ConnectionQueue {
-    /// Decides on `message`, after those that wait before it. None if the decision panicked, or `deadline` passed before.
-    pub(super) async fn answer(&self, message: Bytes, deadline: Option<Instant>) -> Answer {
+    /// Decides on `message`, after those that wait before it. None if the decision panicked, or the caller's deadline passed before.
+    pub(super) async fn answer(&self, message: Bytes, caller: Caller) -> Answer {
         let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.long_requests.waiting)];
         let reservation = match Reservation::take(waiting, message.len()) {
             Ok(reservation) => reservation,
             Err(bound) => return Some(Err(bound.into())),
         };
         let (send, answer) = oneshot::channel();
-        let _ = self.long_requests.queue.send(Job { message, deadline, answer: send, reservation });
+        let _ = self.long_requests.queue.send(Job { message, caller, answer: send, reservation });
         answer.await.ok().flatten()
     }
 }

@@ -1,6 +1,7 @@
 //! Limits that are not where somebody may take them to be.
 
 use std::fmt::{self, Display};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use super::LONGEST_SHOWN;
@@ -17,6 +18,8 @@ pub struct SentLimitLeftOut<'a, W> {
     pub descriptor: (usize, &'a [Entry<'a>]),
     /// Why it is none.
     pub why: &'a W,
+    /// Who sent it.
+    pub peer: SocketAddr,
 }
 
 impl<W: Display> SentLimitLeftOut<'_, W> {
@@ -26,6 +29,7 @@ impl<W: Display> SentLimitLeftOut<'_, W> {
         let Some(held_back) = metrics.sent_limit_lines.admit() else { return };
         let (at, entries) = self.descriptor;
         tracing::warn!(
+            peer = %self.peer,
             domain = %shown(self.domain),
             descriptor = at,
             entries = keys(entries),
@@ -44,6 +48,8 @@ pub struct UnknownDomain<'a, K> {
     pub domain: &'a [u8],
     /// The domains that there are.
     pub known: K,
+    /// Who sent it.
+    pub peer: SocketAddr,
 }
 
 impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
@@ -53,6 +59,7 @@ impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
         let Some(held_back) = metrics.unknown_domain_lines.admit() else { return };
         let (domain, known) = (shown(self.domain), Known::of(self.known));
         tracing::warn!(
+            peer = %self.peer,
             domain,
             held_back,
             "no policy has the domain of a request, so nothing limits it; {}{known}",
@@ -103,6 +110,8 @@ pub struct UnmatchedDescriptors<'a> {
     pub many: usize,
     /// The entries of the first of them.
     pub first: &'a [Entry<'a>],
+    /// Who sent it.
+    pub peer: SocketAddr,
 }
 
 impl UnmatchedDescriptors<'_> {
@@ -115,6 +124,7 @@ impl UnmatchedDescriptors<'_> {
         }
         let Some(held_back) = metrics.unmatched_lines.admit() else { return };
         tracing::debug!(
+            peer = %self.peer,
             domain = self.domain,
             entries = keys(self.first),
             held_back,
