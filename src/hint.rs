@@ -2,8 +2,14 @@
 
 use crate::yaml::unseen_in;
 
+/// Longer texts are no slips, and comparing them takes long.
+const LONGEST: usize = 128;
+
 /// The one of `known` that is close enough to `typed` to be what was meant. Case does not count.
 pub fn likely<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if typed.len() > LONGEST {
+        return None;
+    }
     let typed = typed.to_lowercase();
     known
         .into_iter()

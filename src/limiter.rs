@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::algorithm::Outcomes;
 use crate::clock::Clock;
-use crate::engine::{Engine, Scratch, Verdict};
+use crate::engine::{Engine, Plan, Scratch, Verdict};
 use crate::model::Request;
 use crate::policy::{Keyer, Policy};
 use crate::store::{Answers, Session, Store, StoreError};
@@ -70,7 +70,8 @@ impl<S: Store, C: Clock> Worker<S, C> {
     /// Takes buffers back.
     pub fn reuse(&self, scratch: Scratch) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < KEPT {
+        // A rare long request is not to be paid for ever after.
+        if spare.len() < KEPT && scratch.is_small() {
             spare.push(scratch);
         }
     }
@@ -91,8 +92,8 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let now = self.limiter.clock.read();
         let plan = self.limiter.engine.plan(scratch, policy, request, now);
         match self.session.apply_now(plan.mode(), plan.charges(), now.steady) {
-            Some(outcomes) => Ok(plan.conclude(outcomes)),
-            None => Err(plan.into_scratch()),
+            Some(outcomes) if outcomes.len() == plan.charges().len() => Ok(plan.conclude(outcomes)),
+            _ => Err(plan.into_scratch()),
         }
     }
 
@@ -119,7 +120,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
         if self.may_decide_now()
             && let Some(outcomes) = self.session.apply_now(plan.mode(), plan.charges(), now.steady)
         {
-            return Ok(plan.conclude(outcomes));
+            return conclude(plan, outcomes);
         }
         let asked = Instant::now();
         let longest = asked + PATIENCE;
@@ -130,11 +131,20 @@ impl<S: Store, C: Clock> Worker<S, C> {
             Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
         };
         match settled {
-            Ok(outcomes) => Ok(plan.conclude(outcomes)),
+            Ok(outcomes) => conclude(plan, outcomes),
             Err(error) => {
                 self.reuse(plan.into_scratch());
                 Err(error)
             }
         }
+    }
+}
+
+fn conclude(plan: Plan<'_>, outcomes: Outcomes) -> Result<Verdict<'_>, StoreError> {
+    let (expected, found) = (plan.charges().len(), outcomes.len());
+    if expected == found {
+        Ok(plan.conclude(outcomes))
+    } else {
+        Err(StoreError::Incomplete { expected, found })
     }
 }

@@ -27,6 +27,7 @@ pub struct Metrics {
     accepts_failed: AtomicU64,
     authorities_mended: AtomicU64,
     calls_failed: Labelled,
+    calls_late: AtomicU64,
     calls_panicked: AtomicU64,
     clock_steps_back: AtomicU64,
     clock_steps_forward: AtomicU64,
@@ -84,6 +85,11 @@ impl Metrics {
     /// Counts a call that was answered by an error of this gRPC code.
     pub fn count_failed_call(&self, code: &str) {
         self.calls_failed.add(code, 1);
+    }
+
+    /// Counts a call that was reset because its caller did not wait any more.
+    pub fn count_late_call(&self) {
+        self.calls_late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Has `/metrics` tell that the process was asked to end.

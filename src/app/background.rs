@@ -89,7 +89,7 @@ async fn supervised<F: Future<Output = ()>>(what: &'static str, metrics: Arc<Met
     loop {
         // The panic hook has logged the panic.
         let _ = AssertUnwindSafe(async { task().await }).catch_unwind().await;
-        TaskEnded { what }.emit(&metrics);
+        TaskEnded { what, is_restarted: true }.emit(&metrics);
         tokio::time::sleep(STARTED_AGAIN).await;
     }
 }

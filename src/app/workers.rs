@@ -90,7 +90,7 @@ impl Workers {
                         // The worker has ended, which is an internal error (bug). Another one serves the connection.
                         Err(mpsc::error::SendError(back)) => connection = back,
                     }
-                    TaskEnded { what: "a thread of connections" }.emit(&metrics);
+                    TaskEnded { what: "a thread of connections", is_restarted: false }.emit(&metrics);
                     dispatch.forget(at);
                     workers.swap_remove(at);
                 }

@@ -26,18 +26,19 @@ pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
         checked.found.iter_mut().for_each(|one| one.severity = Severity::Error);
     }
     let found = &checked.found;
-    if let Some(format) = machine {
-        print(&format(found));
+    let written = if let Some(format) = machine {
+        print(&format(found))
     } else if refused {
         complain(&report(found, &io::stderr()));
         if !is_wrong {
             complain("warnings count as mistakes, as --strict says\n");
         }
+        ExitCode::SUCCESS
     } else {
         complain(&config::render(found, colour(&io::stderr())));
-        print(&format!("ok: {}\n", checked.counted()));
-    }
-    if refused { ExitCode::from(WRONG_INPUT) } else { ExitCode::SUCCESS }
+        print(&format!("ok: {}\n", checked.counted()))
+    };
+    if refused { ExitCode::from(WRONG_INPUT) } else { written }
 }
 
 /// What was checked, and what was found.

@@ -48,8 +48,7 @@ pub(super) fn run(args: &Explain, environment: &Environment) -> ExitCode {
         complain("error: the counters cannot be read\n");
         return ExitCode::from(super::FAILED);
     };
-    print(&if args.json { json(&explanation) } else { explanation.text() });
-    ExitCode::SUCCESS
+    print(&if args.json { json(&explanation) } else { explanation.text() })
 }
 
 fn json(explanation: &Explanation) -> String {

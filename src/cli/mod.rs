@@ -56,16 +56,24 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "spillway", &mut script);
-            print(&String::from_utf8_lossy(&script));
-            ExitCode::SUCCESS
+            print(&String::from_utf8_lossy(&script))
         }
         Command::Schema => schema::run(),
     }
 }
 
-/// Writes what was asked for. The reader may have gone away, and then nobody is left to read an error.
-fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+/// Writes what was asked for. Half of it must not look like all of it: where the disk is full, say, the program has failed. A
+/// reader that has gone away has read enough.
+#[must_use]
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("error: cannot write to standard output: {error}\n"));
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Writes what went wrong.

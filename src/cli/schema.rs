@@ -7,6 +7,5 @@ use crate::config;
 
 /// Prints the JSON Schema of a policy file.
 pub(super) fn run() -> ExitCode {
-    print(&format!("{:#}\n", config::schema()));
-    ExitCode::SUCCESS
+    print(&format!("{:#}\n", config::schema()))
 }

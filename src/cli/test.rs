@@ -27,17 +27,20 @@ pub(super) fn run(args: &Test, environment: &Environment) -> ExitCode {
         complain(&report(&wrong, &io::stderr()));
     }
     let failed = scripts.iter().filter(|script| !passes(script, &options)).count();
-    if !scripts.is_empty() {
-        print(&format!("{} passed, {failed} failed\n", scripts.len() - failed));
-    }
-    if failed == 0 && wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG_INPUT) }
+    let written = if scripts.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        print(&format!("{} passed, {failed} failed\n", scripts.len() - failed))
+    };
+    if failed == 0 && wrong.is_empty() { written } else { ExitCode::from(WRONG_INPUT) }
 }
 
 /// Plays one script and prints how it went.
 fn passes(file: &Path, options: &Options) -> bool {
     let name = file.display();
     let fails = |why: &str| {
-        print(&format!("FAILED  {name}\n{}\n", indented(why)));
+        // The last line says it if this cannot be written.
+        let _ = print(&format!("FAILED  {name}\n{}\n", indented(why)));
         false
     };
     let wrong = |mistakes: &[Diagnostic]| fails(report(mistakes, &io::stdout()).trim_end());
@@ -52,7 +55,7 @@ fn passes(file: &Path, options: &Options) -> bool {
     };
     let misses = play(&script, &mut target);
     if misses.is_empty() {
-        print(&format!("ok      {name}  {}\n", counted(script.steps.len(), "step")));
+        let _ = print(&format!("ok      {name}  {}\n", counted(script.steps.len(), "step")));
         return true;
     }
     let shown: Vec<String> = misses.iter().map(ToString::to_string).collect();

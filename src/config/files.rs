@@ -77,7 +77,7 @@ pub fn test_files(path: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
 /// its name. `every` as in [`policy_files`].
 pub(super) fn followed(directory: &Path, every: bool) -> Result<Found, Diagnostic> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    files(directory, &|name| every || stem(name).is_some() || is_policy(name))
+    files(directory, &|name| every || stem(name).is_some() || is_lines(name) || is_policy(name))
 }
 
 /// The policy files that `path` stands for: itself, or every file in the directory and those below it whose name ends in
@@ -224,10 +224,15 @@ fn is_prose(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("md"))
 }
 
-/// Whether this stands before the ending: `test` in `mega.test.yaml`.
+/// Whether this stands before the ending: `test` in `mega.test.yaml`. Subjects may be JSON Lines.
 pub(super) fn is_kind(name: &str, kind: &str) -> bool {
     let found = stem(name).and_then(|stem| stem.rsplit_once('.'));
-    found.is_some_and(|(_, found)| found.eq_ignore_ascii_case(kind))
+    kind == "subjects" && is_lines(name) || found.is_some_and(|(_, found)| found.eq_ignore_ascii_case(kind))
+}
+
+/// Whether it is a file of JSON Lines, which only subjects are.
+pub(super) fn is_lines(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("jsonl"))
 }
 
 /// The name of a YAML file without its ending. All JSON is YAML.

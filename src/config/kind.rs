@@ -27,9 +27,6 @@ pub fn kind(path: &Path) -> Option<FileKind> {
     if is_kind(&name, "subjects") {
         return Some(FileKind::Subjects);
     }
-    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl")) {
-        return Some(FileKind::Subjects);
-    }
     let words = top(path);
     let has = |known: &str| words.iter().any(|(word, _)| word == known);
     match () {

@@ -92,7 +92,7 @@ pub async fn follow<S: Store, C: Clock>(
             });
             match looked.await {
                 Ok(looked) => follower = looked,
-                Err(_) => TaskEnded { what: "reading the configuration" }.emit(&of_task),
+                Err(_) => TaskEnded { what: "reading the configuration", is_restarted: true }.emit(&of_task),
             }
         }
     }

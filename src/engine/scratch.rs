@@ -8,6 +8,9 @@ use crate::algorithm::Charge;
 use crate::model::{Descriptor, Request, recycled};
 use crate::policy::Scratch as Search;
 
+/// The most descriptors whose buffers are kept.
+const LONGEST: usize = 128;
+
 /// The buffers of one request, from decoding it to writing its answer. Used again for the next one they spare it every
 /// allocation; made anew they cost one each.
 ///
@@ -30,6 +33,13 @@ impl Scratch {
     /// An empty list to decode descriptors into. Give it back with [`reclaim`](Self::reclaim).
     pub fn descriptors<'m>(&mut self) -> Vec<Descriptor<'m>> {
         recycled(std::mem::take(&mut self.0.descriptors))
+    }
+
+    /// Whether it is no larger than most requests make it.
+    pub fn is_small(&self) -> bool {
+        let Buffers { descriptors, matched, charges, decisions, .. } = &*self.0;
+        let longest = descriptors.capacity().max(matched.capacity()).max(decisions.capacity());
+        longest <= LONGEST && charges.capacity() <= 4 * LONGEST
     }
 
     /// Takes back the list of a request that is done with.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::plan::Candidate;
 use super::{Engine, RuleRef};
-use crate::model::{Entry, Few, LimitOverride, lossy};
+use crate::model::{Entry, Few, LimitOverride, RuleIndex, lossy};
 use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, Requests, Rule, Window};
 
 impl Engine {
@@ -39,7 +39,7 @@ impl Engine {
         };
         Candidate {
             limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
-            rule: RuleRef::Sent(Box::new(sent_rule(limit))),
+            rule: RuleRef::Sent(Box::new(sent_rule(limit, rule.and_then(|rule| rule.index)))),
             credential: path.and_then(|path| path.credential),
             is_replaced: false,
         }
@@ -80,11 +80,11 @@ fn sent_limit(
     }
 }
 
-/// The rule that it stands for. It beats the policy's own, and shadow mode with it.
-fn sent_rule(limit: Limit) -> Rule {
+/// The rule that it stands for. It beats the policy's own, and shadow mode with it, and is counted under its `index`.
+fn sent_rule(limit: Limit, index: Option<RuleIndex>) -> Rule {
     Rule {
         label: limit.name.clone(),
-        index: None,
+        index,
         name: None,
         limits: vec![limit],
         replaces: Vec::new(),

@@ -152,6 +152,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         }
         self.recorder.count(policy.catalog(), |tally| record(tally, policy, &request, &verdict));
         let answer = answer(policy, &request, &verdict);
+        // What a call left that panicked while it was written.
+        buffer.clear();
         buffer.put_bytes(0, PREFIX);
         encode(&verdict, &answer, &mut buffer);
         verdict.reclaim(answer.into_texts());

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// Why the charges of a request could not be made. A refusal is not among these: it is an outcome.
 ///
-/// The caller is answered `UNAVAILABLE`, for which Envoy has its own failure mode.
+/// The caller is answered by an error (`UNAVAILABLE`, or `DATA_LOSS` where a counter is unreadable), for which Envoy has its own
+/// failure mode.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -34,6 +35,14 @@ pub enum StoreError {
     Refused {
         /// In its own words.
         reason: String,
+    },
+    /// It did not tell an outcome for each charge, which is an internal error (bug). What was charged is not known.
+    #[error("the counter store told {found} outcomes for {expected} charges")]
+    Incomplete {
+        /// How many charges there were.
+        expected: usize,
+        /// How many outcomes.
+        found: usize,
     },
     /// What it keeps cannot be read. No charge was made, and nothing was overwritten.
     #[error("a counter cannot be read")]

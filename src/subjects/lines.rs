@@ -77,7 +77,9 @@ impl<'t> Lines<'t> {
             let at = Place { column: index(error.column().max(1)), ..at };
             NotJson { at, message: format!("not a line of JSON: {words}") }
         })?;
-        if matches!(tokens.all.get(1), Some((Token::Scalar { text, .. }, _)) if text == "tiers") {
+        let is_mapping = matches!(tokens.all.first(), Some((Token::Mapping, _)));
+        if is_mapping && matches!(tokens.all.get(1), Some((Token::Scalar { text, .. }, _)) if text == "tiers")
+        {
             // Without the braces around it. A second one is refused as the word that is given twice.
             let inner = tokens.all.len() - 1;
             self.tiers.extend(tokens.all.drain(1..inner));
@@ -227,6 +229,12 @@ tiers: {attribute: tier, rules: [{tier: 1, spend: 5}]}
         assert_eq!(problems("{\"id\": \"a\"}\n{\"id\": }\n"), ["2:8 not a line of JSON: expected value"]);
         assert_eq!(problems("{\"id\": \"a\"} x\n"), ["1:13 not a line of JSON: trailing characters"]);
         assert_eq!(problems("[1]\n"), ["1:1 expected a mapping for a subject, found a list"]);
+        for no_mapping in ["[\"tiers\"]", "[\"tiers\", {}]", "\"tiers\"", "7", "[]", "null"] {
+            assert!(
+                problems(no_mapping)[0].starts_with("1:1 expected a mapping for a subject"),
+                "{no_mapping}"
+            );
+        }
         let deep = "[".repeat(200) + &"]".repeat(200);
         assert_eq!(problems(&deep), ["1:1 not a line of JSON: nested deeper than 16 levels"]);
     }

@@ -72,16 +72,21 @@ enum Tokens<'t> {
 
 pub(super) struct Reader<'t> {
     tokens: Tokens<'t>,
+    /// How often the end of the text was read.
+    finishes: usize,
     pub(super) draft: Draft,
     pub(super) problems: Problems,
 }
+
+/// The end of a text is read once to find that it is empty, and once to find that nothing follows.
+const MOST_FINISHES: usize = 2;
 
 /// What the list of all subjects is called.
 const SUBJECTS: &str = "subjects";
 
 impl<'t> Reader<'t> {
     fn new(tokens: Tokens<'t>) -> Self {
-        Self { tokens, draft: Draft::default(), problems: Problems::default() }
+        Self { tokens, finishes: 0, draft: Draft::default(), problems: Problems::default() }
     }
 
     /// What was read, if it is without a mistake.
@@ -129,6 +134,19 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn next(&mut self) -> Read<(Token<'t>, Place)> {
+        let next = self.read_next()?;
+        if matches!(next.0, Token::Finish) {
+            self.finishes += 1;
+            // Whoever goes on asking is inside a value that has no end.
+            if self.finishes > MOST_FINISHES {
+                self.problems.add(next.1, "the text ends before its values do", None);
+                return Err(Stop);
+            }
+        }
+        Ok(next)
+    }
+
+    fn read_next(&mut self) -> Read<(Token<'t>, Place)> {
         match &mut self.tokens {
             Tokens::Lines(lines) => lines.next().map_err(|wrong| {
                 self.problems.add(wrong.at, wrong.message, None);

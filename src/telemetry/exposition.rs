@@ -135,7 +135,7 @@ impl Scrape {
             rules.filter(move |(_, totals)| every || totals.total > 0)
         };
         let families: [Family; 5] = [
-            ("spillway_rule_hits", "Hits that were charged to a rule.", |totals| totals.total),
+            ("spillway_rule_hits", "Hits of requests that reached a rule.", |totals| totals.total),
             ("spillway_rule_over_limit", "Hits of requests that were over a limit of the rule.", |totals| {
                 totals.over
             }),
@@ -170,6 +170,11 @@ impl Scrape {
         let failed = metrics.calls_failed.counts();
         let failed = failed.iter().map(|(code, count)| ([("grpc_code", &**code)], *count));
         to.labelled("spillway_calls_failed", "Calls that were answered by an error, by gRPC code.", failed)?;
+        to.counted(
+            "spillway_calls_late",
+            "Calls that were reset because their grpc-timeout was over before they were decided.",
+            &metrics.calls_late,
+        )?;
         to.counted(
             "spillway_calls_panicked",
             "Calls that met an internal error (bug) and were answered with INTERNAL.",

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::model::{Catalog, DomainIndex, RuleIndex};
@@ -87,6 +87,19 @@ pub(super) struct DomainTotals {
     pub(super) over_limit: u64,
 }
 
+impl DomainTotals {
+    fn add(&mut self, more: Self) {
+        self.ok = self.ok.wrapping_add(more.ok);
+        self.over_limit = self.over_limit.wrapping_add(more.over_limit);
+    }
+}
+
+impl DomainCounts {
+    fn totals(&self) -> DomainTotals {
+        DomainTotals { ok: self.ok.get(), over_limit: self.over_limit.get() }
+    }
+}
+
 #[derive(Debug, Default)]
 struct DomainCounts {
     ok: Count,
@@ -152,6 +165,8 @@ struct Latency {
 pub struct Recorder {
     tallies: Tallies,
     tally: RefCell<Arc<Tally>>,
+    /// The one before.
+    before: RefCell<Option<Arc<Tally>>>,
     latency: Arc<Latency>,
 }
 
@@ -163,9 +178,16 @@ impl Recorder {
             return count(&tally);
         }
         drop(tally);
+        // Requests that waited for their store may be answered after a reload under the policy of before.
+        if let Some(before) = &*self.before.borrow()
+            && Arc::ptr_eq(&before.catalog, catalog)
+        {
+            return count(before);
+        }
+        self.before.take();
         let next = self.tallies.begin(catalog);
         count(&next);
-        self.tally.replace(next);
+        self.before.replace(Some(self.tally.replace(next)));
     }
 
     /// Counts an answer that took so long, from when its request was read.
@@ -185,9 +207,14 @@ pub(super) struct Tallies(Arc<Mutex<State>>);
 struct State {
     live: Vec<Arc<Tally>>,
     latencies: Vec<Arc<Latency>>,
-    /// What was counted under policies that are gone, by the names of domains and rules.
-    past_rules: HashMap<(Arc<str>, Arc<str>), RuleTotals>,
-    past_domains: HashMap<Arc<str>, DomainTotals>,
+    past: Past,
+}
+
+/// What was counted under policies that are gone, by the names of domains and rules.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    rules: HashMap<(Arc<str>, Arc<str>), RuleTotals>,
+    domains: HashMap<Arc<str>, DomainTotals>,
 }
 
 /// All that was counted, for the rules of one policy.
@@ -206,59 +233,66 @@ impl Tallies {
     /// For one more worker.
     pub(super) fn recorder(&self) -> Recorder {
         let latency = Arc::default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).latencies.push(Arc::clone(&latency));
-        Recorder { tallies: self.clone(), tally: RefCell::new(self.begin(&Arc::default())), latency }
+        self.state().latencies.push(Arc::clone(&latency));
+        Recorder {
+            tallies: self.clone(),
+            tally: RefCell::new(self.begin(&Arc::default())),
+            before: RefCell::default(),
+            latency,
+        }
     }
 
+    /// A tally for rules of `catalog`, which the caller alone writes.
     fn begin(&self, catalog: &Arc<Catalog>) -> Arc<Tally> {
         let tally = Arc::new(Tally::of(catalog));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).live.push(Arc::clone(&tally));
+        let mut state = self.state();
+        // Also where nobody scrapes, those of policies that are gone must not add up.
+        state.retire();
+        state.live.push(Arc::clone(&tally));
         tally
     }
 
-    /// Adds up what all workers counted for the rules of `catalog`. What was counted for others is forgotten:
-    /// their series end, and begin anew with a policy that has them again.
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counts are whole whatever a thread that held them died of.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds up what all workers counted for the rules of `catalog`. What was counted for others is forgotten: their series end,
+    /// and begin anew with a policy that has them again.
     pub(super) fn totals(&self, catalog: &Arc<Catalog>) -> Totals {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.retire();
+        // Workers may wait for the lock: all that is done under it is to copy what is there.
+        let (live, latencies, mut past) = {
+            let mut state = self.state();
+            state.retire();
+            state.past.keep(catalog);
+            (state.live.clone(), state.latencies.clone(), state.past.clone())
+        };
         let mut totals = Totals { catalog: Arc::clone(catalog), ..Totals::default() };
-        if !state.past_rules.is_empty() {
-            let names =
-                catalog.rules.iter().filter_map(|(domain, label)| Some((catalog.domain(*domain)?, label)));
-            let names: HashSet<_> = names.collect();
-            state.past_rules.retain(|(domain, label), _| names.contains(&(domain, label)));
-        }
-        state.past_domains.retain(|name, _| catalog.domains.contains(name));
-        let mut rules = state.past_rules.clone();
-        let mut domains = state.past_domains.clone();
         totals.rules.resize(catalog.rules.len(), RuleTotals::default());
         totals.domains.resize(catalog.domains.len(), DomainTotals::default());
-        for tally in &state.live {
+        for tally in &live {
             if Arc::ptr_eq(&tally.catalog, catalog) {
                 for (sum, counts) in totals.rules.iter_mut().zip(&tally.rules) {
                     sum.add(counts.totals());
                 }
                 for (sum, counts) in totals.domains.iter_mut().zip(&tally.domains) {
-                    sum.ok += counts.ok.get();
-                    sum.over_limit += counts.over_limit.get();
+                    sum.add(counts.totals());
                 }
             } else {
                 // Its worker has had no request since the policy changed.
-                tally.add_to(&mut rules, &mut domains);
+                past.add(tally);
             }
         }
-        if !rules.is_empty() {
+        if !past.rules.is_empty() {
             for (sum, (domain, label)) in totals.rules.iter_mut().zip(&catalog.rules) {
                 let name = catalog.domain(*domain).map(|domain| (Arc::clone(domain), Arc::clone(label)));
-                sum.add(name.and_then(|name| rules.get(&name).copied()).unwrap_or_default());
+                sum.add(name.and_then(|name| past.rules.get(&name).copied()).unwrap_or_default());
             }
         }
         for (sum, name) in totals.domains.iter_mut().zip(&catalog.domains) {
-            let past = domains.get(name).copied().unwrap_or_default();
-            sum.ok += past.ok;
-            sum.over_limit += past.over_limit;
+            sum.add(past.domains.get(name).copied().unwrap_or_default());
         }
-        for latency in &state.latencies {
+        for latency in &latencies {
             for (sum, count) in totals.buckets.iter_mut().zip(&latency.buckets) {
                 *sum += count.get();
             }
@@ -271,38 +305,47 @@ impl Tallies {
 impl State {
     /// Keeps by name what tallies counted that no worker writes any more.
     fn retire(&mut self) {
-        let (mut rules, mut domains) =
-            (std::mem::take(&mut self.past_rules), std::mem::take(&mut self.past_domains));
+        let past = &mut self.past;
         self.live.retain(|tally| {
+            // A scrape may hold it for a moment: then the next one finds it.
             let is_written = Arc::strong_count(tally) > 1;
             if !is_written {
-                tally.add_to(&mut rules, &mut domains);
+                past.add(tally);
             }
             is_written
         });
-        (self.past_rules, self.past_domains) = (rules, domains);
     }
 }
 
-impl Tally {
-    fn add_to(
-        &self,
-        rules: &mut HashMap<(Arc<str>, Arc<str>), RuleTotals>,
-        domains: &mut HashMap<Arc<str>, DomainTotals>,
-    ) {
-        for ((domain, label), counts) in self.catalog.rules.iter().zip(&self.rules) {
+impl Past {
+    /// Adds what was counted; of most rules and domains of many policies that is nothing.
+    fn add(&mut self, tally: &Tally) {
+        let catalog = &tally.catalog;
+        for ((domain, label), counts) in catalog.rules.iter().zip(&tally.rules) {
             let totals = counts.totals();
-            if totals.total == 0 {
-                continue;
-            }
-            if let Some(domain) = self.catalog.domain(*domain) {
-                rules.entry((Arc::clone(domain), Arc::clone(label))).or_default().add(totals);
+            if let (Some(domain), true) = (catalog.domain(*domain), totals.total > 0) {
+                self.rules.entry((Arc::clone(domain), Arc::clone(label))).or_default().add(totals);
             }
         }
-        for (name, counts) in self.catalog.domains.iter().zip(&self.domains) {
-            let sum = domains.entry(Arc::clone(name)).or_default();
-            sum.ok += counts.ok.get();
-            sum.over_limit += counts.over_limit.get();
+        for (name, counts) in catalog.domains.iter().zip(&tally.domains) {
+            let totals = counts.totals();
+            if totals != DomainTotals::default() {
+                self.domains.entry(Arc::clone(name)).or_default().add(totals);
+            }
+        }
+    }
+
+    /// Forgets what `catalog` does not name.
+    fn keep(&mut self, catalog: &Catalog) {
+        if !self.rules.is_empty() {
+            let names =
+                catalog.rules.iter().filter_map(|(domain, label)| Some((catalog.domain(*domain)?, label)));
+            let names: HashSet<_> = names.collect();
+            self.rules.retain(|(domain, label), _| names.contains(&(domain, label)));
+        }
+        if !self.domains.is_empty() {
+            let names: HashSet<_> = catalog.domains.iter().collect();
+            self.domains.retain(|name, _| names.contains(name));
         }
     }
 }
@@ -361,8 +404,28 @@ mod tests {
         }
         count(&idle, &after, 1, 32);
         assert_eq!(tallies.totals(&after).rules[1].total, 46);
-        assert_eq!(tallies.totals(&before).rules[0].total, 0, "the series of a rule that went has ended");
-        assert_eq!(tallies.0.lock().unwrap().live.len(), 2, "those that are written");
+        assert_eq!(
+            tallies.totals(&before).rules[0].total,
+            1,
+            "a worker keeps the tally of before for one reload"
+        );
+        assert_eq!(
+            tallies.state().live.len(),
+            4,
+            "of each worker the one that is written and the one before"
+        );
+    }
+
+    #[test]
+    fn reloads_add_nothing_up_where_nobody_scrapes() {
+        let tallies = Tallies::default();
+        let recorder = tallies.recorder();
+        for reload in 0..100 {
+            recorder.count(&catalog(&["r"]), |tally| tally.rule(RuleIndex(0), hit(1)));
+            // The one that is written, and the one before.
+            assert!(tallies.state().live.len() <= 2, "{reload}");
+        }
+        assert_eq!(tallies.totals(&catalog(&["r"])).rules[0].total, 100);
     }
 
     #[test]

@@ -35,7 +35,9 @@ fn are_digits(text: &str, radix: u32) -> bool {
 fn is_fraction(value: &str) -> bool {
     let value = value.strip_prefix(['+', '-']).unwrap_or(value);
     let is_word = matches!(value, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN");
-    is_word || value.starts_with(|c: char| c == '.' || c.is_ascii_digit()) && value.parse::<f64>().is_ok()
+    is_word
+        || value.starts_with(|c: char| c == '.' || c.is_ascii_digit())
+            && value.replace('_', "").parse::<f64>().is_ok()
 }
 
 #[cfg(test)]

@@ -604,3 +604,18 @@ fn the_help_of_each_command_ends_with_two_examples_that_run() {
         }
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_cannot_be_written_is_a_failure_and_a_reader_that_left_is_none() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for args in [&["schema"][..], &["completions", "bash"], &["check", "config/demo.yaml"]] {
+        let output = command(args).stdout(full()).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{args:?}: {stderr}");
+        assert!(stderr.contains("error: cannot write to standard output"), "{args:?}: {stderr}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(command(&["schema"]).stdout(writer).output().unwrap().status.code(), Some(0));
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::coverage::{Demand, MissingNumbers, Uncovered};
 use super::{Compiler, Document, Node, Severity, did_you_mean, scalar};
+use crate::config::files::is_lines;
 use crate::config::source::Source;
 use crate::config::sources::beside;
 use crate::config::{Diagnostic, DiagnosticKind};
@@ -89,8 +90,7 @@ impl Document<'_, '_> {
             }
         };
         let label = lossy(name.as_bytes()).into_owned();
-        let is_lines = name.to_ascii_lowercase().ends_with(".jsonl");
-        let syntax = if is_lines { Syntax::Lines } else { Syntax::Yaml };
+        let syntax = if is_lines(&name) { Syntax::Lines } else { Syntax::Yaml };
         let (directory, survey) = match Directory::survey(&text, syntax) {
             Ok(read) => read,
             Err(problems) => {

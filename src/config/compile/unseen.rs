@@ -11,7 +11,7 @@ const NAMES: [&str; 3] = ["values", "exempt", "endpoints"];
 impl Document<'_, '_> {
     /// Warns of values that hold such a character. Nothing is said of one that was written by its number.
     pub(super) fn unseen_characters(&mut self, document: Node<'_>) {
-        if invisible(self.source.without_mark()).is_none() {
+        if self.source.without_mark().is_ascii() {
             return;
         }
         let mut found = Vec::new();

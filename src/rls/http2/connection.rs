@@ -215,7 +215,9 @@ impl<S: Store, C: Clock> Calls<S, C> {
     /// copied as such.
     fn take(self: Rc<Self>, call: Request<Incoming>) -> Answering {
         if let Some(refusal) = grpc_request::refusal(&call) {
-            let refusal = refusal.map(|text| Reply::Routed(tonic::body::Body::new(text)));
+            // Its text may wait to be read.
+            let in_flight = InFlight::new(&self.state);
+            let refusal = refusal.map(|text| Reply::Refused(tonic::body::Body::new(text), in_flight));
             return Answering::Now(Some(Ok(refusal)));
         }
         self.activity.call(self.state.arrived.get());
@@ -234,7 +236,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let at_once = |message: &&Bytes| message.len() < LONG && self.state.decided.get() < TURN;
         if let Some(message) = message.as_ref().filter(at_once) {
             if is_over(deadline) {
-                return Answering::Now(Some(Err(LATE.into())));
+                return Answering::Now(Some(Err(self.late(arrived))));
             }
             let service = AssertUnwindSafe(&self.server.service);
             self.state.decided.set(self.state.decided.get() + message.len());
@@ -250,19 +252,19 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 None => match before(deadline, reader.message()).await {
                     Some(Ok(message)) => message,
                     Some(Err(undecided)) => return Ok(self.undecided(undecided)),
-                    None => return Err(LATE.into()),
+                    None => return Err(self.late(arrived)),
                 },
             };
             if message.len() >= LONG {
                 return match self.long_requests.answer(message, caller).await {
                     Some(answer) => Ok(self.reply(answer, arrived, in_flight)),
-                    None if is_over(deadline) => Err(LATE.into()),
+                    None if is_over(deadline) => Err(self.late(arrived)),
                     None => Ok(self.panicked(&"deciding a long request panicked")),
                 };
             }
             self.turn().await;
             if is_over(deadline) {
-                return Err(LATE.into());
+                return Err(self.late(arrived));
             }
             self.state.decided.set(self.state.decided.get() + message.len());
             match AssertUnwindSafe(self.server.service.answer(&message, caller)).catch_unwind().await {
@@ -338,11 +340,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
 
     /// The answer to a request that is not decided.
     fn undecided(&self, undecided: Undecided) -> Response<Reply> {
-        let Undecided::Beyond(bound) = undecided else {
-            let status = undecided.status();
-            self.server.shared.metrics.count_failed_call(&format!("{:?}", status.code()));
-            return status_response(status);
-        };
+        let Undecided::Beyond(bound) = undecided else { return self.failed(undecided.status()) };
         let shared = &self.server.shared;
         let (outcome, answer) = match shared.beyond_bounds {
             BeyondBounds::Error => ("was answered by an error, as --beyond-bounds says", None),
@@ -350,13 +348,26 @@ impl<S: Store, C: Clock> Calls<S, C> {
             BeyondBounds::Pass => ("was let pass, as SHADOW_MODE says", Some(beyond::ok())),
         };
         RequestBeyondBounds { bound: bound.text(), outcome, peer: self.peer }.emit(&shared.metrics);
-        let Some(answer) = answer else { return status_response(undecided.status()) };
+        let Some(answer) = answer else { return self.failed(undecided.status()) };
         service::response(answer).map(|answer| Reply::Answer(answer, InFlight::new(&self.state)))
     }
 
     fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {
         CallPanicked { panic }.emit(&self.server.shared.metrics);
-        status_response(Status::internal("the call failed; the log of the server says why"))
+        self.failed(Status::internal("the call failed; the log of the server says why"))
+    }
+
+    /// The answer to a call of `ShouldRateLimit` that fails with `status`.
+    fn failed(&self, status: Status) -> Response<Reply> {
+        self.server.shared.metrics.count_failed_call(&format!("{:?}", status.code()));
+        status_response(status)
+    }
+
+    /// Resets a call whose caller does not wait any more. Its request was read when it `arrived`.
+    fn late(&self, arrived: Instant) -> h2::Error {
+        self.server.service.took(arrived.elapsed());
+        self.server.shared.metrics.count_late_call();
+        LATE.into()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,6 +13,7 @@ use std::thread;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -98,21 +100,17 @@ impl LongRequests {
         let (queue, mut jobs) = mpsc::unbounded_channel::<Job>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("long-requests".to_owned()).spawn(move || {
-            let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
             let decide = async {
+                // Here, as on workers: a store's session may need the runtime.
+                let service = Rc::new(RateLimitService::new(limiter.worker(), Arc::clone(&metrics)));
                 while let Some(job) = jobs.recv().await {
-                    // A late or cancelled call is not decided.
-                    let late = job.caller.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                    if !late && !job.answer.is_closed() {
-                        let answer =
-                            AssertUnwindSafe(service.answer(&job.message, job.caller)).catch_unwind().await;
-                        let _ = job.answer.send(answer.ok());
-                    }
-                    drop(job.reservation);
+                    // A request whose store has to be waited for lets the next ones begin.
+                    tokio::task::spawn_local(decide(Rc::clone(&service), job));
                 }
             };
-            if AssertUnwindSafe(runtime.block_on(AssertUnwindSafe(decide).catch_unwind())).is_err() {
-                TaskEnded { what: "long requests" }.emit(&metrics);
+            let decided = AssertUnwindSafe(async { LocalSet::new().run_until(decide).await }).catch_unwind();
+            if AssertUnwindSafe(runtime.block_on(decided)).is_err() {
+                TaskEnded { what: "long requests", is_restarted: false }.emit(&metrics);
             }
         })?;
         Ok(Self { queue, waiting: Arc::default() })
@@ -122,6 +120,24 @@ impl LongRequests {
     pub(super) fn of_connection(&self) -> ConnectionQueue {
         ConnectionQueue { long_requests: self.clone(), waiting: Arc::default() }
     }
+}
+
+/// Decides on the request of `job`, unless it is late or its call is cancelled, also while it waits.
+async fn decide<S: Store, C: Clock>(service: Rc<RateLimitService<S, C>>, mut job: Job) {
+    let is_late = job.caller.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    if is_late {
+        return;
+    }
+    let decided = {
+        let answer = AssertUnwindSafe(service.answer(&job.message, job.caller)).catch_unwind();
+        tokio::select! {
+            biased;
+            () = job.answer.closed() => return,
+            answer = answer => answer,
+        }
+    };
+    drop(job.reservation);
+    let _ = job.answer.send(decided.ok());
 }
 
 impl ConnectionQueue {

@@ -20,6 +20,8 @@ pub(super) enum Reply {
     Answer(Answer, #[expect(dead_code, reason = "it ends with the answer")] InFlight),
     /// A short answer that is complete.
     Routed(tonic::body::Body),
+    /// An answer to what is no gRPC call.
+    Refused(tonic::body::Body, #[expect(dead_code, reason = "it ends with the answer")] InFlight),
     /// A stream of the router's, which ends at its call's deadline. It counts among the router's calls until it is dropped.
     Streamed(
         tonic::body::Body,
@@ -43,7 +45,7 @@ impl http_body::Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match self.get_mut() {
             Self::Answer(answer, _) => Poll::Ready(answer.next_frame().map(Ok)),
-            Self::Routed(body) => Pin::new(body).poll_frame(context),
+            Self::Routed(body) | Self::Refused(body, _) => Pin::new(body).poll_frame(context),
             Self::Streamed(body, until, _) => {
                 if until.as_mut().is_some_and(|until| until.as_mut().poll(context).is_ready()) {
                     return Poll::Ready(Some(Err(Status::deadline_exceeded("the call's time is over"))));
@@ -56,7 +58,7 @@ impl http_body::Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Answer(answer, _) => answer.is_finished(),
-            Self::Routed(body) | Self::Streamed(body, ..) => body.is_end_stream(),
+            Self::Routed(body) | Self::Refused(body, _) | Self::Streamed(body, ..) => body.is_end_stream(),
         }
     }
 
@@ -64,7 +66,7 @@ impl http_body::Body for Reply {
         match self {
             // A length would become a header.
             Self::Answer(..) => SizeHint::default(),
-            Self::Routed(body) | Self::Streamed(body, ..) => body.size_hint(),
+            Self::Routed(body) | Self::Refused(body, _) | Self::Streamed(body, ..) => body.size_hint(),
         }
     }
 }

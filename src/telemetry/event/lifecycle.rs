@@ -96,17 +96,20 @@ impl Drained {
     }
 }
 
-/// A task that should run as long as the server ended, which is an internal error. It is started again.
+/// A task that should run as long as the server ended, which is an internal error (bug).
 #[derive(Debug)]
 pub struct TaskEnded {
     /// What it did.
     pub what: &'static str,
+    /// Whether it is started again.
+    pub is_restarted: bool,
 }
 
 impl TaskEnded {
     /// Logs and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.tasks_ended.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("internal error (bug): the task for {} ended; it is started again", self.what);
+        let then = if self.is_restarted { "; it is started again" } else { "" };
+        tracing::error!("internal error (bug): the task for {} ended{then}", self.what);
     }
 }

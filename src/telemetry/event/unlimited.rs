@@ -69,30 +69,35 @@ impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
 }
 
 /// The names of domains.
-struct Known<'k>(Vec<&'k str>);
+struct Known<'k> {
+    names: Vec<&'k str>,
+    /// How many there are, those that are not looked at included.
+    all: usize,
+}
 
 impl<'k> Known<'k> {
     /// So many are looked at, and so many shown.
     const MOST: (usize, usize) = (1_000, 5);
 
     fn of(names: impl Iterator<Item = &'k str>) -> Self {
-        let mut names: Vec<_> = names.take(Self::MOST.0).collect();
-        names.sort_unstable();
-        Self(names)
+        let mut names = names;
+        let mut some: Vec<_> = names.by_ref().take(Self::MOST.0).collect();
+        let all = some.len() + names.count();
+        some.sort_unstable();
+        Self { names: some, all }
     }
 
     /// A question about the one that was probably meant, if there is one.
     fn likely(&self, domain: &str) -> String {
-        let likely = hint::likely(domain, self.0.iter().copied());
+        let likely = hint::likely(domain, self.names.iter().copied());
         likely.map_or_else(String::new, |name| format!("did you mean `{name}`? "))
     }
 }
 
 impl Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shown, others) = self.0.split_at(Self::MOST.1.min(self.0.len()));
-        let shown: Vec<_> = shown.iter().map(|name| format!("`{name}`")).collect();
-        match (shown.is_empty(), others.len()) {
+        let shown: Vec<_> = self.names.iter().take(Self::MOST.1).map(|name| format!("`{name}`")).collect();
+        match (shown.is_empty(), self.all - shown.len()) {
             (true, _) => f.write_str("there are no domains"),
             (_, 0) => write!(f, "the domains are {}", shown.join(", ")),
             (_, more) => write!(f, "the domains are {} and {more} more", shown.join(", ")),
@@ -162,7 +167,7 @@ mod tests {
         assert_eq!(Known::of(std::iter::empty()).to_string(), "there are no domains");
         let many: Vec<_> = (0..5_000).map(|n| format!("d{n:04}")).collect();
         let told = Known::of(many.iter().map(String::as_str)).to_string();
-        assert_eq!(told, "the domains are `d0000`, `d0001`, `d0002`, `d0003`, `d0004` and 995 more");
+        assert_eq!(told, "the domains are `d0000`, `d0001`, `d0002`, `d0003`, `d0004` and 4995 more");
     }
 
     #[test]

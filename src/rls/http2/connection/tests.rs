@@ -316,3 +316,18 @@ fn a_connection_that_has_not_begun_holds_up_no_drain() {
         assert!(busy(ended).await.unwrap() <= Duration::from_secs(1));
     });
 }
+
+#[test]
+fn a_client_that_does_not_read_why_it_was_refused_is_let_go() {
+    run(async {
+        let served = served().await;
+        let socket = busy(TcpStream::connect(served.address)).await.unwrap();
+        let handshake = client::Builder::new().initial_window_size(0).handshake::<TcpStream, Bytes>(socket);
+        let (mut sender, connection) = busy(handshake).await.unwrap();
+        tokio::spawn(connection);
+        let call = Request::get("http://d/").body(()).unwrap();
+        let _refused = sender.send_request(call, true).unwrap();
+        let lasted = end_within(Duration::from_secs(200), served).await;
+        assert!(lasted >= Duration::from_secs(49), "{lasted:?}");
+    });
+}
