@@ -81,12 +81,12 @@ pub(super) const WORDS: &[Word] = &[
     ]),
     word("detailed_metric", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
-        "read, and without effect so far: there are no metrics for each rule yet",
+        "read, and without effect so far: metrics are for each rule, and not for each value",
         "detailed_metric: true",
     ]),
     word("value_to_metric", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
-        "read, and without effect so far: there are no metrics for each rule yet",
+        "read, and without effect so far: metrics are for each rule, and not for each value",
         "value_to_metric: true",
     ]),
     word("subject", Own, DESCRIPTOR, Takes::Text("a kind of credential"), [
