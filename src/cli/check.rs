@@ -72,8 +72,7 @@ impl Checked {
                 Some(FileKind::Policy) | None => policies.push(path.clone()),
             }
         }
-        let mut named = HashSet::new();
-        policies.retain(|path| named.insert(path.clone()));
+        once_each(&mut policies);
         if !policies.is_empty() {
             match config::load(&policies, options.clone()) {
                 Ok(loaded) => {
@@ -114,6 +113,19 @@ impl Checked {
             more.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| counted(number, what));
         policies.into_iter().chain(more).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Leaves out what is named again, or lies in a directory that is named: it would describe its domain twice.
+fn once_each(policies: &mut Vec<PathBuf>) {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let directories: Vec<PathBuf> =
+        policies.iter().filter(|path| path.is_dir()).map(|path| real(path)).collect();
+    let mut named = HashSet::new();
+    policies.retain(|path| {
+        let real = real(path);
+        let is_inside = directories.iter().any(|directory| real != *directory && real.starts_with(directory));
+        !is_inside && named.insert(real)
+    });
 }
 
 fn subjects_alone(path: &Path) -> Diagnostic {

@@ -58,8 +58,11 @@ pub(super) fn tests_of(policy: &Path) -> Vec<PathBuf> {
 
 /// Whether `word` at the top of `file` names `other`, which is in the same directory.
 fn names(file: &Path, word: &str, other: &Path) -> bool {
+    let Ok(other) = other.canonicalize() else { return false };
+    let beside = file.parent().unwrap_or(Path::new(""));
     top(file).iter().any(|(known, value)| {
-        known == word && value.as_deref().map(Path::new).and_then(Path::file_name) == other.file_name()
+        let named = value.as_deref().map(|name| beside.join(name)).and_then(|name| name.canonicalize().ok());
+        known == word && named.as_ref() == Some(&other)
     })
 }
 

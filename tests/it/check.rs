@@ -153,3 +153,23 @@ fn digits_that_are_grouped_inside_braces_are_one_mistake() {
     std::fs::write(root.path().join("d.yaml"), policy).unwrap();
     assert_eq!(check(root.path(), &["d.yaml"]).0, 0);
 }
+
+#[test]
+fn what_is_named_twice_is_checked_once() {
+    let root =
+        directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS), ("shop.test.yaml", TEST)]);
+    let ok = |tests: &str| (0, format!("ok: 1 rule in 2 files{tests}\n"));
+    assert_eq!(check(root.path(), &[".", "shop.subjects.yaml"]), ok(", 1 test"));
+    assert_eq!(check(root.path(), &["./shop.yaml", "shop.subjects.yaml", "shop.yaml"]), ok(""));
+}
+
+#[test]
+fn a_subjects_file_goes_with_the_policy_that_names_it_and_not_one_of_its_name() {
+    let root = directory(&[("shop.subjects.yaml", SUBJECTS)]);
+    let other = root.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("shop.yaml"), POLICY.replace("shop.subjects", "../shop.subjects")).unwrap();
+    std::fs::write(other.join("shop.subjects.yaml"), "subjects: [{idd: oops}]").unwrap();
+    let (code, told) = check(root.path(), &["other/shop.subjects.yaml"]);
+    assert!(code == 1 && told.contains("no policy beside it does"), "{code}: {told}");
+}
