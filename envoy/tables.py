@@ -279,7 +279,7 @@ LEADRON = Table(
             key("key_acme_1"),
         ),
         Step(
-            "… as long as it lasts. This customer has agreed on 3 calls; the refused one is counted, too.",
+            "… as long as it lasts. This customer has agreed on 3 calls; the refused one is told as the fourth, and not counted.",
             "GET /leads",
             [
                 Answers(3, 200, "quota", {**throttle(left(996)), USED: used(1), QUOTA: 3, UNUSED: left(2)}),
