@@ -10,6 +10,27 @@ use spillway::model::Timestamp;
 use spillway::store::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
 use tokio::time::{Instant, sleep};
 
+/// A store that keeps its counters in a [`MemoryStore`] and is its own session.
+macro_rules! over_memory {
+    ($store:ty: $counters:tt) => {
+        impl Store for $store {
+            type Session = Self;
+
+            fn session(&self) -> Self {
+                self.clone()
+            }
+
+            fn statistics(&self) -> Statistics {
+                self.$counters.statistics()
+            }
+
+            fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
+                self.$counters.sweep(now)
+            }
+        }
+    };
+}
+
 /// Counters in memory behind a way that takes as long to and fro.
 #[derive(Clone, Debug)]
 pub(crate) struct Slow {
@@ -23,21 +44,7 @@ impl Slow {
     }
 }
 
-impl Store for Slow {
-    type Session = Self;
-
-    fn session(&self) -> Self {
-        self.clone()
-    }
-
-    fn statistics(&self) -> Statistics {
-        self.counters.statistics()
-    }
-
-    fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
-        self.counters.sweep(now)
-    }
-}
+over_memory!(Slow: counters);
 
 impl Session for Slow {
     const ANSWERS: Answers = Answers::Later;
@@ -85,21 +92,7 @@ impl Failing {
     }
 }
 
-impl Store for Failing {
-    type Session = Self;
-
-    fn session(&self) -> Self {
-        self.clone()
-    }
-
-    fn statistics(&self) -> Statistics {
-        self.counters.statistics()
-    }
-
-    fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
-        self.counters.sweep(now)
-    }
-}
+over_memory!(Failing: counters);
 
 impl Session for Failing {
     const ANSWERS: Answers = Answers::MostlyNow;
@@ -136,5 +129,34 @@ impl Session for Failing {
             }
             Some(Fails::ByHanging) => std::future::pending().await,
         }
+    }
+}
+
+/// A store that charges bit by bit, as one would that makes a trip for each counter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Piecemeal(MemoryStore);
+
+over_memory!(Piecemeal: 0);
+
+impl Session for Piecemeal {
+    const ANSWERS: Answers = Answers::Later;
+
+    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
+        None
+    }
+
+    async fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        _: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        let mut outcomes = Outcomes::new();
+        for charge in charges {
+            outcomes.extend(self.0.apply_now(mode, &[*charge], now).into_iter().flatten());
+            tokio::task::yield_now().await;
+        }
+        Ok(outcomes)
     }
 }

@@ -7,12 +7,9 @@ mod plain;
 
 use std::time::Duration;
 
-use spillway::algorithm::{Charge, Mode, Outcomes};
-use spillway::model::Timestamp;
-use spillway::store::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
-use tokio::time::Instant;
+use spillway::store::MemoryStore;
 
-use crate::support::stores::{Failing, Fails, Slow};
+use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 
 /// Each law for one store, as a test of its own.
 macro_rules! conformance {
@@ -47,45 +44,6 @@ conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),
 ]));
-
-/// A store that charges bit by bit, as one would that makes a trip for each counter.
-#[derive(Clone, Debug, Default)]
-struct Piecemeal(MemoryStore);
-
-impl Store for Piecemeal {
-    type Session = Self;
-
-    fn session(&self) -> Self {
-        self.clone()
-    }
-
-    fn statistics(&self) -> Statistics {
-        self.0.statistics()
-    }
-}
-
-impl Session for Piecemeal {
-    const ANSWERS: Answers = Answers::Later;
-
-    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
-        None
-    }
-
-    async fn apply(
-        &self,
-        mode: Mode,
-        charges: &[Charge],
-        now: Timestamp,
-        _: Instant,
-    ) -> Result<Outcomes, StoreError> {
-        let mut outcomes = Outcomes::new();
-        for charge in charges {
-            outcomes.extend(self.0.apply_now(mode, &[*charge], now).into_iter().flatten());
-            tokio::task::yield_now().await;
-        }
-        Ok(outcomes)
-    }
-}
 
 #[test]
 #[should_panic(expected = "given up after 1 polls: [1, 0, 0]")]
