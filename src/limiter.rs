@@ -48,6 +48,15 @@ impl<S: Store, C: Clock> Limiter<S, C> {
     }
 }
 
+/// Why a request was not decided at once.
+#[derive(Debug)]
+pub enum NotNow {
+    /// Its store has to be waited for. Nothing has happened.
+    Waits(Scratch),
+    /// Its store failed.
+    Failed(StoreError),
+}
+
 /// What decides on one thread, with a session and buffers of its own.
 #[derive(Debug)]
 pub struct Worker<S: Store, C> {
@@ -81,19 +90,18 @@ impl<S: Store, C: Clock> Worker<S, C> {
         S::Session::ANSWERS != Answers::Later
     }
 
-    /// Decides `request` against `policy` and charges what it costs, if the store needs no waiting; else nothing has
-    /// happened.
+    /// Decides `request` against `policy` and charges what it costs, if the store needs no waiting.
     pub fn decide_now<'p>(
         &self,
         scratch: Scratch,
         policy: &'p Policy,
         request: &Request<'_>,
-    ) -> Result<Verdict<'p>, Scratch> {
+    ) -> Result<Verdict<'p>, NotNow> {
         let now = self.limiter.clock.read();
         let plan = self.limiter.engine.plan(scratch, policy, request, now);
         match self.session.apply_now(plan.mode(), plan.charges(), now.steady) {
-            Some(outcomes) if outcomes.len() == plan.charges().len() => Ok(plan.conclude(outcomes)),
-            _ => Err(plan.into_scratch()),
+            Some(outcomes) => conclude(plan, outcomes).map_err(NotNow::Failed),
+            None => Err(NotNow::Waits(plan.into_scratch())),
         }
     }
 

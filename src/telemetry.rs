@@ -20,6 +20,7 @@ use self::labelled::Labelled;
 use self::log::Dropped;
 use self::tally::Tallies;
 use self::throttle::{Throttle, Throttles};
+use crate::model::Catalog;
 
 /// What happened since the start. Events count themselves here, and [`render`](Self::render) tells it to Prometheus.
 #[derive(Debug, Default)]
@@ -90,6 +91,11 @@ impl Metrics {
     /// Counts a call that was reset because its caller did not wait any more.
     pub fn count_late_call(&self) {
         self.calls_late.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frees what was counted for policies that are gone; `catalog` is that of the one in force. To be called now and then.
+    pub fn tidy(&self, catalog: &Catalog) {
+        self.tallies.tidy(catalog);
     }
 
     /// Has `/metrics` tell that the process was asked to end.

@@ -134,6 +134,7 @@ async fn sweep<S: Store, C: Clock>(
         ticks.tick().await;
         evicted.report(&limiter.store);
         metrics.tell_held_back(false);
+        metrics.tidy(limiter.engine.policy().catalog());
         // In small parts, because the sweep takes time on a core that a worker uses.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;

@@ -55,16 +55,14 @@ impl Checked {
     /// that name it.
     fn of(paths: &[PathBuf], options: &Options) -> Self {
         let mut checked = Self::default();
-        let mut policies = Vec::new();
+        let (mut policies, mut tests) = (Vec::new(), Vec::new());
         for path in paths {
             let kind = if path.is_file() { config::kind(path) } else { None };
             if path.is_dir() {
-                for test in config::test_files(path).0 {
-                    checked.check_test(&test, options);
-                }
+                tests.extend(config::test_files(path).0);
             }
             match kind {
-                Some(FileKind::Test) => checked.check_test(path, options),
+                Some(FileKind::Test) => tests.push(path.clone()),
                 Some(FileKind::Subjects) => match config::policies_of(path) {
                     naming if naming.is_empty() => checked.found.push(subjects_alone(path)),
                     naming => policies.extend(naming),
@@ -72,7 +70,10 @@ impl Checked {
                 Some(FileKind::Policy) | None => policies.push(path.clone()),
             }
         }
-        once_each(&mut policies);
+        let mut once = config::Once::default();
+        tests.retain(|test| once.is_new(test));
+        checked.tests = tests.len();
+        checked.found.extend(tests.iter().filter_map(|test| test::ready(test, options).err()).flatten());
         if !policies.is_empty() {
             match config::load(&policies, options.clone()) {
                 Ok(loaded) => {
@@ -86,11 +87,6 @@ impl Checked {
             checked.once();
         }
         checked
-    }
-
-    fn check_test(&mut self, path: &Path, options: &Options) {
-        self.tests += 1;
-        self.found.extend(test::ready(path, options).err().unwrap_or_default());
     }
 
     /// A policy's mistakes are found again for each of its tests, and reported once.
@@ -113,19 +109,6 @@ impl Checked {
             more.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| counted(number, what));
         policies.into_iter().chain(more).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// Leaves out what is named again, or lies in a directory that is named: it would describe its domain twice.
-fn once_each(policies: &mut Vec<PathBuf>) {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let directories: Vec<PathBuf> =
-        policies.iter().filter(|path| path.is_dir()).map(|path| real(path)).collect();
-    let mut named = HashSet::new();
-    policies.retain(|path| {
-        let real = real(path);
-        let is_inside = directories.iter().any(|directory| real != *directory && real.starts_with(directory));
-        !is_inside && named.insert(real)
-    });
 }
 
 fn subjects_alone(path: &Path) -> Diagnostic {

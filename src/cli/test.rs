@@ -15,12 +15,12 @@ use crate::policy_test::{InProcessLimiter, Script, run as play};
 
 pub(super) fn run(args: &Test, environment: &Environment) -> ExitCode {
     let options = environment.options(args.merging);
-    let mut scripts = Vec::new();
-    let mut wrong = Vec::new();
+    let (mut scripts, mut wrong) = (Vec::new(), Vec::new());
+    let mut once = config::Once::default();
     for path in &args.paths {
         let (found, unfound) = config::test_files(path);
         // A policy and its test may both be named.
-        scripts.extend(found.into_iter().filter(|script| !scripts.contains(script)).collect::<Vec<_>>());
+        scripts.extend(found.into_iter().filter(|script| once.is_new(script)));
         wrong.extend(unfound);
     }
     if !wrong.is_empty() {
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Test, environment: &Environment) -> ExitCode {
 fn passes(file: &Path, options: &Options) -> bool {
     let name = file.display();
     let fails = |why: &str| {
-        // The last line says it if this cannot be written.
+        // What cannot be written is complained of each time, and decides how the last line ends.
         let _ = print(&format!("FAILED  {name}\n{}\n", indented(why)));
         false
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostic::Diagnostic;
-use super::files::{cannot_read, policy_files, shown};
+use super::files::{Once, cannot_read, policy_files, shown};
 use super::read;
 use super::source::Source;
 use super::sources::{Lookup, Sources};
@@ -16,11 +16,16 @@ impl Sources {
     /// [`Options`](super::Options::every_file).
     pub fn in_files<P: AsRef<Path>>(paths: &[P], every_file: bool) -> Self {
         let (mut policies, mut found) = (Vec::new(), Vec::new());
+        // A file that is named, and lies in a directory that is named, too, would describe its domain twice.
+        let mut read_before = Once::default();
         for path in paths {
             match policy_files(path.as_ref(), every_file) {
                 Ok(files) => {
                     found.extend(files.unreadable);
                     for file in files.files {
+                        if !read_before.is_new(&file) {
+                            continue;
+                        }
                         match read::text(&file) {
                             Ok(text) => policies.push(Source::new(&shown(&file), text)),
                             Err(error) => found.push(cannot_read(&file, &error)),

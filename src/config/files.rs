@@ -46,7 +46,7 @@ const NAMES: &str = "names of policies end in yaml, yml or json, or have no endi
 /// The tests that `path` stands for: a test itself, those of a policy or of a subjects file, or every `*.test.yaml` in the
 /// directory and those below it, by name. With them comes what could not be looked at; where there is no test, that is all.
 pub fn test_files(path: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
-    let Found { files: found, unreadable, .. } = match files(path, &|name| is_kind(name, "test")) {
+    let Found { files: found, unreadable, .. } = match files(path, &|name| is_test(name)) {
         Ok(found) => found,
         Err(wrong) => return (Vec::new(), vec![wrong]),
     };
@@ -73,6 +73,17 @@ pub fn test_files(path: &Path) -> (Vec<PathBuf>, Vec<Diagnostic>) {
     (tests, wrong)
 }
 
+/// Tells files apart by what they are, however they are named.
+#[derive(Debug, Default)]
+pub struct Once(HashSet<PathBuf>);
+
+impl Once {
+    /// Whether it was not asked for this file before. One that is not there goes by its name.
+    pub fn is_new(&mut self, path: &Path) -> bool {
+        self.0.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
+    }
+}
+
 /// Every file in a directory and those below it that is read, or may be named by one that is: policies, and whatever is YAML by
 /// its name. `every` as in [`policy_files`].
 pub(super) fn followed(directory: &Path, every: bool) -> Result<Found, Diagnostic> {
@@ -88,7 +99,7 @@ pub(super) fn followed(directory: &Path, every: bool) -> Result<Found, Diagnosti
 /// `every` is envoyproxy/ratelimit's way: whatever is not hidden is a policy, but tests and subjects, which it has none of.
 pub(super) fn policy_files(path: &Path, every: bool) -> Result<Found, Diagnostic> {
     let wanted = |name: &str| {
-        if every { !is_kind(name, "test") && !is_kind(name, "subjects") } else { is_policy(name) }
+        if every { !is_test(name) && !is_subjects(name) } else { is_policy(name) }
     };
     let mut found = files(path, &wanted)?;
     let misnamed: Vec<_> =
@@ -129,16 +140,16 @@ fn misnamed(path: &Path) -> Option<Diagnostic> {
     ];
     // A test may name the domain that it is of.
     let own: &[&str] = match () {
-        () if is_kind(&name, "test") => &["policy:", "steps:"],
-        () if is_kind(&name, "subjects") => &["subjects:"],
+        () if is_test(&name) => &["policy:", "steps:"],
+        () if is_subjects(&name) => &["subjects:"],
         () => &[],
     };
     if !begins(&is_domain) || begins(own) {
         return None;
     }
     let taken_for = match () {
-        () if is_kind(&name, "test") => "is taken for a policy's test by its name",
-        () if is_kind(&name, "subjects") => "is taken for a file of subjects by its name",
+        () if is_test(&name) => "is taken for a policy's test by its name",
+        () if is_subjects(&name) => "is taken for a file of subjects by its name",
         () => "is not read",
     };
     let message = format!("`{}` {taken_for}, but has a line that begins with `domain:`", shown(path));
@@ -211,7 +222,7 @@ fn list(
 
 pub(super) fn is_policy(name: &str) -> bool {
     let named = stem(name).is_some() || !name.contains('.');
-    named && !is_backup(name) && !is_kind(name, "test") && !is_kind(name, "subjects")
+    named && !is_backup(name) && !is_test(name) && !is_subjects(name)
 }
 
 /// Whether an editor left it there. `#name#` and `.#name` are Emacs's.
@@ -224,10 +235,20 @@ fn is_prose(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("md"))
 }
 
-/// Whether this stands before the ending: `test` in `mega.test.yaml`. Subjects may be JSON Lines.
-pub(super) fn is_kind(name: &str, kind: &str) -> bool {
+/// Whether this stands before the ending: `test` in `mega.test.yaml`.
+fn is_kind(name: &str, kind: &str) -> bool {
     let found = stem(name).and_then(|stem| stem.rsplit_once('.'));
-    kind == "subjects" && is_lines(name) || found.is_some_and(|(_, found)| found.eq_ignore_ascii_case(kind))
+    found.is_some_and(|(_, found)| found.eq_ignore_ascii_case(kind))
+}
+
+/// Whether it is the test of a policy, by its name.
+pub(super) fn is_test(name: &str) -> bool {
+    is_kind(name, "test")
+}
+
+/// Whether it is a file of subjects, by its name.
+pub(super) fn is_subjects(name: &str) -> bool {
+    is_kind(name, "subjects") || is_lines(name)
 }
 
 /// Whether it is a file of JSON Lines, which only subjects are.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::{is_kind, is_policy};
+use super::files::{is_policy, is_subjects, is_test};
 use super::read;
 use crate::yaml::{Kind, Tree};
 
@@ -21,10 +21,10 @@ pub enum FileKind {
 /// What the file at `path` is, by its name or else by the words at its top; nothing for one that is none of them.
 pub fn kind(path: &Path) -> Option<FileKind> {
     let name = path.file_name()?.to_string_lossy();
-    if is_kind(&name, "test") {
+    if is_test(&name) {
         return Some(FileKind::Test);
     }
-    if is_kind(&name, "subjects") {
+    if is_subjects(&name) {
         return Some(FileKind::Subjects);
     }
     let words = top(path);
@@ -48,7 +48,7 @@ pub fn policies_of(subjects: &Path) -> Vec<PathBuf> {
 /// The tests in the directory of a policy that are called like it or name it.
 pub(super) fn tests_of(policy: &Path) -> Vec<PathBuf> {
     let stem = policy.file_stem().unwrap_or_default();
-    let mut found = beside(policy, |name| is_kind(name, "test"));
+    let mut found = beside(policy, is_test);
     found.retain(|test| {
         let own = test.file_stem().and_then(|own| Path::new(own).file_stem());
         own == Some(stem) || names(test, "policy", policy)
@@ -56,13 +56,13 @@ pub(super) fn tests_of(policy: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether `word` at the top of `file` names `other`, which is in the same directory.
+/// Whether `word` at the top of `file` names `other`.
 fn names(file: &Path, word: &str, other: &Path) -> bool {
     let Ok(other) = other.canonicalize() else { return false };
     let beside = file.parent().unwrap_or(Path::new(""));
     top(file).iter().any(|(known, value)| {
-        let named = value.as_deref().map(|name| beside.join(name)).and_then(|name| name.canonicalize().ok());
-        known == word && named.as_ref() == Some(&other)
+        let named = value.as_deref().filter(|_| known == word).map(|name| beside.join(name));
+        named.and_then(|named| named.canonicalize().ok()).as_ref() == Some(&other)
     })
 }
 

@@ -19,7 +19,7 @@ mod watch;
 mod words;
 
 pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Severity, render};
-pub use files::test_files;
+pub use files::{Once, test_files};
 pub use kind::{FileKind, kind, policies_of};
 pub use language::{Section, WordRow, algorithms, language};
 pub use load::{Loaded, Options, compile, load, load_text};

@@ -170,18 +170,16 @@ impl Follower {
             self.changing_since = None;
             self.load(now, publisher, metrics);
         } else if now.duration_since(since) >= LONGEST_WAIT {
-            // Half a file is no mistake: of a state that does not settle, one that can be read counts, and what is wrong with
-            // two in a row.
-            match self.take(false, publisher, metrics) {
-                Ok(()) => self.unsettled = None,
-                Err(diagnostics) => {
-                    let mistakes = reporting::text(&diagnostics);
-                    let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
-                    if let Some((_, false)) = known {
-                        self.watched.reporting.refused(&diagnostics, metrics);
-                    }
-                    self.unsettled = Some((mistakes, known.is_some()));
+            // The files may be half written. A set that can be read is put in force all the same; a mistake counts once it was
+            // found two times in a row.
+            if let Err(diagnostics) = self.take(false, publisher, metrics) {
+                let mistakes = reporting::text(&diagnostics);
+                let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
+                if let Some((_, false)) = known {
+                    publisher.refuse(publisher.version(), &diagnostics);
+                    self.watched.reporting.refused(&diagnostics, metrics);
                 }
+                self.unsettled = Some((mistakes, known.is_some()));
             }
             self.changing_since = Some(now);
         }
@@ -192,7 +190,7 @@ impl Follower {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         (self.read, self.before, self.changing_since) = (looks, looks, None);
         // Whoever asks is told again.
-        self.failed = None;
+        (self.failed, self.unsettled) = (None, None);
         self.load(now, publisher, metrics);
     }
 
@@ -202,7 +200,8 @@ impl Follower {
         let mistakes = reporting::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
-        if known.is_none() {
+        let was_reported = self.unsettled.take().is_some_and(|(known, is_told)| is_told && known == mistakes);
+        if known.is_none() && !was_reported {
             self.watched.reporting.refused(&diagnostics, metrics);
         }
         // What was read says the same however often it is read.
@@ -241,7 +240,7 @@ impl Follower {
             (self.read, self.before) = (looks, looks);
         }
         self.watched.files = names;
-        self.failed = None;
+        (self.failed, self.unsettled) = (None, None);
         Ok(())
     }
 }
@@ -293,5 +292,28 @@ mod tests {
         assert_eq!(told_after(&wrong, 30), 1, "once");
         assert_eq!(told_after(right, 6), 1);
         assert_eq!(told_after(&wrong, 12), 2, "again, after it was right");
+        assert!(publisher.latest().status().stale);
+        // It stays as it is, and says the same.
+        let mut settle = |seconds: u64| {
+            for second in 0..2 {
+                follower.look(begun + Duration::from_secs(seconds + second), &publisher, &metrics);
+            }
+            let text = metrics.render(Snapshot::default(), Format::default());
+            let refusals = text.lines().find_map(|line| line.strip_prefix("spillway_config_refusals_total "));
+            refusals.unwrap().parse::<u64>().unwrap()
+        };
+        assert_eq!(settle(1_000), 2, "it is known");
+        put(right);
+        assert_eq!(settle(1_010), 2);
+        assert!(!publisher.latest().status().stale);
+        let mut change = |seconds: u64| {
+            put(&format!("{wrong}# {seconds} again\n"));
+            follower.look(begun + Duration::from_secs(seconds), &publisher, &metrics);
+        };
+        (1_020..1_032).for_each(&mut change);
+        assert!(
+            publisher.latest().status().stale,
+            "the same mistake after files that settled and were right"
+        );
     }
 }

@@ -103,13 +103,18 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     pub fn publish(&self, version: Version, sources: &Sources, options: Options) -> Published {
         let answer = self.publish_if_right(version, sources, options);
         if let Published::Rejected(diagnostics) = &answer {
-            let mut known = self.latest.lock();
-            if version > known.newest {
-                known.newest = version;
-                (known.status.stale, known.status.refusal) = (true, diagnostics.as_slice().into());
-            }
+            self.refuse(version, diagnostics);
         }
         answer
+    }
+
+    /// Notes that a configuration is refused for its mistakes.
+    pub fn refuse(&self, version: Version, diagnostics: &[Diagnostic]) {
+        let mut known = self.latest.lock();
+        if version > known.newest {
+            known.newest = version;
+            (known.status.stale, known.status.refusal) = (true, diagnostics.into());
+        }
     }
 
     /// The same for what may be half of a configuration: a mistake in it is no refusal, and the status stays as it is.

@@ -18,7 +18,7 @@ use super::beyond::Undecided;
 use super::codec::{PREFIX, decode, encode};
 use crate::clock::Clock;
 use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
-use crate::limiter::Worker;
+use crate::limiter::{NotNow, Worker};
 use crate::model::{Outcome, Request};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
@@ -41,6 +41,13 @@ pub(super) struct Caller {
     pub(super) peer: SocketAddr,
     /// When nobody waits for the answer any more, where the call says so.
     pub(super) deadline: Option<Instant>,
+}
+
+impl Caller {
+    /// Whether the call's deadline has passed.
+    pub(super) fn waits_no_longer(self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
 }
 
 /// Answers `ShouldRateLimit` on one thread.
@@ -71,7 +78,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let policy = self.worker.limiter().engine.policy();
         match self.worker.decide_now(scratch, &policy, &request) {
             Ok(verdict) => Some(self.write(&policy, request, verdict, caller)),
-            Err(mut scratch) => {
+            Err(NotNow::Failed(error)) => Some(Err(self.undecided(&error, caller).into())),
+            Err(NotNow::Waits(mut scratch)) => {
                 scratch.reclaim(request);
                 self.worker.reuse(scratch);
                 None
@@ -88,7 +96,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
             .worker
             .decide(scratch, &policy, &request, caller.deadline)
             .await
-            .map_err(|error| self.undecided(&error))?;
+            .map_err(|error| self.undecided(&error, caller))?;
         self.write(&policy, request, verdict, caller)
     }
 
@@ -104,9 +112,13 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
     }
 
     /// Could not decide: an error, so that Envoy's own failure mode applies, and never an OK with invented numbers.
-    fn undecided(&self, error: &StoreError) -> Status {
+    fn undecided(&self, error: &StoreError, caller: Caller) -> Status {
         StoreFailed { error }.emit(&self.metrics);
         match error {
+            // As gRPC has it for a caller that waits no longer, whichever of the two noticed first.
+            StoreError::TimedOut { .. } if caller.waits_no_longer() => {
+                Status::deadline_exceeded(error.to_string())
+            }
             StoreError::Unreadable { .. } => Status::data_loss(error.to_string()),
             _ => Status::unavailable(error.to_string()),
         }

@@ -23,6 +23,7 @@ const DEEPEST: usize = 16;
 pub(super) struct NotJson {
     pub(super) at: Place,
     pub(super) message: String,
+    pub(super) hint: Option<&'static str>,
 }
 
 pub(super) struct Lines<'t> {
@@ -75,7 +76,7 @@ impl<'t> Lines<'t> {
             let words = error.to_string();
             let words = words.split(" at line ").next().unwrap_or_default();
             let at = Place { column: index(error.column().max(1)), ..at };
-            NotJson { at, message: format!("not a line of JSON: {words}") }
+            NotJson { at, message: format!("not a line of JSON: {words}"), hint: None }
         })?;
         let is_mapping = matches!(tokens.all.first(), Some((Token::Mapping, _)));
         if is_mapping && matches!(tokens.all.get(1), Some((Token::Scalar { text, .. }, _)) if text == "tiers")
@@ -95,7 +96,8 @@ impl<'t> Lines<'t> {
         if !self.ended {
             if !self.some {
                 // Half a file, more likely than nobody: to take it at its word would free everybody of their limits.
-                return Err(NotJson { at, message: "no line is a subject".to_owned() });
+                let hint = Some("if nobody is meant, name a YAML file that says `subjects: []`");
+                return Err(NotJson { at, message: "no line is a subject".to_owned(), hint });
             }
             self.ended = true;
             self.ready.push_back((Token::End, at));

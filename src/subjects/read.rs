@@ -149,7 +149,7 @@ impl<'t> Reader<'t> {
     fn read_next(&mut self) -> Read<(Token<'t>, Place)> {
         match &mut self.tokens {
             Tokens::Lines(lines) => lines.next().map_err(|wrong| {
-                self.problems.add(wrong.at, wrong.message, None);
+                self.problems.add(wrong.at, wrong.message, wrong.hint.map(str::to_owned));
                 Stop
             }),
             Tokens::Yaml(tokens) => match tokens.next() {

@@ -145,6 +145,17 @@ impl Directory {
         plain.chain(own.filter_map(move |own| holder(own.subject as usize, own.attributes, own.place, true)))
     }
 
+    /// The kinds of which somebody enabled has an enabled credential, in no particular order. Of more than 63 kinds, those
+    /// beyond are told alike.
+    pub(crate) fn live_kinds<'s>(&self, survey: &'s Survey) -> impl Iterator<Item = &'s str> + use<'s> {
+        let is_enabled = |at: usize| Subject { directory: self, at }.is_enabled();
+        let subjects = survey.holders.iter().enumerate().filter(|(at, _)| is_enabled(*at));
+        let own = survey.own.iter().filter(|own| is_enabled(own.subject as usize));
+        let live =
+            subjects.map(|(_, held)| *held).chain(own.map(|own| own.kinds)).fold(0, |all, held| all | held);
+        survey.kinds.iter().filter(move |(_, (number, _))| bit(*number) & live != 0).map(|(kind, _)| &**kind)
+    }
+
     /// The name of every attribute that a subject or a credential has, or can come to have, in no particular order.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = &str> {
         self.attributes.names().chain(self.tiers().map(|(name, _)| name))

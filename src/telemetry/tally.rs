@@ -245,11 +245,16 @@ impl Tallies {
     /// A tally for rules of `catalog`, which the caller alone writes.
     fn begin(&self, catalog: &Arc<Catalog>) -> Arc<Tally> {
         let tally = Arc::new(Tally::of(catalog));
-        let mut state = self.state();
-        // Also where nobody scrapes, those of policies that are gone must not add up.
-        state.retire();
-        state.live.push(Arc::clone(&tally));
+        self.state().live.push(Arc::clone(&tally));
         tally
+    }
+
+    /// Forgets the tallies that no worker writes any more, and what was counted for rules that `catalog` does not name. To be
+    /// called now and then: tallies must not add up where nobody scrapes.
+    pub(super) fn tidy(&self, catalog: &Catalog) {
+        let mut state = self.state();
+        state.retire();
+        state.past.keep(catalog);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -257,10 +262,10 @@ impl Tallies {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds up what all workers counted for the rules of `catalog`. What was counted for others is forgotten: their series end,
-    /// and begin anew with a policy that has them again.
+    /// Adds up what all workers counted for the rules of `catalog`. The series of other rules end. If a policy has them again,
+    /// they begin anew, with what tallies of before hold of them that a worker still has.
     pub(super) fn totals(&self, catalog: &Arc<Catalog>) -> Totals {
-        // Workers may wait for the lock: all that is done under it is to copy what is there.
+        // Workers wait for the lock after a reload, so nothing is added up under it.
         let (live, latencies, mut past) = {
             let mut state = self.state();
             state.retire();
@@ -306,9 +311,9 @@ impl State {
     /// Keeps by name what tallies counted that no worker writes any more.
     fn retire(&mut self) {
         let past = &mut self.past;
-        self.live.retain(|tally| {
-            // A scrape may hold it for a moment: then the next one finds it.
-            let is_written = Arc::strong_count(tally) > 1;
+        self.live.retain_mut(|tally| {
+            // Whoever else has it may write it. A scrape has it for a moment; then the next one finds it.
+            let is_written = Arc::get_mut(tally).is_none();
             if !is_written {
                 past.add(tally);
             }
@@ -421,9 +426,14 @@ mod tests {
         let tallies = Tallies::default();
         let recorder = tallies.recorder();
         for reload in 0..100 {
-            recorder.count(&catalog(&["r"]), |tally| tally.rule(RuleIndex(0), hit(1)));
-            // The one that is written, and the one before.
-            assert!(tallies.state().live.len() <= 2, "{reload}");
+            let catalog = catalog(&["r", &format!("only of {reload}")]);
+            recorder.count(&catalog, |tally| {
+                tally.rule(RuleIndex(0), hit(1));
+                tally.rule(RuleIndex(1), hit(1));
+            });
+            tallies.tidy(&catalog);
+            let state = tallies.state();
+            assert!(state.live.len() <= 2 && state.past.rules.len() <= 2, "{reload}");
         }
         assert_eq!(tallies.totals(&catalog(&["r"])).rules[0].total, 100);
     }

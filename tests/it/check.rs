@@ -161,6 +161,7 @@ fn what_is_named_twice_is_checked_once() {
     let ok = |tests: &str| (0, format!("ok: 1 rule in 2 files{tests}\n"));
     assert_eq!(check(root.path(), &[".", "shop.subjects.yaml"]), ok(", 1 test"));
     assert_eq!(check(root.path(), &["./shop.yaml", "shop.subjects.yaml", "shop.yaml"]), ok(""));
+    assert_eq!(check(root.path(), &["shop.test.yaml", "./shop.test.yaml"]), (0, "ok: 1 test\n".to_owned()));
 }
 
 #[test]
@@ -172,4 +173,21 @@ fn a_subjects_file_goes_with_the_policy_that_names_it_and_not_one_of_its_name() 
     std::fs::write(other.join("shop.subjects.yaml"), "subjects: [{idd: oops}]").unwrap();
     let (code, told) = check(root.path(), &["other/shop.subjects.yaml"]);
     assert!(code == 1 && told.contains("no policy beside it does"), "{code}: {told}");
+}
+
+#[test]
+fn what_a_directory_leaves_out_is_checked_when_it_is_named() {
+    let root = directory(&[
+        ("shop.yaml", "domain: shop\ndescriptors: [{key: k}]"),
+        (".b.yaml", "domain: b\nlimits: 1"),
+    ]);
+    std::fs::create_dir(root.path().join(".drafts")).unwrap();
+    std::fs::write(root.path().join(".drafts/c.yaml"), "domain: c\nlimits: 1").unwrap();
+    assert_eq!(check(root.path(), &["."]).0, 0);
+    for (named, told) in [(".b.yaml", "limits"), (".drafts", "limits"), ("missing.yaml", "missing.yaml")] {
+        let (code, found) = check(root.path(), &[".", named]);
+        assert!(code == 1 && found.contains(told), "{named}: {code} {found}");
+    }
+    std::os::unix::fs::symlink("shop.yaml", root.path().join("link.yaml")).unwrap();
+    assert_eq!(check(root.path(), &[".", "link.yaml", "shop.yaml"]).0, 0, "one file, however it is named");
 }

@@ -49,7 +49,7 @@ pub(super) struct Asked {
     file: String,
     /// The kinds of credentials it has, each with the first of them as a warning that nobody asks for it.
     kinds: BTreeMap<String, Diagnostic>,
-    /// Whether it lists anybody; that it lists nobody must be written, and so is meant.
+    /// Whether it lists anybody. A list of nobody is meant, because it must be written as one.
     has_subjects: bool,
     /// Kinds of which somebody enabled has an enabled credential.
     live_kinds: HashSet<String>,
@@ -113,10 +113,8 @@ impl Document<'_, '_> {
         let is_new = asked.file.is_empty();
         asked.file = label;
         asked.attributes.extend(directory.attributes().map(str::to_owned));
-        let kinds = survey.kinds().map(|(kind, _)| kind);
-        let live = kinds.filter(|kind| directory.holders(&survey, &[kind]).next().is_some());
         asked.has_subjects |= directory.ids().next().is_some();
-        asked.live_kinds.extend(live.map(str::to_owned));
+        asked.live_kinds.extend(directory.live_kinds(&survey).map(str::to_owned));
         for (kind, span) in survey.kinds() {
             let message = format!("no policy asks for credentials of the kind `{kind}`");
             let idle = source.diagnose(Severity::Warning, span, message, None);

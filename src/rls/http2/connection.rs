@@ -235,7 +235,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         };
         let at_once = |message: &&Bytes| message.len() < LONG && self.state.decided.get() < TURN;
         if let Some(message) = message.as_ref().filter(at_once) {
-            if is_over(deadline) {
+            if caller.waits_no_longer() {
                 return Answering::Now(Some(Err(self.late(arrived))));
             }
             let service = AssertUnwindSafe(&self.server.service);
@@ -252,18 +252,22 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 None => match before(deadline, reader.message()).await {
                     Some(Ok(message)) => message,
                     Some(Err(undecided)) => return Ok(self.undecided(undecided)),
-                    None => return Err(self.late(arrived)),
+                    // Nothing was read whose answer could be timed.
+                    None => {
+                        self.server.shared.metrics.count_late_call();
+                        return Err(LATE.into());
+                    }
                 },
             };
             if message.len() >= LONG {
                 return match self.long_requests.answer(message, caller).await {
                     Some(answer) => Ok(self.reply(answer, arrived, in_flight)),
-                    None if is_over(deadline) => Err(self.late(arrived)),
+                    None if caller.waits_no_longer() => Err(self.late(arrived)),
                     None => Ok(self.panicked(&"deciding a long request panicked")),
                 };
             }
             self.turn().await;
-            if is_over(deadline) {
+            if caller.waits_no_longer() {
                 return Err(self.late(arrived));
             }
             self.state.decided.set(self.state.decided.get() + message.len());
@@ -391,10 +395,6 @@ async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 
 fn until(deadline: Option<Instant>) -> Option<Pin<Box<Sleep>>> {
     deadline.map(|deadline| Box::pin(sleep_until(deadline)))
-}
-
-fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// An answer, or the future of one.

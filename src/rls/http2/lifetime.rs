@@ -96,12 +96,15 @@ impl Lifetime {
             return Due::End(Err(Overdue::NoPreface));
         }
         let progress = self.progress();
-        let goes_on = progress != std::mem::replace(&mut self.before, progress);
+        let before = std::mem::replace(&mut self.before, progress);
+        let goes_on = progress != before;
         if !goes_on && self.state.waits_for_its_client() {
             return Due::End(Err(Overdue::Stalled));
         }
         let mut due = Due::Nothing;
-        if goes_on || calls_wait {
+        // What is refused because it is no gRPC call keeps no connection open.
+        let (.., calls) = progress;
+        if calls != before.2 || calls_wait {
             self.idle_since = now;
         } else if now.duration_since(self.idle_since) >= self.kept_idle() {
             // The client was asked before, and need not agree.

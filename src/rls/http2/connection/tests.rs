@@ -331,3 +331,23 @@ fn a_client_that_does_not_read_why_it_was_refused_is_let_go() {
         assert!(lasted >= Duration::from_secs(49), "{lasted:?}");
     });
 }
+
+#[test]
+fn a_client_that_makes_no_call_of_grpc_is_let_go_however_often_it_asks() {
+    run(async {
+        let served = served().await;
+        let mut sender = connect(&served).await;
+        for _ in 0..20 {
+            if served.ended.is_finished() {
+                return;
+            }
+            let call = Request::get("http://d/").body(()).unwrap();
+            // Refused once the connection is to end.
+            if let Ok((answer, _)) = sender.send_request(call, true) {
+                let _ = busy(answer).await;
+            }
+            pass(Duration::from_secs(30)).await;
+        }
+        assert!(served.ended.is_finished(), "it is still there after ten minutes");
+    });
+}
