@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use bytes::Malformed;
 pub use log::Log;
 pub use period::{Calendar, billing_period, calendar_period};
-pub use settle::{Charge, Mode, Outcomes, Share, settle, wait_together};
+pub use settle::{Charge, Durability, Mode, Outcomes, Share, settle, wait_together};
 use table::{Counting, State, algorithms};
 pub use table::{Grant, Row, Written};
 pub use worth::Worth;

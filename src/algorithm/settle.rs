@@ -27,11 +27,25 @@ pub struct Share {
     pub cell: usize,
 }
 
+/// Whether a count survives a crash, for stores that can keep it (`durable`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// It may be lost.
+    #[default]
+    None,
+    /// After a crash it is at least what it was: what was reserved ahead of it counts as used.
+    Reserve,
+    /// After a crash it is what it was: a request is answered when its charge is kept.
+    Exact,
+}
+
 /// One limit's share of a request, and the counter it is charged to.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
     /// The counter.
     pub key: CellKey,
+    /// What becomes of the counter in a crash.
+    pub durability: Durability,
     /// What is charged. [`Share::cell`] is up to whoever keeps the counters.
     pub share: Share,
 }

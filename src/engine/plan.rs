@@ -232,7 +232,7 @@ impl Candidate<'_> {
                 stage,
                 cell: 0,
             };
-            Charge { key, share }
+            Charge { key, durability: limit.durability, share }
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::algorithm::{Algorithm, Calendar, Grant, billing_period, calendar_period};
+use crate::algorithm::{Algorithm, Calendar, Durability, Grant, billing_period, calendar_period};
 use crate::model::{Reading, RuleIndex, Timestamp, Unit};
 use crate::response::{Denial, HeaderSet};
 use crate::subjects::{Credential, Value};
@@ -64,6 +64,8 @@ pub struct Limit {
     /// Whether its charges come after the fact: they are always counted, and whoever comes next is refused once the limit is
     /// reached.
     pub settles: bool,
+    /// Whether its counts survive a crash, where the store can keep them.
+    pub durability: Durability,
     /// How its numbers are told.
     pub shape: Arc<Shape>,
 }

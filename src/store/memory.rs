@@ -313,7 +313,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::algorithm::Algorithm;
+    use crate::algorithm::{Algorithm, Durability};
     use crate::model::Hits;
 
     /// The key of the `n`th of many counters.
@@ -333,7 +333,7 @@ mod tests {
             stage: 0,
             cell: 0,
         };
-        Charge { key: CellKey { high: 0, low }, share }
+        Charge { key: CellKey { high: 0, low }, durability: Durability::None, share }
     }
 
     #[test]

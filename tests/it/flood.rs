@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spillway::algorithm::{Algorithm, Charge, Mode, Share};
+use spillway::algorithm::{Algorithm, Charge, Durability, Mode, Share};
 use spillway::model::{CellKey, Hits, Outcome, Timestamp};
 use spillway::store::{MemoryStore, Session as _};
 
@@ -26,7 +26,7 @@ fn charge(number: u64, algorithm: Algorithm, limit: u64) -> Charge {
         stage: 0,
         cell: 0,
     };
-    Charge { key, share }
+    Charge { key, durability: Durability::None, share }
 }
 
 fn apply(store: &MemoryStore, charge: Charge, now: Timestamp) -> Outcome {

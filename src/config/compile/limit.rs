@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
+use crate::algorithm::Durability;
 use crate::model::Unit;
 use crate::policy::{CountBy, Evaluate, Limit, LimitId, Rule, Window};
 use window::{Written, parameters};
@@ -98,7 +99,19 @@ impl Document<'_, '_> {
         self.of_kind(DiagnosticKind::MissingNumber, |this| {
             this.limit_coverage(node, fields, &name, &requests, inherited);
         });
-        Some(Limit { id, name, is_named, replaces, requests, window, count_by, count_denied, settles, shape })
+        Some(Limit {
+            id,
+            name,
+            is_named,
+            replaces,
+            requests,
+            window,
+            count_by,
+            count_denied,
+            settles,
+            durability: Durability::None,
+            shape,
+        })
     }
 
     /// Domain, way, window and owner; or domain, counter, window and owner, where limits share a counter by its name.

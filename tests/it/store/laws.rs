@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use spillway::algorithm::{ALGORITHMS, Algorithm, Charge, Mode, Outcomes, Share, Written};
+use spillway::algorithm::{ALGORITHMS, Algorithm, Charge, Durability, Mode, Outcomes, Share, Written};
 use spillway::model::{CellKey, Hits, Outcome, Timestamp};
 use spillway::store::{Answers, Session, Store, StoreError};
 use tokio::time::{Instant, timeout_at};
@@ -31,7 +31,8 @@ fn charge(number: u64, limit: u64) -> Charge {
         stage: 0,
         cell: 0,
     };
-    Charge { key: CellKey { high: number.wrapping_mul(0x9e37_79b9_7f4a_7c15), low: number }, share }
+    let key = CellKey { high: number.wrapping_mul(0x9e37_79b9_7f4a_7c15), low: number };
+    Charge { key, durability: Durability::None, share }
 }
 
 /// Runs a law whose time goes on by itself when everybody waits.
