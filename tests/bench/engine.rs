@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use spillway::algorithm::{Algorithm, Charge, Mode, Share};
+use spillway::algorithm::{Algorithm, Charge, Durability, Mode, Share};
 use spillway::clock::{Clock, ManualClock, SystemClock};
 use spillway::config::{self, Options};
 use spillway::limiter::Limiter;
@@ -102,7 +102,8 @@ fn sliding_per(window: Duration, number: u32, stage: u32, limit: u64) -> Charge 
         cell: 0,
     };
     let hash = |salt: u64| (u64::from(number) ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
-    Charge { key: CellKey { high: hash(1).wrapping_mul(3), low: hash(2).wrapping_mul(5) }, share }
+    let key = CellKey { high: hash(1).wrapping_mul(3), low: hash(2).wrapping_mul(5) };
+    Charge { key, durability: Durability::None, share }
 }
 
 /// Charges `all` again and again, each time 100 ms later: a log of 600 hits loses one and gains one.
