@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use spillway::algorithm::{Algorithm, Charge, Mode, Share};
+use spillway::algorithm::{Algorithm, Charge, Durability, Mode, Share};
 use spillway::model::{CellKey, Hits, Timestamp};
 use spillway::store::{MemoryStore, Session as _};
 
@@ -34,7 +34,7 @@ fn charge(key: u64, algorithm: Algorithm) -> Charge {
         stage: 0,
         cell: 0,
     };
-    Charge { key: CellKey { high: key, low: key }, share }
+    Charge { key: CellKey { high: key, low: key }, durability: Durability::None, share }
 }
 
 fn apply(store: &MemoryStore, mode: Mode, charges: &[Charge], now: Timestamp) -> bool {
