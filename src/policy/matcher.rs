@@ -4,10 +4,11 @@
 //! value must be somebody's credential, then the key alone. There is no way back: once an entry has chosen a node, only
 //! that node's children are looked at for the next one.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
 use std::fmt;
 use std::sync::Arc;
+
+// Its hasher is faster than the standard one. That is for maps whose keys strangers choose; these have the policy's.
+use hashbrown::{HashMap, hash_map};
 
 use super::wildcards::{Scratch, Wildcard, Wildcards};
 use super::{Pattern, Rule};

@@ -62,7 +62,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("sha2", &["subjects/credential"]),
     ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),
-    ("hashbrown", &["store/memory"]),
+    ("hashbrown", &["policy/matcher", "store/memory"]),
     ("axum", &["admin", "app"]),
     ("clap", &["cli"]),
     ("tracing", &["telemetry", "cli"]),
