@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Charged, Counted, Decision, Verdict, report_priority};
 use crate::model::{CellKey, Entry, Few, Request};
-use crate::policy::{Domain, Entries, Limit, Policy};
+use crate::policy::{Domain, Entries, Limit};
 use crate::response::{Context, HeaderSet, Headers, Reported};
 use crate::subjects::Credential;
 
@@ -61,8 +61,8 @@ impl<'v> Spoken<'v, '_> {
     }
 }
 
-/// How `verdict` is reported to those who asked `request` of `policy`, in the texts of its scratch.
-pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v> {
+/// How `verdict` is reported to those who asked `request`, in the texts of its scratch.
+pub fn answer<'v>(request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v> {
     let texts = verdict.texts.take();
     let mut answer = Answer {
         response_headers: Headers::in_room_of(texts.headers),
@@ -91,7 +91,7 @@ pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdic
             let body = &mut answer.body;
             let reported = Some(decisive.reported(verdict, verdict.retry_after()));
             let credential = decisive.counted.credential.as_ref();
-            let entries = entries(policy, request, decisive.descriptor);
+            let entries = entries(request, verdict, decisive.descriptor);
             with_context(verdict, reported, &entries.as_slice(), credential, |context| {
                 denial.body.write_body(context, body);
             });
@@ -100,10 +100,10 @@ pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdic
                 true
             });
         }
-    } else if let Some(domain) = policy.domain(request.domain)
+    } else if let Some(domain) = verdict.domain
         && !domain.request_headers.is_empty()
     {
-        answer.request_headers = for_upstream(policy, domain, request, verdict, &spoken);
+        answer.request_headers = for_upstream(domain, request, verdict, &spoken);
     }
     answer
 }
@@ -111,7 +111,6 @@ pub fn answer<'v>(policy: &'v Policy, request: &Request<'_>, verdict: &'v Verdic
 /// What the upstream is reported of a request that passes, with all that is known of it: the limit that was charged to whoever is
 /// asking, or else to anybody; who is asking, be they counted or not; and every entry of the request.
 fn for_upstream<'v>(
-    policy: &'v Policy,
     domain: &'v Domain,
     request: &Request<'_>,
     verdict: &Verdict<'_>,
@@ -126,7 +125,7 @@ fn for_upstream<'v>(
     let all: Vec<_> = std::iter::once(first)
         .filter(|at| *at < request.descriptors.len())
         .chain(others)
-        .map(|at| entries(policy, request, at))
+        .map(|at| entries(request, verdict, at))
         .collect();
     let all: Vec<Entry<'_>> = all.iter().flat_map(Known::as_slice).collect();
     with_context(
@@ -225,9 +224,9 @@ struct Known<'a> {
 }
 
 /// What the descriptor at this place tells.
-fn entries<'a>(policy: &'a Policy, request: &'a Request<'_>, descriptor: usize) -> Known<'a> {
+fn entries<'a>(request: &'a Request<'_>, verdict: &Verdict<'a>, descriptor: usize) -> Known<'a> {
     let sent: &'a [Entry<'a>] = &request.descriptors[descriptor].entries;
-    let domain = policy.domain(request.domain);
+    let domain = verdict.domain;
     Known { domain, read: domain.map(|domain| domain.entries(sent)), sent }
 }
 

@@ -20,6 +20,7 @@ impl<'p> Plan<'p> {
         let texts = RefCell::new(std::mem::take(&mut self.scratch.0.texts));
         Verdict {
             now: self.now,
+            domain: self.domain,
             over_limit,
             decisions,
             somebody: self.somebody,

@@ -15,6 +15,8 @@ use crate::subjects::Credential;
 pub struct Plan<'p> {
     /// What the wall clock showed at the one reading behind every number.
     pub(super) now: Timestamp,
+    /// `None` where no policy has the domain.
+    pub(super) domain: Option<&'p Domain>,
     pub(super) mode: Mode,
     pub(super) matched: Vec<Matched<'p>>,
     pub(super) somebody: Option<(usize, Credential<'p>)>,
@@ -79,7 +81,15 @@ impl Engine {
             matched.extend(request.descriptors.iter().map(|_| Matched::Nothing));
             scratch.0.dispositions.extend(matched.iter().map(|_| Disposition::Charged));
             let unmatched = Unmatched { first: 0, many: request.descriptors.len() };
-            return Plan { now: now.wall, mode: Mode::Each, matched, somebody: None, unmatched, scratch };
+            return Plan {
+                now: now.wall,
+                domain: None,
+                mode: Mode::Each,
+                matched,
+                somebody: None,
+                unmatched,
+                scratch,
+            };
         };
         let (mut somebody, mut unmatched) = (None, Unmatched::default());
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
@@ -105,7 +115,7 @@ impl Engine {
             Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
             Evaluate::InOrder => Mode::InOrder,
         };
-        Plan { now: now.wall, mode, matched, somebody, unmatched, scratch }
+        Plan { now: now.wall, domain: Some(domain), mode, matched, somebody, unmatched, scratch }
     }
 
     /// What `descriptor` reaches, and who is behind it.

@@ -9,7 +9,7 @@ use super::answer::Texts;
 use super::plan::Matched;
 use super::scratch::Scratch;
 use crate::model::{CellKey, Few, Outcome, Timestamp, recycled};
-use crate::policy::{Limit, Rule};
+use crate::policy::{Domain, Limit, Rule};
 use crate::subjects::Credential;
 
 /// All that was decided about one request.
@@ -17,6 +17,8 @@ use crate::subjects::Credential;
 pub struct Verdict<'p> {
     /// What the wall clock showed at the one reading behind every number.
     pub now: Timestamp,
+    /// The domain that it was decided in; `None` where no policy has it.
+    pub domain: Option<&'p Domain>,
     /// Whether the request is to be refused.
     pub over_limit: bool,
     /// One for each descriptor, in order.

@@ -117,9 +117,8 @@ pub fn explain(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) ->
 }
 
 fn call(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> CallExplained {
-    let answer = answer(policy, request, verdict);
-    let context =
-        Context { policy, asked: request.domain, domain: policy.domain(request.domain), now: verdict.now };
+    let answer = answer(request, verdict);
+    let context = Context { policy, asked: request.domain, domain: verdict.domain, now: verdict.now };
     let each = request.descriptors.iter().zip(&verdict.decisions);
     CallExplained {
         descriptors: each.map(|(descriptor, decision)| context.descriptor(descriptor, decision)).collect(),

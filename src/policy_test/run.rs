@@ -236,7 +236,7 @@ impl Target for InProcessLimiter {
         let Ok(verdict) = self.worker.decide_now(self.worker.scratch(), &policy, &request) else {
             return Seen::default();
         };
-        let answer = answer(&policy, &request, &verdict);
+        let answer = answer(&request, &verdict);
         let rule = verdict.reported().map(|(_, limit, _)| limit.name.clone());
         Seen {
             over_limit: verdict.over_limit,

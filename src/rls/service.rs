@@ -162,8 +162,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         if buffer.capacity() < BUFFER_LEFT {
             *buffer = BytesMut::with_capacity(BUFFER);
         }
-        self.recorder.count(policy.catalog(), |tally| record(tally, policy, &request, &verdict));
-        let answer = answer(policy, &request, &verdict);
+        self.recorder.count(policy.catalog(), |tally| record(tally, &request, &verdict));
+        let answer = answer(&request, &verdict);
         // What a call left that panicked while it was written.
         buffer.clear();
         buffer.put_bytes(0, PREFIX);
@@ -182,8 +182,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
 }
 
 /// Counts the request for its domain and for each rule that it was charged to.
-fn record(tally: &Tally, policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) {
-    let Some(domain) = policy.domain(request.domain) else { return };
+fn record(tally: &Tally, request: &Request<'_>, verdict: &Verdict<'_>) {
+    let Some(domain) = verdict.domain else { return };
     tally.domain(domain.index, verdict.over_limit);
     for (descriptor, decision) in request.descriptors.iter().zip(&verdict.decisions) {
         let hits = descriptor.hits.cost();

@@ -46,7 +46,7 @@ fn measure(criterion: &mut Criterion, row: &str, yaml: &str, subjects: Option<&s
         bencher.iter(|| {
             let decided = worker.decide_now(worker.scratch(), &policy, black_box(&request));
             let verdict = decided.expect("counters in memory answer at once");
-            let answer = answer(&policy, &request, &verdict);
+            let answer = answer(&request, &verdict);
             verdict.reclaim(black_box(answer).into_texts());
             worker.reuse(verdict.into_scratch());
         });

@@ -50,7 +50,7 @@ fn a_decision_and_its_answer_take_no_allocation() {
     let mut decide = || {
         let policy = limiter.engine.policy();
         let verdict = worker.decide_now(worker.scratch(), &policy, &request).unwrap();
-        let answer = answer(&policy, &request, &verdict);
+        let answer = answer(&request, &verdict);
         assert!(answer.response_headers.iter().len() >= 6);
         refused += usize::from(verdict.over_limit);
         verdict.reclaim(black_box(answer).into_texts());

@@ -18,7 +18,7 @@ impl Bench {
         });
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
         let verdict = self.decide(&policy, &request);
-        let answer = answer(&policy, &request, &verdict);
+        let answer = answer(&request, &verdict);
         let headers =
             answer.response_headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let outcomes = verdict.decisions.iter().flat_map(|decision| match decision {

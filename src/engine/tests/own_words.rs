@@ -42,7 +42,7 @@ impl Bench {
         });
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
         let verdict = self.decide(&policy, &request);
-        let answer = answer(&policy, &request, &verdict);
+        let answer = answer(&request, &verdict);
         Answered {
             response_headers: answer.response_headers.to_vec(),
             request_headers: answer.request_headers.to_vec(),

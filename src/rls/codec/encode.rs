@@ -229,7 +229,7 @@ descriptors:
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
         let verdict = limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
         let mut bytes = BytesMut::new();
-        encode(&verdict, &answer(&policy, &request, &verdict), &mut bytes);
+        encode(&verdict, &answer(&request, &verdict), &mut bytes);
         let read = proto::RateLimitResponse::decode(bytes.as_ref()).unwrap();
         assert_eq!(read.encode_to_vec(), bytes, "{entries:?}");
         read

@@ -85,7 +85,17 @@ impl<'a> Fields<'a> {
         if field == 0 || kind > FIXED_32 { Err(Malformed::Key) } else { Ok((field, kind)) }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        // Nearly all of them: keys of fields, and lengths of short texts.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for (at, &byte) in self.rest.iter().enumerate().take(LONGEST_VARINT) {
             number |= u64::from(byte & 0x7f) << (7 * at);

@@ -130,7 +130,7 @@ fn ask(
     let policy = worker.limiter().engine.policy();
     let verdict = worker.decide_now(worker.scratch(), &policy, &request).expect("the store is memory");
     assert_eq!(verdict.decisions.len(), 2);
-    let answer = engine::answer(&policy, &request, &verdict);
+    let answer = engine::answer(&request, &verdict);
     for (name, value) in answer.response_headers.iter().chain(answer.request_headers.iter()) {
         assert!(!name.is_empty() && !value.is_empty(), "{name}: {value}");
         assert!(value.len() <= 4096 || name == "Content-Type", "{name} has {} bytes", value.len());

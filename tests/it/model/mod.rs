@@ -205,7 +205,7 @@ fn ask(limiter: &Arc<Limiter<MemoryStore, ManualClock>>, request: &Request) -> A
         }
         Decision::Exempt(_) => panic!("there are no subjects"),
     });
-    let headers = answer(&policy, &request, &verdict).response_headers;
+    let headers = answer(&request, &verdict).response_headers;
     let headers: BTreeMap<_, _> = headers.to_vec().into_iter().collect();
     Answer {
         over_limit: verdict.over_limit,
