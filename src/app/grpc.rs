@@ -111,8 +111,9 @@ async fn serve_dispatched<S: Store, C: Clock>(
                 open.spawn_local(async move {
                     let activity = Arc::clone(&slot.activity);
                     tokio::select! {
+                        biased;
                         () = server.serve(connection, peer, activity, stopping) => {}
-                        () = slot.wanted() => {}
+                        () = rls::Seldom::new(slot.wanted()) => {}
                     }
                 });
             }

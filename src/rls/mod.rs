@@ -12,6 +12,6 @@ mod service;
 pub use beyond::{BeyondBounds, Bound, Undecided};
 pub use codec::{NoLimit, decode};
 pub use health::Serving;
-pub use http2::{Activity, InvalidAuthority, LongRequests, MemoryBudget, Server, Shared};
+pub use http2::{Activity, InvalidAuthority, LongRequests, MemoryBudget, Seldom, Server, Shared};
 pub use reflection::reflected;
 pub use service::{NAME, RateLimitService};

@@ -253,7 +253,7 @@ impl Table {
             let first = outcomes.len();
             match stage {
                 [only] => outcomes.push(Some(self.step(only, now))),
-                _ => outcomes.extend(self.settle(stage, now)),
+                _ => outcomes.append(&mut self.settle(stage, now)),
             }
             let mut decided = stage.iter().zip(outcomes[first..].iter().flatten());
             if mode == Mode::InOrder && decided.any(|(charge, outcome)| charge.share.refuses(outcome)) {

@@ -36,6 +36,7 @@ use super::long_requests::{ConnectionQueue, LONG, LongRequests};
 use super::message::{ConnectionBudget, MemoryBudget, MessageReader};
 use super::reply::{Reply, status_response};
 use super::routed::RoutedRequest;
+use super::seldom::Seldom;
 use super::state::{ConnectionState, InFlight, ObservedStream};
 use super::streams::{Deferred, Streams};
 use crate::clock::Clock;
@@ -108,11 +109,11 @@ impl<S: Store, C: Clock> Server<S, C> {
         let calls = self.calls(peer, activity, &state);
         let answer = service_fn(move |call| Rc::clone(&calls).take(call));
         let mut connection = pin!(builder(streams.executor()).serve_connection(io, answer));
-        let mut stopping = pin!(stopping.fuse());
+        let mut stopping = Seldom::new(stopping).fuse();
 
         let ended = poll_fn(|context| {
             state.decided.set(0);
-            if stopping.as_mut().poll(context).is_ready() {
+            if stopping.poll_unpin(context).is_ready() {
                 if !state.began.get() {
                     return Poll::Ready(Ok(()));
                 }

@@ -1,15 +1,16 @@
 //! How long a connection is kept whose client does nothing, or does not go on.
 
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
+use super::seldom::Seldom;
 use super::state::ConnectionState;
 
 /// How long a client may take to send the preface of HTTP/2.
@@ -57,7 +58,7 @@ pub(super) enum Due {
 pub(super) struct Lifetime {
     state: Rc<ConnectionState>,
     activity: Arc<Activity>,
-    timer: Pin<Box<Sleep>>,
+    timer: Seldom<Sleep>,
     /// The client's progress at the last check.
     before: (u64, u64, u64),
     idle_since: Instant,
@@ -70,7 +71,7 @@ impl Lifetime {
         let mut lifetime = Self {
             state: Rc::clone(state),
             activity: Arc::clone(activity),
-            timer: Box::pin(sleep(PREFACE_WITHIN)),
+            timer: Seldom::new(sleep(PREFACE_WITHIN)),
             before: (0, 0, 0),
             idle_since: Instant::now(),
             asked_to_go: false,
@@ -82,7 +83,7 @@ impl Lifetime {
     /// What has to happen now. The caller polls again until it is [`Due::Nothing`], and says whether calls wait for
     /// something.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, calls_wait: bool) -> Due {
-        while self.timer.as_mut().poll(context).is_ready() {
+        while self.timer.poll_unpin(context).is_ready() {
             let due = self.check(Instant::now(), calls_wait);
             if !matches!(due, Due::Nothing) {
                 return due;
@@ -113,7 +114,8 @@ impl Lifetime {
             }
             due = Due::GoAway;
         }
-        self.timer.as_mut().reset(now + if self.asked_to_go { GOES_WITHIN } else { LOOK_EVERY });
+        self.timer.get_mut().reset(now + if self.asked_to_go { GOES_WITHIN } else { LOOK_EVERY });
+        self.timer.poll_again();
         due
     }
 

@@ -11,6 +11,7 @@ mod long_requests;
 mod message;
 mod reply;
 mod routed;
+mod seldom;
 mod state;
 mod streams;
 
@@ -19,3 +20,4 @@ pub use authority::InvalidAuthority;
 pub use connection::{Server, Shared};
 pub use long_requests::LongRequests;
 pub use message::MemoryBudget;
+pub use seldom::Seldom;

@@ -68,6 +68,10 @@ impl Streams {
 
     fn run_waiting(&mut self, context: &mut Context<'_>) -> bool {
         let mut ended = false;
+        // There seldom are any, and polling for them costs an atomic operation or two.
+        if self.waiting.is_empty() {
+            return ended;
+        }
         while let Poll::Ready(Some(())) = Pin::new(&mut self.waiting).poll_next(context) {
             ended = true;
         }
