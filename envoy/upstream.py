@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""An API to put behind Envoy: answers every method and path with 200, and /status/CODE with that code.
+"""An API to put behind Envoy: answers every method and path with 200, /status/CODE with that code, and /tokens/NUMBER as an LLM
+would that used so many tokens (`x-tokens-used`).
 
     python3 envoy/upstream.py [PORT]        0, the default, takes a free port; the port is printed
 
@@ -15,6 +16,7 @@ from typing import Any, Callable, Optional
 
 REPEATED = re.compile(r"host|user-agent|content-type|x-(?!api-key$).*", re.IGNORECASE)
 STATUS = re.compile(r"/status/([2-5]\d\d)(?:\?.*)?")
+TOKENS = re.compile(r"/tokens/(\d{1,9})(?:\?.*)?")
 BODILESS = (204, 304)
 
 
@@ -54,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
         told = {"method": self.command, "path": self.path, "headers": headers}
         body = b"" if code in BODILESS else json.dumps(told).encode() + b"\n"
         self.send_response(code)
+        if used := TOKENS.fullmatch(self.path):
+            self.send_header("X-Tokens-Used", used[1])
         if code not in BODILESS:
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -7,7 +7,7 @@ use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::time::{TimeError, point_in_time};
 use super::words::did_you_mean;
-use crate::model::Timestamp;
+use crate::model::{Hits, Timestamp};
 use crate::yaml::{Items, Kind, Node, Span, Tree};
 
 /// The most mistakes that are reported: nobody reads more.
@@ -191,6 +191,15 @@ impl Reader {
                 hint: None,
             }),
         })
+    }
+
+    /// What a request costs: a whole number, or one below zero for hits that are given back.
+    pub(crate) fn cost(&mut self, node: Node<'_>) -> Option<Hits> {
+        let given_back = match node.kind() {
+            Kind::Scalar { text, .. } => text.strip_prefix('-').and_then(|text| hits(text).ok()),
+            _ => None,
+        };
+        given_back.map(Hits::refund).or_else(|| self.hits(node).map(Hits::charge))
     }
 
     /// A length of time; `0s` is one, too.

@@ -31,7 +31,7 @@ pub struct Seen {
 /// Something that answers requests at a time of the script's choice.
 pub trait Target {
     /// Answers descriptors that cost `hits`, at `now`.
-    fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<u64>) -> Seen;
+    fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<Hits>) -> Seen;
     /// Changes a subject from `now` on.
     fn set(&mut self, now: Timestamp, change: &Change) -> Result<(), String>;
 }
@@ -226,9 +226,9 @@ impl InProcessLimiter {
 }
 
 impl Target for InProcessLimiter {
-    fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<u64>) -> Seen {
+    fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<Hits>) -> Seen {
         self.clock.set(now);
-        let hits = hits.map_or(Hits::ONE, Hits::charge);
+        let hits = hits.unwrap_or(Hits::ONE);
         let descriptors = descriptors.iter().map(|entries| Descriptor::of_text(entries, hits));
         let request = Request { domain: self.domain.as_bytes(), descriptors: descriptors.collect() };
         let policy = self.limiter.engine.policy();

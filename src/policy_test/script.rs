@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{self, Diagnostic, DiagnosticKind, Excerpt};
-use crate::model::Timestamp;
+use crate::model::{Hits, Timestamp};
 use crate::subjects::Value;
 
 /// A test of one policy.
@@ -41,8 +41,8 @@ pub struct Step {
     pub times: u32,
     /// How much later each time; by default at once.
     pub every: Option<Duration>,
-    /// What it costs; 0 looks without counting.
-    pub hits: Option<u64>,
+    /// What it costs.
+    pub hits: Option<Hits>,
     /// What becomes of it, every time.
     pub expect: Option<Expect>,
     /// Response headers of the last time; `None` for one that must not be there.

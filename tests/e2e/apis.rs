@@ -29,6 +29,10 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("campaigns_counts_each_route_of_a_key", campaigns_counts_each_route_of_a_key),
     ("campaigns_headers_are_on_2xx_and_429_only", campaigns_headers_are_on_2xx_and_429_only),
     ("campaigns_fails_open_without_headers", campaigns_fails_open_without_headers),
+    (
+        "tokens_are_reserved_and_settled_when_the_answer_is_there",
+        tokens_are_reserved_and_settled_when_the_answer_is_there,
+    ),
     ("an_unknown_key_gets_no_headers", an_unknown_key_gets_no_headers),
     ("hosts_are_known_without_their_port_too", hosts_are_known_without_their_port_too),
     ("hosts_are_known_with_the_dot_of_a_full_name", hosts_are_known_with_the_dot_of_a_full_name),
@@ -486,6 +490,36 @@ fn campaigns_fails_open_without_headers(gateway: &Gateway) {
 }
 
 // === All of them ===
+
+// === LLM tokens ===
+
+fn tokens_are_reserved_and_settled_when_the_answer_is_there(gateway: &Gateway) {
+    let llm = Turn::at(gateway, "llm", START);
+    let of = ["authorization: Bearer sk-red", "x-user-id: ada"];
+    let ask = |request_line| llm.ask("127.0.6.1", request_line, &of);
+    let remaining = |answer: &Answer| answer.header("x-ratelimit-remaining-tokens").map(str::to_owned);
+
+    let answer = ask("POST /tokens/1200");
+    assert_eq!((answer.status, remaining(&answer).as_deref()), (200, Some("19500")), "500 are reserved");
+    // Envoy reports the end of an answer once the client has it.
+    let settled = |expected: &str| {
+        wait_for("the settlement", || (remaining(&ask("GET /")).as_deref() == Some(expected)).then_some(()));
+    };
+    settled("18300");
+    assert_eq!(ask("POST /tokens/25000").status, 200, "more than what is left, which nobody knew");
+    let refused = wait_for("the settlement", || Some(ask("GET /")).filter(|answer| answer.status == 429));
+    refused.is("HTTP/1.1 429 Too Many Requests\n\
+                Content-Type: application/json\n\
+                x-ratelimit-limit-tokens: 20000\n\
+                x-ratelimit-remaining-tokens: 0\n\
+                x-ratelimit-reset-tokens: 24h0m0s\n\
+                retry-after: 86400\n\
+                \n\
+                {\"error\":{\"type\":\"tokens\",\"code\":\"rate_limit_exceeded\",\"message\":\
+                \"The budget of 20000 tokens is used up. Try again in 86400 seconds.\"}}");
+    llm.now(secs(24 * 3_600));
+    settled("19500");
+}
 
 fn an_unknown_key_gets_no_headers(gateway: &Gateway) {
     for (api, header) in [

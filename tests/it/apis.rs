@@ -14,7 +14,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, UInt64Value};
 use spillway::app::{self, Bounds, Listeners};
 use spillway::config::{self, Options};
-use spillway::model::Timestamp;
+use spillway::model::{Hits, Timestamp};
 use spillway::policy::Policy;
 use spillway::policy_test::{self, Change, InProcessLimiter, Miss, Script, Seen, Target};
 use spillway::telemetry::Metrics;
@@ -101,12 +101,17 @@ impl<'r> Grpc<'r> {
 }
 
 impl Target for Grpc<'_> {
-    fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<u64>) -> Seen {
+    fn send(&mut self, now: Timestamp, descriptors: &[Vec<(String, String)>], hits: Option<Hits>) -> Seen {
         self.behind.parts().1.set(now);
         let descriptors = descriptors.iter().map(|entries| {
             let entries: Vec<_> = entries.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             let mut descriptor = descriptor(&entries);
-            descriptor.hits_addend = hits.map(|value| UInt64Value { value });
+            let amount = |hits| match hits {
+                Hits::Look => 0,
+                Hits::Charge(amount) | Hits::Refund(amount) => amount.get(),
+            };
+            descriptor.hits_addend = hits.map(|hits| UInt64Value { value: amount(hits) });
+            descriptor.is_negative_hits = matches!(hits, Some(Hits::Refund(_)));
             descriptor
         });
         let request = RateLimitRequest {
@@ -149,7 +154,7 @@ fn excess_requests_are_refused_at_once() {
     let b1 = [[("method", "GET"), ("path", "/contacts"), ("business", "b1")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .to_vec()];
-    assert!(!target.send(now, &b1, Some(300)).over_limit);
+    assert!(!target.send(now, &b1, Some(Hits::charge(300))).over_limit);
 
     let begun = tokio::time::Instant::now();
     let request = RateLimitRequest {

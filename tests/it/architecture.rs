@@ -158,7 +158,11 @@ fn planted_violations_are_all_reported() {
             "use crate::{model, engine};",
             "write one `use crate::module::…` line for each module",
         ),
-        ("engine/mod", "use hashbrown::HashMap;", "only [\"policy/matcher\", \"store/memory\"] may name `hashbrown`"),
+        (
+            "engine/mod",
+            "use hashbrown::HashMap;",
+            "only [\"policy/matcher\", \"store/memory\"] may name `hashbrown`",
+        ),
         ("attic/mod", "", "`attic` is not a module; add it to MODULES"),
     ] {
         let mut broken = Vec::new();

@@ -128,7 +128,7 @@ fn step(reader: &mut Reader, node: Node<'_>, earlier: &mut Duration) -> Option<S
         send: fields.get("send").map(|node| descriptors(reader, node)),
         times: fields.get("times").map_or(Some(1), |node| times(reader, node)).unwrap_or(1),
         every: fields.get("every").and_then(|node| reader.length(node)),
-        hits: fields.get("hits").and_then(|node| reader.hits(node)),
+        hits: fields.get("hits").and_then(|node| reader.cost(node)),
         expect: fields.get("expect").and_then(|node| {
             reader.one_of(node, "answer", &[("ok", Expect::Ok), ("over_limit", Expect::OverLimit)])
         }),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spillway::cli;
 use spillway::config::{self, Options};
-use spillway::model::{Timestamp, Unit};
+use spillway::model::{Hits, Timestamp, Unit};
 use spillway::policy::Evaluate;
 use spillway::policy_test::{InProcessLimiter, Target};
 use spillway::response::{DIALECTS, Number, about};
@@ -118,8 +118,9 @@ fn told(headers: &str) -> [Vec<(String, String)>; 2] {
     let mut target = InProcessLimiter::new("d", Box::new(reload)).unwrap();
     let request = [vec![("api_key".to_owned(), "key_1".to_owned())]];
     // 2026-01-01T00:00:00Z.
-    let mut send =
-        |seconds: u64, hits| target.send(Timestamp::from_secs(1_767_225_600 + seconds), &request, Some(hits));
+    let mut send = |seconds: u64, hits: u64| {
+        target.send(Timestamp::from_secs(1_767_225_600 + seconds), &request, Some(Hits::charge(hits)))
+    };
     let first = send(0, 1);
     assert!(!first.over_limit && !send(12, 59).over_limit);
     let refused = send(30, 1);
