@@ -19,6 +19,8 @@ pub struct Plan<'p> {
     pub(super) matched: Vec<Matched<'p>>,
     pub(super) somebody: Option<(usize, Credential<'p>)>,
     pub(super) unmatched: Unmatched,
+    /// The request's values would take too long to match: nothing is charged, and it is refused.
+    pub(super) too_costly: bool,
     /// Holds what has no lifetime: the charges, and what is to become of each rule.
     pub(super) scratch: Scratch,
 }
@@ -79,8 +81,17 @@ impl Engine {
             matched.extend(request.descriptors.iter().map(|_| Matched::Nothing));
             scratch.0.dispositions.extend(matched.iter().map(|_| Disposition::Charged));
             let unmatched = Unmatched { first: 0, many: request.descriptors.len() };
-            return Plan { now: now.wall, mode: Mode::Each, matched, somebody: None, unmatched, scratch };
+            return Plan {
+                now: now.wall,
+                mode: Mode::Each,
+                matched,
+                somebody: None,
+                unmatched,
+                too_costly: false,
+                scratch,
+            };
         };
+        scratch.0.search.begin();
         let (mut somebody, mut unmatched) = (None, Unmatched::default());
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
             let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search);
@@ -90,6 +101,11 @@ impl Engine {
             }
             one
         }));
+        let too_costly = scratch.0.search.is_exhausted();
+        if too_costly {
+            matched.iter_mut().for_each(|one| *one = Matched::Nothing);
+            (somebody, unmatched) = (None, Unmatched::default());
+        }
         put_aside(&mut matched);
         dispositions(&matched, domain.evaluate, &mut scratch.0.dispositions);
 
@@ -105,7 +121,7 @@ impl Engine {
             Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
             Evaluate::InOrder => Mode::InOrder,
         };
-        Plan { now: now.wall, mode, matched, somebody, unmatched, scratch }
+        Plan { now: now.wall, mode, matched, somebody, unmatched, too_costly, scratch }
     }
 
     /// What `descriptor` reaches, and who is behind it.
