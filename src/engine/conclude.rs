@@ -16,7 +16,7 @@ impl<'p> Plan<'p> {
         let mut outcomes = outcomes.into_iter();
         let matched = self.matched.drain(..).zip(&self.scratch.0.dispositions);
         decisions.extend(matched.map(|(one, disposition)| decision(one, *disposition, &mut outcomes)));
-        let over_limit = judge(&mut decisions);
+        let over_limit = judge(&mut decisions) || self.too_costly;
         let texts = RefCell::new(std::mem::take(&mut self.scratch.0.texts));
         Verdict {
             now: self.now,
@@ -25,6 +25,7 @@ impl<'p> Plan<'p> {
             decisions,
             somebody: self.somebody,
             unmatched: self.unmatched,
+            too_costly: self.too_costly,
             texts,
             matched: self.matched,
             scratch: self.scratch,

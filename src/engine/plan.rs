@@ -21,6 +21,8 @@ pub struct Plan<'p> {
     pub(super) matched: Vec<Matched<'p>>,
     pub(super) somebody: Option<(usize, Credential<'p>)>,
     pub(super) unmatched: Unmatched,
+    /// The request's values would take too long to match: nothing is charged, and it is refused.
+    pub(super) too_costly: bool,
     /// Holds what has no lifetime: the charges, and what is to become of each rule.
     pub(super) scratch: Scratch,
 }
@@ -88,9 +90,11 @@ impl Engine {
                 matched,
                 somebody: None,
                 unmatched,
+                too_costly: false,
                 scratch,
             };
         };
+        scratch.0.search.begin();
         let (mut somebody, mut unmatched) = (None, Unmatched::default());
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
             let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search);
@@ -100,6 +104,13 @@ impl Engine {
             }
             one
         }));
+        let too_costly = scratch.0.search.is_exhausted();
+        if too_costly {
+            for one in &mut matched {
+                *one = Matched::Nothing;
+            }
+            (somebody, unmatched) = (None, Unmatched::default());
+        }
         put_aside(&mut matched);
         dispositions(&matched, domain.evaluate, &mut scratch.0.dispositions);
 
@@ -115,7 +126,7 @@ impl Engine {
             Evaluate::AllOrNothing | Evaluate::FirstMatch => Mode::AllOrNothing,
             Evaluate::InOrder => Mode::InOrder,
         };
-        Plan { now: now.wall, domain: Some(domain), mode, matched, somebody, unmatched, scratch }
+        Plan { now: now.wall, domain: Some(domain), mode, matched, somebody, unmatched, too_costly, scratch }
     }
 
     /// What `descriptor` reaches, and who is behind it.

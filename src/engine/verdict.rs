@@ -27,6 +27,8 @@ pub struct Verdict<'p> {
     pub somebody: Option<(usize, Credential<'p>)>,
     /// The descriptors that reached neither a rule nor a node without one; all of them where no policy has the domain.
     pub unmatched: Unmatched,
+    /// Its values would take too long to match with the policy's wildcards: nothing was charged, and it is refused.
+    pub too_costly: bool,
     /// Where the texts of the answer are written.
     pub(super) texts: RefCell<Texts>,
     pub(super) matched: Vec<Matched<'p>>,

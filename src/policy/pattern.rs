@@ -39,6 +39,12 @@ impl Pattern {
         (stem, between.into_iter().flat_map(|between| between.split(|&byte| byte == b'*')), end)
     }
 
+    /// Whether `value` begins as it does and is long enough.
+    pub(super) fn could_fit(&self, value: &[u8]) -> bool {
+        let stars = self.text.split(|byte| *byte == b'*').count() - 1;
+        value.len() + stars >= self.text.len() && value.starts_with(&self.text[..self.first_star])
+    }
+
     /// Whether `value` fits, in time proportional to both lengths times the number of stars at worst. A level looks for all
     /// of its patterns at once.
     pub fn matches(&self, value: &[u8]) -> bool {

@@ -59,13 +59,8 @@ impl Wildcards {
         }
         match self.index() {
             Some(index) => scratch.find(index, text).map(|place| &self.listed[place]),
-            None => self.find_one_by_one(text),
+            None => scratch.find_one_by_one(&self.listed, text),
         }
-    }
-
-    /// The same in time proportional to their number.
-    fn find_one_by_one(&self, text: &[u8]) -> Option<&Wildcard> {
-        self.listed.iter().find(|wildcard| wildcard.pattern.matches(text))
     }
 
     fn index(&self) -> Option<&Index> {

@@ -27,6 +27,8 @@ pub enum Bound {
     Descriptors,
     /// The entries of a descriptor.
     Entries,
+    /// The work of matching all values of a request with the wildcards of its domain.
+    Matching,
     /// The bytes of all incomplete requests of a connection.
     UnfinishedHere,
     /// The bytes of all incomplete requests of all connections.
@@ -54,6 +56,9 @@ impl Bound {
             Self::Message => "a request has at most 16 MiB",
             Self::Descriptors => "a request has at most 1024 descriptors",
             Self::Entries => "a request has at most 1024 entries in a descriptor",
+            Self::Matching => {
+                "the values of a request take at most 120000 steps to match with wildcards, and 2 for each byte"
+            }
             Self::UnfinishedHere => "the unfinished requests of a connection have at most 32 MiB together",
             Self::UnfinishedByAll => {
                 "the unfinished requests of all connections have at most 256 MiB together"

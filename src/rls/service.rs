@@ -14,7 +14,7 @@ use http_body::Frame;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::beyond::Undecided;
+use super::beyond::{Bound, Undecided};
 use super::codec::{PREFIX, decode, encode};
 use crate::clock::Clock;
 use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
@@ -155,6 +155,12 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         verdict: Verdict<'_>,
         caller: Caller,
     ) -> Result<Bytes, Undecided> {
+        if verdict.too_costly {
+            let mut scratch = verdict.into_scratch();
+            scratch.reclaim(request);
+            self.worker.reuse(scratch);
+            return Err(Bound::Matching.into());
+        }
         if verdict.unmatched.many > 0 {
             self.report_unlimited(policy, &request, verdict.unmatched, caller);
         }

@@ -66,10 +66,11 @@ fn add(words: &mut Words, word: usize, bits: u64) {
 }
 
 impl Candidates {
-    /// None at first: ends are told next.
-    pub(super) fn begin(&mut self, demands: &Demands) {
+    /// None at first: ends are told next. Says how many words were written.
+    pub(super) fn begin(&mut self, demands: &Demands) -> usize {
         self.set.clear();
         self.set.resize(demands.words, 0);
+        demands.words
     }
 
     /// The text has `end`. Says how many words were written.
@@ -77,10 +78,11 @@ impl Candidates {
         join(&mut self.set, &demands.by_end[end])
     }
 
-    /// All ends were told: pieces are told next.
-    pub(super) fn begin_pieces(&mut self, demands: &Demands) {
+    /// All ends were told: pieces are told next. Says how many words were written.
+    pub(super) fn begin_pieces(&mut self, demands: &Demands) -> usize {
         self.having.clear();
         self.having.extend_from_slice(&demands.unasked);
+        self.having.len()
     }
 
     /// `piece` occurs in the text. Says how many words were written.

@@ -9,25 +9,55 @@
 //!   lies in a calendar and costs nothing, however often the piece occurs.
 //! - Where an occurrence ends, shorter pieces end too. Those with a wait are found by a bitmap over the pieces' numbers;
 //!   each one that is found ends at least one wait.
+//!
+//! A policy can be made so that a short text reaches a step of each wildcard, and a message so that it holds a thousand such
+//! texts. No way of matching is known that is much faster than texts times wildcards then. So all the work of a request is
+//! bounded: see [`Scratch::begin`].
 
+use super::Wildcard;
 use super::candidates::Candidates;
 use super::index::{Index, NONE, Step};
 
 /// Room to look for wildcards in, to be used again.
 ///
 /// What one search leaves behind is told from what the next one writes by its number, so nothing has to be cleared.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scratch {
     search: u64,
+    /// The units of work since the request began.
+    pub(super) work: u64,
+    /// How many of them the request has.
+    most_work: u64,
     /// The stems that the text starts with, as steps; the shortest first.
     roots: Vec<usize>,
     candidates: Candidates,
     /// For each piece, in which search it was seen last.
     piece_seen: Vec<u64>,
     waits: Waits,
-    /// Units of work since the scratch was made, for tests.
-    #[cfg(test)]
-    pub(super) work: u64,
+}
+
+/// The units of work that a request has, besides those for its bytes. One is a nanosecond to five: a step reached, a
+/// wildcard's end looked at, a piece's occurrence or two words of bits. Requests with paths beside thousands of wildcards
+/// take a few hundred.
+const MOST_WORK: u64 = 120_000;
+/// The units of work that a request has for each byte that is looked for: each is read twice.
+const WORK_FOR_A_BYTE: u64 = 2;
+/// How many bits that are looked through are a unit of work.
+const BITS_FOR_A_UNIT: usize = 2 * 64;
+
+/// Without a bound on the work.
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            search: 0,
+            work: 0,
+            most_work: u64::MAX,
+            roots: Vec::new(),
+            candidates: Candidates::default(),
+            piece_seen: Vec::new(),
+            waits: Waits::default(),
+        }
+    }
 }
 
 /// The waits of one search.
@@ -47,6 +77,8 @@ struct Waits {
     set: Vec<usize>,
     /// How many have not ended.
     left: usize,
+    /// How many words of bits were looked at, of those that are not yet accounted for.
+    words: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +90,55 @@ struct Wait {
 }
 
 impl Scratch {
-    /// The first listed wildcard of `index` that `text` fits.
+    /// A request begins. All that is looked for from here on takes at most a constant and what is linear in its bytes: when
+    /// that is used up, nothing is found any more, and [`is_exhausted`](Self::is_exhausted) says so.
+    pub fn begin(&mut self) {
+        (self.work, self.most_work) = (0, MOST_WORK);
+    }
+
+    /// Whether what was found since the request began is not to be relied on.
+    pub fn is_exhausted(&self) -> bool {
+        self.work > self.most_work
+    }
+
+    /// The first listed wildcard of `index` that `text` fits. Where it says none, [`is_exhausted`](Self::is_exhausted) may be
+    /// why.
     pub(super) fn find(&mut self, index: &Index, text: &[u8]) -> Option<usize> {
+        if self.is_exhausted() {
+            return None;
+        }
+        self.grant(text);
+        let found = self.find_first(index, text);
+        found.filter(|_| !self.is_exhausted())
+    }
+
+    /// The first of `listed` that `text` fits, where they have no index.
+    pub(super) fn find_one_by_one<'w>(
+        &mut self,
+        listed: &'w [Wildcard],
+        text: &[u8],
+    ) -> Option<&'w Wildcard> {
+        if self.is_exhausted() {
+            return None;
+        }
+        self.grant(text);
+        let found = listed.iter().find(|wildcard| {
+            // At worst all of the pattern is compared at each place of the text: 16 bytes are a unit of work.
+            let pattern = &wildcard.pattern;
+            let compared =
+                if pattern.could_fit(text) { text.len() * pattern.as_bytes().len() / 16 } else { 0 };
+            self.tick(1 + compared);
+            self.is_exhausted() || pattern.matches(text)
+        });
+        found.filter(|_| !self.is_exhausted())
+    }
+
+    /// What `text` adds to the work that the request has.
+    fn grant(&mut self, text: &[u8]) {
+        self.most_work = self.most_work.saturating_add(WORK_FOR_A_BYTE * text.len() as u64);
+    }
+
+    fn find_first(&mut self, index: &Index, text: &[u8]) -> Option<usize> {
         self.search += 1;
         self.roots.clear();
         let (roots, steps) = (&mut self.roots, &index.steps);
@@ -89,7 +168,8 @@ impl Scratch {
 
     /// Notes which wildcards end as `text` does. Says whether any do.
     fn find_ends(&mut self, index: &Index, text: &[u8]) -> bool {
-        self.candidates.begin(&index.demands);
+        let words = self.candidates.begin(&index.demands);
+        self.tick(words / 2);
         let mut any = false;
         index.ends.at_start(text.iter().rev().copied(), |end| {
             any = true;
@@ -101,6 +181,8 @@ impl Scratch {
 
     /// Keeps the roots from which a candidate goes on that is listed before `best`. Says whether there are any.
     fn go_on(&mut self, index: &Index, best: usize) -> bool {
+        let looked_through: usize = self.roots.iter().map(|&root| index.steps[root].after.len()).sum();
+        self.tick(looked_through / BITS_FOR_A_UNIT);
         let candidates = &self.candidates;
         self.roots.retain(|&root| {
             let Step { first, after, .. } = &index.steps[root];
@@ -112,7 +194,8 @@ impl Scratch {
     /// Notes the pieces that occur in `text` after its shortest stem, and which wildcards have no other ones.
     fn find_pieces(&mut self, index: &Index, text: &[u8]) {
         self.piece_seen.resize(self.piece_seen.len().max(index.pieces.runs.len()), 0);
-        self.candidates.begin_pieces(&index.demands);
+        let words = self.candidates.begin_pieces(&index.demands);
+        self.tick(words / 2);
         let from = self.roots.first().map_or(0, |&root| index.steps[root].length);
         index.pieces.occurring(&text[from..], |piece| {
             let is_new = self.piece_seen[piece] != self.search;
@@ -160,7 +243,9 @@ impl Scratch {
                     shorter => self.waits.nearest(index, shorter),
                 };
             }
-            self.waits.left > 0 || roots < self.roots.len()
+            let words = std::mem::take(&mut self.waits.words);
+            self.tick(words / 2);
+            !self.is_exhausted() && (self.waits.left > 0 || roots < self.roots.len())
         });
         self.waits.end_all();
     }
@@ -168,7 +253,10 @@ impl Scratch {
     /// Lowers `best` to the first wildcard that ends after `step`, which was reached `at` a place.
     fn finish(&mut self, index: &Index, text: &[u8], step: usize, at: usize, best: &mut usize) {
         let mut numbers = index.steps[step].finishes.clone();
-        while let Some(number) = self.candidates.first(numbers.clone()) {
+        self.tick(numbers.len() / BITS_FOR_A_UNIT);
+        while let Some(number) = self.candidates.first(numbers.clone())
+            && !self.is_exhausted()
+        {
             self.tick(1);
             let finish = index.finishes[number];
             if finish.place >= *best {
@@ -186,7 +274,10 @@ impl Scratch {
     fn expand(&mut self, index: &Index, text: &[u8], step: usize, at: usize, best: usize) {
         let Step { after, edges, .. } = &index.steps[step];
         let (mut numbers, mut edges) = (after.clone(), &index.edges[edges.clone()]);
-        while let Some(number) = self.candidates.first(numbers.clone()) {
+        self.tick(numbers.len() / BITS_FOR_A_UNIT);
+        while let Some(number) = self.candidates.first(numbers.clone())
+            && !self.is_exhausted()
+        {
             self.tick(1);
             // As a rule it goes the very next way.
             if edges.first().is_some_and(|edge| edge.end <= number) {
@@ -204,14 +295,10 @@ impl Scratch {
         }
     }
 
-    #[cfg(test)]
+    /// So much work was done.
     fn tick(&mut self, units: usize) {
-        self.work += units as u64;
+        self.work = self.work.saturating_add(units as u64);
     }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "only tests count")]
-    fn tick(&mut self, _: usize) {}
 }
 
 /// Whether so many bytes have room in `text` from a place on.
@@ -264,7 +351,7 @@ impl Waits {
     }
 
     /// `piece`, or the longest that it ends with, for which a wait counts; or [`NONE`].
-    fn nearest(&self, index: &Index, mut piece: usize) -> usize {
+    fn nearest(&mut self, index: &Index, mut piece: usize) -> usize {
         while piece != NONE {
             let run = index.pieces.runs[piece];
             let mut word = piece / 64;
@@ -272,6 +359,7 @@ impl Waits {
             while bits == 0 && word > run.start / 64 {
                 word -= 1;
                 bits = self.bits[word];
+                self.words += 1;
             }
             let found = (word * 64 + 63).checked_sub(bits.leading_zeros() as usize);
             match found.filter(|&found| bits != 0 && found >= run.start) {

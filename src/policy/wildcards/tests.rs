@@ -65,7 +65,11 @@ fn compare(sets: &[Vec<String>], texts: &[String]) -> Result<(), TestCaseError> 
         for set in &sets {
             prop_assert!(set.is_empty() || set.index().is_some());
             let found = set.find(text.as_bytes(), &mut scratch).map(|found| found.rank);
-            let tried = set.find_one_by_one(text.as_bytes()).map(|found| found.rank);
+            let tried = set
+                .listed
+                .iter()
+                .find(|wildcard| wildcard.pattern.matches(text.as_bytes()))
+                .map(|found| found.rank);
             prop_assert_eq!(
                 found,
                 tried,
@@ -163,6 +167,58 @@ fn at_worst_a_text_costs_one_look_at_each_wildcard() {
         assert!(wildcards.find(text(length).as_bytes(), &mut scratch).is_none());
         let most = 4 * patterns.len() + 4 * length;
         assert!(scratch.work <= most as u64, "{length}: {} of {most}", scratch.work);
+    }
+}
+
+/// Cut into a thousand short texts, that is a thousand looks at each: all but the first ones are done without.
+#[test]
+fn a_request_has_a_bound_on_its_work_whatever_its_texts_and_the_wildcards_are() {
+    let wildcards = wildcards(grid(|_| "a*b".to_owned()));
+    let text = AS.to_owned() + &"b".repeat(40);
+    let mut scratch = Scratch::default();
+    for _ in 0..2 {
+        scratch.begin();
+        let exhausted = (0..1_000).filter(|_| {
+            assert!(wildcards.find(text.as_bytes(), &mut scratch).is_none());
+            scratch.is_exhausted()
+        });
+        assert!((900..980).contains(&exhausted.count()));
+        assert!(scratch.work <= most_work(1_000 * text.len()));
+    }
+    // The next request has as much, and what it finds is right.
+    scratch.begin();
+    let found = wildcards.find(format!("{text}ab").as_bytes(), &mut scratch);
+    assert_eq!(found.map(|found| found.rank), Some(0));
+    assert!(!scratch.is_exhausted());
+}
+
+/// Beside its bytes, and what may be begun when it is used up.
+fn most_work(bytes: usize) -> u64 {
+    120_000 + 2 * bytes as u64 + 5_000
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// Wildcards of few letters with pieces that are shared and nested, and texts in which most of them occur.
+    #[test]
+    fn no_request_is_found_that_takes_more(
+        forms in prop::collection::vec("(a{0,9}b{0,3}\\*){1,5}(a{0,3}|b|x)", 100..1_000),
+        texts in prop::collection::vec("(a{0,20}b{0,9}){1,8}", 1..20),
+        times in 1_usize..400,
+    ) {
+        let wildcards = wildcards(&forms);
+        let mut scratch = Scratch::default();
+        scratch.begin();
+        for text in std::iter::repeat_n(&texts, times).flatten() {
+            let found = wildcards.find(text.as_bytes(), &mut scratch).map(|found| found.rank);
+            if !scratch.is_exhausted() && times == 1 {
+                let tried = wildcards.listed.iter().position(|one| one.pattern.matches(text.as_bytes()));
+                prop_assert_eq!(found, tried);
+            }
+        }
+        let bytes = times * texts.iter().map(String::len).sum::<usize>();
+        prop_assert!(scratch.work <= most_work(bytes), "{} for {bytes} bytes", scratch.work);
     }
 }
 

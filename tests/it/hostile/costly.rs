@@ -198,3 +198,35 @@ fn a_long_path_beside_many_wildcards_is_decided_by_its_limit() {
     }
     Others::of(&spillway).are_answered(&spillway);
 }
+
+/// A policy and a request such that each value reaches each wildcard, and none is found: a thousand times a thousand steps.
+/// A fifth of it is refused, so that nobody else waits, and the next request is decided.
+#[test]
+fn values_that_would_take_too_long_to_match_are_refused() {
+    let mut policy = super::POLICY.to_owned();
+    for n in 0..900 {
+        let (head, tail) = ("a".repeat(1 + n / 30), "b".repeat(1 + n % 30));
+        let _ = writeln!(
+            policy,
+            "  - {{key: path, value: '{head}*{tail}*a*b', rate_limit: {{unit: year, requests_per_unit: 1}}}}"
+        );
+    }
+    let mut spillway = Spillway::serving(&policy);
+    let mut raw = Raw::to(&spillway);
+    let value = "a".repeat(30) + &"b".repeat(30);
+    for (values, refused) in [(1_000, true), (20, false), (200, true), (1, false)] {
+        let descriptors = (0..values).map(|_| descriptor(&[("path", &value)])).collect();
+        let stream = raw.stream();
+        raw.send(&begun(stream));
+        raw.send_data(stream, &framed(&request(descriptors)));
+        raw.send(&frame(DATA, END_STREAM, stream, &[]));
+        let outcome = raw.outcome(stream);
+        let Outcome::Decision(answer) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(answer.overall_code() == Code::OverLimit, refused, "{values}");
+        assert_eq!(answer.statuses.len(), if refused { 0 } else { values }, "{values}");
+    }
+    let beyond =
+        "the values of a request take at most 120000 steps to match with wildcards, and 2 for each byte";
+    spillway.log_line(beyond);
+    Others::of(&spillway).are_answered(&spillway);
+}
