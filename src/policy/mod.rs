@@ -162,6 +162,9 @@ impl Policy {
                     RuleIndex(number(catalog.rules.len() - 1))
                 });
                 rule.index = Some(index);
+                if rule.has_series {
+                    catalog.with_series.insert(index);
+                }
             });
         }
         self.catalog = Arc::new(catalog);

@@ -31,6 +31,8 @@ pub struct Rule {
     pub quota: bool,
     /// Tell metrics apart by every entry's value.
     pub detailed_metric: bool,
+    /// Whether its metrics have a series for each combination of some values that the policy does not name.
+    pub has_series: bool,
     /// What Envoy is told (as dynamic metadata) while the rule is not over its limit.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }

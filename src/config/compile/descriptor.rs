@@ -37,6 +37,16 @@ pub(super) struct Inherited<'p> {
     value: &'p str,
     /// The kind of credential that the value is.
     kind: &'p str,
+    metric_values: MetricValues,
+}
+
+/// Which values on the path metrics can name that the policy does not.
+#[derive(Clone, Copy, Debug, Default)]
+struct MetricValues {
+    /// Whether there is any: one that is neither written in the policy, nor a credential, nor counted with others.
+    any: bool,
+    /// Whether `value_to_metric` stands beside one.
+    asked: bool,
 }
 
 impl<'p> Inherited<'p> {
@@ -142,6 +152,19 @@ impl Document<'_, '_> {
         }
         let has_subject = around.has_subject || subject.is_some();
         let exempt = self.exempt(&fields, has_subject, around.directory);
+        let shared = self.shares(&fields, key, value);
+        let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
+        if value_to_metric && subject.is_some() {
+            let hint = "a credential is never shown; leave the word out, or set it on a descriptor without a `subject`";
+            self.misplaced(
+                &fields,
+                "value_to_metric",
+                "`value_to_metric` would show credentials",
+                Some(hint),
+            );
+        }
+        let is_named = !value.is_empty() && !value.contains('*');
+        let is_open = !is_named && subject.is_none() && shared.is_none();
         let inherited = Inherited {
             directory: around.directory,
             exempt: &exempt,
@@ -154,12 +177,14 @@ impl Document<'_, '_> {
             key,
             value,
             kind: subject.as_ref().map_or("", |subject| subject.kind.as_str()),
+            metric_values: MetricValues {
+                any: around.metric_values.any || is_open,
+                asked: around.metric_values.asked || (is_open && value_to_metric),
+            },
         };
 
-        let shared = self.shares(&fields, key, value);
         let rule = self.rule(&fields, &inherited);
         let empty_is_absent = self.empty_is_absent(&fields, key, value, subject.is_some());
-        let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
         let mut children = Level::default();
         self.descriptors(fields.get("descriptors"), &mut children, &inherited);
         if key.is_empty() {
@@ -242,7 +267,9 @@ impl Document<'_, '_> {
                 self.report(Severity::Warning, watched.span(), &message, Some(hint));
             }
         }
-        rule.map(|rule| Rule { shadow, quota, detailed_metric, metadata, ..rule })
+        let MetricValues { any, asked } = inherited.metric_values;
+        let has_series = asked || (any && detailed_metric);
+        rule.map(|rule| Rule { shadow, quota, detailed_metric, has_series, metadata, ..rule })
     }
 
     /// The kind of credential that the value must be.

@@ -248,6 +248,7 @@ fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherit
         shadow: false,
         quota: false,
         detailed_metric: false,
+        has_series: false,
         metadata: None,
     }
 }
