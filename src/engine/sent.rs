@@ -6,7 +6,9 @@ use super::plan::Candidate;
 use super::series::series;
 use super::{Engine, RuleRef};
 use crate::model::{Entry, Few, LimitOverride, RuleIndex, lossy};
-use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, Requests, Rule, Window};
+use crate::policy::{
+    CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, MetricValues, Requests, Rule, Window,
+};
 
 impl Engine {
     /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
@@ -94,8 +96,7 @@ fn sent_rule(limit: Limit, index: Option<RuleIndex>) -> Rule {
         replaces: Vec::new(),
         shadow: false,
         quota: false,
-        detailed_metric: false,
-        has_series: false,
+        metric_values: MetricValues::Together,
         metadata: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::model::{Entry, lossy};
-use crate::policy::{Domain, MatchedPath, Rule};
+use crate::policy::{Domain, MatchedPath, MetricValues, Rule};
 
 /// The most bytes of a key or of a value that are named: whoever sends long ones shall not fill memory with them.
 const LONGEST: usize = 128;
@@ -18,15 +18,16 @@ pub(super) fn series(
     entries: &[Entry<'_>],
     path: &MatchedPath<'_>,
 ) -> Option<Box<str>> {
-    if !rule.has_series {
+    if rule.metric_values == MetricValues::Together {
         return None;
     }
+    let all = rule.metric_values == MetricValues::OfAll;
     let mut series = String::new();
     for (entry, node) in path.steps(entries) {
         if !series.is_empty() {
             series.push_str(" > ");
         }
-        if !(rule.detailed_metric || node.value_to_metric) || node.shared.is_some() {
+        if !(all || node.value_to_metric) || node.shared.is_some() {
             series.push_str(&node.label);
             continue;
         }
@@ -66,8 +67,8 @@ mod tests {
         ] {
             assert_eq!(shown(sent), expected);
         }
-        let long = shown(&[b'x'; 100_000]).into_owned();
+        let long = shown(&vec![b'x'; 100_000]).into_owned();
         assert_eq!(long, "x".repeat(LONGEST) + "…");
-        assert!(shown(&[0xff; 100_000]).len() <= 4 * LONGEST + "…".len());
+        assert!(shown(&vec![0xff; 100_000]).len() <= 4 * LONGEST + "…".len());
     }
 }

@@ -12,7 +12,7 @@ pub struct DomainIndex(pub u32);
 pub struct RuleIndex(pub u32);
 
 /// What the domains and rules of one policy are called. A policy that is loaded anew has a catalog of its own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// The name of each domain.
     pub domains: Vec<Arc<str>>,

@@ -537,7 +537,9 @@ mod tests {
         ] {
             let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
             let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-            assert!(value.is_some_and(|value| value > 0.0), "{name} in:\n{text}");
+            // CPU time has a resolution of 10 ms, and few tests may have run so far.
+            let may_be_zero = name == "process_cpu_seconds_total";
+            assert!(value.is_some_and(|value| value > 0.0 || may_be_zero), "{name} in:\n{text}");
         }
     }
 }

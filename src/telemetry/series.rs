@@ -44,19 +44,15 @@ impl Series {
         if counts.full.contains(domain) {
             return false;
         }
-        match self.admitted.admit(catalog, rule, series) {
-            Some(series) => {
-                counts.rules.entry(rule).or_default().entry(series).or_default().add(hit);
-                true
-            }
-            None => {
-                counts.full.insert(*domain);
-                for (rule, series) in self.admitted.of_domain(catalog, *domain) {
-                    counts.rules.entry(rule).or_default().entry(series).or_default();
-                }
-                false
-            }
+        if let Some(series) = self.admitted.admit(catalog, rule, series) {
+            counts.rules.entry(rule).or_default().entry(series).or_default().add(hit);
+            return true;
         }
+        counts.full.insert(*domain);
+        for (rule, series) in self.admitted.of_domain(catalog, *domain) {
+            counts.rules.entry(rule).or_default().entry(series).or_default();
+        }
+        false
     }
 
     /// What was counted.

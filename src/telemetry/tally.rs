@@ -233,12 +233,15 @@ struct State {
     past: Past,
 }
 
+/// Of its domain, and its own.
+type RuleName = (Arc<str>, Arc<str>);
+
 /// What was counted under policies that are gone, by the names of domains and rules.
 #[derive(Clone, Debug, Default)]
 struct Past {
-    rules: HashMap<(Arc<str>, Arc<str>), RuleTotals>,
+    rules: HashMap<RuleName, RuleTotals>,
     domains: HashMap<Arc<str>, DomainTotals>,
-    series: HashMap<(Arc<str>, Arc<str>, Arc<str>), RuleTotals>,
+    series: HashMap<RuleName, HashMap<Arc<str>, RuleTotals>>,
 }
 
 /// All that was counted, for the rules of one policy.
@@ -325,8 +328,8 @@ impl Tallies {
         if !past.series.is_empty() {
             for rule in &catalog.with_series {
                 let Some((domain, label)) = catalog.rule(*rule) else { continue };
-                let of_rule = past.series.iter().filter(|((d, l, _), _)| d == domain && l == label);
-                for ((.., series), counted) in of_rule {
+                let of_rule = past.series.get(&(Arc::clone(domain), Arc::clone(label)));
+                for (series, counted) in of_rule.into_iter().flatten() {
                     totals.series.entry((*rule, Arc::clone(series))).or_default().add(*counted);
                 }
             }
@@ -384,8 +387,8 @@ impl Past {
         }
         for (rule, series, counted) in tally.series.totals() {
             if let Some((domain, label)) = catalog.rule(rule) {
-                let name = (Arc::clone(domain), Arc::clone(label), series);
-                self.series.entry(name).or_default().add(counted);
+                let name = (Arc::clone(domain), Arc::clone(label));
+                self.series.entry(name).or_default().entry(series).or_default().add(counted);
             }
         }
     }
@@ -405,7 +408,7 @@ impl Past {
         if !self.series.is_empty() {
             let names: HashSet<_> =
                 catalog.with_series.iter().filter_map(|rule| catalog.rule(*rule)).collect();
-            self.series.retain(|(domain, label, _), _| names.contains(&(domain, label)));
+            self.series.retain(|(domain, label), _| names.contains(&(domain, label)));
         }
     }
 }
@@ -474,6 +477,36 @@ mod tests {
             4,
             "of each worker the one that is written and the one before"
         );
+    }
+
+    #[test]
+    fn series_outlive_reloads_and_workers_while_their_rules_have_some() {
+        let tallies = Tallies::default();
+        let with_series = |rules: &[&str], with: &[u32]| {
+            let catalog = Catalog::clone(&catalog(rules));
+            Arc::new(Catalog { with_series: with.iter().copied().map(RuleIndex).collect(), ..catalog })
+        };
+        let (before, after) = (with_series(&["gone", "stays"], &[0, 1]), with_series(&["stays"], &[0]));
+        let count = |recorder: &Recorder, catalog, rule, series, hits| {
+            recorder.count(catalog, |tally| tally.rule(RuleIndex(rule), Some(series), hit(hits)));
+        };
+        let (busy, ended) = (tallies.recorder(), tallies.recorder());
+        count(&busy, &before, 0, "k=1", 1);
+        count(&busy, &before, 1, "k=1", 2);
+        count(&ended, &before, 1, "k=1", 4);
+        count(&ended, &before, 1, "k=2", 8);
+        drop(ended);
+        count(&busy, &after, 0, "k=1", 16);
+        let told = |catalog| {
+            let totals = tallies.totals(catalog);
+            totals.series.iter().map(|((_, series), totals)| format!("{series} {}", totals.total)).collect()
+        };
+        for _ in 0..3 {
+            let told: Vec<_> = told(&after);
+            assert_eq!(told, ["k=1 22", "k=2 8"]);
+        }
+        let told: Vec<_> = told(&with_series(&["stays"], &[]));
+        assert_eq!(told, [""; 0], "the rule has no series any more");
     }
 
     #[test]

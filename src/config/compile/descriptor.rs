@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::subjects::Tell;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
-use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
+use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, MetricValues, Rule, Shape, SubjectNode};
 use crate::subjects::{Directory, Value};
 use crate::yaml::{Items, Span};
 
@@ -37,16 +37,10 @@ pub(super) struct Inherited<'p> {
     value: &'p str,
     /// The kind of credential that the value is.
     kind: &'p str,
-    metric_values: MetricValues,
-}
-
-/// Which values on the path metrics can name that the policy does not.
-#[derive(Clone, Copy, Debug, Default)]
-struct MetricValues {
-    /// Whether there is any: one that is neither written in the policy, nor a credential, nor counted with others.
-    any: bool,
-    /// Whether `value_to_metric` stands beside one.
-    asked: bool,
+    /// Whether metrics could name a value on the way: one that is not written here, nor a credential, nor counted with others.
+    has_open_value: bool,
+    /// Whether `value_to_metric` stands beside such a one.
+    names_values: bool,
 }
 
 impl<'p> Inherited<'p> {
@@ -177,10 +171,8 @@ impl Document<'_, '_> {
             key,
             value,
             kind: subject.as_ref().map_or("", |subject| subject.kind.as_str()),
-            metric_values: MetricValues {
-                any: around.metric_values.any || is_open,
-                asked: around.metric_values.asked || (is_open && value_to_metric),
-            },
+            has_open_value: around.has_open_value || is_open,
+            names_values: around.names_values || (is_open && value_to_metric),
         };
 
         let rule = self.rule(&fields, &inherited);
@@ -267,9 +259,12 @@ impl Document<'_, '_> {
                 self.report(Severity::Warning, watched.span(), &message, Some(hint));
             }
         }
-        let MetricValues { any, asked } = inherited.metric_values;
-        let has_series = asked || (any && detailed_metric);
-        rule.map(|rule| Rule { shadow, quota, detailed_metric, has_series, metadata, ..rule })
+        let metric_values = match inherited.has_open_value {
+            true if detailed_metric => MetricValues::OfAll,
+            _ if inherited.names_values => MetricValues::OfSome,
+            _ => MetricValues::Together,
+        };
+        rule.map(|rule| Rule { shadow, quota, metric_values, metadata, ..rule })
     }
 
     /// The kind of credential that the value must be.
