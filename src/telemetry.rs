@@ -6,6 +6,7 @@ mod exposition;
 mod labelled;
 pub mod log;
 mod process;
+mod series;
 mod tally;
 mod throttle;
 

@@ -47,15 +47,15 @@ fn decision<'p>(
         {
             Decision::Skipped(rule)
         }
-        Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. }) if rule.is_unlimited() => {
-            Decision::Unlimited(rule)
+        Matched::Rule(Candidate { rule: RuleRef::Written(rule), series, .. }) if rule.is_unlimited() => {
+            Decision::Unlimited(rule, series)
         }
         Matched::Rule(Candidate { rule: RuleRef::Written(rule), .. })
             if disposition == Disposition::Replaced =>
         {
             Decision::Replaced(rule)
         }
-        Matched::Rule(Candidate { rule, credential, limits, .. }) => {
+        Matched::Rule(Candidate { rule, credential, limits, series, .. }) => {
             if disposition == Disposition::Skipped || limits.is_empty() {
                 return Decision::NoLimit;
             }
@@ -75,7 +75,7 @@ fn decision<'p>(
             match rule {
                 RuleRef::Written(rule) if !reached => Decision::Skipped(rule),
                 RuleRef::Sent(_) if !reached => Decision::NoLimit,
-                rule => Decision::Counted(Counted { rule, credential, limits: charged }),
+                rule => Decision::Counted(Counted { rule, credential, limits: charged, series }),
             }
         }
     }

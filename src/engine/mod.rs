@@ -9,6 +9,7 @@ mod disposition;
 mod plan;
 mod scratch;
 mod sent;
+mod series;
 mod trace;
 mod verdict;
 

@@ -1,6 +1,7 @@
 //! Before the counters: what each descriptor reaches, and what it costs which counter.
 
 use super::disposition::{Disposition, dispositions, put_aside};
+use super::series::series;
 use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Reading, Request, Timestamp, recycled};
@@ -65,6 +66,8 @@ pub(super) struct Candidate<'p> {
     pub(super) limits: Few<(usize, CellKey, u64)>,
     /// Whether another rule of the request replaces it, or all of its limits.
     pub(super) is_replaced: bool,
+    /// What its metrics name of the request.
+    pub(super) series: Option<Box<str>>,
 }
 
 impl Engine {
@@ -172,6 +175,7 @@ impl Engine {
                     credential,
                     limits,
                     is_replaced: false,
+                    series: series(domain, rule, &entries, &path),
                 })
             }
         };

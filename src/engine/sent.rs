@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::plan::Candidate;
+use super::series::series;
 use super::{Engine, RuleRef};
 use crate::model::{Entry, Few, LimitOverride, RuleIndex, lossy};
-use crate::policy::{CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, Requests, Rule, Window};
+use crate::policy::{
+    CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, MetricValues, Requests, Rule, Window,
+};
 
 impl Engine {
     /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
@@ -27,6 +30,7 @@ impl Engine {
         let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
         let same = limits.iter().find(|limit| limit.window.length() == Some(length));
         let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
+        let series = rule.zip(path.as_ref()).and_then(|(rule, path)| series(domain, rule, entries, path));
         let key = if let (Some(same), Some(path)) = (same, &path) {
             self.key(same, &self.path_entries(entries, path), path)
         } else {
@@ -42,6 +46,7 @@ impl Engine {
             rule: RuleRef::Sent(Box::new(sent_rule(limit, rule.and_then(|rule| rule.index)))),
             credential: path.and_then(|path| path.credential),
             is_replaced: false,
+            series,
         }
     }
 }
@@ -91,7 +96,7 @@ fn sent_rule(limit: Limit, index: Option<RuleIndex>) -> Rule {
         replaces: Vec::new(),
         shadow: false,
         quota: false,
-        detailed_metric: false,
+        metric_values: MetricValues::Together,
         metadata: None,
     }
 }

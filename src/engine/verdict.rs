@@ -109,8 +109,9 @@ pub enum Decision<'p> {
     Replaced(&'p Rule),
     /// It reached a rule after the one that settled the request; not charged.
     Skipped(&'p Rule),
-    /// It reached a rule that lets everything pass; not charged.
-    Unlimited(&'p Rule),
+    /// It reached a rule that lets everything pass; not charged. With what the rule's metrics name of it, where the policy asks
+    /// for that.
+    Unlimited(&'p Rule, Option<Box<str>>),
     /// It was charged to the limits of a rule.
     Counted(Counted<'p>),
 }
@@ -144,6 +145,8 @@ pub struct Counted<'p> {
     pub credential: Option<Credential<'p>>,
     /// What each limit that is meant for whoever asks says now. In shadow mode no limit says no.
     pub limits: Few<Charged>,
+    /// What the rule's metrics name of the descriptor, where the policy asks for that: `api_key=… > path=/leads`.
+    pub series: Option<Box<str>>,
 }
 
 /// One limit of a rule, charged.

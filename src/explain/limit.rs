@@ -199,7 +199,7 @@ impl NotCharged {
             Decision::Exempt(_) => Some(Self::Exempt),
             Decision::Replaced(rule) => Some(Self::Replaced(rule.label.clone())),
             Decision::Skipped(rule) => Some(Self::Skipped(rule.label.clone())),
-            Decision::Unlimited(_) => Some(Self::Unlimited),
+            Decision::Unlimited(..) => Some(Self::Unlimited),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The names of domains and rules, by the numbers that they are counted under.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Which domain of a policy, counted from 0.
@@ -11,17 +12,25 @@ pub struct DomainIndex(pub u32);
 pub struct RuleIndex(pub u32);
 
 /// What the domains and rules of one policy are called. A policy that is loaded anew has a catalog of its own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// The name of each domain.
     pub domains: Vec<Arc<str>>,
     /// The domain and the label of each rule.
     pub rules: Vec<(DomainIndex, Arc<str>)>,
+    /// The rules that have a series for each combination of some values.
+    pub with_series: BTreeSet<RuleIndex>,
 }
 
 impl Catalog {
     /// The name of a domain.
     pub fn domain(&self, index: DomainIndex) -> Option<&Arc<str>> {
         self.domains.get(index.0 as usize)
+    }
+
+    /// The domain and the label of a rule.
+    pub fn rule(&self, index: RuleIndex) -> Option<(&Arc<str>, &Arc<str>)> {
+        let (domain, label) = self.rules.get(index.0 as usize)?;
+        Some((self.domain(*domain)?, label))
     }
 }

@@ -45,7 +45,7 @@ pub struct Node {
     pub children: Level,
     /// The pattern that all values matched here are counted under, when they share one counter.
     pub shared: Option<Box<[u8]>>,
-    /// Whether metrics name the value that landed here.
+    /// Whether metrics name the value that matched here.
     pub value_to_metric: bool,
     /// The value must be a credential.
     pub subject: Option<SubjectNode>,

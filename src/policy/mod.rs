@@ -16,7 +16,7 @@ pub use entries::{ENDPOINT, Entries};
 pub use key::{KeyBuilder, Keyer, Part};
 pub use matcher::{Level, MatchResult, MatchedPath, Node, Place, SubjectNode};
 pub use pattern::Pattern;
-pub use rule::{CountBy, Limit, LimitId, Requests, Rule, Shape, Source, Window};
+pub use rule::{CountBy, Limit, LimitId, MetricValues, Requests, Rule, Shape, Source, Window};
 pub use wildcards::Scratch;
 
 use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};
@@ -162,6 +162,9 @@ impl Policy {
                     RuleIndex(number(catalog.rules.len() - 1))
                 });
                 rule.index = Some(index);
+                if rule.metric_values != MetricValues::Together {
+                    catalog.with_series.insert(index);
+                }
             });
         }
         self.catalog = Arc::new(catalog);

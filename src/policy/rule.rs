@@ -29,8 +29,8 @@ pub struct Rule {
     pub shadow: bool,
     /// Refuses only together with every other quota rule of the request.
     pub quota: bool,
-    /// Tell metrics apart by every entry's value.
-    pub detailed_metric: bool,
+    /// Which values its metrics tell apart.
+    pub metric_values: MetricValues,
     /// What Envoy is told (as dynamic metadata) while the rule is not over its limit.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -40,6 +40,18 @@ impl Rule {
     pub fn is_unlimited(&self) -> bool {
         self.limits.is_empty()
     }
+}
+
+/// Which values on the path to a rule its metrics tell apart, of those that the policy does not name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricValues {
+    /// None: all hits of the rule are one series.
+    #[default]
+    Together,
+    /// Those of descriptors with `value_to_metric`.
+    OfSome,
+    /// All of them: `detailed_metric`.
+    OfAll,
 }
 
 /// A number of hits that a window grants.

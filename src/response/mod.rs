@@ -4,6 +4,7 @@
 //! up, so waiting as told always suffices. Headers and bodies are checked once, when they are loaded; nothing that a
 //! client sent reaches a header or a body unescaped.
 
+mod content_type;
 mod denial;
 mod dialect;
 mod error;
@@ -11,12 +12,14 @@ mod escape;
 mod form;
 mod header;
 mod headers;
+mod hints;
 mod meaning;
 mod number;
 mod piece;
 mod template;
 
-pub use denial::{ContentType, Denial};
+pub use content_type::ContentType;
+pub use denial::Denial;
 pub use dialect::{DIALECTS, about, dialect};
 pub use error::ShapeError;
 pub use form::Form;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::{Entry, Outcome, Timestamp};
-use crate::response::denial::ContentType;
+use crate::response::content_type::ContentType;
 use crate::response::error::ShapeError;
 use crate::response::escape::{self, Allowance, Escape};
 use crate::response::number::{Number, Reported};

@@ -202,11 +202,12 @@ fn record(tally: &Tally, request: &Request<'_>, verdict: &Verdict<'_>) {
                     let Outcome { used, limit, .. } = charged.outcome;
                     u128::from(used) * 5 > u128::from(limit) * 4
                 });
-                tally.rule(rule, RuleHit { hits, over, near, shadow: counted.rule.shadow });
+                let hit = RuleHit { hits, over, near, shadow: counted.rule.shadow };
+                tally.rule(rule, counted.series.as_deref(), hit);
             }
-            Decision::Unlimited(rule) => {
+            Decision::Unlimited(rule, series) => {
                 if let Some(rule) = rule.index {
-                    tally.rule(rule, RuleHit { hits, ..RuleHit::default() });
+                    tally.rule(rule, series.as_deref(), RuleHit { hits, ..RuleHit::default() });
                 }
             }
             Decision::NoLimit | Decision::Exempt(_) | Decision::Replaced(_) | Decision::Skipped(_) => {}

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::index::index;
 use super::scalar::{self, NotThat};
-use super::table::index;
 use super::value::Value;
 
 /// The attributes of one subject or credential: a stretch of the pairs of [`Attributes`].

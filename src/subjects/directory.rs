@@ -6,10 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::attributes::{Attributes, Run};
 use super::credential::{CredentialHash, CredentialId};
-use super::problem::Problem;
-use super::read::Syntax;
 use super::roster::{Roster, Row};
-use super::survey::Survey;
 use super::table::Table;
 use super::tiers::Tiers;
 use super::value::Value;
@@ -25,8 +22,6 @@ pub struct Directory {
     pub(super) attributes: Attributes,
     pub(super) zones: Vec<TimeZone>,
     pub(super) tiers: Option<Tiers>,
-    /// Taken away before the directory is used.
-    pub(super) survey: Survey,
 }
 
 /// There is no subject with this id.
@@ -35,16 +30,6 @@ pub struct Directory {
 pub struct UnknownSubject(pub String);
 
 impl Directory {
-    /// The directory that a YAML text describes, or everything that is wrong with it, in the order of the text.
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        Self::survey(text, Syntax::Yaml).map(|(directory, _)| directory)
-    }
-
-    /// The same of JSON Lines: each line is a subject, or `{"tiers": {…}}`.
-    pub fn parse_lines(text: &str) -> Result<Self, Vec<Problem>> {
-        Self::survey(text, Syntax::Lines).map(|(directory, _)| directory)
-    }
-
     /// Who presents `credential`, when both it and its subject are enabled.
     ///
     /// The same secret under two kinds is two credentials. Found by hash: nothing is compared with a secret, and

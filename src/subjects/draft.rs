@@ -6,10 +6,11 @@ use jiff::tz::TimeZone;
 
 use super::attributes::Collector;
 use super::directory::Directory;
+use super::index::index;
 use super::problem::{Place, Problems, shown};
 use super::roster::{Roster, Row};
 use super::survey::Survey;
-use super::table::{Entry, Table, index};
+use super::table::{Entry, Table};
 use super::tiers::Tiers;
 
 /// What has been read so far.
@@ -61,8 +62,8 @@ impl Zones {
 }
 
 impl Draft {
-    /// The directory, and what is wrong with it as a whole.
-    pub(super) fn finish(mut self, problems: &mut Problems) -> Directory {
+    /// The directory with its places, and what is wrong with it as a whole.
+    pub(super) fn finish(mut self, problems: &mut Problems) -> (Directory, Survey) {
         let tier = self.tiers.as_ref().and_then(|tiers| self.attributes.known(&tiers.attribute));
         for suspect in self.suspects.drain(..).filter(|suspect| tier == Some(suspect.name)) {
             problems.add(suspect.at, suspect.message, None);
@@ -87,13 +88,13 @@ impl Draft {
             );
             problems.add(self.survey.subjects[later], message, None);
         }
-        Directory {
+        let directory = Directory {
             roster,
             credentials: Table::new(entries),
             attributes: self.attributes.finish(),
             zones: self.zones.zones,
             tiers: self.tiers,
-            survey: self.survey,
-        }
+        };
+        (directory, self.survey)
     }
 }

@@ -1,7 +1,7 @@
 //! Digits that are grouped by commas inside braces: `{seats: 10,000}` is 10 and an attribute `000` to YAML.
 
+use super::index::index;
 use super::problem::{Place, Problems};
-use super::table::index;
 use crate::yaml::Token;
 
 /// A number that YAML may have taken apart.

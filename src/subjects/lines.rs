@@ -11,8 +11,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::index::index;
 use super::problem::Place;
-use super::table::index;
 use crate::yaml::Token;
 
 /// Deeper nesting is no subject.

@@ -9,6 +9,7 @@ mod credential;
 mod directory;
 mod draft;
 mod grouped;
+mod index;
 mod ladder;
 mod lines;
 mod people;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::table::index;
+use super::index::index;
 use crate::model::lossy;
 use crate::yaml::Span;
 

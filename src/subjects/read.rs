@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::lines::Lines;
 use super::problem::{Place, Problem, Problems};
 use super::scalar::{self, NotThat};
+use super::survey::Survey;
 use super::words::{ROOT, Scope, Word};
 use crate::yaml::{BYTE_ORDER_MARK, Expanded, Token};
 
@@ -38,23 +39,6 @@ impl Seen {
 /// The places in a text are 32 bits long, and aliases may repeat a part of it.
 const LONGEST: usize = 1 << 31;
 
-/// The directory that `text` describes, or everything that is wrong with it, in the order of the text.
-pub(super) fn parse(text: &str, syntax: Syntax) -> Result<Directory, Vec<Problem>> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let mut problems = Problems::default();
-    if text.len() > LONGEST {
-        let message = format!("a subjects file of {} bytes; the most is {LONGEST}", text.len());
-        problems.add(Place::START, message, None);
-        return Err(problems.finish());
-    }
-    let mut reader = Reader::new(match syntax {
-        Syntax::Yaml => Tokens::Yaml(Box::new(Expanded::streamed(text))),
-        Syntax::Lines => Tokens::Lines(Lines::new(text)),
-    });
-    let document = reader.document();
-    reader.directory(document)
-}
-
 /// How a list of subjects is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syntax {
@@ -62,6 +46,35 @@ pub(crate) enum Syntax {
     Yaml,
     /// JSON Lines, for lists that programs write.
     Lines,
+}
+
+impl Directory {
+    /// The directory that a YAML text describes, or everything that is wrong with it, in the order of the text.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::survey(text, Syntax::Yaml).map(|(directory, _)| directory)
+    }
+
+    /// The same of JSON Lines: each line is a subject, or `{"tiers": {…}}`.
+    pub fn parse_lines(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::survey(text, Syntax::Lines).map(|(directory, _)| directory)
+    }
+
+    /// The directory that `text` describes, with what policies are to be held against.
+    pub(crate) fn survey(text: &str, syntax: Syntax) -> Result<(Self, Survey), Vec<Problem>> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        let mut problems = Problems::default();
+        if text.len() > LONGEST {
+            let message = format!("a subjects file of {} bytes; the most is {LONGEST}", text.len());
+            problems.add(Place::START, message, None);
+            return Err(problems.finish());
+        }
+        let mut reader = Reader::new(match syntax {
+            Syntax::Yaml => Tokens::Yaml(Box::new(Expanded::streamed(text))),
+            Syntax::Lines => Tokens::Lines(Lines::new(text)),
+        });
+        let document = reader.document();
+        reader.directory(document)
+    }
 }
 
 /// Where tokens come from.
@@ -90,7 +103,10 @@ impl<'t> Reader<'t> {
     }
 
     /// What was read, if it is without a mistake.
-    fn directory(mut self, document: Read<(Option<Seen>, Place)>) -> Result<Directory, Vec<Problem>> {
+    fn directory(
+        mut self,
+        document: Read<(Option<Seen>, Place)>,
+    ) -> Result<(Directory, Survey), Vec<Problem>> {
         if let Ok((Some(seen), at)) = document
             && !seen.has(Word::Subjects)
         {

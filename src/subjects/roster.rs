@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::attributes::Run;
-use super::table::index;
+use super::index::index;
 use super::tiers::Facts;
 use crate::model::Timestamp;
 

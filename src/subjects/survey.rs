@@ -7,7 +7,6 @@ use super::attributes::Run;
 use super::credential::CredentialId;
 use super::directory::{Credential, Directory, Subject};
 use super::problem::Place;
-use super::read::Syntax;
 use super::value::Value;
 use crate::yaml::{Invisible, Span, invisible};
 
@@ -116,13 +115,6 @@ fn bit(number: u32) -> u64 {
 }
 
 impl Directory {
-    /// The directory that `text` describes, with what policies are to be held against.
-    pub(crate) fn survey(text: &str, syntax: Syntax) -> Result<(Self, Survey), Vec<super::Problem>> {
-        let mut directory = super::read::parse(text, syntax)?;
-        let survey = std::mem::take(&mut directory.survey);
-        Ok((directory, survey))
-    }
-
     /// Everybody enabled who has an enabled credential of one of `kinds`: once for all credentials without attributes of
     /// their own, and once for each other.
     pub(crate) fn holders<'d>(

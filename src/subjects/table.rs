@@ -5,11 +5,7 @@
 
 use super::attributes::Run;
 use super::credential::CredentialId;
-
-/// `count` as the tables store it. A text that could hold more things than that is refused before it is read.
-pub(super) fn index(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
+use super::index::index;
 
 /// One registered credential.
 #[derive(Clone, Copy)]

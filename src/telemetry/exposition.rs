@@ -1,5 +1,6 @@
 //! `/metrics`: all numbers, in either of the formats that Prometheus reads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +14,16 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::log::Dropped;
 use super::process::Process;
+use super::series;
 use super::tally::{BUCKETS, RuleTotals, Totals};
 use super::{Metrics, build};
-use crate::model::{Catalog, Timestamp};
+use crate::model::{Catalog, DomainIndex, RuleIndex, Timestamp};
 
 /// A policy with more rules than that is told only for those that were reached: a scrape has five lines for each.
 const EVERY_RULE: usize = 1_000;
+
+/// The label for the hits of a rule with series that are in none of them: no series is called so, for each has a `=`.
+const OTHER: &str = "other";
 
 /// A format of `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,10 +135,23 @@ impl Scrape {
         type Family = (&'static str, &'static str, fn(&RuleTotals) -> u64);
         let catalog = &self.totals.catalog;
         let every = catalog.rules.len() <= EVERY_RULE;
-        let told = || {
-            let rules = catalog.rules.iter().zip(&self.totals.rules);
-            rules.filter(move |(_, totals)| every || totals.total > 0)
-        };
+        let rules = (0..).map(RuleIndex).zip(&catalog.rules).zip(&self.totals.rules);
+        let rules = rules.filter(|(_, totals)| every || totals.total > 0);
+        let mut lines: Vec<(Vec<(&str, &str)>, &RuleTotals)> = rules
+            .map(|((rule, (domain, label)), totals)| {
+                let mut labels = named(catalog, *domain, label);
+                if catalog.with_series.contains(&rule) {
+                    labels.push(("entries", OTHER));
+                }
+                (labels, totals)
+            })
+            .collect();
+        lines.extend(self.totals.series.iter().filter_map(|((rule, series), totals)| {
+            let (domain, label) = catalog.rules.get(rule.0 as usize)?;
+            let mut labels = named(catalog, *domain, label);
+            labels.push(("entries", series));
+            Some((labels, totals))
+        }));
         let families: [Family; 5] = [
             ("spillway_rule_hits", "Hits of requests that reached a rule.", |totals| totals.total),
             ("spillway_rule_over_limit", "Hits of requests that were over a limit of the rule.", |totals| {
@@ -156,13 +174,43 @@ impl Scrape {
             ),
         ];
         for (name, help, count) in families {
-            let each = told().map(|((domain, label), totals)| {
-                let domain = catalog.domain(*domain).map_or("", |domain| &**domain);
-                ([("domain", domain), ("rule", &**label)], count(totals))
-            });
-            to.labelled(name, help, each)?;
+            let mut family = to.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (labels, totals) in &lines {
+                ConstCounter::new(count(totals)).encode(family.encode_family(labels)?)?;
+            }
         }
-        Ok(())
+        self.series(to)
+    }
+
+    /// How many series there are because a policy asks for `detailed_metric` or `value_to_metric`.
+    fn series(&self, to: &mut Families<'_>) -> fmt::Result {
+        let catalog = &self.totals.catalog;
+        if catalog.with_series.is_empty() {
+            return Ok(());
+        }
+        let domain = |rule: &RuleIndex| Some(catalog.rules.get(rule.0 as usize)?.0);
+        let mut numbers: BTreeMap<DomainIndex, u64> =
+            catalog.with_series.iter().filter_map(domain).map(|domain| (domain, 0)).collect();
+        for (rule, _) in self.totals.series.keys() {
+            if let Some(number) = domain(rule).and_then(|domain| numbers.get_mut(&domain)) {
+                *number += 1;
+            }
+        }
+        let mut family = to.0.encode_descriptor(
+            "spillway_rule_series",
+            "Combinations of values that detailed_metric and value_to_metric tell apart; further ones are entries=\"other\".",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (domain, number) in numbers {
+            let domain = catalog.domain(domain).map_or("", |domain| &**domain);
+            ConstGauge::new(number).encode(family.encode_family(&[("domain", domain)])?)?;
+        }
+        to.gauge(
+            "spillway_rule_series_max",
+            "The most of spillway_rule_series in one domain.",
+            series::MOST as u64,
+        )
     }
 
     fn failures(&self, to: &mut Families<'_>) -> fmt::Result {
@@ -317,6 +365,10 @@ impl Scrape {
     }
 }
 
+fn named<'c>(catalog: &'c Catalog, domain: DomainIndex, label: &'c str) -> Vec<(&'c str, &'c str)> {
+    vec![("domain", catalog.domain(domain).map_or("", |domain| &**domain)), ("rule", label)]
+}
+
 fn process(to: &mut Families<'_>) -> fmt::Result {
     let process = Process::read();
     if let Some(seconds) = process.cpu_seconds {
@@ -388,7 +440,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{DomainIndex, RuleIndex};
     use crate::telemetry::{ClockStepped, RuleHit};
 
     fn rendered(metrics: &Arc<Metrics>, catalog: &Arc<Catalog>, format: Format) -> String {
@@ -421,10 +472,10 @@ mod tests {
     fn rules_domains_and_times_are_told_in_both_formats() {
         let metrics = Arc::new(Metrics::default());
         let rules = vec![(DomainIndex(0), "per \"key\"".into()), (DomainIndex(0), "idle".into())];
-        let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules });
+        let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() });
         let recorder = metrics.recorder();
         recorder.count(&catalog, |tally| {
-            tally.rule(RuleIndex(0), RuleHit { hits: 3, over: true, ..RuleHit::default() });
+            tally.rule(RuleIndex(0), None, RuleHit { hits: 3, over: true, ..RuleHit::default() });
             tally.domain(DomainIndex(0), true);
         });
         recorder.took(Duration::from_millis(21));
@@ -449,9 +500,9 @@ mod tests {
     fn of_very_many_rules_those_are_told_that_were_reached() {
         let metrics = Arc::new(Metrics::default());
         let rules = (0..100_000).map(|n| (DomainIndex(0), format!("r{n}").into())).collect();
-        let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules });
+        let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() });
         metrics.recorder().count(&catalog, |tally| {
-            tally.rule(RuleIndex(7), RuleHit { hits: 1, ..RuleHit::default() });
+            tally.rule(RuleIndex(7), None, RuleHit { hits: 1, ..RuleHit::default() });
         });
         let text = rendered(&metrics, &catalog, Format::Prometheus);
         let hits: Vec<_> =
@@ -486,7 +537,9 @@ mod tests {
         ] {
             let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
             let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-            assert!(value.is_some_and(|value| value > 0.0), "{name} in:\n{text}");
+            // CPU time has a resolution of 10 ms, and few tests may have run so far.
+            let may_be_zero = name == "process_cpu_seconds_total";
+            assert!(value.is_some_and(|value| value > 0.0 || may_be_zero), "{name} in:\n{text}");
         }
     }
 }

@@ -5,11 +5,12 @@
 //! a new tally then, and what the old one counted is kept by the names of its rules.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::series::{Admitted, Series};
 use crate::model::{Catalog, DomainIndex, RuleIndex};
 
 /// A count with one writer and any number of readers.
@@ -70,8 +71,22 @@ impl RuleCounts {
     }
 }
 
+impl RuleHit {
+    /// What it adds to the counts.
+    pub(super) fn totals(self) -> RuleTotals {
+        let within = if self.over { 0 } else { self.hits };
+        RuleTotals {
+            total: self.hits,
+            over: self.hits - within,
+            near: if self.near { within } else { 0 },
+            within,
+            shadow: if self.shadow { self.hits - within } else { 0 },
+        }
+    }
+}
+
 impl RuleTotals {
-    fn add(&mut self, more: Self) {
+    pub(super) fn add(&mut self, more: Self) {
         self.total = self.total.wrapping_add(more.total);
         self.over = self.over.wrapping_add(more.over);
         self.near = self.near.wrapping_add(more.near);
@@ -112,19 +127,26 @@ pub struct Tally {
     catalog: Arc<Catalog>,
     rules: Box<[RuleCounts]>,
     domains: Box<[DomainCounts]>,
+    series: Series,
 }
 
 impl Tally {
-    fn of(catalog: &Arc<Catalog>) -> Self {
+    fn of(catalog: &Arc<Catalog>, admitted: &Admitted) -> Self {
         Self {
+            series: Series::of(admitted),
             rules: catalog.rules.iter().map(|_| RuleCounts::default()).collect(),
             domains: catalog.domains.iter().map(|_| DomainCounts::default()).collect(),
             catalog: Arc::clone(catalog),
         }
     }
 
-    /// Counts what one request asked of a rule.
-    pub fn rule(&self, rule: RuleIndex, hit: RuleHit) {
+    /// Counts what one request asked of a rule, in one of its series if there is one for it: else it is one of the others.
+    pub fn rule(&self, rule: RuleIndex, series: Option<&str>, hit: RuleHit) {
+        if let Some(series) = series
+            && self.series.add(&self.catalog, rule, series, hit.totals())
+        {
+            return;
+        }
         let Some(counts) = self.rules.get(rule.0 as usize) else { return };
         counts.total.add(hit.hits);
         if hit.over {
@@ -207,14 +229,19 @@ pub(super) struct Tallies(Arc<Mutex<State>>);
 struct State {
     live: Vec<Arc<Tally>>,
     latencies: Vec<Arc<Latency>>,
+    admitted: Admitted,
     past: Past,
 }
+
+/// Of its domain, and its own.
+type RuleName = (Arc<str>, Arc<str>);
 
 /// What was counted under policies that are gone, by the names of domains and rules.
 #[derive(Clone, Debug, Default)]
 struct Past {
-    rules: HashMap<(Arc<str>, Arc<str>), RuleTotals>,
+    rules: HashMap<RuleName, RuleTotals>,
     domains: HashMap<Arc<str>, DomainTotals>,
+    series: HashMap<RuleName, HashMap<Arc<str>, RuleTotals>>,
 }
 
 /// All that was counted, for the rules of one policy.
@@ -224,6 +251,8 @@ pub(super) struct Totals {
     /// As in the catalog.
     pub(super) rules: Vec<RuleTotals>,
     pub(super) domains: Vec<DomainTotals>,
+    /// Those of rules that have some, in order.
+    pub(super) series: BTreeMap<(RuleIndex, Arc<str>), RuleTotals>,
     /// How many answers took up to each bound and no less, and those that took longer than all.
     pub(super) buckets: [u64; BUCKETS.len() + 1],
     pub(super) seconds: f64,
@@ -244,8 +273,9 @@ impl Tallies {
 
     /// A tally for rules of `catalog`, which the caller alone writes.
     fn begin(&self, catalog: &Arc<Catalog>) -> Arc<Tally> {
-        let tally = Arc::new(Tally::of(catalog));
-        self.state().live.push(Arc::clone(&tally));
+        let mut state = self.state();
+        let tally = Arc::new(Tally::of(catalog, &state.admitted));
+        state.live.push(Arc::clone(&tally));
         tally
     }
 
@@ -253,8 +283,7 @@ impl Tallies {
     /// called now and then: tallies must not add up where nobody scrapes.
     pub(super) fn tidy(&self, catalog: &Catalog) {
         let mut state = self.state();
-        state.retire();
-        state.past.keep(catalog);
+        state.tidy(catalog);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -268,8 +297,7 @@ impl Tallies {
         // Workers wait for the lock after a reload, so nothing is added up under it.
         let (live, latencies, mut past) = {
             let mut state = self.state();
-            state.retire();
-            state.past.keep(catalog);
+            state.tidy(catalog);
             (state.live.clone(), state.latencies.clone(), state.past.clone())
         };
         let mut totals = Totals { catalog: Arc::clone(catalog), ..Totals::default() };
@@ -283,6 +311,9 @@ impl Tallies {
                 for (sum, counts) in totals.domains.iter_mut().zip(&tally.domains) {
                     sum.add(counts.totals());
                 }
+                for (rule, series, counted) in tally.series.totals() {
+                    totals.series.entry((rule, series)).or_default().add(counted);
+                }
             } else {
                 // Its worker has had no request since the policy changed.
                 past.add(tally);
@@ -292,6 +323,15 @@ impl Tallies {
             for (sum, (domain, label)) in totals.rules.iter_mut().zip(&catalog.rules) {
                 let name = catalog.domain(*domain).map(|domain| (Arc::clone(domain), Arc::clone(label)));
                 sum.add(name.and_then(|name| past.rules.get(&name).copied()).unwrap_or_default());
+            }
+        }
+        if !past.series.is_empty() {
+            for rule in &catalog.with_series {
+                let Some((domain, label)) = catalog.rule(*rule) else { continue };
+                let of_rule = past.series.get(&(Arc::clone(domain), Arc::clone(label)));
+                for (series, counted) in of_rule.into_iter().flatten() {
+                    totals.series.entry((*rule, Arc::clone(series))).or_default().add(*counted);
+                }
             }
         }
         for (sum, name) in totals.domains.iter_mut().zip(&catalog.domains) {
@@ -308,6 +348,13 @@ impl Tallies {
 }
 
 impl State {
+    /// Keeps what is not written any more, and forgets what `catalog` does not name.
+    fn tidy(&mut self, catalog: &Catalog) {
+        self.retire();
+        self.past.keep(catalog);
+        self.admitted.keep(catalog);
+    }
+
     /// Keeps by name what tallies counted that no worker writes any more.
     fn retire(&mut self) {
         let past = &mut self.past;
@@ -338,6 +385,12 @@ impl Past {
                 self.domains.entry(Arc::clone(name)).or_default().add(totals);
             }
         }
+        for (rule, series, counted) in tally.series.totals() {
+            if let Some((domain, label)) = catalog.rule(rule) {
+                let name = (Arc::clone(domain), Arc::clone(label));
+                self.series.entry(name).or_default().entry(series).or_default().add(counted);
+            }
+        }
     }
 
     /// Forgets what `catalog` does not name.
@@ -352,6 +405,11 @@ impl Past {
             let names: HashSet<_> = catalog.domains.iter().collect();
             self.domains.retain(|name, _| names.contains(name));
         }
+        if !self.series.is_empty() {
+            let names: HashSet<_> =
+                catalog.with_series.iter().filter_map(|rule| catalog.rule(*rule)).collect();
+            self.series.retain(|(domain, label), _| names.contains(&(domain, label)));
+        }
     }
 }
 
@@ -361,7 +419,7 @@ mod tests {
 
     fn catalog(rules: &[&str]) -> Arc<Catalog> {
         let rules = rules.iter().map(|label| (DomainIndex(0), (*label).into())).collect();
-        Arc::new(Catalog { domains: vec!["d".into()], rules })
+        Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() })
     }
 
     fn hit(hits: u64) -> RuleHit {
@@ -372,7 +430,7 @@ mod tests {
     fn hits_are_counted_by_what_becomes_of_them() {
         let (tallies, catalog) = (Tallies::default(), catalog(&["r"]));
         let recorder = tallies.recorder();
-        let rule = |hit| recorder.count(&catalog, |tally| tally.rule(RuleIndex(0), hit));
+        let rule = |hit| recorder.count(&catalog, |tally| tally.rule(RuleIndex(0), None, hit));
         rule(hit(1));
         rule(RuleHit { near: true, ..hit(2) });
         rule(RuleHit { over: true, ..hit(4) });
@@ -389,7 +447,7 @@ mod tests {
         let busy = tallies.recorder();
         let count = |recorder: &Recorder, catalog, rule, hits| {
             recorder.count(catalog, |tally| {
-                tally.rule(RuleIndex(rule), hit(hits));
+                tally.rule(RuleIndex(rule), None, hit(hits));
                 tally.domain(DomainIndex(0), false);
             });
         };
@@ -422,14 +480,44 @@ mod tests {
     }
 
     #[test]
+    fn series_outlive_reloads_and_workers_while_their_rules_have_some() {
+        let tallies = Tallies::default();
+        let with_series = |rules: &[&str], with: &[u32]| {
+            let catalog = Catalog::clone(&catalog(rules));
+            Arc::new(Catalog { with_series: with.iter().copied().map(RuleIndex).collect(), ..catalog })
+        };
+        let (before, after) = (with_series(&["gone", "stays"], &[0, 1]), with_series(&["stays"], &[0]));
+        let count = |recorder: &Recorder, catalog, rule, series, hits| {
+            recorder.count(catalog, |tally| tally.rule(RuleIndex(rule), Some(series), hit(hits)));
+        };
+        let (busy, ended) = (tallies.recorder(), tallies.recorder());
+        count(&busy, &before, 0, "k=1", 1);
+        count(&busy, &before, 1, "k=1", 2);
+        count(&ended, &before, 1, "k=1", 4);
+        count(&ended, &before, 1, "k=2", 8);
+        drop(ended);
+        count(&busy, &after, 0, "k=1", 16);
+        let told = |catalog| {
+            let totals = tallies.totals(catalog);
+            totals.series.iter().map(|((_, series), totals)| format!("{series} {}", totals.total)).collect()
+        };
+        for _ in 0..3 {
+            let told: Vec<_> = told(&after);
+            assert_eq!(told, ["k=1 22", "k=2 8"]);
+        }
+        let told: Vec<_> = told(&with_series(&["stays"], &[]));
+        assert_eq!(told, [""; 0], "the rule has no series any more");
+    }
+
+    #[test]
     fn reloads_add_nothing_up_where_nobody_scrapes() {
         let tallies = Tallies::default();
         let recorder = tallies.recorder();
         for reload in 0..100 {
             let catalog = catalog(&["r", &format!("only of {reload}")]);
             recorder.count(&catalog, |tally| {
-                tally.rule(RuleIndex(0), hit(1));
-                tally.rule(RuleIndex(1), hit(1));
+                tally.rule(RuleIndex(0), None, hit(1));
+                tally.rule(RuleIndex(1), None, hit(1));
             });
             tallies.tidy(&catalog);
             let state = tallies.state();

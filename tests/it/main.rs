@@ -6,6 +6,7 @@ mod allocations;
 mod apis;
 mod architecture;
 mod check;
+mod circles;
 mod cli;
 mod concurrency;
 mod drain;

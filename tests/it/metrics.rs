@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, get};
+use crate::support::{PATIENCE, Spillway, directory, get};
 
 const POLICY: &str = "
 domain: d
@@ -84,6 +84,86 @@ async fn hits_are_told_for_each_rule_and_requests_for_each_domain() {
         let other = line.replace("{port=\"grpc\"} 0", "{port=\"grpc\"} 1");
         assert!(answer.lines().any(|one| one == line || one == other), "no `{line}` in:\n{answer}");
     }
+}
+
+const DETAILED: &str = "
+domain: d
+subjects: people.subjects.yaml
+descriptors:
+  - key: api_key
+    subject: api_key
+    descriptors:
+      - {key: path, detailed_metric: true, rate_limit: {name: per-path, unit: year, requests_per_unit: 5}}
+  - key: api_key
+    detailed_metric: true
+    rate_limit: {name: strangers, unit: year, requests_per_unit: 5}
+  - key: path
+    value: /open/*
+    value_to_metric: true
+    descriptors:
+      - {key: user, rate_limit: {unit: year, requests_per_unit: 1000000}}
+      - {key: free, rate_limit: {name: free, unlimited: true}}
+      - key: batch
+        value: '*'
+        detailed_metric: true
+        share_threshold: true
+        rate_limit: {unit: year, requests_per_unit: 1}
+";
+
+const PEOPLE: &str = "subjects: [{id: ada, credentials: [{value: secret_1, kind: api_key}]}]";
+
+#[tokio::test]
+async fn values_have_series_of_their_own_where_the_policy_asks_for_it() {
+    let files = directory(&[("d.yaml", DETAILED), ("people.subjects.yaml", PEOPLE)]);
+    let spillway = Spillway::start(files.path(), "127.0.0.1:0");
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    let mut ask = async |entries: &[(&str, &str)]| {
+        client.should_rate_limit(request(vec![descriptor(entries)])).await.unwrap();
+    };
+    for path in ["/a", "/a", "/b > user=\"x\"\n"] {
+        ask(&[("api_key", "secret_1"), ("path", path)]).await;
+    }
+    // Mistyped, so it may be a credential.
+    ask(&[("api_key", "secret_2")]).await;
+    for user in ["1", "2"] {
+        ask(&[("path", "/open/x"), ("user", user)]).await;
+        ask(&[("path", "/open/x"), ("batch", user)]).await;
+    }
+    ask(&[("path", "/open/x"), ("free", "1")]).await;
+    let answer = get(spillway.http, "/metrics");
+    for line in [
+        r#"spillway_rule_hits_total{domain="d",rule="per-path",entries="other"} 0"#,
+        r#"spillway_rule_hits_total{domain="d",rule="per-path",entries="api_key=… > path=/a"} 2"#,
+        r#"spillway_rule_hits_total{domain="d",rule="per-path",entries="api_key=… > path=/b \\x3e user=\"x\"\\n"} 1"#,
+        r#"spillway_rule_hits_total{domain="d",rule="strangers",entries="api_key=…"} 1"#,
+        r#"spillway_rule_within_limit_total{domain="d",rule="path=/open/* > user",entries="path=/open/x > user"} 2"#,
+        r#"spillway_rule_over_limit_total{domain="d",rule="path=/open/* > batch=*",entries="path=/open/x > batch=*"} 1"#,
+        r#"spillway_rule_hits_total{domain="d",rule="free",entries="path=/open/x > free"} 1"#,
+        r#"spillway_rule_series{domain="d"} 6"#,
+        "spillway_rule_series_max 1000",
+    ] {
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    }
+    assert!(!answer.contains("secret"), "{answer}");
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+}
+
+#[tokio::test]
+async fn values_that_clients_invent_end_in_one_series() {
+    let spillway = Spillway::serving(
+        "domain: d\ndescriptors: [{key: k, value_to_metric: true, rate_limit: {unlimited: true}}]",
+    );
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    for batch in 0..11 {
+        let value = |n| descriptor(&[("k", &format!("{batch}-{n}"))]);
+        client.should_rate_limit(request((0..100).map(value).collect())).await.unwrap();
+    }
+    let answer = get(spillway.http, "/metrics");
+    let hits = answer.lines().filter(|line| line.starts_with("spillway_rule_hits_total{"));
+    assert_eq!(hits.count(), 1_001);
+    let other = r#"spillway_rule_hits_total{domain="d",rule="k",entries="other"} 100"#;
+    assert!(answer.lines().any(|line| line == other), "{answer}");
 }
 
 #[tokio::test]

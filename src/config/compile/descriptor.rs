@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::subjects::Tell;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
-use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, Rule, Shape, SubjectNode};
+use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, MetricValues, Rule, Shape, SubjectNode};
 use crate::subjects::{Directory, Value};
 use crate::yaml::{Items, Span};
 
@@ -37,6 +37,10 @@ pub(super) struct Inherited<'p> {
     value: &'p str,
     /// The kind of credential that the value is.
     kind: &'p str,
+    /// Whether metrics could name a value on the way: one that is not written here, nor a credential, nor counted with others.
+    has_open_value: bool,
+    /// Whether `value_to_metric` stands beside such a one.
+    names_values: bool,
 }
 
 impl<'p> Inherited<'p> {
@@ -142,6 +146,19 @@ impl Document<'_, '_> {
         }
         let has_subject = around.has_subject || subject.is_some();
         let exempt = self.exempt(&fields, has_subject, around.directory);
+        let shared = self.shares(&fields, key, value);
+        let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
+        if value_to_metric && subject.is_some() {
+            let hint = "a credential is never shown; leave the word out, or set it on a descriptor without a `subject`";
+            self.misplaced(
+                &fields,
+                "value_to_metric",
+                "`value_to_metric` would show credentials",
+                Some(hint),
+            );
+        }
+        let is_named = !value.is_empty() && !value.contains('*');
+        let is_open = !is_named && subject.is_none() && shared.is_none();
         let inherited = Inherited {
             directory: around.directory,
             exempt: &exempt,
@@ -154,12 +171,12 @@ impl Document<'_, '_> {
             key,
             value,
             kind: subject.as_ref().map_or("", |subject| subject.kind.as_str()),
+            has_open_value: around.has_open_value || is_open,
+            names_values: around.names_values || (is_open && value_to_metric),
         };
 
-        let shared = self.shares(&fields, key, value);
         let rule = self.rule(&fields, &inherited);
         let empty_is_absent = self.empty_is_absent(&fields, key, value, subject.is_some());
-        let value_to_metric = self.flag(&fields, "value_to_metric").unwrap_or_default();
         let mut children = Level::default();
         self.descriptors(fields.get("descriptors"), &mut children, &inherited);
         if key.is_empty() {
@@ -242,7 +259,12 @@ impl Document<'_, '_> {
                 self.report(Severity::Warning, watched.span(), &message, Some(hint));
             }
         }
-        rule.map(|rule| Rule { shadow, quota, detailed_metric, metadata, ..rule })
+        let metric_values = match inherited.has_open_value {
+            true if detailed_metric => MetricValues::OfAll,
+            _ if inherited.names_values => MetricValues::OfSome,
+            _ => MetricValues::Together,
+        };
+        rule.map(|rule| Rule { shadow, quota, metric_values, metadata, ..rule })
     }
 
     /// The kind of credential that the value must be.

@@ -11,7 +11,7 @@ use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
 use crate::algorithm::Durability;
 use crate::model::Unit;
-use crate::policy::{CountBy, Evaluate, Limit, LimitId, Rule, Window};
+use crate::policy::{CountBy, Evaluate, Limit, LimitId, MetricValues, Rule, Window};
 use window::{Written, parameters};
 
 impl Document<'_, '_> {
@@ -247,7 +247,7 @@ fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherit
         replaces,
         shadow: false,
         quota: false,
-        detailed_metric: false,
+        metric_values: MetricValues::Together,
         metadata: None,
     }
 }

@@ -81,12 +81,14 @@ pub(super) const WORDS: &[Word] = &[
     ]),
     word("detailed_metric", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
-        "read, and without effect so far: metrics are for each rule, and not for each value",
+        "the metrics of the rule have a series for each combination of values that reach it, in the label `entries`. A \
+         domain has 1,000 such series at most; further hits are in `entries=\"other\"`. Credentials of a `subject` are `…`",
         "detailed_metric: true",
     ]),
     word("value_to_metric", Compatible, DESCRIPTOR, Takes::Flag, [
         "`false`",
-        "read, and without effect so far: metrics are for each rule, and not for each value",
+        "the same for the values of this descriptor alone, in the metrics of its rule and of those nested in it. Not beside \
+         `subject`: a credential is never shown",
         "value_to_metric: true",
     ]),
     word("subject", Own, DESCRIPTOR, Takes::Text("a kind of credential"), [

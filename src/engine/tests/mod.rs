@@ -66,7 +66,7 @@ fn reported(decision: &Decision<'_>) -> String {
         Decision::Exempt(credential) => format!("{} exempt", credential.subject.id()),
         Decision::Skipped(rule) => format!("{} passed over", rule.label),
         Decision::Replaced(rule) => format!("{} replaced", rule.label),
-        Decision::Unlimited(rule) => format!("{} unlimited", rule.label),
+        Decision::Unlimited(rule, _) => format!("{} unlimited", rule.label),
         Decision::Counted(counted) => {
             let (_, outcome) = counted.reported().expect("a counted rule has a limit");
             let over = if counted.over_limit() { " over" } else { "" };

@@ -47,7 +47,7 @@ fn status(decision: &Decision<'_>, out: &mut BytesMut) {
         Decision::NoLimit | Decision::Exempt(_) | Decision::Replaced(_) | Decision::Skipped(_) => {
             out.number(1, code(false));
         }
-        Decision::Unlimited(_) => {
+        Decision::Unlimited(..) => {
             out.number(1, code(false));
             out.number(3, u32::MAX.into());
         }

@@ -195,7 +195,7 @@ fn ask(limiter: &Arc<Limiter<MemoryStore, ManualClock>>, request: &Request) -> A
     let verdict = limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
     let statuses = verdict.decisions.iter().map(|decision| match decision {
         Decision::NoLimit => Status::Free,
-        Decision::Unlimited(_) => Status::Unlimited,
+        Decision::Unlimited(..) => Status::Unlimited,
         Decision::Replaced(_) => Status::Replaced,
         Decision::Skipped(_) => Status::Skipped,
         Decision::Counted(counted) => {

@@ -29,6 +29,20 @@ fn a_plan_that_no_table_lists_is_refused_at_the_limit_and_at_the_customers_line(
 }
 
 #[test]
+fn a_credential_is_not_to_be_named_by_metrics() {
+    let policy = "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n- {key: k, subject: key, value_to_metric: true, rate_limit: \
+                  {unlimited: true}}";
+    let subjects = "subjects: [{id: a, credentials: [{kind: key, value: 1}]}]";
+    assert_eq!(
+        found_with(policy, subjects),
+        [
+            "d.yaml:4:43 error `value_to_metric` would show credentials; a credential is never shown; leave the word out, or set it on \
+          a descriptor without a `subject`"
+        ]
+    );
+}
+
+#[test]
 fn whoever_never_comes_to_a_limit_needs_no_number_there() {
     let table = "requests_per_unit: {by: plan, values: {pro: 5}}";
     let pro = "{id: a, attributes: {plan: pro}, credentials: [{kind: key, value: 1}]}";
