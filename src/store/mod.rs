@@ -4,6 +4,7 @@
 
 pub mod codec;
 mod error;
+mod lease;
 mod memory;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::future::Future;
 use tokio::time::Instant;
 
 pub use error::StoreError;
+pub use lease::LeasedStore;
 pub use memory::MemoryStore;
 
 use crate::algorithm::{Charge, Mode, Outcomes};

@@ -62,7 +62,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("sha2", &["subjects/credential"]),
     ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),
-    ("hashbrown", &["policy/matcher", "store/memory"]),
+    ("hashbrown", &["policy/matcher", "store/lease", "store/memory"]),
     ("axum", &["admin", "app"]),
     ("clap", &["cli"]),
     ("tracing", &["telemetry", "cli"]),
@@ -161,7 +161,7 @@ fn planted_violations_are_all_reported() {
         (
             "engine/mod",
             "use hashbrown::HashMap;",
-            "only [\"policy/matcher\", \"store/memory\"] may name `hashbrown`",
+            "only [\"policy/matcher\", \"store/lease\", \"store/memory\"] may name `hashbrown`",
         ),
         ("attic/mod", "", "`attic` is not a module; add it to MODULES"),
     ] {

@@ -15,12 +15,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::plain::Plain;
 
-const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// How long an answer is waited for.
 const WITHIN: Duration = Duration::from_millis(20);
 
 /// A charge of one hit to the counter `number`.
-fn charge(number: u64, limit: u64) -> Charge {
+pub(super) fn charge(number: u64, limit: u64) -> Charge {
     let share = Share {
         algorithm: Algorithm::aligned(Duration::from_secs(3_600)),
         limit,
@@ -36,7 +36,7 @@ fn charge(number: u64, limit: u64) -> Charge {
 }
 
 /// Runs a law whose time goes on by itself when everybody waits.
-fn run<T>(law: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(law: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(law)
 }

@@ -2,12 +2,13 @@
 
 mod grpc;
 mod laws;
+mod leases;
 mod limiter;
 mod plain;
 
 use std::time::Duration;
 
-use spillway::store::MemoryStore;
+use spillway::store::{LeasedStore, MemoryStore};
 
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 
@@ -40,6 +41,8 @@ macro_rules! conformance {
 }
 
 conformance!(memory: MemoryStore::default());
+conformance!(leased: LeasedStore::new(MemoryStore::default(), 1));
+conformance!(leased_slow: LeasedStore::new(Slow::by(Duration::from_millis(3)), 1));
 conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),

@@ -1,0 +1,206 @@
+//! Processes that take leases of the counters they share.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use spillway::algorithm::{Algorithm, Charge, Mode, Outcomes, Share};
+use spillway::model::{Hits, Timestamp};
+use spillway::store::{LeasedStore, MemoryStore, Session, Store, StoreError};
+use tokio::time::Instant;
+
+use super::laws::{START, charge, run};
+use super::plain::Plain;
+use crate::support::stores::{Failing, Fails};
+
+type Leased<S = MemoryStore> = LeasedStore<S>;
+
+/// Whether a request of one hit to the counter 1 passes, and whether the store was asked.
+async fn hit<S: Session>(session: &S, limit: u64, now: Timestamp) -> Result<(bool, bool), StoreError> {
+    let of = [charge(1, limit)];
+    if let Some(outcomes) = session.apply_now(Mode::Each, &of, now) {
+        return Ok((outcomes[0].unwrap().admitted, false));
+    }
+    let outcomes = session.apply(Mode::Each, &of, now, Instant::now() + Duration::from_secs(1)).await?;
+    Ok((outcomes[0].unwrap().admitted, true))
+}
+
+async fn apply<S: Session>(session: &S, mode: Mode, charges: &[Charge], now: Timestamp) -> Outcomes {
+    if let Some(outcomes) = session.apply_now(mode, charges, now) {
+        return outcomes;
+    }
+    session.apply(mode, charges, now, Instant::now() + Duration::from_secs(1)).await.unwrap()
+}
+
+/// What is counted of the counter 1, with what is leased.
+fn counted(store: &MemoryStore, now: Timestamp) -> u64 {
+    let look = Charge { share: Share { hits: Hits::Look, ..charge(1, 1).share }, ..charge(1, 1) };
+    store.apply_now(Mode::Each, &[look], now).unwrap()[0].unwrap().used
+}
+
+#[test]
+fn most_hits_of_a_busy_counter_ask_nobody() {
+    run(async {
+        let leased = Leased::new(MemoryStore::default(), 2);
+        let session = leased.session();
+        let mut trips = 0;
+        for _ in 0..100_000 {
+            let (passes, asked) = hit(&session, 1_000_000, START).await.unwrap();
+            assert!(passes);
+            trips += u64::from(asked);
+        }
+        assert!(trips < 300, "{trips} of 100,000 went to the store");
+    });
+}
+
+#[test]
+fn three_processes_admit_exactly_the_limit_together() {
+    run(async {
+        let shared = MemoryStore::default();
+        let processes = [(); 3].map(|()| Leased::new(shared.clone(), 3));
+        let sessions = processes.each_ref().map(Store::session);
+        let mut passed = 0;
+        for call in 0..3_000_usize {
+            // The first is asked half of the time.
+            let (passes, _) = hit(&sessions[[0, 1, 0, 2][call % 4]], 1_000, START).await.unwrap();
+            passed += u64::from(passes);
+        }
+        let stranded: u64 = processes.iter().map(LeasedStore::unspent).sum();
+        assert_eq!(passed + stranded, 1_000);
+        assert!(stranded <= 3, "{stranded} hits are held by processes that could be spent by others");
+    });
+}
+
+#[test]
+fn what_was_not_spent_is_given_back_at_the_end() {
+    run(async {
+        let shared = MemoryStore::default();
+        let leased = Leased::new(shared.clone(), 1);
+        let session = leased.session();
+        for _ in 0..50 {
+            assert!(hit(&session, 1_000, START).await.unwrap().0);
+        }
+        let unspent = leased.unspent();
+        assert!(unspent > 0);
+        assert_eq!(counted(&shared, START), 50 + unspent);
+        leased.give_back(START, Instant::now()).await.unwrap();
+        assert_eq!(counted(&shared, START), 50);
+        assert_eq!(leased.unspent(), 0);
+    });
+}
+
+#[test]
+fn a_lease_ends_with_its_window_and_is_not_given_back_into_the_next_one() {
+    run(async {
+        let shared = MemoryStore::default();
+        let leased = Leased::new(shared.clone(), 1);
+        let session = leased.session();
+        for _ in 0..50 {
+            hit(&session, 1_000, START).await.unwrap();
+        }
+        let next = START.plus(Duration::from_secs(3_600));
+        assert_eq!(hit(&session, 1_000, next).await.unwrap(), (true, true), "the store is asked again");
+        assert_eq!(counted(&shared, next), 1);
+        leased.give_back(next, Instant::now()).await.unwrap();
+        assert_eq!(counted(&shared, next), 1);
+    });
+}
+
+#[test]
+fn a_limit_that_was_lowered_holds_at_once() {
+    run(async {
+        let leased = Leased::new(MemoryStore::default(), 1);
+        let session = leased.session();
+        for _ in 0..50 {
+            hit(&session, 1_000, START).await.unwrap();
+        }
+        assert!(leased.unspent() > 0);
+        assert!(!hit(&session, 40, START).await.unwrap().0);
+    });
+}
+
+#[test]
+fn a_failure_strands_a_lease_at_most_and_frees_nobody() {
+    run(async {
+        // Every second answer is lost after everything was counted.
+        let failing = Failing::in_turn(&[None, Some(Fails::After)]);
+        let leased = Leased::new(failing, 1);
+        let session = leased.session();
+        let mut passed = 0;
+        for _ in 0..5_000 {
+            passed += u64::from(hit(&session, 1_000, START).await.is_ok_and(|(passes, _)| passes));
+        }
+        assert!((1..=1_000).contains(&passed), "{passed}");
+    });
+}
+
+/// Requests of one to three counters whose windows are fixed, each so many milliseconds after the one before.
+fn history() -> impl Strategy<Value = Vec<(u64, Mode, Vec<Charge>)>> {
+    let modes = prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)];
+    let charges =
+        prop::collection::btree_map(0..3_u64, (0..3_u32, 1..4_u64, prop::bool::weighted(0.9)), 1..4);
+    let charges = charges.prop_map(|of| {
+        let mut charges: Vec<_> = of
+            .into_iter()
+            .map(|(number, (stage, hits, enforced))| {
+                let window = Duration::from_secs(5 + number);
+                let algorithm =
+                    if number == 1 { Algorithm::anchored(window) } else { Algorithm::aligned(window) };
+                let of = charge(number, 20 + 10 * number);
+                Charge {
+                    share: Share { algorithm, stage, enforced, hits: Hits::charge(hits), ..of.share },
+                    ..of
+                }
+            })
+            .collect();
+        charges.sort_by_key(|charge| charge.share.stage);
+        charges
+    });
+    prop::collection::vec((0..500_u64, modes, charges), 1..60)
+}
+
+proptest! {
+    /// To a process that is alone, leases make no difference.
+    #[test]
+    fn the_answers_of_one_process_are_exact(history in history()) {
+        run(async {
+            let (leased, mut plain, mut now) = (Leased::new(MemoryStore::default(), 1), Plain::default(), START);
+            let session = leased.session();
+            for (later, mode, charges) in history {
+                now = now.plus(Duration::from_millis(later));
+                let expected = plain.apply(mode, &charges, now);
+                prop_assert_eq!(apply(&session, mode, &charges, now).await, expected);
+            }
+            Ok(())
+        })?;
+    }
+
+    /// Nobody can be told by the sum of what passed that there is more than one process.
+    #[test]
+    fn several_processes_never_admit_more_than_the_limit(history in history(), turns in prop::collection::vec(0..3_usize, 60)) {
+        run(async {
+            let shared = MemoryStore::default();
+            let processes = [(); 3].map(|()| Leased::new(shared.clone(), 3));
+            let sessions = processes.each_ref().map(Store::session);
+            // All within one window.
+            let (mut passed, now) = ([0; 3], START);
+            for ((_, mode, charges), turn) in history.into_iter().zip(turns) {
+                let charges: Vec<_> = charges
+                    .into_iter()
+                    .map(|of| Charge { share: Share { enforced: true, ..of.share }, ..of })
+                    .collect();
+                let outcomes = apply(&sessions[turn], mode, &charges, now).await;
+                for (at, of) in charges.iter().enumerate() {
+                    let in_stage = |other: &Charge| mode == Mode::AllOrNothing || other.share.stage == of.share.stage;
+                    let passes = charges.iter().zip(&outcomes).filter(|(other, _)| in_stage(other)).all(|(_, outcome)| outcome.is_some_and(|outcome| outcome.admitted));
+                    if passes && outcomes[at].is_some() {
+                        passed[usize::try_from(of.key.low).unwrap()] += of.share.hits.cost();
+                    }
+                }
+            }
+            for (number, passed) in (0..).zip(passed) {
+                prop_assert!(passed <= 20 + 10 * number, "{} of the counter {}", passed, number);
+            }
+            Ok(())
+        })?;
+    }
+}
