@@ -103,7 +103,9 @@ impl Engine {
         }));
         let too_costly = scratch.0.search.is_exhausted();
         if too_costly {
-            matched.iter_mut().for_each(|one| *one = Matched::Nothing);
+            for one in &mut matched {
+                *one = Matched::Nothing;
+            }
             (somebody, unmatched) = (None, Unmatched::default());
         }
         put_aside(&mut matched);
