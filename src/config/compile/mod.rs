@@ -8,6 +8,7 @@ mod endpoints;
 mod grouped;
 mod hidden;
 mod limit;
+mod meant;
 mod names;
 mod repeated;
 mod root;
