@@ -169,6 +169,34 @@ fn a_key_that_lets_everybody_pass_who_sends_it_is_told() {
 }
 
 #[test]
+fn two_rules_of_one_name_are_told_with_both_places() {
+    let rule = |key: &str, words: &str| {
+        format!("{{key: {key}, rate_limit: {{name: n, per: 1h, requests_per_unit: 5{words}}}}}")
+    };
+    let two = |one: String, other: String| format!("domain: d\ndescriptors:\n- {one}\n- {other}\n");
+    let warned = "warning 4:31 the rule at a.yaml:3:31 is named `n`, too, so metrics show the two as one; give each a name of its own, \
+                  or none: a rule without one is known by its keys and values";
+    assert_eq!(found(&two(rule("a", ""), rule("b", ""))), [warned]);
+    let shared = ", counter: c, count_by: []".replace("[]", "a");
+    let within = |key: &str| {
+        format!("{{key: a, value: {key}, rate_limit: {{name: n, per: 1h, requests_per_unit: 5{shared}}}}}")
+    };
+    for fine in [
+        two(rule("a", ""), rule("b", "").replace("name: n", "name: m")),
+        two(within("x"), within("y")),
+        // In envoyproxy/ratelimit's words.
+        two(rule("a", ""), rule("b", "")).replace("per: 1h", "unit: hour"),
+        // Limits of lists, whose rules are known by their keys.
+        two(rule("a", ""), rule("b", "")).replace("rate_limit: {", "rate_limits: [{").replace("5}", "5}]"),
+        // One written rule in two places; two domains.
+        two(rule("a", "").replace("rate_limit: ", "rate_limit: &r "), "{key: b, rate_limit: *r}".into()),
+        two(rule("a", ""), rule("b", "")).replace("\n- {key: b", "\n---\ndomain: e\ndescriptors:\n- {key: b"),
+    ] {
+        assert_eq!(found(&fine), [""; 0], "{fine}");
+    }
+}
+
+#[test]
 fn what_a_template_names_and_nothing_can_fill_in_is_told() {
     let deny = "deny: {body: 'x {{entry.adress}} {{entry.path}} {{subject}}'}";
     let at_root = |request_headers: &str, deny: &str| {
