@@ -137,7 +137,7 @@ fn what_loads_elsewhere_but_means_nothing_is_a_warning() {
         (
             &with("rate_limit: ~"),
             "warning 3:24 `rate_limit` has nothing in it, so this lets everything pass; write `rate_limit: {requests_per_unit: 5, unit: \
-             minute}`, or leave the word out for an exemption",
+             minute}`, or `rate_limit: {unlimited: true}` for an exemption",
         ),
         (
             "domain: d\ndescriptors:\n",
@@ -429,7 +429,7 @@ fn answers_of_a_merged_domain_are_those_of_its_first_document() {
     let options = || Options { merge_domains: true, ..Options::default() };
     let load = |first: &str, second: &str| {
         let yaml = format!(
-            "domain: d\n{first}\ndescriptors: [{{key: a}}]\n---\ndomain: d\n{second}\ndescriptors: [{{key: b, rate_limit: \
+            "domain: d\n{first}\ndescriptors: [{{key: a, rate_limit: {{unlimited: true}}}}]\n---\ndomain: d\n{second}\ndescriptors: [{{key: b, rate_limit: \
              {{requests_per_unit: 5, per: 1m}}}}]"
         );
         load_text("a.yaml", &yaml, options())

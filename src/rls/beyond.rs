@@ -57,7 +57,7 @@ impl Bound {
             Self::Descriptors => "a request has at most 1024 descriptors",
             Self::Entries => "a request has at most 1024 entries in a descriptor",
             Self::Matching => {
-                "the values of a request take at most 120000 steps to match with wildcards, and 2 for each byte"
+                "the values of a request take at most 100000 steps to match with wildcards, and 2 for each byte"
             }
             Self::UnfinishedHere => "the unfinished requests of a connection have at most 32 MiB together",
             Self::UnfinishedByAll => {

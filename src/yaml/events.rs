@@ -1,12 +1,16 @@
 //! The parser's events with their places. This is the one module that knows the parser, libyaml's: what
 //! envoyproxy/ratelimit loads was read by a translation of the same, so whatever loads there is read alike here.
 
+mod spaced;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libyaml_safer::{Error, ErrorKind, Event as Parsed, EventData, Mark, Parser, ScalarStyle};
 
+use self::spaced::Spaced;
 use super::hint::hint;
 use super::invisible::invisible;
 use super::tags;
@@ -81,6 +85,8 @@ const MOST_TAG_DIRECTIVES: usize = 64;
 
 pub(super) struct Events<'t> {
     text: &'t str,
+    /// The text as the parser is given it.
+    spaced: Spaced<'t>,
     parser: Parser<Pieces<'t>>,
     /// What each anchor of the document stands for now: a name may be given again.
     anchors: HashMap<String, usize>,
@@ -95,15 +101,16 @@ pub(super) struct Events<'t> {
 impl<'t> Events<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let mut parser = Parser::new();
-        parser.set_encoding(libyaml_safer::Encoding::Utf8);
-        parser.set_input(Pieces { rest: text, end: end(text) });
+        let refused = too_many_tag_directives(text);
+        // What is refused is not looked at.
+        let spaced = if refused.is_some() { Spaced::unchanged(text) } else { Spaced::new(text) };
         Self {
             text,
-            parser,
+            parser: parser(spaced.text.clone()),
+            spaced,
             anchors: HashMap::new(),
             known: 0,
-            refused: too_many_tag_directives(text),
+            refused,
             last: Mark::default(),
         }
     }
@@ -115,6 +122,7 @@ impl<'t> Events<'t> {
         }
         loop {
             let Parsed { data, start_mark, end_mark, .. } = self.parse()?;
+            let [start_mark, end_mark] = [start_mark, end_mark].map(|mark| self.spaced.written(mark));
             self.last = end_mark;
             let one_line = start_mark.line == end_mark.line;
             let length = if one_line { end_mark.column.saturating_sub(start_mark.column) } else { 1 };
@@ -148,13 +156,14 @@ impl<'t> Events<'t> {
         }
     }
 
-    /// What the parser says next. It is known to panic in one place, where a comma follows a tag: `[!!str, a]`.
+    /// What the parser says next. It was known to panic in one place, which it does not come to any more: where a comma follows a
+    /// tag, see [`Spaced`].
     fn parse(&mut self) -> Result<Parsed, SyntaxError> {
         // Nobody asks it again after that.
         match catch_unwind(AssertUnwindSafe(|| self.parser.parse())) {
-            Ok(parsed) => parsed.map_err(|error| not_yaml(self.text, &error)),
+            Ok(parsed) => parsed.map_err(|error| not_yaml(self.text, &self.spaced, &error)),
             Err(_) => Err(SyntaxError::new(span(self.last), "what follows here cannot be read")
-                .hint("write a value behind each tag: `[!!str \"\", a]`")),
+                .hint("put values in quotes, and write one behind each tag: `[!!str \"\", a]`")),
         }
     }
 
@@ -207,9 +216,10 @@ pub(crate) fn is_break(character: char) -> bool {
 }
 
 /// What the parser says of `text`, with its place and what to do about it.
-fn not_yaml(text: &str, error: &Error) -> SyntaxError {
+fn not_yaml(text: &str, spaced: &Spaced<'_>, error: &Error) -> SyntaxError {
     // None of the parser's words are from the text, which may hold credentials.
     let Some(mark) = error.problem_mark() else { return unreadable(text, error) };
+    let mark = spaced.written(mark);
     let at = usize::try_from(mark.index).unwrap_or(usize::MAX);
     let context = match (error.context(), error.context_mark()) {
         (None, _) => String::new(),
@@ -289,10 +299,20 @@ fn end(text: &str) -> &'static str {
     if text.is_empty() || text.ends_with(is_break) { "" } else { "\u{2029}" }
 }
 
+/// A parser of `text`.
+fn parser(text: Cow<'_, str>) -> Parser<Pieces<'_>> {
+    let mut parser = Parser::new();
+    parser.set_encoding(libyaml_safer::Encoding::Utf8);
+    parser.set_input(Pieces { end: end(&text), text, read: 0 });
+    parser
+}
+
 /// A text in pieces. The parser takes over at once what it is given, at four bytes for each character, so it is given
 /// little at a time.
 struct Pieces<'t> {
-    rest: &'t str,
+    text: Cow<'t, str>,
+    /// How many of its bytes were read.
+    read: usize,
     /// What is put behind it.
     end: &'static str,
 }
@@ -301,7 +321,10 @@ impl Pieces<'_> {
     const LONGEST: usize = 4096;
 
     fn piece(&self) -> &str {
-        let rest = if self.rest.is_empty() { self.end } else { self.rest };
+        let rest = match self.text.get(self.read..) {
+            None | Some("") => self.end,
+            Some(rest) => rest,
+        };
         let longest = Self::LONGEST.min(rest.len());
         let end = (0..=longest).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or_default();
         &rest[..end]
@@ -314,10 +337,10 @@ impl BufRead for Pieces<'_> {
     }
 
     fn consume(&mut self, amount: usize) {
-        if self.rest.is_empty() {
-            self.end = self.end.get(amount..).unwrap_or_default();
+        if self.read < self.text.len() {
+            self.read += amount;
         } else {
-            self.rest = self.rest.get(amount..).unwrap_or_default();
+            self.end = self.end.get(amount..).unwrap_or_default();
         }
     }
 }

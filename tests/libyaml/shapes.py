@@ -26,6 +26,13 @@ BASES = [
     "domain: !!str 5\nn: !!int \"5\"\nt: ! x\nu: !own y\ne: !!str\nl: !!seq [a]\n",
     "domain: shop\nlist:\n-\n  a\n-\n- b: c\n\n- d:\n    e\n    f\n",
 ]
+# A comma right behind a tag.
+TAGS = [
+    "domain: shop\nlist: [!!str, a, !own, {k: !!seq [], v: !x}, &a !y, *a]\n",
+    "{a: !!str, !x : b, c: ! , d: [!<tag:z>, e, !<a,b>, '!f, g'], h: \"!i, j\"} # !k, l\n",
+    "- [\n    !x,!y,\n    [!, ?, !z, : ],\n    !x, ]\n- look!, !there, \"a !b, c\"\n- |\n  [!x, y]\n",
+]
+TAGGED = ["!x,", "!,", "!!str,", "!<b>,", "[!", ", !x", ",", "[", "]", "{", "}", " "]
 # What a hand or an editor puts in the place of a space, of a line's end, or anywhere.
 BLANKS = ["\t", "  ", " \t", "\t ", "\n", "\n\t", "\n ", " # x\n", ""]
 BREAKS = ["\r\n", "\r", "\n\n", "\n\t\n", " \n", "\t\n", "\n  ", " # x\n", "\t# x\n", " ", "\u2028", "\x85", "\n\ufeff"]
@@ -87,14 +94,18 @@ def pieces(text):
     return told, None
 
 
-def main():
-    how_many = int(sys.argv[1]) if len(sys.argv) > 1 else 320
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    rng = random.Random(seed)
-    found = {text: pieces(text) for text in BASES}
+def tag(text, rng):
+    """The text with a tag or a comma more."""
+    n = rng.randrange(len(text))
+    return text[:n] + rng.choice(TAGGED) + text[n + rng.choice([0, 0, 1]) :]
+
+
+def shapes(bases, change, how_many, rng):
+    """So many texts that come from `bases`, and what libyaml says of each."""
+    found = {text: pieces(text) for text in bases}
     refused = 0
     while len(found) < how_many:
-        text = rng.choice(BASES)
+        text = rng.choice(bases)
         for _ in range(rng.choice([1, 1, 1, 2, 3])):
             text = change(text, rng)
         if not text or text in found:
@@ -106,6 +117,14 @@ def main():
                 continue
             refused += 1
         found[text] = answer
+    return found
+
+
+def main():
+    how_many = int(sys.argv[1]) if len(sys.argv) > 1 else 320
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    found = shapes(BASES, change, how_many, random.Random(seed))
+    found |= shapes(TAGS, tag, how_many // 4, random.Random(seed))
     rows = [json.dumps({"text": text, "events": told, "refused": why}, separators=(",", ":")) for text, (told, why) in found.items()]
     print("[\n" + ",\n".join(rows) + "\n]")
 

@@ -140,6 +140,8 @@ impl Document<'_, '_> {
         if let (policy::ENDPOINT, false, Some(endpoints)) = (key, value.is_empty(), around.endpoints) {
             self.endpoint_value(&fields, value, endpoints);
         }
+        self.literal_value(&fields, key, value, around.endpoints.is_some());
+        self.key_without_limit(node, &fields, key);
         let subject = self.subject(&fields, value);
         if subject.is_some() {
             self.secrets.insert(key.to_owned());
@@ -232,7 +234,7 @@ impl Document<'_, '_> {
             self.misplaced(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
         }
         if let (false, Some(span)) = (fields.outside, fields.span_of_nothing("rate_limit")) {
-            let hint = "write `rate_limit: {requests_per_unit: 5, unit: minute}`, or leave the word out for an exemption";
+            let hint = "write `rate_limit: {requests_per_unit: 5, unit: minute}`, or `rate_limit: {unlimited: true}` for an exemption";
             self.tolerate(span, "`rate_limit` has nothing in it, so this lets everything pass", Some(hint));
         }
         let rule = match (fields.get("rate_limit"), fields.get("rate_limits")) {

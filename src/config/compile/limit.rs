@@ -26,6 +26,9 @@ impl Document<'_, '_> {
             vec![self.limit(node, &fields, inherited)?]
         };
         let name = self.name(&fields);
+        if let Some(name) = &name {
+            self.names_one_rule(&fields, name);
+        }
         let replaces = self.replaces(fields.get("replaces"), name.as_deref());
         Some(rule(name, limits, replaces, inherited))
     }
@@ -63,6 +66,31 @@ impl Document<'_, '_> {
         let name = self.text(fields, "name")?.to_owned();
         self.compiler.named.entry(self.domain.clone()).or_default().insert(name.clone());
         Some(name)
+    }
+
+    /// Warns of a name that another rule of the domain has: metrics would show the two as one. Rules that share a counter may share
+    /// the name, and so may those that one alias stands for; in files of envoyproxy/ratelimit's words names are for `replaces` only.
+    fn names_one_rule(&mut self, fields: &Fields<'_>, name: &str) {
+        let Some(node) =
+            fields.get("name").filter(|_| !self.is_compatible && fields.get("counter").is_none())
+        else {
+            return;
+        };
+        let place = self.source.place(node.span());
+        let key = (self.domain.clone(), name.to_owned());
+        let Some(first) = self.compiler.rule_names.get(&key) else {
+            self.compiler.rule_names.insert(key, place);
+            return;
+        };
+        if *first != place {
+            let message =
+                format!("the rule at {first} is named `{name}`, too, so metrics show the two as one");
+            let hint =
+                "give each a name of its own, or none: a rule without one is known by its keys and values";
+            self.of_kind(DiagnosticKind::RepeatedRule, |this| {
+                this.report(Severity::Warning, node.span(), &message, Some(hint));
+            });
+        }
     }
 
     fn limit(&mut self, node: Node<'_>, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Limit> {

@@ -8,6 +8,7 @@ mod endpoints;
 mod grouped;
 mod hidden;
 mod limit;
+mod meant;
 mod names;
 mod repeated;
 mod root;
@@ -27,7 +28,7 @@ use super::scalar::{self, NotThat};
 use super::source::Source;
 use super::sources::Lookup;
 use super::words::{self, Scope, did_you_mean};
-use crate::policy::Policy;
+use crate::policy::{Place, Policy};
 use crate::yaml::{Items, Kind, Node, Pairs, Span, SyntaxError, Tree};
 
 /// The most errors, and the most warnings, that are reported: nobody reads more, and aliases can repeat one a million times.
@@ -64,6 +65,8 @@ pub(super) struct Compiler {
     replaced: Vec<Replaced>,
     /// Names of rules, each with its domain.
     named: HashMap<String, HashSet<String>>,
+    /// Where each name of a rule stands first, by domain and name.
+    rule_names: HashMap<(String, String), Place>,
 }
 
 impl Compiler {
@@ -85,6 +88,7 @@ impl Compiler {
             domains: HashMap::new(),
             replaced: Vec::new(),
             named: HashMap::new(),
+            rule_names: HashMap::new(),
         }
     }
 

@@ -99,12 +99,109 @@ fn a_descriptor_that_another_one_hides_is_told_with_both_places() {
     );
 }
 
+/// Envoy sends a masked address as text, and operators choose labels as they like: these are meant.
+#[test]
+fn a_value_that_reads_like_a_pattern_and_is_text_is_told() {
+    let range = |value: &str, action: &str| {
+        Some(format!(
+            "`{value}` is compared as text, not as a range of addresses; to limit a range as one, have Envoy send it: \
+             `masked_remote_address: {{{action}}}`, which is matched by `- key: masked_remote_address`"
+        ))
+    };
+    let template = |value: &str, parameter: &str| {
+        Some(format!(
+            "`{value}` is compared as text, and `{parameter}` stands for itself; write `*` for what may differ, or list it under \
+             `endpoints:` at the top as `{value}`"
+        ))
+    };
+    for (key, value, told) in [
+        ("remote_address", "10.0.0.0/8", range("10.0.0.0/8", "v4_prefix_mask_len: 8")),
+        ("client", "2001:db8::/32", range("2001:db8::/32", "v6_prefix_mask_len: 32")),
+        ("masked_remote_address", "10.0.0.0/8", None),
+        ("generic_key", "10.0.0.0/8", None),
+        ("remote_address", "10.0.0.1", None),
+        ("date", "10/8", None),
+        ("remote_address", "10.0.0.0/33", None),
+        ("endpoint", "GET /books/:id", template("GET /books/:id", ":id")),
+        ("path", "/books/{id}/pages", template("/books/{id}/pages", "{id}")),
+        ("path", "/books/:id/*", template("/books/:id/*", ":id")),
+        ("path", "/v1/books:batchGet", None),
+        ("path", "/:", None),
+        ("path", "/a/10:30", None),
+        ("path", "/a/:1", None),
+        ("header_match", "GET /books/:id", None),
+        ("note", "SEE /books/:id", None),
+        ("note", ":id", None),
+    ] {
+        let yaml = format!(
+            "domain: d\ndescriptors: [{{key: {key}, value: '{value}', rate_limit: {{unit: day, requests_per_unit: 5}}}}]"
+        );
+        let expected = told.map(|told| format!("warning 2:{} {told}", 30 + key.len()));
+        assert_eq!(found(&yaml), expected.into_iter().collect::<Vec<_>>(), "{yaml}");
+    }
+    let declared = "domain: d\nendpoints: ['GET /books/:id']\ndescriptors: [{key: endpoint, value: 'GET /books/:id', rate_limit: \
+                    {unlimited: true}}, {key: path, value: '/books/:id', rate_limit: {unlimited: true}}]";
+    let hint = "match `- key: endpoint` instead, or write `*` for what may differ";
+    let message = "`/books/:id` is compared as text, and `:id` stands for itself";
+    assert_eq!(found(declared), [format!("warning 3:107 {message}; {hint}")]);
+}
+
+#[test]
+fn a_key_that_lets_everybody_pass_who_sends_it_is_told() {
+    let own = "domain: d\nevaluate: all_or_nothing\n";
+    let hint = "write `rate_limit: {requests_per_unit: 5, unit: minute}`, or `rate_limit: {unlimited: true}` if that is meant";
+    let told = |place: &str, key: &str| {
+        vec![format!("warning {place} `{key}` has no limit, so whoever sends it passes; {hint}")]
+    };
+    for (descriptors, expected) in [
+        ("{key: api_key}", told("3:15", "api_key")),
+        ("{key: api_key, detailed_metric: true}", told("3:15", "api_key")),
+        ("{key: plan, value: free, descriptors: [{key: path}]}", told("3:54", "path")),
+        ("{key: api_key, rate_limit: {unlimited: true}}", vec![]),
+        ("{key: api_key, value: internal}", vec![]),
+        ("{key: 'internal_*'}", vec![]),
+        ("{key: tenant, descriptors: [{key: path, rate_limit: {per: 1h, requests_per_unit: 5}}]}", vec![]),
+    ] {
+        assert_eq!(found(&format!("{own}descriptors: [{descriptors}]")), expected, "{descriptors}");
+    }
+    // In envoyproxy/ratelimit's words it is common.
+    assert_eq!(found("domain: d\ndescriptors: [{key: api_key}]"), [""; 0]);
+}
+
+#[test]
+fn two_rules_of_one_name_are_told_with_both_places() {
+    let rule = |key: &str, words: &str| {
+        format!("{{key: {key}, rate_limit: {{name: n, per: 1h, requests_per_unit: 5{words}}}}}")
+    };
+    let two = |one: String, other: String| format!("domain: d\ndescriptors:\n- {one}\n- {other}\n");
+    let warned = "warning 4:31 the rule at a.yaml:3:31 is named `n`, too, so metrics show the two as one; give each a name of its own, \
+                  or none: a rule without one is known by its keys and values";
+    assert_eq!(found(&two(rule("a", ""), rule("b", ""))), [warned]);
+    let shared = ", counter: c, count_by: []".replace("[]", "a");
+    let within = |key: &str| {
+        format!("{{key: a, value: {key}, rate_limit: {{name: n, per: 1h, requests_per_unit: 5{shared}}}}}")
+    };
+    for fine in [
+        two(rule("a", ""), rule("b", "").replace("name: n", "name: m")),
+        two(within("x"), within("y")),
+        // In envoyproxy/ratelimit's words.
+        two(rule("a", ""), rule("b", "")).replace("per: 1h", "unit: hour"),
+        // Limits of lists, whose rules are known by their keys.
+        two(rule("a", ""), rule("b", "")).replace("rate_limit: {", "rate_limits: [{").replace("5}", "5}]"),
+        // One written rule in two places; two domains.
+        two(rule("a", "").replace("rate_limit: ", "rate_limit: &r "), "{key: b, rate_limit: *r}".into()),
+        two(rule("a", ""), rule("b", "")).replace("\n- {key: b", "\n---\ndomain: e\ndescriptors:\n- {key: b"),
+    ] {
+        assert_eq!(found(&fine), [""; 0], "{fine}");
+    }
+}
+
 #[test]
 fn what_a_template_names_and_nothing_can_fill_in_is_told() {
     let deny = "deny: {body: 'x {{entry.adress}} {{entry.path}} {{subject}}'}";
     let at_root = |request_headers: &str, deny: &str| {
         format!(
-            "domain: d\n{request_headers}\n{deny}\nendpoints: [GET /a]\ndescriptors: [{{key: address}}, {{key: 'u_*'}}]"
+            "domain: d\n{request_headers}\n{deny}\nendpoints: [GET /a]\ndescriptors: [{{key: address, value: x}}, {{key: 'u_*'}}]"
         )
     };
     assert_eq!(
@@ -256,7 +353,7 @@ fn a_hint_says_what_there_is_and_gives_an_example() {
 #[test]
 fn what_would_be_passed_over_in_silence_is_told() {
     let endpoints =
-        "domain: d\nendpoints: [GET /a]\ndescriptors: [{key: method, descriptors: [{key: path}]}]";
+        "domain: d\nendpoints: [GET /a]\ndescriptors: [{key: method, descriptors: [{key: path, value: x}]}]";
     for (yaml, told) in [
         // A word without a value would be as if it were not there.
         (with("subject: "), "`subject` says nothing; give it a value, or remove it"),
@@ -517,11 +614,11 @@ fn what_is_found_is_of_the_kind_that_fits() {
         (with("deny: {body: 'x {{subject}}'}"), "unknown-name"),
         (with("deny: {body: 'x {{entry.y}}'}"), "unknown-name"),
         ("domain: ''".into(), "wrong-value"),
-        ("domain: d\nundeclared: one\ndescriptors: [{key: a}]".into(), "misplaced-word"),
-        ("domain: d\nsubjects: []\ndescriptors: [{key: a}]".into(), "wrong-value"),
+        ("domain: d\nundeclared: one\ndescriptors: [{key: a, value: b}]".into(), "misplaced-word"),
+        ("domain: d\nsubjects: []\ndescriptors: [{key: a, value: b}]".into(), "wrong-value"),
         (with_endpoints("{key: endpoint, value: GET /b}"), "unreachable-rule"),
-        (with_endpoints("{key: method, descriptors: [{key: path}]}"), "unreachable-rule"),
-        ("domain: d\ndescriptors: [{key: a}]\n---\ndomain: d\ndescriptors: [{key: b}]".into(), "repeated-rule"),
+        (with_endpoints("{key: method, descriptors: [{key: path, value: x}]}"), "unreachable-rule"),
+        ("domain: d\ndescriptors: [{key: a, value: b}]\n---\ndomain: d\ndescriptors: [{key: b}]".into(), "repeated-rule"),
         (
             with("rate_limit: {unit: day, requests_per_unit: 1, replaces: [{name: nobody}]}"),
             "unknown-name",

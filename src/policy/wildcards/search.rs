@@ -39,7 +39,7 @@ pub struct Scratch {
 /// The units of work that a request has, besides those for its bytes. One is a nanosecond to five: a step reached, a
 /// wildcard's end looked at, a piece's occurrence or two words of bits. Requests with paths beside thousands of wildcards
 /// take a few hundred.
-const MOST_WORK: u64 = 120_000;
+const MOST_WORK: u64 = 100_000;
 /// The units of work that a request has for each byte that is looked for: each is read twice.
 const WORK_FOR_A_BYTE: u64 = 2;
 /// How many bits that are looked through are a unit of work.

@@ -182,7 +182,7 @@ fn a_request_has_a_bound_on_its_work_whatever_its_texts_and_the_wildcards_are() 
             assert!(wildcards.find(text.as_bytes(), &mut scratch).is_none());
             scratch.is_exhausted()
         });
-        assert!((900..980).contains(&exhausted.count()));
+        assert!((900..990).contains(&exhausted.count()));
         assert!(scratch.work <= most_work(1_000 * text.len()));
     }
     // The next request has as much, and what it finds is right.
@@ -194,7 +194,7 @@ fn a_request_has_a_bound_on_its_work_whatever_its_texts_and_the_wildcards_are() 
 
 /// Beside its bytes, and what may be begun when it is used up.
 fn most_work(bytes: usize) -> u64 {
-    120_000 + 2 * bytes as u64 + 5_000
+    100_000 + 2 * bytes as u64 + 5_000
 }
 
 proptest! {
@@ -213,7 +213,8 @@ proptest! {
         for text in std::iter::repeat_n(&texts, times).flatten() {
             let found = wildcards.find(text.as_bytes(), &mut scratch).map(|found| found.rank);
             if !scratch.is_exhausted() && times == 1 {
-                let tried = wildcards.listed.iter().position(|one| one.pattern.matches(text.as_bytes()));
+                let tried = wildcards.listed.iter().find(|one| one.pattern.matches(text.as_bytes()));
+                let tried = tried.map(|tried| tried.rank);
                 prop_assert_eq!(found, tried);
             }
         }

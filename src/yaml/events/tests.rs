@@ -93,12 +93,70 @@ fn every_shape_is_read_or_refused_where_libyaml_does() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// As libyaml does not, but nobody writes that, and a file with it is refused with its place.
+/// The parser would panic at each comma here that follows a tag. None is put into a text that holds the same signs.
 #[test]
-fn a_tag_that_a_comma_follows_ends_no_thread() {
-    let error = events("a: b\nc: [!!str, d]\n").unwrap_err();
-    assert_eq!((error.span.line, error.span.column), (2, 5));
-    assert_eq!(error.message, "what follows here cannot be read");
+fn a_comma_may_follow_a_tag() {
+    let scalars = |text: &str| -> Vec<(u64, String)> {
+        let found = events(text).unwrap();
+        let scalars = found.iter().filter(|piece| piece[0] == "Scalar");
+        scalars.map(|piece| (piece[2].as_u64().unwrap(), piece[3].as_str().unwrap().to_owned())).collect()
+    };
+    assert_eq!(scalars("a: b\nc: [!!str, d]\n")[3..], [(5, String::new()), (12, "d".to_owned())]);
+    for text in
+        ["look!, there", "\"a !x, b\"", "'[!x, b]'", "- |\n  [!x, b]\n", "[\"!x, b\", !x , !y, 'c !z, d']"]
+    {
+        let said: String = scalars(text).into_iter().map(|(_, value)| value + ";").collect();
+        let expected = text.trim_start_matches("- |\n  ").trim_matches(['"', '\'']);
+        let expected = if text.starts_with("[\"") { "!x, b;;;c !z, d" } else { expected };
+        assert_eq!(said, format!("{expected};"), "{text}");
+    }
+    // Comments, and mistakes, are where they were written.
+    for (text, column) in
+        [("[!x, a, !y, b # c !z, d\n }", 2), ("[!x,!y, }", 9), ("a: !x, b", 6), ("[!!, a]", 4)]
+    {
+        let error = events(text).unwrap_err();
+        assert_eq!(error.span.column, column, "{text}: {}", error.message);
+    }
+}
+
+/// Whatever stands before a comma: nothing ends the thread, also where libyaml refuses the text.
+#[test]
+fn no_tag_before_a_comma_ends_a_thread() {
+    let parts = [
+        "!x,",
+        "!,",
+        "!!str,",
+        "!<a,b>,",
+        ",",
+        "[",
+        "]",
+        "{",
+        "}",
+        ":",
+        "?",
+        "a",
+        "\"b\"",
+        "'",
+        "\n",
+        " ",
+        "&c",
+        "*c",
+        "#",
+        "%TAG ! !x,y\n---\n",
+        "- ",
+        "|",
+    ];
+    let mut state = 1_u64;
+    for _ in 0..20_000 {
+        let mut text = String::from("[");
+        for _ in 0..8 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text += parts[usize::try_from(state >> 33).unwrap() % parts.len()];
+        }
+        if let Err(error) = events(&text) {
+            assert_ne!(error.message, "what follows here cannot be read", "{text:?}");
+        }
+    }
 }
 
 /// libyaml-safer panics here.

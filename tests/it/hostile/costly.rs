@@ -226,7 +226,7 @@ fn values_that_would_take_too_long_to_match_are_refused() {
         assert_eq!(answer.statuses.len(), if refused { 0 } else { values }, "{values}");
     }
     let beyond =
-        "the values of a request take at most 120000 steps to match with wildcards, and 2 for each byte";
+        "the values of a request take at most 100000 steps to match with wildcards, and 2 for each byte";
     spillway.log_line(beyond);
     Others::of(&spillway).are_answered(&spillway);
 }

@@ -61,8 +61,8 @@ fn three_processes_admit_exactly_the_limit_together() {
         let mut passed = 0;
         for call in 0..3_000_usize {
             // The first is asked half of the time.
-            let (passes, _) = hit(&sessions[[0, 1, 0, 2][call % 4]], 1_000, START).await.unwrap();
-            passed += u64::from(passes);
+            let (admitted, _) = hit(&sessions[[0, 1, 0, 2][call % 4]], 1_000, START).await.unwrap();
+            passed += u64::from(admitted);
         }
         let stranded: u64 = processes.iter().map(LeasedStore::unspent).sum();
         assert_eq!(passed + stranded, 1_000);
@@ -191,8 +191,8 @@ proptest! {
                 let outcomes = apply(&sessions[turn], mode, &charges, now).await;
                 for (at, of) in charges.iter().enumerate() {
                     let in_stage = |other: &Charge| mode == Mode::AllOrNothing || other.share.stage == of.share.stage;
-                    let passes = charges.iter().zip(&outcomes).filter(|(other, _)| in_stage(other)).all(|(_, outcome)| outcome.is_some_and(|outcome| outcome.admitted));
-                    if passes && outcomes[at].is_some() {
+                    let admits = charges.iter().zip(&outcomes).filter(|(other, _)| in_stage(other)).all(|(_, outcome)| outcome.is_some_and(|outcome| outcome.admitted));
+                    if admits && outcomes[at].is_some() {
                         passed[usize::try_from(of.key.low).unwrap()] += of.share.hits.cost();
                     }
                 }
