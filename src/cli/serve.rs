@@ -176,7 +176,8 @@ pub(super) fn last_line(format: LogFormat, message: &str) -> String {
         LogFormat::Text => format!("error: {message}\n"),
         LogFormat::Json => {
             let timestamp = jiff::Timestamp::from_nanosecond(SystemClock::new().now().as_nanos().into());
-            let timestamp = timestamp.unwrap_or_default().to_string();
+            // To the microsecond, as in all other lines.
+            let timestamp = format!("{:.6}", timestamp.unwrap_or_default());
             let line =
                 serde_json::json!({"timestamp": timestamp, "level": "ERROR", "fields": {"message": message}});
             format!("{line}\n")
