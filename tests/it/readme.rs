@@ -49,7 +49,9 @@ fn fields(path: &str, value: &serde_json::Value, found: &mut BTreeSet<String>) {
         }
         serde_json::Value::Array(list) if !path.ends_with("headers") => {
             let path = format!("{path}[]");
-            list.iter().for_each(|value| fields(&path, value, found));
+            for value in list {
+                fields(&path, value, found);
+            }
             found.insert(path);
         }
         _ => {
