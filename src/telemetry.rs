@@ -14,20 +14,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub use self::event::*;
-pub use self::exposition::{Format, Snapshot};
+pub use self::exposition::{Format, People, Snapshot};
 pub use self::tally::{Recorder, RuleHit, Tally};
 
 use self::labelled::Labelled;
 use self::log::Dropped;
 use self::tally::Tallies;
 use self::throttle::{Throttle, Throttles};
-use crate::model::Catalog;
+use crate::model::{Catalog, NoMatch};
 
 /// What happened since the start. Events count themselves here, and [`render`](Self::render) tells it to Prometheus.
 #[derive(Debug, Default)]
 pub struct Metrics {
     accepts_failed: AtomicU64,
     authorities_mended: AtomicU64,
+    bounds: OnceLock<Bounds>,
     calls_failed: Labelled,
     calls_late: AtomicU64,
     calls_panicked: AtomicU64,
@@ -40,6 +41,7 @@ pub struct Metrics {
     grpc_connections: Arc<AtomicU64>,
     http_connections: Arc<AtomicU64>,
     is_draining: AtomicBool,
+    is_shadow_mode: AtomicBool,
     log_lines_dropped: OnceLock<Dropped>,
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
@@ -47,7 +49,7 @@ pub struct Metrics {
     tallies: Tallies,
     tasks_ended: AtomicU64,
     unknown_domains: AtomicU64,
-    unmatched_descriptors: Labelled,
+    unmatched_descriptors: [Labelled; NoMatch::ALL.len()],
 
     accept_lines: Throttle,
     authority_lines: Throttle,
@@ -62,7 +64,31 @@ pub struct Metrics {
     unmatched_lines: Throttle,
 }
 
+/// What the process was allowed to take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Counters in memory.
+    pub counters: u64,
+    /// Bytes that they take.
+    pub counter_bytes: u64,
+    /// Connections of the gRPC port.
+    pub grpc_connections: u64,
+    /// Connections of the HTTP port.
+    pub http_connections: u64,
+}
+
 impl Metrics {
+    /// Has `/metrics` tell the bounds of the process.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        // They are given once, when it starts.
+        let _ = self.bounds.set(bounds);
+    }
+
+    /// Has `/metrics` tell that no limit is enforced, as `SHADOW_MODE` has it.
+    pub fn set_shadow_mode(&self) {
+        self.is_shadow_mode.store(true, Ordering::Relaxed);
+    }
+
     /// Has `/metrics` tell how many log lines were dropped.
     pub fn watch_log(&self, dropped: Dropped) {
         // There is one log; a second is not told of.

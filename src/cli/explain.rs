@@ -44,7 +44,8 @@ pub(super) fn run(args: &Explain, environment: &Environment) -> ExitCode {
     let now = args.at.unwrap_or_else(|| SystemClock::new().now());
     let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), ManualClock::at(now)));
     // Counters in memory answer at once.
-    let Some(explanation) = explain::decide(&limiter.worker(), &limiter.engine.policy(), &request) else {
+    let Some(explanation) = explain::decide_and_then(&limiter.worker(), &limiter.engine.policy(), &request)
+    else {
         complain("error: the counters cannot be read\n");
         return ExitCode::from(super::FAILED);
     };

@@ -21,7 +21,7 @@ use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::MemoryStore;
 use crate::telemetry::log::Log;
-use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
+use crate::telemetry::{self, ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
 
 pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let format = args.log_format.unwrap_or(if environment.json { LogFormat::Json } else { LogFormat::Text });
@@ -82,6 +82,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let reporting = if format == LogFormat::Json { Reporting::Fields } else { Reporting::Text };
     reporting.warned(&loaded.warnings);
     if options.shadow_mode {
+        metrics.set_shadow_mode();
         OnlyWatching.emit();
     }
     if !environment.without_effect.is_empty() {
@@ -91,6 +92,12 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = MemoryStore::holding(args.max_counters, memory);
+    metrics.set_bounds(telemetry::Bounds {
+        counters: args.max_counters as u64,
+        counter_bytes: memory as u64,
+        grpc_connections: connections.grpc as u64,
+        http_connections: connections.http as u64,
+    });
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
 
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
@@ -169,7 +176,8 @@ pub(super) fn last_line(format: LogFormat, message: &str) -> String {
         LogFormat::Text => format!("error: {message}\n"),
         LogFormat::Json => {
             let timestamp = jiff::Timestamp::from_nanosecond(SystemClock::new().now().as_nanos().into());
-            let timestamp = timestamp.unwrap_or_default().to_string();
+            // To the microsecond, as in all other lines.
+            let timestamp = format!("{:.6}", timestamp.unwrap_or_default());
             let line =
                 serde_json::json!({"timestamp": timestamp, "level": "ERROR", "fields": {"message": message}});
             format!("{line}\n")

@@ -4,7 +4,7 @@ use super::disposition::{Disposition, dispositions, put_aside};
 use super::series::series;
 use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
-use crate::model::{CellKey, Descriptor, Entry, Few, Hits, Reading, Request, Timestamp, recycled};
+use crate::model::{CellKey, Descriptor, Entry, Few, Hits, NoMatch, Reading, Request, Timestamp, recycled};
 use crate::policy::{
     CountBy, Domain, Evaluate, KeyBuilder, Limit, MatchResult, MatchedPath, Part, Policy, Scratch as Search,
 };
@@ -85,7 +85,7 @@ impl Engine {
         let Some(domain) = policy.domain(request.domain) else {
             matched.extend(request.descriptors.iter().map(|_| Matched::Nothing));
             scratch.0.dispositions.extend(matched.iter().map(|_| Disposition::Charged));
-            let unmatched = Unmatched { first: 0, many: request.descriptors.len() };
+            let unmatched = Unmatched { many: request.descriptors.len(), ..Unmatched::default() };
             return Plan {
                 now: now.wall,
                 domain: None,
@@ -100,11 +100,9 @@ impl Engine {
         scratch.0.search.begin();
         let (mut somebody, mut unmatched) = (None, Unmatched::default());
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
-            let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search);
+            let missed = |reason| unmatched.add(at, reason);
+            let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search, missed);
             somebody = somebody.or(credential.map(|credential| (at, credential)));
-            if matches!(one, Matched::Nothing) {
-                unmatched.add(at);
-            }
             one
         }));
         let too_costly = scratch.0.search.is_exhausted();
@@ -132,13 +130,14 @@ impl Engine {
         Plan { now: now.wall, domain: Some(domain), mode, matched, somebody, unmatched, too_costly, scratch }
     }
 
-    /// What `descriptor` reaches, and who is behind it.
+    /// What `descriptor` reaches, and who is behind it. Tells `missed` why it reaches nothing.
     fn reach<'p>(
         &self,
         domain: &'p Domain,
         descriptor: &Descriptor<'_>,
         now: Timestamp,
         search: &mut Search,
+        missed: impl FnOnce(NoMatch),
     ) -> (Matched<'p>, Option<Credential<'p>>) {
         let entries = domain.entries(&descriptor.entries);
         let entries = entries.as_slice();
@@ -147,7 +146,10 @@ impl Engine {
             return (Matched::Rule(self.sent(domain, &entries, sent, reached)), None);
         }
         let path = match reached {
-            MatchResult::Nothing { .. } => return (Matched::Nothing, None),
+            MatchResult::Nothing { at, level, .. } => {
+                missed(level.no_match(entries.get(at)));
+                return (Matched::Nothing, None);
+            }
             MatchResult::Exempt(path) => {
                 let exempt = path.credential.map_or(Matched::Exemption, Matched::Exempt);
                 return (exempt, path.credential);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::answer::Texts;
 use super::plan::Matched;
 use super::scratch::Scratch;
-use crate::model::{CellKey, Few, Outcome, Timestamp, recycled};
+use crate::model::{CellKey, Few, NoMatch, Outcome, Timestamp, recycled};
 use crate::policy::{Domain, Limit, Rule};
 use crate::subjects::Credential;
 
@@ -42,14 +42,17 @@ pub struct Unmatched {
     pub first: usize,
     /// How many there are.
     pub many: usize,
+    /// How many of them for each reason, as in [`NoMatch::ALL`]; nothing where no policy has the domain.
+    pub by_reason: [usize; NoMatch::ALL.len()],
 }
 
 impl Unmatched {
-    pub(super) fn add(&mut self, at: usize) {
+    pub(super) fn add(&mut self, at: usize, reason: NoMatch) {
         if self.many == 0 {
             self.first = at;
         }
         self.many += 1;
+        self.by_reason[reason as usize] += 1;
     }
 }
 

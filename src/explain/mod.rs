@@ -28,7 +28,8 @@ pub struct Explanation {
     /// What is answered.
     #[serde(flatten)]
     pub call: CallExplained,
-    /// What a call that costs one hit is answered afterwards, where this one is refused and costs more.
+    /// What a call that costs one hit is answered afterwards, where this one is refused and costs more, and
+    /// [`decide_and_then`] was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub then: Option<CallExplained>,
 }
@@ -87,19 +88,29 @@ impl Code {
     }
 }
 
-/// Decides `request` by `policy`, charges what it costs on the counters of `worker`, and says why. `None` when the store needs waiting,
-/// and then nothing was charged.
+/// Decides `request` by `policy`, charges what it costs on the counters of `worker` once, and says why. `None` when the store
+/// needs waiting, and then nothing was charged.
 pub fn decide<S: Store, C: Clock>(
     worker: &Worker<S, C>,
     policy: &Policy,
     request: &Request<'_>,
 ) -> Option<Explanation> {
     let verdict = worker.decide_now(worker.scratch(), policy, request).ok()?;
-    let mut explanation = explain(policy, request, &verdict);
+    Some(explain(policy, request, &verdict))
+}
+
+/// The same, and [`then`](Explanation::then). What is only supposed to come afterwards is charged as well, so this is for
+/// counters that count nobody's requests.
+pub fn decide_and_then<S: Store, C: Clock>(
+    worker: &Worker<S, C>,
+    policy: &Policy,
+    request: &Request<'_>,
+) -> Option<Explanation> {
+    let mut explanation = decide(worker, policy, request)?;
     let mut of_one = request.clone();
     let dear = of_one.descriptors.iter_mut().filter(|descriptor| descriptor.hits.cost() > 1);
     let costs_more = dear.map(|descriptor| descriptor.hits = Hits::ONE).count() > 0;
-    if verdict.over_limit && costs_more {
+    if explanation.call.overall == Code::OverLimit && costs_more {
         let verdict = worker.decide_now(worker.scratch(), policy, &of_one).ok();
         explanation.then = verdict.map(|verdict| call(policy, &of_one, &verdict));
     }

@@ -25,6 +25,17 @@ fn explained(descriptors: &[Sent<'_>]) -> Explanation {
 }
 
 fn explained_in(domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
+    with_request(domain, descriptors, |worker, policy, request| {
+        decide_and_then(worker, policy, request).unwrap()
+    })
+}
+
+/// What `ask` finds out about a request on counters of its own.
+fn with_request<T>(
+    domain: &str,
+    descriptors: &[Sent<'_>],
+    ask: impl FnOnce(&Worker<MemoryStore, ManualClock>, &Policy, &Request<'_>) -> T,
+) -> T {
     let loaded = config::load_text("d.yaml", POLICY, config::Options::default());
     let policy = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false))).policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_767_225_618));
@@ -43,7 +54,7 @@ fn explained_in(domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
         domain: domain.as_bytes(),
         descriptors: typed.iter().map(Vec::as_slice).zip(descriptors).map(of).collect(),
     };
-    decide(&limiter.worker(), &limiter.engine.policy(), &request).unwrap()
+    ask(&limiter.worker(), &limiter.engine.policy(), &request)
 }
 
 #[test]
@@ -97,6 +108,20 @@ fn what_a_later_call_is_answered_follows_a_call_that_costs_too_much() {
     let then = refused.then.unwrap();
     assert_eq!((then.descriptors[0].limits[0].numbers.limit, then.descriptors.len()), (5, 1));
     assert_eq!(explained(&[(paths, Hits::charge(5), None)]).then, None);
+}
+
+#[test]
+fn a_call_is_charged_once_also_when_it_is_refused() {
+    let paths: &[(&str, &str)] = &[("user", "u"), ("path", "/a")];
+    let used = with_request("d", &[(paths, Hits::charge(7), None)], |worker, policy, request| {
+        let explanation = decide(worker, policy, request).unwrap();
+        assert_eq!((explanation.call.overall, explanation.then), (Code::OverLimit, None));
+        let mut look = request.clone();
+        look.descriptors[0].hits = Hits::Look;
+        decide(worker, policy, &look).unwrap().call.descriptors[0].limits[0].numbers.used
+    });
+    // Under `first_match` what is refused is not counted.
+    assert_eq!(used, 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod catalog;
 mod hits;
 mod key;
+mod no_match;
 mod outcome;
 mod request;
 mod time;
@@ -11,6 +12,7 @@ mod unit;
 pub use catalog::{Catalog, DomainIndex, RuleIndex};
 pub use hits::Hits;
 pub use key::CellKey;
+pub use no_match::NoMatch;
 pub use outcome::Outcome;
 pub use request::{Descriptor, Entry, LimitOverride, Request, lossy};
 pub use time::{Reading, Timestamp};

@@ -12,7 +12,7 @@ use hashbrown::{HashMap, hash_map};
 
 use super::wildcards::{Scratch, Wildcard, Wildcards};
 use super::{Pattern, Rule};
-use crate::model::{Entry, Few, Timestamp};
+use crate::model::{Entry, Few, NoMatch, Timestamp};
 use crate::subjects::{Credential, CredentialHash, Directory, Value, strip_scheme};
 
 /// Where something was written.
@@ -294,6 +294,16 @@ impl Level {
         self.key_patterns.prepare();
         self.keys.values().for_each(|key| key.wildcards.prepare());
         self.nodes().for_each(|node| node.children.prepare());
+    }
+
+    /// Why `entry`, which is `None` after the last one, matches nothing here.
+    pub fn no_match(&self, entry: Option<&Entry<'_>>) -> NoMatch {
+        let Some(entry) = entry else { return NoMatch::NoEntries };
+        match self.keys.get(entry.key) {
+            Some(key) if !key.subjects.is_empty() => NoMatch::UnknownCredential,
+            Some(_) => NoMatch::UnknownValue,
+            None => NoMatch::UnknownKey,
+        }
     }
 
     /// Whether a descriptor with this key is listed here.

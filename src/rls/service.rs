@@ -144,7 +144,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         };
         let first = request.descriptors.get(unmatched.first);
         let first = first.map_or(&[][..], |descriptor| &descriptor.entries);
-        UnmatchedDescriptors { domain: &domain.name, many: unmatched.many, first, peer }.emit(&self.metrics);
+        let by_reason = unmatched.by_reason;
+        UnmatchedDescriptors { domain: &domain.name, by_reason, first, peer }.emit(&self.metrics);
     }
 
     /// The answer behind its prefix.

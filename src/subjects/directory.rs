@@ -56,6 +56,11 @@ impl Directory {
         (0..self.roster.len()).map(|at| self.roster.id(at))
     }
 
+    /// How many subjects there are, enabled or not.
+    pub fn subjects(&self) -> usize {
+        self.roster.len()
+    }
+
     /// How many credentials there are, enabled or not.
     pub fn credentials(&self) -> usize {
         self.credentials.len()

@@ -12,15 +12,28 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::labelled::Labelled;
 use super::log::Dropped;
 use super::process::Process;
 use super::series;
 use super::tally::{BUCKETS, RuleTotals, Totals};
 use super::{Metrics, build};
-use crate::model::{Catalog, DomainIndex, RuleIndex, Timestamp};
+use crate::model::{Catalog, DomainIndex, NoMatch, RuleIndex, Timestamp};
 
 /// A policy with more rules than that is told only for those that were reached: a scrape has five lines for each.
 const EVERY_RULE: usize = 1_000;
+
+/// The gRPC codes of the errors that calls are answered by.
+const FAILURES: [&str; 8] = [
+    "Cancelled",
+    "DataLoss",
+    "DeadlineExceeded",
+    "Internal",
+    "InvalidArgument",
+    "ResourceExhausted",
+    "Unavailable",
+    "Unimplemented",
+];
 
 /// The label for the hits of a rule with series that are in none of them: no series is called so, for each has a `=`.
 const OTHER: &str = "other";
@@ -71,6 +84,19 @@ pub struct Snapshot {
     pub changed: Timestamp,
     /// The rules to tell the counts of.
     pub catalog: Arc<Catalog>,
+    /// Of each domain that has subjects.
+    pub people: Vec<People>,
+}
+
+/// How many subjects a domain has.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    /// Its name.
+    pub domain: String,
+    /// Its subjects, enabled or not.
+    pub subjects: u64,
+    /// Their credentials, enabled or not.
+    pub credentials: u64,
 }
 
 impl Metrics {
@@ -105,6 +131,7 @@ impl Collector for Scrape {
         self.failures(&mut to)?;
         self.counters(&mut to)?;
         self.connections(&mut to)?;
+        self.bounds(&mut to)?;
         self.state(&mut to)?;
         process(&mut to)
     }
@@ -196,16 +223,14 @@ impl Scrape {
                 *number += 1;
             }
         }
-        let mut family = to.0.encode_descriptor(
+        let numbers = numbers.into_iter().map(|(domain, number)| {
+            ([("domain", catalog.domain(domain).map_or("", |domain| &**domain))], number)
+        });
+        to.gauges(
             "spillway_rule_series",
             "Combinations of values that detailed_metric and value_to_metric tell apart; further ones are entries=\"other\".",
-            None,
-            MetricType::Gauge,
+            numbers,
         )?;
-        for (domain, number) in numbers {
-            let domain = catalog.domain(domain).map_or("", |domain| &**domain);
-            ConstGauge::new(number).encode(family.encode_family(&[("domain", domain)])?)?;
-        }
         to.gauge(
             "spillway_rule_series_max",
             "The most of spillway_rule_series in one domain.",
@@ -215,7 +240,7 @@ impl Scrape {
 
     fn failures(&self, to: &mut Families<'_>) -> fmt::Result {
         let metrics = &*self.metrics;
-        let failed = metrics.calls_failed.counts();
+        let failed = with_zeros(FAILURES.iter().copied(), &metrics.calls_failed);
         let failed = failed.iter().map(|(code, count)| ([("grpc_code", &**code)], *count));
         to.labelled("spillway_calls_failed", "Calls that were answered by an error, by gRPC code.", failed)?;
         to.counted(
@@ -248,11 +273,14 @@ impl Scrape {
             "Requests for a domain that no policy has, which nothing limits.",
             &metrics.unknown_domains,
         )?;
-        let unmatched = metrics.unmatched_descriptors.counts();
-        let unmatched = unmatched.iter().map(|(domain, count)| ([("domain", &**domain)], *count));
+        let domains = || self.totals.catalog.domains.iter().map(|domain| &**domain);
+        let unmatched = metrics.unmatched_descriptors.each_ref().map(|counts| with_zeros(domains(), counts));
+        let unmatched = NoMatch::ALL.iter().zip(&unmatched).flat_map(|(reason, counts)| {
+            counts.iter().map(|(domain, count)| ([("domain", &**domain), ("reason", reason.name())], *count))
+        });
         to.labelled(
             "spillway_unmatched_descriptors",
-            "Descriptors that reached no rule, and no exemption either.",
+            "Descriptors that reached no rule, and no exemption either, by what the policy has not.",
             unmatched,
         )
     }
@@ -278,16 +306,9 @@ impl Scrape {
 
     fn connections(&self, to: &mut Families<'_>) -> fmt::Result {
         let metrics = &*self.metrics;
-        let mut open = to.0.encode_descriptor(
-            "spillway_connections_open",
-            "Connections that are open, by port.",
-            None,
-            MetricType::Gauge,
-        )?;
-        for (port, count) in [("grpc", &metrics.grpc_connections), ("http", &metrics.http_connections)] {
-            let count = ConstGauge::new(count.load(Ordering::Relaxed));
-            count.encode(open.encode_family(&[("port", port)])?)?;
-        }
+        let open = [("grpc", &metrics.grpc_connections), ("http", &metrics.http_connections)];
+        let open = open.map(|(port, count)| ([("port", port)], count.load(Ordering::Relaxed)));
+        to.gauges("spillway_connections_open", "Connections that are open, by port.", open)?;
         to.counted(
             "spillway_accept_failures",
             "Connections that could not be taken, as when file descriptors run out.",
@@ -310,23 +331,47 @@ impl Scrape {
         )
     }
 
+    /// What the process was allowed to take, beside what it takes.
+    fn bounds(&self, to: &mut Families<'_>) -> fmt::Result {
+        let Some(bounds) = self.metrics.bounds.get() else { return Ok(()) };
+        to.gauge("spillway_counters_max", "The most counters in memory.", bounds.counters)?;
+        to.gauge(
+            "spillway_counters_bytes_max",
+            "The most memory that counters may take.",
+            bounds.counter_bytes,
+        )?;
+        let ports = [("grpc", bounds.grpc_connections), ("http", bounds.http_connections)];
+        let ports = ports.map(|(port, most)| ([("port", port)], most));
+        to.gauges("spillway_connections_max", "The most connections that may be open, by port.", ports)
+    }
+
+    fn subjects(&self, to: &mut Families<'_>) -> fmt::Result {
+        let of_each = |number: fn(&People) -> u64| {
+            self.now.people.iter().map(move |people| ([("domain", &*people.domain)], number(people)))
+        };
+        let subjects = of_each(|people| people.subjects);
+        to.gauges("spillway_subjects", "Subjects in force, enabled or not, by domain.", subjects)?;
+        let credentials = of_each(|people| people.credentials);
+        to.gauges("spillway_credentials", "Credentials in force, enabled or not, by domain.", credentials)
+    }
+
     fn state(&self, to: &mut Families<'_>) -> fmt::Result {
         let metrics = &*self.metrics;
         let program = [("version", build::VERSION), ("commit", build::COMMIT)];
-        let mut info = to.0.encode_descriptor(
-            "spillway_build_info",
-            "Which program this is; always 1.",
-            None,
-            MetricType::Gauge,
-        )?;
-        ConstGauge::new(1_u64).encode(info.encode_family(&program)?)?;
+        to.gauges("spillway_build_info", "Which program this is; always 1.", [(program, 1)])?;
         to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
         to.gauge(
             "spillway_draining",
             "Whether the process was asked to end.",
             u64::from(metrics.is_draining.load(Ordering::Relaxed)),
         )?;
+        to.gauge(
+            "spillway_shadow_mode",
+            "Whether SHADOW_MODE is on, so that no limit is enforced.",
+            u64::from(metrics.is_shadow_mode.load(Ordering::Relaxed)),
+        )?;
         to.gauge("spillway_rules", "Rules in force.", self.now.rules as u64)?;
+        self.subjects(to)?;
         to.gauge(
             "spillway_config_generation",
             "Counts the configurations that were put in force; 1 is the one that the server started with.",
@@ -363,6 +408,12 @@ impl Scrape {
             &metrics.tasks_ended,
         )
     }
+}
+
+/// The counts by their labels, of which `known` ones are there before the first event: a rate needs a number to start from.
+fn with_zeros<'k>(known: impl Iterator<Item = &'k str>, counts: &Labelled) -> BTreeMap<Box<str>, u64> {
+    let zeros = known.map(|label| (label.into(), 0));
+    zeros.chain(counts.counts()).collect()
 }
 
 fn named<'c>(catalog: &'c Catalog, domain: DomainIndex, label: &'c str) -> Vec<(&'c str, &'c str)> {
@@ -413,6 +464,20 @@ impl Families<'_> {
     fn gauge(&mut self, name: &str, help: &str, number: u64) -> fmt::Result {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(number).encode(encoder)
+    }
+
+    /// A gauge for each set of labels.
+    fn gauges<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        numbers: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, number) in numbers {
+            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     /// A counter for each set of labels.

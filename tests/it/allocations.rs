@@ -68,7 +68,9 @@ fn to_count_what_reaches_no_rule_takes_no_allocation() {
     let metrics = Metrics::default();
     let entries = [Entry { key: b"k", value: b"v" }];
     let peer = ([127, 0, 0, 1], 1).into();
-    let count = || UnmatchedDescriptors { domain: "d", many: 2, first: &entries, peer }.emit(&metrics);
+    let count = || {
+        UnmatchedDescriptors { domain: "d", by_reason: [1, 0, 1, 0], first: &entries, peer }.emit(&metrics);
+    };
     count();
     let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| count()));
     assert_eq!(counted.count_total, 0, "{counted:?}");

@@ -24,7 +24,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &["model", "yaml", "hint", "clock", "subjects", "policy", "store", "engine", "limiter", "config"],
     ),
     ("control", &["model", "clock", "telemetry", "policy", "store", "limiter", "config"]),
-    ("admin", &["clock", "telemetry", "store", "limiter", "control"]),
+    ("admin", &["clock", "telemetry", "policy", "store", "limiter", "control"]),
     (
         "app",
         &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "control", "admin"],

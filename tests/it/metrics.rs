@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, directory, get};
+use crate::support::{PATIENCE, Spillway, command, directory, get};
 
 const POLICY: &str = "
 domain: d
@@ -73,7 +73,7 @@ async fn hits_are_told_for_each_rule_and_requests_for_each_domain() {
         "spillway_rule_shadow_mode_total{domain=\"d\",rule=\"watched\"} 6",
         "spillway_rule_hits_total{domain=\"d\",rule=\"free\"} 6",
         "spillway_rule_within_limit_total{domain=\"d\",rule=\"free\"} 6",
-        "spillway_unmatched_descriptors_total{domain=\"d\"} 3",
+        "spillway_unmatched_descriptors_total{domain=\"d\",reason=\"unknown_key\"} 3",
         "spillway_answer_duration_seconds_count 3",
         "spillway_connections_open{port=\"grpc\"} 0",
         "spillway_connections_open{port=\"http\"} 1",
@@ -111,6 +111,76 @@ descriptors:
 ";
 
 const PEOPLE: &str = "subjects: [{id: ada, credentials: [{value: secret_1, kind: api_key}]}]";
+
+#[tokio::test]
+async fn a_wrong_key_and_an_invented_credential_look_different() {
+    let files = directory(&[("d.yaml", DETAILED), ("people.subjects.yaml", PEOPLE)]);
+    let spillway = Spillway::start(files.path(), "127.0.0.1:0");
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    for entries in [
+        &[("api-key", "secret_1")][..],
+        &[("path", "/closed")],
+        &[("api_key", "secret_1"), ("path", "/a"), ("path", "/b")],
+        &[("api_key", "secret_1"), ("api_key", "secret_2")],
+        &[],
+    ] {
+        client.should_rate_limit(request(vec![descriptor(entries)])).await.unwrap();
+    }
+    let answer = get(spillway.http, "/metrics");
+    let counted = |reason: &str, times: u64| {
+        let line =
+            format!("spillway_unmatched_descriptors_total{{domain=\"d\",reason=\"{reason}\"}} {times}");
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    };
+    counted("unknown_key", 3);
+    counted("unknown_value", 1);
+    counted("unknown_credential", 0);
+    counted("no_entries", 1);
+}
+
+const TWO_KINDS: &str = "
+domain: d
+subjects: people.subjects.yaml
+descriptors: [{key: api_key, subject: api_key, rate_limit: {unit: year, requests_per_unit: 5}}]
+";
+
+#[tokio::test]
+async fn what_is_known_before_the_first_event_is_told() {
+    let files = directory(&[("d.yaml", TWO_KINDS), ("people.subjects.yaml", PEOPLE)]);
+    let mut serve = command(&[
+        "serve",
+        "--grpc-addr",
+        "127.0.0.1:0",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--max-counters",
+        "5000",
+        "--max-counter-memory",
+        "64MiB",
+        "--max-connections",
+        "7",
+        "--config",
+    ]);
+    let spillway = Spillway::running(serve.arg(files.path()).env("SHADOW_MODE", "true"));
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    client.should_rate_limit(request(vec![descriptor(&[("api_key", "invented")])])).await.unwrap();
+    let answer = get(spillway.http, "/metrics");
+    for line in [
+        "spillway_shadow_mode 1",
+        "spillway_counters_max 5000",
+        "spillway_counters_bytes_max 67108864",
+        "spillway_connections_max{port=\"grpc\"} 7",
+        "spillway_subjects{domain=\"d\"} 1",
+        "spillway_credentials{domain=\"d\"} 1",
+        "spillway_calls_failed_total{grpc_code=\"Unavailable\"} 0",
+        "spillway_unmatched_descriptors_total{domain=\"d\",reason=\"unknown_key\"} 0",
+        "spillway_unmatched_descriptors_total{domain=\"d\",reason=\"unknown_credential\"} 1",
+    ] {
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    }
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+}
 
 #[tokio::test]
 async fn values_have_series_of_their_own_where_the_policy_asks_for_it() {

@@ -1,5 +1,6 @@
 //! What the README shows is what happens.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::support::{command, directory};
@@ -35,4 +36,68 @@ fn the_explanation_in_the_readme_is_what_explain_prints() {
             .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(readme.contains(&printed), "the README does not show this:\n{printed}");
+}
+
+/// The paths to all fields of `value`, as `descriptors[].limits[]`.
+fn fields(path: &str, value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(fields_of) => {
+            for (name, value) in fields_of {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                fields(&path, value, found);
+            }
+        }
+        serde_json::Value::Array(list) if !path.ends_with("headers") => {
+            let path = format!("{path}[]");
+            for value in list {
+                fields(&path, value, found);
+            }
+            found.insert(path);
+        }
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_fields_of_an_explanation_are_those_in_the_readme() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let (_, table) = readme.split_once("<!-- the fields of explain -->\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|')).skip(2);
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let cell = row.split('|').nth(1).unwrap();
+        let mut before = String::new();
+        for name in cell.split('`').skip(1).step_by(2) {
+            let name =
+                name.strip_prefix('…').map_or_else(|| name.to_owned(), |rest| format!("{before}{rest}"));
+            before = name.rsplit_once('.').map_or(String::new(), |(before, _)| before.to_owned());
+            listed.insert(name);
+        }
+    }
+    let config = directory(&[
+        (
+            "d.yaml",
+            "domain: d\nsubjects: d.subjects.yaml\nheaders: {emit: always, X-Left: remaining}\n\
+             request_headers: {X-Who: '{{subject}}'}\ndescriptors:\n\
+             - {key: key, subject: key, rate_limit: {unit: day, requests_per_unit: 5}}\n\
+             - {key: free, rate_limit: {unlimited: true}}\n",
+        ),
+        ("d.subjects.yaml", "subjects: [{id: ada, credentials: [{kind: key, value: k1}]}]"),
+    ]);
+    let args = ["explain", "--json", "--domain", "d", "--hits", "6", "key=k1", "free=1", "--config"];
+    let output = command(&args).arg(config.path()).output().unwrap();
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut then = printed["then"].clone();
+    let mut printed_fields = BTreeSet::new();
+    fields("", &printed, &mut printed_fields);
+    printed_fields.retain(|field| !field.starts_with("then."));
+    printed_fields.insert("then".to_owned());
+    assert_eq!(printed_fields, listed, "{printed:#}");
+    // What comes then has the same fields as the call itself.
+    then["then"] = serde_json::Value::Null;
+    let mut of_then = BTreeSet::from(["domain".to_owned(), "at".to_owned()]);
+    fields("", &then, &mut of_then);
+    assert_eq!(of_then, listed, "{then:#}");
 }

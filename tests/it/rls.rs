@@ -172,7 +172,10 @@ async fn descriptors_that_reach_no_rule_are_counted_and_told_of_at_debug() {
     let line = spillway.log_line("a descriptor reaches no rule");
     assert!(line.contains("DEBUG") && line.contains("api_key=…, path=…"), "{line}");
     assert!(!spillway.seen.iter().any(|line| line.contains("secret")));
-    assert_eq!(metric(spillway.http, "spillway_unmatched_descriptors_total{domain=\"d\"}"), 3);
+    for (reason, times) in [("unknown_key", 2), ("no_entries", 1), ("unknown_value", 0)] {
+        let name = format!("spillway_unmatched_descriptors_total{{domain=\"d\",reason=\"{reason}\"}}");
+        assert_eq!(metric(spillway.http, &name), times, "{reason}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::LONGEST_SHOWN;
 use crate::hint;
-use crate::model::{Entry, lossy};
+use crate::model::{Entry, NoMatch, lossy};
 use crate::telemetry::Metrics;
 
 /// A limit that Envoy sent with a descriptor is none; the descriptor counts as its rule says.
@@ -111,8 +111,8 @@ impl Display for Known<'_> {
 pub struct UnmatchedDescriptors<'a> {
     /// Of the request; one that a policy has.
     pub domain: &'a str,
-    /// How many there are.
-    pub many: usize,
+    /// How many there are for each reason, as in [`NoMatch::ALL`].
+    pub by_reason: [usize; NoMatch::ALL.len()],
     /// The entries of the first of them.
     pub first: &'a [Entry<'a>],
     /// Who sent it.
@@ -122,7 +122,11 @@ pub struct UnmatchedDescriptors<'a> {
 impl UnmatchedDescriptors<'_> {
     /// Counts them, and logs the first at `debug`, at most once a second.
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.unmatched_descriptors.add(self.domain, self.many as u64);
+        for (counts, many) in metrics.unmatched_descriptors.iter().zip(self.by_reason) {
+            if many > 0 {
+                counts.add(self.domain, many as u64);
+            }
+        }
         // Many policies leave some descriptors unlimited: this may be every request.
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
