@@ -361,7 +361,7 @@ fn explain_takes_dates_and_says_which_domain_there_is() {
         (Some(1), "error: no domain `dmeo` is configured; did you mean `demo`?\n")
     );
     let (_, told) = explain(&["--domain", "nothing-like-it", "api_key=a"]);
-    let listed = "there is campaigns, demo, leadping, leadron, leaperone, mega, starter\n";
+    let listed = "there is campaigns, demo, leadping, leadron, leaperone, llm, mega, starter\n";
     assert!(told.ends_with(listed), "{told}");
     let (code, told) = explain(&["--domain", "demo", "--at", "yesterday", "api_key=a"]);
     assert!(code == Some(2) && told.contains("write a date, `2026-01-31`"), "{told}");

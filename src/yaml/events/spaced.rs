@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use libyaml_safer::{Event, EventData, MappingStyle, Mark, ScalarStyle, SequenceStyle};
 
-use super::{is_break, parser, position};
+use super::input::{is_break, parser, position};
 
 /// A text, and what was put into it.
 pub(super) struct Spaced<'t> {

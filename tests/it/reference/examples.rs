@@ -17,7 +17,7 @@ subjects:
 const AROUND_A_LIMIT: &str =
     "{domain: d, subjects: d.subjects.yaml, endpoints: [GET /leads/:id], descriptors: [
   {key: x, rate_limit: {name: per-address, unit: day, requests_per_unit: 1}},
-  {key: y, rate_limit: {name: login, unit: day, requests_per_unit: 1}},
+  {key: y, rate_limit: {name: OTHER, unit: day, requests_per_unit: 1}},
   {key: a, subject: api_key, descriptors: [{key: endpoint, rate_limit: LIMIT}]}]}";
 
 /// A line that must be there, unless one of these words is.
@@ -51,11 +51,11 @@ const PLACES: [(&str, &str, &[Beside]); 8] = [
     ),
     ("`requests_per_unit`", "{per: 1m, requests_per_unit: {EXAMPLE}}", &[]),
     ("an item of `replaces`", "{unlimited: true, replaces: [{EXAMPLE}]}", &[]),
-    ("`headers`", "{domain: d, headers: {EXAMPLE}, descriptors: [{key: a}]}", &[]),
-    ("`deny`", "{domain: d, deny: {EXAMPLE}, descriptors: [{key: a}]}", &[(&["body"], "body: x")]),
+    ("`headers`", "{domain: d, headers: {EXAMPLE}, descriptors: [{key: a, value: v}]}", &[]),
+    ("`deny`", "{domain: d, deny: {EXAMPLE}, descriptors: [{key: a, value: v}]}", &[(&["body"], "body: x")]),
     (
         "`undeclared`",
-        "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}, descriptors: [{key: a}]}",
+        "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}, descriptors: [{key: a, value: v}]}",
         &[],
     ),
 ];
@@ -67,14 +67,34 @@ fn policy(place: &str, example: &str) -> String {
     let beside = beside.iter().filter(|(words, _)| !words.iter().any(is_there));
     let lines: Vec<&str> = beside.map(|(_, line)| *line).chain([example]).collect();
     let text = around.replace("EXAMPLE", &lines.join(", "));
-    if text.contains("domain: ") { text } else { AROUND_A_LIMIT.replace("LIMIT", &text) }
+    if text.contains("domain: ") {
+        return text;
+    }
+    // What `replaces` names must be there, and no two rules have one name.
+    let other = if text.contains("replaces") { "login" } else { "other" };
+    AROUND_A_LIMIT.replace("LIMIT", &text).replace("OTHER", other)
+}
+
+/// What makes an example no key alone without a limit, which is warned about.
+fn beside(place: &str, example: &str) -> &'static str {
+    let has = |word: &&str| example.contains(&format!("{word}:"));
+    if place != "a descriptor"
+        || ["value", "subject", "rate_limit", "rate_limits", "descriptors"].iter().any(has)
+    {
+        ""
+    } else if ["empty", "strip_scheme"].iter().any(has) {
+        ", rate_limit: {unit: minute, requests_per_unit: 5}"
+    } else {
+        ", value: v"
+    }
 }
 
 #[test]
 fn every_example_of_a_word_loads_without_a_warning() {
     for section in config::language() {
         for word in &section.words {
-            let policy = policy(&section.place, word.example);
+            let policy =
+                policy(&section.place, &format!("{}{}", word.example, beside(&section.place, word.example)));
             let files = directory(&[
                 ("d.yaml", &policy),
                 ("d.subjects.yaml", SUBJECTS),
