@@ -5,12 +5,14 @@
 pub mod codec;
 mod error;
 mod memory;
+mod redis;
 
 use std::fmt;
 use std::future::Future;
 
 use tokio::time::Instant;
 
+pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, WrongUrl};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 
