@@ -18,6 +18,7 @@ local EACH, ALL_OR_NOTHING, IN_ORDER = 0, 1, 2
 -- No wait helps.
 local NONE = -1
 local MOST = 2 ^ 53
+local DEEPEST = 2 ^ 52
 local ENTRY = 14
 -- Counters are kept for as many milliseconds after their end: a replica's clock may be behind.
 local SLACK = 2000
@@ -295,13 +296,18 @@ local function push(cell, stamp, hits)
 end
 
 local function stamp_of(charge, now)
-  local length, scale = charge.length, charge.bucket_scale
+  local length = charge.length
   if length == 0 then
     return now
-  elseif scale == 1 then
+  elseif not charge.is_fine then
     return now + length - fmod(now, length)
   end
-  return now + ceil((length - 1 - fmod(fmod(now, length) * scale, length)) / scale)
+  -- In nanoseconds that fit: ten times the length does.
+  local into = fmod(now, length)
+  for _ = 1, 3 do
+    into = fmod(into * 10, length)
+  end
+  return now + ceil((length - 1 - into) / 1000)
 end
 
 local function sliding(charge, cell, hits, commit, now)
@@ -370,7 +376,8 @@ local function bucket(charge, cell, hits, commit, now, nanos)
       cell.tat, cell.nanos = now + (depth + nanos - rest) / 1000, rest
     end
   end
-  local deepest, depth = burst * per_hit, 0
+  local whole, depth = burst * per_hit, 0
+  local deepest = min(whole, DEEPEST)
   if cell.kind == BUCKET then
     if scale == 1 then
       depth = max(cell.tat - now + (cell.nanos > nanos and 1 or 0), 0)
@@ -404,7 +411,7 @@ local function bucket(charge, cell, hits, commit, now, nanos)
   local cost = max(hits, 0)
   local retry = NONE
   if not admitted and cost <= burst then
-    local fits = max(depth + cost * per_hit - deepest, 0)
+    local fits = max(depth + cost * per_hit - whole, 0)
     retry = fits > 0 and wait(fits) or NONE
   end
   return {
@@ -621,7 +628,7 @@ local function read_charge(packed, at, is_server_time)
   if algorithm == 3 then
     charge.from, charge.till = one, two
   elseif algorithm == 4 then
-    charge.length, charge.bucket_scale = two, flag(flags, 16) and 1000 or 1
+    charge.length, charge.is_fine = two, flag(flags, 16)
   elseif algorithm == 5 then
     charge.burst, charge.per_hit, charge.capacity = two, three, two
     charge.scale = flag(flags, 16) and 1000 or 1

@@ -29,8 +29,8 @@ pub(super) const MOST_HITS: u64 = 1 << 50;
 const MOST_MICROS: u64 = 1 << 52;
 /// The deepest bucket that is counted in nanoseconds: 52 days.
 const MOST_NANOS: u128 = 1 << 52;
-/// The longest sub-bucket that is counted in nanoseconds.
-const LONGEST_PART: u128 = MOST_NANOS / 1_000;
+/// The longest sub-bucket that is counted in nanoseconds, of a window of 570 days.
+const LONGEST_PART: u128 = (1 << 53) / 11;
 /// Up to this limit each hit of a sliding window has its own stamp.
 const EXACT_UP_TO: u64 = 1_024;
 /// Sub-buckets of a sliding window above.
@@ -146,11 +146,9 @@ impl Numbers {
                     if share.limit == 0 { 0 } else { bucket.burst.unwrap_or(share.limit).min(MOST_HITS) };
                 let limit = u128::from(share.limit.max(1));
                 let fine = bucket.window.as_nanos().div_ceil(limit).max(1);
-                // Also what goes beyond the burst in sums has to fit, and the limit of one hit of a bucket without any.
-                let is_fine = fine.saturating_mul(u128::from(burst.max(1))) <= MOST_NANOS;
+                let is_fine = fine.saturating_mul(burst.into()) <= MOST_NANOS && fine <= MOST_NANOS;
                 let per_hit = if is_fine { fine } else { fine.div_ceil(1_000) };
-                let per_hit = u64::try_from(per_hit).unwrap_or(u64::MAX);
-                let per_hit = if is_fine { per_hit } else { per_hit.min(MOST_MICROS / burst.max(1)).max(1) };
+                let per_hit = u64::try_from(per_hit).unwrap_or(u64::MAX).min(MOST_MICROS);
                 Self { algorithm: 5, is_fine, parameters: [length_of(bucket.window), burst, per_hit] }
             }
         }

@@ -1,5 +1,7 @@
 //! Counters in a real Valkey.
 
+mod histories;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
