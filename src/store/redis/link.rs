@@ -15,9 +15,9 @@ use super::Shared;
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// How long it is waited after a first failure; twice as long after each further one.
+/// How long it is waited after two failures in a row; twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// How long a bound of the server's clock is good for: clocks drift, and are set.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
@@ -30,6 +30,7 @@ pub(super) struct Link {
     generation: Cell<u64>,
     /// The last of them that was found broken.
     broken: Arc<AtomicU64>,
+    /// Connections that were not made, or broke before anything was answered.
     failures: Cell<u32>,
     clock: ClockBound,
 }
@@ -41,9 +42,19 @@ enum State {
         not_before: Option<Instant>,
         why: Option<Failure>,
     },
-    /// One is being made.
-    Making(watch::Receiver<Option<Made>>),
+    /// One is being made, perhaps after a failure.
+    Making {
+        making: watch::Receiver<Option<Made>>,
+        after: Option<Failure>,
+    },
     Up(MultiplexedConnection),
+}
+
+/// What there is of a connection.
+enum Found {
+    Up(Up),
+    Making(watch::Receiver<Option<Made>>),
+    Failed(Failure),
 }
 
 type Made = Result<(MultiplexedConnection, u64, Instant), Failure>;
@@ -67,7 +78,8 @@ impl Failure {
                 if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionAborted },
                 error.to_string(),
             ),
-            Server(_) | Extension | AuthenticationFailed => Self::Refused(words(error)),
+            AuthenticationFailed => Self::Refused("it does not accept the user or the password".into()),
+            Server(_) | Extension => Self::Refused(words(error)),
             _ => Self::Garbled(error.to_string()),
         }
     }
@@ -109,65 +121,93 @@ impl Link {
         }
     }
 
-    /// The connection, once it is there. Somebody else has to stop waiting.
+    /// The connection, once it is there. After a failure nobody waits for the next try, until one has succeeded.
     pub(super) async fn up(&self) -> Result<Up, Failure> {
         loop {
-            let mut making = match &mut *self.state.borrow_mut() {
-                State::Up(connection) if !self.is_broken() => {
-                    return Ok(Up {
-                        connection: connection.clone(),
-                        generation: self.generation.get(),
-                        broken: Arc::clone(&self.broken),
-                    });
-                }
-                State::Making(making) => making.clone(),
-                State::Down { not_before: Some(until), why: Some(why) } if Instant::now() < *until => {
-                    return Err(why.clone());
-                }
-                down @ (State::Down { .. } | State::Up(_)) => {
-                    let (tell, making) = watch::channel(None);
-                    let shared = Arc::clone(&self.shared);
-                    tokio::spawn(async move {
-                        let _ = tell.send(Some(connect(&shared).await));
-                    });
-                    *down = State::Making(making.clone());
-                    making
-                }
+            let mut making = match self.look() {
+                Found::Up(up) => return Ok(up),
+                Found::Failed(why) => return Err(why),
+                Found::Making(making) => making,
             };
-            let made = match making.wait_for(Option::is_some).await {
-                Ok(made) => made.clone(),
-                Err(_) => None,
-            };
-            self.conclude(made);
+            // An error is what becomes of it when the runtime ends.
+            let _ = making.wait_for(Option::is_some).await;
+            self.conclude(&making);
         }
     }
 
-    /// Takes a connection that was made, if nobody has yet.
-    fn conclude(&self, made: Option<Made>) {
+    fn look(&self) -> Found {
+        if let State::Making { making, after: Some(why) } = &*self.state.borrow() {
+            let (making, why) = (making.clone(), why.clone());
+            return if making.borrow().is_some() { Found::Making(making) } else { Found::Failed(why) };
+        }
         let mut state = self.state.borrow_mut();
-        if !matches!(*state, State::Making(_)) {
+        let after = match &*state {
+            State::Up(connection) if !self.is_broken() => {
+                return Found::Up(Up {
+                    connection: connection.clone(),
+                    generation: self.generation.get(),
+                    broken: Arc::clone(&self.broken),
+                });
+            }
+            State::Up(_) if self.failures.get() > 0 => {
+                let why = Failure::Unreachable(
+                    io::ErrorKind::ConnectionAborted,
+                    "the last connection broke before anything was answered".into(),
+                );
+                *state = self.failed(why.clone());
+                return Found::Failed(why);
+            }
+            State::Up(_) => {
+                self.failures.set(1);
+                None
+            }
+            State::Making { making, .. } => return Found::Making(making.clone()),
+            State::Down { not_before: Some(until), why: Some(why) } if Instant::now() < *until => {
+                return Found::Failed(why.clone());
+            }
+            State::Down { why, .. } => why.clone(),
+        };
+        let (tell, making) = watch::channel(None);
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let _ = tell.send(Some(connect(&shared).await));
+        });
+        let found = match &after {
+            None => Found::Making(making.clone()),
+            Some(why) => Found::Failed(why.clone()),
+        };
+        *state = State::Making { making, after };
+        found
+    }
+
+    /// Takes a connection that was made, unless somebody else has.
+    fn conclude(&self, made: &watch::Receiver<Option<Made>>) {
+        let mut state = self.state.borrow_mut();
+        if !matches!(&*state, State::Making { making, .. } if making.same_channel(made)) {
             return;
         }
+        let made = made.borrow().clone();
         match made {
             Some(Ok((connection, time, at))) => {
                 self.generation.set(self.generation.get() + 1);
-                self.failures.set(0);
                 self.clock.forget();
                 self.clock.learn(time, at);
                 *state = State::Up(connection);
             }
-            Some(Err(why)) => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.get().min(10)).min(LONGEST_PAUSE);
-                self.failures.set(self.failures.get().saturating_add(1));
-                *state = State::Down { not_before: Some(Instant::now() + pause), why: Some(why) };
-            }
-            // The runtime is ending.
+            Some(Err(why)) => *state = self.failed(why),
             None => {
-                let why = Failure::Unreachable(io::ErrorKind::Interrupted, "the server is stopping".into());
-                let until = Instant::now() + LONGEST_PAUSE;
-                *state = State::Down { not_before: Some(until), why: Some(why) };
+                let why = "the program is stopping".into();
+                *state = self.failed(Failure::Unreachable(io::ErrorKind::Interrupted, why));
             }
         }
+    }
+
+    /// One more failure, and when it is tried again.
+    fn failed(&self, why: Failure) -> State {
+        let failures = self.failures.get();
+        let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+        self.failures.set(failures.saturating_add(1));
+        State::Down { not_before: Some(Instant::now() + pause), why: Some(why) }
     }
 
     fn is_broken(&self) -> bool {
@@ -176,6 +216,7 @@ impl Link {
 
     /// What the server's clock said in an answer that has just come.
     pub(super) fn learn(&self, time: u64) {
+        self.failures.set(0);
         self.clock.learn(time, Instant::now());
     }
 

@@ -216,7 +216,9 @@ impl Script {
             answer => answer,
         };
         answer.map_err(|error| {
-            if error.is_unrecoverable_error() || error.is_io_error() {
+            // One that may only be read from was the right one until others took over from it.
+            let is_replica = matches!(error.code(), Some("READONLY" | "MASTERDOWN"));
+            if error.is_unrecoverable_error() || error.is_io_error() || is_replica {
                 up.is_broken();
             }
             Failure::of(&error)

@@ -1,5 +1,6 @@
 //! Counters in a real Valkey.
 
+mod failures;
 mod histories;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
