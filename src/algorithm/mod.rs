@@ -33,6 +33,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use bytes::Malformed;
+pub use fixed_window::FixedWindow;
 pub use log::Log;
 pub use period::{Calendar, billing_period, calendar_period};
 pub use settle::{Charge, Durability, Mode, Outcomes, Share, settle, wait_together};

@@ -6,12 +6,14 @@ pub mod codec;
 mod error;
 mod lease;
 mod memory;
+mod redis;
 
 use std::fmt;
 use std::future::Future;
 
 use tokio::time::Instant;
 
+pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, WrongUrl};
 pub use error::StoreError;
 pub use lease::LeasedStore;
 pub use memory::MemoryStore;

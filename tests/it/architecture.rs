@@ -69,6 +69,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("tracing_appender", &["telemetry/log"]),
     ("prometheus_client", &["telemetry/exposition"]),
     ("procfs", &["telemetry/process"]),
+    ("redis", &["store"]),
 ];
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.

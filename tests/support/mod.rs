@@ -1,6 +1,8 @@
 //! The real program, started on free ports and ended with the test.
 
+pub(crate) mod proxy;
 pub(crate) mod stores;
+pub(crate) mod valkey;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -8,7 +8,7 @@ use spillway::model::{Hits, Timestamp};
 use spillway::store::{LeasedStore, MemoryStore, Session, Store, StoreError};
 use tokio::time::Instant;
 
-use super::laws::{START, charge, run};
+use super::laws::{START, Time, charge, run};
 use super::plain::Plain;
 use crate::support::stores::{Failing, Fails};
 
@@ -39,7 +39,7 @@ fn counted(store: &MemoryStore, now: Timestamp) -> u64 {
 
 #[test]
 fn most_hits_of_a_busy_counter_ask_nobody() {
-    run(async {
+    run(Time::Paused, async {
         let leased = Leased::new(MemoryStore::default(), 2);
         let session = leased.session();
         let mut trips = 0;
@@ -54,7 +54,7 @@ fn most_hits_of_a_busy_counter_ask_nobody() {
 
 #[test]
 fn three_processes_admit_exactly_the_limit_together() {
-    run(async {
+    run(Time::Paused, async {
         let shared = MemoryStore::default();
         let processes = [(); 3].map(|()| Leased::new(shared.clone(), 3));
         let sessions = processes.each_ref().map(Store::session);
@@ -72,7 +72,7 @@ fn three_processes_admit_exactly_the_limit_together() {
 
 #[test]
 fn what_was_not_spent_is_given_back_at_the_end() {
-    run(async {
+    run(Time::Paused, async {
         let shared = MemoryStore::default();
         let leased = Leased::new(shared.clone(), 1);
         let session = leased.session();
@@ -90,7 +90,7 @@ fn what_was_not_spent_is_given_back_at_the_end() {
 
 #[test]
 fn a_lease_ends_with_its_window_and_is_not_given_back_into_the_next_one() {
-    run(async {
+    run(Time::Paused, async {
         let shared = MemoryStore::default();
         let leased = Leased::new(shared.clone(), 1);
         let session = leased.session();
@@ -107,7 +107,7 @@ fn a_lease_ends_with_its_window_and_is_not_given_back_into_the_next_one() {
 
 #[test]
 fn a_limit_that_was_lowered_holds_at_once() {
-    run(async {
+    run(Time::Paused, async {
         let leased = Leased::new(MemoryStore::default(), 1);
         let session = leased.session();
         for _ in 0..50 {
@@ -120,7 +120,7 @@ fn a_limit_that_was_lowered_holds_at_once() {
 
 #[test]
 fn a_failure_strands_a_lease_at_most_and_frees_nobody() {
-    run(async {
+    run(Time::Paused, async {
         // Every second answer is lost after everything was counted.
         let failing = Failing::in_turn(&[None, Some(Fails::After)]);
         let leased = Leased::new(failing, 1);
@@ -162,7 +162,7 @@ proptest! {
     /// To a process that is alone, leases make no difference.
     #[test]
     fn the_answers_of_one_process_are_exact(history in history()) {
-        run(async {
+        run(Time::Paused, async {
             let (leased, mut plain, mut now) = (Leased::new(MemoryStore::default(), 1), Plain::default(), START);
             let session = leased.session();
             for (later, mode, charges) in history {
@@ -177,7 +177,7 @@ proptest! {
     /// Nobody can be told by the sum of what passed that there is more than one process.
     #[test]
     fn several_processes_never_admit_more_than_the_limit(history in history(), turns in prop::collection::vec(0..3_usize, 60)) {
-        run(async {
+        run(Time::Paused, async {
             let shared = MemoryStore::default();
             let processes = [(); 3].map(|()| Leased::new(shared.clone(), 3));
             let sessions = processes.each_ref().map(Store::session);

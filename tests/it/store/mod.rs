@@ -5,21 +5,29 @@ mod laws;
 mod leases;
 mod limiter;
 mod plain;
+mod redis;
 
 use std::time::Duration;
 
 use spillway::store::{LeasedStore, MemoryStore};
 
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
+use crate::support::valkey::Valkey;
 
-/// Each law for one store, as a test of its own.
+/// Each law for one store, as a test of its own; `with` a server that runs meanwhile, in real time.
 macro_rules! conformance {
-    ($store:ident: $make:expr) => {
-        mod $store {
+    ($name:ident: $make:expr) => {
+        conformance!(@ $name, laws::Time::Paused, (), |&()| $make);
+    };
+    ($name:ident with $server:expr => $make:expr) => {
+        conformance!(@ $name, laws::Time::Real, $server, $make);
+    };
+    (@ $name:ident, $time:expr, $server:expr, $make:expr) => {
+        mod $name {
             #[allow(unused_imports, reason = "not every store is made of all of it")]
             use super::*;
 
-            conformance!(@ $make;
+            conformance!(@@ $time, $server, $make;
                 its_answers_are_those_of_the_algorithms,
                 all_sessions_count_together,
                 no_more_than_the_limit_passes_under_any_concurrency,
@@ -30,11 +38,12 @@ macro_rules! conformance {
             );
         }
     };
-    (@ $make:expr; $($law:ident),* $(,)?) => {
+    (@@ $time:expr, $server:expr, $make:expr; $($law:ident),* $(,)?) => {
         $(
             #[test]
             fn $law() {
-                crate::store::laws::$law(|| $make);
+                let server = $server;
+                laws::$law($time, || ($make)(&server));
             }
         )*
     };
@@ -47,15 +56,16 @@ conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),
 ]));
+conformance!(valkey with Valkey::start(&[]) => redis::counting_by_the_caller);
 
 #[test]
 #[should_panic(expected = "given up after 1 polls: [1, 0, 0]")]
 fn a_store_that_charges_bit_by_bit_is_found_out_when_it_is_given_up() {
-    laws::given_up_while_it_waits_all_or_nothing_was_charged(Piecemeal::default);
+    laws::given_up_while_it_waits_all_or_nothing_was_charged(laws::Time::Paused, Piecemeal::default);
 }
 
 #[test]
 #[should_panic(expected = "Test failed")]
 fn a_store_that_charges_bit_by_bit_is_found_out_by_its_answers() {
-    laws::its_answers_are_those_of_the_algorithms(Piecemeal::default);
+    laws::its_answers_are_those_of_the_algorithms(laws::Time::Paused, Piecemeal::default);
 }

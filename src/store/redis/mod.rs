@@ -1,0 +1,66 @@
+//! Counters in Redis or Valkey, which several replicas share.
+//!
+//! One script decides on a request, in one trip and all at once ([`DECIDE`]): its arithmetic is that of `algorithm`. Hits are
+//! counted by the server's clock, so that replicas whose clocks differ count in the same windows; only the bounds of calendar
+//! periods are the replica's. Counters end by themselves.
+
+mod link;
+mod options;
+mod session;
+mod wire;
+
+use std::sync::Arc;
+
+pub use self::options::{CountedBy, RedisOptions, WrongUrl};
+pub use self::session::RedisSession;
+use super::{Statistics, Store};
+
+/// The script that decides.
+const DECIDE: &str = include_str!("decide.lua");
+
+/// Counters in one Redis or Valkey server.
+#[derive(Clone, Debug)]
+pub struct RedisStore(Arc<Shared>);
+
+/// What all sessions share.
+#[derive(Debug)]
+struct Shared {
+    options: RedisOptions,
+    client: redis::Client,
+    script: redis::Script,
+}
+
+impl RedisStore {
+    /// The counters that a URL names; see [`RedisOptions`]. Nothing is connected yet, and a server that is down now is found when it
+    /// is up.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is wrong, or the password's file cannot be read.
+    pub fn open(url: &str) -> Result<Self, WrongUrl> {
+        Self::with(RedisOptions::read(url)?)
+    }
+
+    /// The counters that `options` name.
+    ///
+    /// # Errors
+    ///
+    /// When the password's file cannot be read.
+    pub fn with(options: RedisOptions) -> Result<Self, WrongUrl> {
+        let client = options.client()?;
+        Ok(Self(Arc::new(Shared { options, client, script: redis::Script::new(DECIDE) })))
+    }
+}
+
+impl Store for RedisStore {
+    type Session = RedisSession;
+
+    fn session(&self) -> RedisSession {
+        RedisSession::new(Arc::clone(&self.0))
+    }
+
+    /// What the server keeps is for the server to tell.
+    fn statistics(&self) -> Statistics {
+        Statistics::default()
+    }
+}

@@ -1,0 +1,262 @@
+//! Requests and outcomes as the script `decide.lua` reads and writes them: whole numbers, little-endian, eight bytes each where
+//! nothing else is said.
+//!
+//! | Sent | Bytes |
+//! |---|---|
+//! | for each request: its mode, the number of its charges | 1 + 2 |
+//! | the server's time after which it is too late, and the time to count at; -1 for the server's own | 8 + 8 |
+//! | for each charge: its counter's place among the keys, its algorithm, its flags | 2 + 1 + 1 |
+//! | its hits (a refund's are negative), its limit, and three parameters of its algorithm | 5 × 8 |
+//!
+//! | Received | Bytes |
+//! |---|---|
+//! | the server's time | 8 |
+//! | for each request: whether it was decided, was too late, or a counter of it is unreadable | 1 |
+//! | for each charge of one that was decided: refused, admitted, or not made, and then nothing more | 1 |
+//! | the count before, the count after, the times until the first hit leaves, until the last one does, and to wait; -1 for none | 5 × 8 |
+//!
+//! Times are microseconds, rounded up where somebody is told to wait; those of buckets are nanoseconds where these fit.
+
+use std::time::Duration;
+
+use crate::algorithm::{Algorithm, Charge, FixedWindow, Mode, Outcomes, Share};
+use crate::model::{Few, Hits, Outcome, Timestamp};
+
+/// The most that is counted: a larger limit is as good as this one. Sums of two and more of them are below 2^53, up to which the
+/// script's numbers are exact.
+pub(super) const MOST_HITS: u64 = 1 << 50;
+/// The latest time, and the longest window, in microseconds: 142 years.
+const MOST_MICROS: u64 = 1 << 52;
+/// The deepest bucket that is counted in nanoseconds: 52 days.
+const MOST_NANOS: u128 = 1 << 52;
+/// The longest sub-bucket that is counted in nanoseconds, of a window of 570 days.
+const LONGEST_PART: u128 = (1 << 53) / 11;
+/// Up to this limit each hit of a sliding window has its own stamp.
+const EXACT_UP_TO: u64 = 1_024;
+/// Sub-buckets of a sliding window above.
+const PARTS: u128 = 60;
+
+/// What a request's bytes begin with, and how many are to be decided by when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// How the charges go together.
+    pub(super) mode: Mode,
+    /// The server's time after which nobody waits for the answer any more.
+    pub(super) deadline: u64,
+    /// The time to count at; the server's own if there is none.
+    pub(super) at: Option<Timestamp>,
+}
+
+/// What became of one request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is the large one, nearly always")]
+pub(super) enum Decided {
+    /// It was decided.
+    Outcomes(Outcomes),
+    /// It came too late, and nothing was charged.
+    Late,
+    /// One of its counters cannot be read, and nothing was charged.
+    Unreadable,
+}
+
+/// The reply is not what the script answers.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the answer of the script is cut off or of another kind")]
+pub(super) struct Garbled;
+
+/// Appends one request, the counters of whose charges are at `places` among the keys.
+pub(super) fn write(
+    bytes: &mut Vec<u8>,
+    asked: Asked,
+    charges: &[Charge],
+    places: impl Iterator<Item = u16>,
+) {
+    bytes.push(match asked.mode {
+        Mode::Each => 0,
+        Mode::AllOrNothing => 1,
+        Mode::InOrder => 2,
+    });
+    bytes.extend(u16::try_from(charges.len()).unwrap_or(u16::MAX).to_le_bytes());
+    put(bytes, asked.deadline.min(MOST_MICROS));
+    match asked.at {
+        Some(at) => put(bytes, micros(at)),
+        None => bytes.extend((-1_i64).to_le_bytes()),
+    }
+    let mut stage = None;
+    for (charge, place) in charges.iter().zip(places) {
+        let share = &charge.share;
+        let begins_stage = stage.is_some_and(|stage| stage != share.stage);
+        stage = Some(share.stage);
+        let numbers = Numbers::of(share);
+        bytes.extend(place.to_le_bytes());
+        bytes.push(numbers.algorithm);
+        bytes.push(
+            u8::from(share.count_denied)
+                | u8::from(share.settles) << 1
+                | u8::from(share.enforced) << 2
+                | u8::from(begins_stage) << 3
+                | u8::from(numbers.is_fine) << 4,
+        );
+        let hits = |n: u64| i64::try_from(n.min(MOST_HITS + 1)).unwrap_or(i64::MAX);
+        let hits = match share.hits {
+            Hits::Look => 0,
+            Hits::Charge(n) => hits(n.get()),
+            Hits::Refund(n) => -hits(n.get()),
+        };
+        bytes.extend(hits.to_le_bytes());
+        put(bytes, share.limit.min(MOST_HITS));
+        numbers.parameters.into_iter().for_each(|number| put(bytes, number));
+    }
+}
+
+/// An algorithm as the script is told of it.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    /// Its number in the script.
+    algorithm: u8,
+    /// Whether its times are nanoseconds.
+    is_fine: bool,
+    parameters: [u64; 3],
+}
+
+impl Numbers {
+    fn of(share: &Share) -> Self {
+        match share.algorithm {
+            Algorithm::FixedWindow(FixedWindow::Aligned { window, .. }) => Self::window(1, window),
+            Algorithm::FixedWindow(FixedWindow::Anchored { window }) => Self::window(2, window),
+            Algorithm::FixedWindow(FixedWindow::Period { start, end }) => {
+                // A period that ends where time does has an end that can be told.
+                let (start, end) = (micros(start), micros(end));
+                Self { algorithm: 3, is_fine: false, parameters: [start.min(MOST_MICROS - 1), end, 0] }
+            }
+            Algorithm::SlidingWindow(sliding) => {
+                let part = sliding.window.as_nanos().div_ceil(PARTS);
+                let (length, is_fine) = if share.limit <= EXACT_UP_TO {
+                    (0, false)
+                } else if part <= LONGEST_PART {
+                    (part, true)
+                } else {
+                    (part.div_ceil(1_000), false)
+                };
+                let length = u64::try_from(length).unwrap_or(u64::MAX).min(MOST_MICROS);
+                Self { algorithm: 4, is_fine, parameters: [length_of(sliding.window), length, 0] }
+            }
+            Algorithm::TokenBucket(bucket) => {
+                let burst =
+                    if share.limit == 0 { 0 } else { bucket.burst.unwrap_or(share.limit).min(MOST_HITS) };
+                let limit = u128::from(share.limit.max(1));
+                let fine = bucket.window.as_nanos().div_ceil(limit).max(1);
+                let is_fine = fine.saturating_mul(burst.into()) <= MOST_NANOS && fine <= MOST_NANOS;
+                let per_hit = if is_fine { fine } else { fine.div_ceil(1_000) };
+                let per_hit = u64::try_from(per_hit).unwrap_or(u64::MAX).min(MOST_MICROS);
+                Self { algorithm: 5, is_fine, parameters: [length_of(bucket.window), burst, per_hit] }
+            }
+        }
+    }
+
+    fn window(algorithm: u8, window: Duration) -> Self {
+        Self { algorithm, is_fine: false, parameters: [length_of(window), 0, 0] }
+    }
+}
+
+/// What an outcome's times are in, in nanoseconds.
+fn unit(share: &Share) -> u64 {
+    match share.algorithm {
+        Algorithm::TokenBucket(_) if Numbers::of(share).is_fine => 1,
+        _ => 1_000,
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, number: u64) {
+    bytes.extend(number.to_le_bytes());
+}
+
+/// A time in whole microseconds.
+fn micros(time: Timestamp) -> u64 {
+    (time.as_nanos() / 1_000).min(MOST_MICROS)
+}
+
+/// A length in microseconds, never too short.
+fn length_of(window: Duration) -> u64 {
+    u64::try_from(window.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX).clamp(1, MOST_MICROS)
+}
+
+/// A reply that is being read.
+#[derive(Debug)]
+pub(super) struct Reply<'a> {
+    rest: &'a [u8],
+    /// The server's time, in microseconds since 1970.
+    pub(super) time: u64,
+}
+
+impl<'a> Reply<'a> {
+    /// Begins to read a reply.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Garbled> {
+        let mut reply = Self { rest: bytes, time: 0 };
+        reply.time = reply.number()?.ok_or(Garbled)?;
+        Ok(reply)
+    }
+
+    /// What became of the next request, whose charges these are.
+    pub(super) fn next(&mut self, charges: &[Charge]) -> Result<Decided, Garbled> {
+        match self.byte()? {
+            0 => charges
+                .iter()
+                .map(|charge| self.outcome(&charge.share))
+                .collect::<Result<_, _>>()
+                .map(|outcomes: Few<Option<Outcome>>| Decided::Outcomes(outcomes)),
+            1 => Ok(Decided::Late),
+            2 => Ok(Decided::Unreadable),
+            _ => Err(Garbled),
+        }
+    }
+
+    fn outcome(&mut self, share: &Share) -> Result<Option<Outcome>, Garbled> {
+        let admitted = match self.byte()? {
+            0 => false,
+            1 => true,
+            2 => return Ok(None),
+            _ => return Err(Garbled),
+        };
+        let before = self.number()?.ok_or(Garbled)?;
+        let used = self.number()?.ok_or(Garbled)?;
+        let unit = unit(share);
+        let mut wait =
+            || self.number().map(|number| number.map(|n| Duration::from_nanos(n.saturating_mul(unit))));
+        let (reset_after, full_after) = (wait()?.ok_or(Garbled)?, wait()?.ok_or(Garbled)?);
+        let retry_after = wait()?;
+        let (limit, window) = match share.algorithm {
+            Algorithm::FixedWindow(FixedWindow::Period { start, end }) => (share.limit, end.since(start)),
+            Algorithm::TokenBucket(bucket) => {
+                let burst = if share.limit == 0 { 0 } else { bucket.burst.unwrap_or(share.limit) };
+                (burst, bucket.window)
+            }
+            algorithm => (share.limit, algorithm.window().unwrap_or_default()),
+        };
+        Ok(Some(Outcome {
+            admitted,
+            limit,
+            quota: share.limit,
+            used,
+            attempted: share.hits.applied_to(before),
+            remaining: limit.saturating_sub(used),
+            window,
+            reset_after,
+            full_after,
+            retry_after,
+        }))
+    }
+
+    fn byte(&mut self) -> Result<u8, Garbled> {
+        let (&first, rest) = self.rest.split_first().ok_or(Garbled)?;
+        self.rest = rest;
+        Ok(first)
+    }
+
+    /// A number, or none where it is negative.
+    fn number(&mut self) -> Result<Option<u64>, Garbled> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(Garbled)?;
+        self.rest = rest;
+        Ok(u64::try_from(i64::from_le_bytes(*bytes)).ok())
+    }
+}

@@ -1,0 +1,98 @@
+//! A real Valkey, started on a free port and ended with the test.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{PATIENCE, Process};
+
+/// A running `valkey-server`.
+pub(crate) struct Valkey {
+    process: Process,
+    pub(crate) address: SocketAddr,
+    settings: Vec<String>,
+    directory: TempDir,
+}
+
+impl Valkey {
+    /// A server that keeps nothing on disk, with more settings.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
+        let directory = tempfile::tempdir().unwrap();
+        // A port that is free now may be taken until the server asks for it.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            if let Some(process) = run(port, &settings, &directory) {
+                return Self { process, address: port, settings, directory };
+            }
+        }
+        panic!("no valkey-server would start");
+    }
+
+    /// What a store is opened with.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// What the server answers to a command.
+    pub(crate) fn ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
+    }
+
+    /// Sends a signal by name, as `kill` does.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Ends it at once; what it kept is gone.
+    pub(crate) fn kill(&mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    /// Starts it again, on the same port.
+    pub(crate) fn restart(&mut self) {
+        self.process = run(self.address, &self.settings, &self.directory).unwrap();
+    }
+}
+
+/// Starts a server and waits until it takes connections; `None` if it ended instead.
+fn run(address: SocketAddr, settings: &[String], directory: &TempDir) -> Option<Process> {
+    let mut command = Command::new(binary());
+    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
+    command.args(["--dir", directory.path().to_str().unwrap()]).args(settings).stdout(Stdio::null());
+    let mut process = Process::of(&mut command);
+    for _ in 0..PATIENCE.as_millis() / 5 {
+        if TcpStream::connect(address).is_ok() {
+            return Some(process);
+        }
+        if process.0.try_wait().unwrap().is_some() {
+            return None;
+        }
+        pause(Duration::from_millis(5));
+    }
+    panic!("valkey-server takes no connections");
+}
+
+#[expect(clippy::disallowed_methods, reason = "another process is waited for")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The program, found once.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let found = Command::new("python3").arg("tests/support/valkey.py").stderr(Stdio::inherit()).output();
+        let found = found.unwrap();
+        assert!(found.status.success(), "there is no valkey-server, and none could be had");
+        String::from_utf8(found.stdout).unwrap().trim().into()
+    })
+}
