@@ -1,5 +1,10 @@
 //! What one counter is known by.
 
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 /// A keyed 128-bit hash of a limit's identity and of the entries it counts by.
 ///
 /// It is made of entry values *with their lengths*, so `(a, b_c)` and `(a_b, c)` differ, and under a key drawn at
@@ -11,4 +16,34 @@ pub struct CellKey {
     pub high: u64,
     /// The hash's lower half.
     pub low: u64,
+}
+
+/// The secret that counters' keys are made under, which all replicas that share counters share. A store that keeps it beside the
+/// counters sets it when it learns it.
+#[derive(Clone)]
+pub struct KeySecret(Arc<ArcSwap<[u64; 2]>>);
+
+impl KeySecret {
+    /// A secret.
+    pub fn new(secret: [u64; 2]) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(secret)))
+    }
+
+    /// The secret as it is now.
+    pub fn get(&self) -> [u64; 2] {
+        **self.0.load()
+    }
+
+    /// Whoever has this secret makes keys under that one from now on.
+    pub fn set(&self, secret: [u64; 2]) {
+        if self.get() != secret {
+            self.0.store(Arc::new(secret));
+        }
+    }
+}
+
+impl fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySecret(…)")
+    }
 }

@@ -4,13 +4,14 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::model::CellKey;
+use crate::model::{CellKey, KeySecret};
 use crate::policy::LimitId;
 
 /// Makes counter keys under one secret. See [`CellKey`] for why a hash, and why keyed.
 #[derive(Clone, Debug)]
 pub struct Keyer {
     seeded: SipHasher13,
+    shared: Option<KeySecret>,
 }
 
 impl Keyer {
@@ -22,7 +23,20 @@ impl Keyer {
 
     /// A keyer under a known secret, so that keys stay the same from run to run.
     pub fn with_secret(high: u64, low: u64) -> Self {
-        Self { seeded: SipHasher13::new_with_keys(high, low) }
+        Self { seeded: SipHasher13::new_with_keys(high, low), shared: None }
+    }
+
+    /// A keyer under a secret that others may set: keys are the same wherever it is.
+    pub fn shared(secret: KeySecret) -> Self {
+        let [high, low] = secret.get();
+        Self { shared: Some(secret), ..Self::with_secret(high, low) }
+    }
+
+    fn seeded(&self) -> SipHasher13 {
+        self.shared.as_ref().map_or(self.seeded, |secret| {
+            let [high, low] = secret.get();
+            SipHasher13::new_with_keys(high, low)
+        })
     }
 
     /// `bytes` as a part of keys.
@@ -30,14 +44,14 @@ impl Keyer {
         if bytes.len() <= LONGEST_BY_ITSELF {
             return Part { length: bytes.len(), written: Written::Itself(bytes) };
         }
-        let mut hasher = self.seeded;
+        let mut hasher = self.seeded();
         hasher.write(bytes);
         Part { length: bytes.len(), written: Written::Hash(hasher.finish128().as_bytes()) }
     }
 
     /// Starts the key of one descriptor.
     pub fn start(&self) -> KeyBuilder {
-        KeyBuilder { hasher: self.seeded }
+        KeyBuilder { hasher: self.seeded() }
     }
 }
 
@@ -121,6 +135,21 @@ mod tests {
         let mut builder = keyer.start();
         builder.push(&keyer.part(&hash));
         assert_ne!(key(&[&long], 1), builder.finish(LimitId(1)), "a hash that is sent is no long value");
+    }
+
+    #[test]
+    fn keys_are_those_of_the_secret_that_is_shared_now() {
+        let secret = KeySecret::new([1, 2]);
+        let keyer = Keyer::shared(secret.clone());
+        let key = |keyer: &Keyer| {
+            let mut key = keyer.start();
+            key.push(&keyer.part("a".repeat(70).as_bytes()));
+            key.finish(LimitId(1))
+        };
+        for [high, low] in [[1, 2], [3, 4]] {
+            secret.set([high, low]);
+            assert_eq!(key(&keyer), key(&Keyer::with_secret(high, low)));
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::Shared;
+use super::{RedisOptions, Shared, secret};
+use crate::store::StoreError;
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -20,6 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// How long a bound of the server's clock is good for: clocks drift, and are set.
 const GOOD_FOR: Duration = Duration::from_secs(1);
+/// How often it is made sure that replicas share a secret: a server can be emptied.
+const SECRET_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection and what is known of the clock at its other end.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub(super) struct Link {
     /// Connections that were not made, or broke before anything was answered.
     failures: Cell<u32>,
     clock: ClockBound,
+    secret_shared: Cell<Instant>,
 }
 
 #[derive(Debug)]
@@ -85,6 +89,21 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// As callers are told.
+    pub(super) fn error(self, options: &RedisOptions) -> StoreError {
+        let unreachable = |kind, words| StoreError::Unreachable {
+            address: options.address(),
+            source: io::Error::new(kind, words),
+        };
+        match self {
+            Self::Refused(reason) => StoreError::Refused { reason },
+            Self::Unreachable(kind, words) => unreachable(kind, words),
+            Self::Garbled(words) => unreachable(io::ErrorKind::InvalidData, words),
+        }
+    }
+}
+
 /// What the server said, without what the client's library makes of it.
 fn words(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
@@ -118,6 +137,7 @@ impl Link {
             broken: Arc::default(),
             failures: Cell::new(0),
             clock: ClockBound::default(),
+            secret_shared: Cell::new(Instant::now()),
         }
     }
 
@@ -143,6 +163,7 @@ impl Link {
         let mut state = self.state.borrow_mut();
         let after = match &*state {
             State::Up(connection) if !self.is_broken() => {
+                self.share_secret(connection);
                 return Found::Up(Up {
                     connection: connection.clone(),
                     generation: self.generation.get(),
@@ -178,6 +199,20 @@ impl Link {
         };
         *state = State::Making { making, after };
         found
+    }
+
+    /// Makes sure of the secret, once in a while.
+    fn share_secret(&self, connection: &MultiplexedConnection) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.secret_shared.get()) < SECRET_EVERY {
+            return;
+        }
+        self.secret_shared.set(now);
+        let (shared, mut connection) = (Arc::clone(&self.shared), connection.clone());
+        tokio::spawn(async move {
+            // Whatever is wrong is told to requests.
+            let _ = timeout(CONNECT_WITHIN, secret::share(&shared, &mut connection)).await;
+        });
     }
 
     /// Takes a connection that was made, unless somebody else has.
@@ -227,7 +262,7 @@ impl Link {
 }
 
 /// A connection that is ready to be used, what the server's clock showed, and when that was here.
-async fn connect(shared: &Shared) -> Made {
+pub(super) async fn connect(shared: &Shared) -> Made {
     let client = match &shared.options.password_file {
         None => shared.client.clone(),
         // It may have changed.
@@ -235,13 +270,17 @@ async fn connect(shared: &Shared) -> Made {
     };
     let config =
         AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(None);
+    let failed = |error: RedisError| Failure::of(&error);
     let made = async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut connection).await?;
+        let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connected.map_err(failed)?;
+        secret::share(shared, &mut connection).await?;
+        let (seconds, micros): (u64, u64) =
+            redis::cmd("TIME").query_async(&mut connection).await.map_err(failed)?;
         Ok((connection, seconds.saturating_mul(1_000_000).saturating_add(micros), Instant::now()))
     };
     match timeout(CONNECT_WITHIN, made).await {
-        Ok(made) => made.map_err(|error: RedisError| Failure::of(&error)),
+        Ok(made) => made,
         Err(_) => Err(Failure::Unreachable(
             io::ErrorKind::TimedOut,
             format!("no connection was made within {} ms", CONNECT_WITHIN.as_millis()),

@@ -6,6 +6,7 @@
 
 mod link;
 mod options;
+mod secret;
 mod session;
 mod wire;
 
@@ -13,7 +14,8 @@ use std::sync::Arc;
 
 pub use self::options::{CountedBy, RedisOptions, WrongUrl};
 pub use self::session::RedisSession;
-use super::{Statistics, Store};
+use super::{Statistics, Store, StoreError};
+use crate::model::KeySecret;
 
 /// The script that decides.
 const DECIDE: &str = include_str!("decide.lua");
@@ -28,6 +30,7 @@ struct Shared {
     options: RedisOptions,
     client: redis::Client,
     script: redis::Script,
+    secret: KeySecret,
 }
 
 impl RedisStore {
@@ -48,7 +51,31 @@ impl RedisStore {
     /// When the password's file cannot be read.
     pub fn with(options: RedisOptions) -> Result<Self, WrongUrl> {
         let client = options.client()?;
-        Ok(Self(Arc::new(Shared { options, client, script: redis::Script::new(DECIDE) })))
+        Ok(Self(Arc::new(Shared {
+            options,
+            client,
+            script: redis::Script::new(DECIDE),
+            secret: secret::random(),
+        })))
+    }
+
+    /// The secret that counters' keys are to be made under (`policy::Keyer::shared`): the one that is kept beside the counters, as soon
+    /// as the server was reached once.
+    pub fn secret(&self) -> KeySecret {
+        self.0.secret.clone()
+    }
+
+    /// Connects once, to have the secret before the first request, and to say at the start what is wrong. Requests are
+    /// decided, as soon as they can be, whatever it tells.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached or used at the moment.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        match link::connect(&self.0).await {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.error(&self.0.options)),
+        }
     }
 }
 

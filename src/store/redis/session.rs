@@ -141,18 +141,7 @@ impl Session for RedisSession {
                 source: "another program or another version of Spillway wrote it".into(),
             }),
             Ok(Ok(Decided::Late)) | Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
-            Ok(Err(Failure::Refused(reason))) => Err(StoreError::Refused { reason }),
-            Ok(Err(Failure::Unreachable(kind, words))) => Err(self.unreachable(kind, words)),
-            Ok(Err(Failure::Garbled(words))) => Err(self.unreachable(io::ErrorKind::InvalidData, words)),
-        }
-    }
-}
-
-impl RedisSession {
-    fn unreachable(&self, kind: io::ErrorKind, words: String) -> StoreError {
-        StoreError::Unreachable {
-            address: self.shared.options.address(),
-            source: io::Error::new(kind, words),
+            Ok(Err(failure)) => Err(failure.error(&self.shared.options)),
         }
     }
 }

@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_millis(100);
 /// By when the caller has an answer: the machine may be busy with other tests.
 const IN_TIME: Duration = Duration::from_millis(400);
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
@@ -27,7 +27,7 @@ fn session(url: &str) -> RedisSession {
     RedisStore::open(&format!("{url}{separator}timeout={}ms", TIMEOUT.as_millis())).unwrap().session()
 }
 
-fn charge(hits: Hits) -> Charge {
+pub(super) fn charge(hits: Hits) -> Charge {
     let share = Share {
         algorithm: Algorithm::anchored(Duration::from_secs(3_600)),
         limit: 1_000,
@@ -230,7 +230,8 @@ fn a_user_needs_few_permissions_and_what_is_missing_is_told() {
     let server = Valkey::start(&[]);
     let address = server.address;
     let user = |name: &str, more: &[&str]| {
-        let may = ["reset", "on", ">p", "~spillway:*", "-@all", "+evalsha", "+eval", "+time", "+mget"];
+        let may =
+            ["reset", "on", ">p", "~spillway:*", "-@all", "+evalsha", "+eval", "+time", "+get", "+mget"];
         server.ask(&[&["ACL", "SETUSER", name][..], &may, more].concat()).unwrap();
         session(&format!("redis://{name}:p@{address}/"))
     };
