@@ -16,7 +16,9 @@ pub use entries::{ENDPOINT, Entries};
 pub use key::{KeyBuilder, Keyer, Part};
 pub use matcher::{Level, MatchResult, MatchedPath, Node, Place, SubjectNode};
 pub use pattern::Pattern;
-pub use rule::{CountBy, Limit, LimitId, MetricValues, Requests, Rule, Shape, Source, Window};
+pub use rule::{
+    CountBy, Limit, LimitId, MetricValues, OnStoreFailure, Requests, Rule, Shape, Source, Window,
+};
 pub use wildcards::Scratch;
 
 use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};

@@ -11,7 +11,7 @@ use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
 use crate::algorithm::Durability;
 use crate::model::Unit;
-use crate::policy::{CountBy, Evaluate, Limit, LimitId, MetricValues, Rule, Window};
+use crate::policy::{CountBy, Evaluate, Limit, LimitId, MetricValues, OnStoreFailure, Rule, Window};
 use window::{Written, parameters};
 
 impl Document<'_, '_> {
@@ -138,6 +138,7 @@ impl Document<'_, '_> {
             count_denied,
             settles,
             durability: Durability::None,
+            on_store_failure: OnStoreFailure::Open,
             shape,
         })
     }
