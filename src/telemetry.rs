@@ -27,7 +27,7 @@ use crate::model::{Catalog, NoMatch};
 #[derive(Debug, Default)]
 pub struct Metrics {
     accepts_failed: AtomicU64,
-    authorities_mended: AtomicU64,
+    authorities_sanitized: AtomicU64,
     bounds: OnceLock<Bounds>,
     calls_failed: Labelled,
     calls_late: AtomicU64,

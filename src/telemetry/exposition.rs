@@ -315,9 +315,9 @@ impl Scrape {
             &metrics.accepts_failed,
         )?;
         to.counted(
-            "spillway_authority_mended_connections",
-            "Connections whose calls had an invalid :authority, which was mended.",
-            &metrics.authorities_mended,
+            "spillway_authority_sanitized_connections",
+            "Connections whose calls had an invalid :authority, which was sanitized.",
+            &metrics.authorities_sanitized,
         )?;
         to.counted(
             "spillway_connections_ended",

@@ -127,7 +127,7 @@ fn istios_cluster_name_is_answered(gateway: &Gateway) {
         send("127.0.0.17", gateway.door("istio"), endpoint, &[b"x-api-key: e2e_istio"])
     });
     assert_eq!(admitted, 10);
-    assert!(metric(gateway.spillway_http, "spillway_authority_mended_connections_total") > 0);
+    assert!(metric(gateway.spillway_http, "spillway_authority_sanitized_connections_total") > 0);
 }
 
 fn no_value_is_so_long_that_it_passes(gateway: &Gateway) {
