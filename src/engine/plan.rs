@@ -207,7 +207,7 @@ impl Engine {
     }
 }
 
-/// An entry that landed on a node, and what is counted of it.
+/// An entry that matched a node, and what is counted of it.
 pub(super) struct PathEntry<'e> {
     name: &'e [u8],
     key: Part<'e>,

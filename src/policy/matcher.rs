@@ -38,7 +38,7 @@ pub struct Node {
     pub place: Place,
     /// `key`, or `key=value`.
     pub label: String,
-    /// What applies when a request's last entry lands here; none is an exemption.
+    /// What applies when a request's last entry matches here; none is an exemption.
     pub rule: Option<Rule>,
     /// The descriptors nested in it.
     pub children: Level,
@@ -111,7 +111,7 @@ enum Found<'p> {
 /// Where a request's entries lead.
 #[derive(Debug)]
 pub enum MatchResult<'p> {
-    /// The last entry landed somewhere.
+    /// The last entry matched a node.
     Node(MatchedPath<'p>),
     /// A subject on the path is exempt.
     Exempt(MatchedPath<'p>),
@@ -119,7 +119,7 @@ pub enum MatchResult<'p> {
     Nothing {
         /// The place of the entry; how many entries there are where none counts.
         at: usize,
-        /// The nodes that the entries before it landed on.
+        /// The nodes that the entries before it matched.
         passed: Few<&'p Node>,
         /// The descriptors it was looked for in.
         level: &'p Level,
@@ -138,12 +138,12 @@ pub struct MatchedPath<'p> {
 }
 
 impl<'p> MatchedPath<'p> {
-    /// The node that the last entry landed on.
+    /// The node that the last entry matched.
     pub fn node(&self) -> Option<&'p Node> {
         self.path.last().copied()
     }
 
-    /// Each of `entries`, which led here, with the node that it landed on.
+    /// Each of `entries`, which led here, with the node that it matched.
     pub fn steps<'e, E>(&'e self, entries: &'e [E]) -> impl Iterator<Item = (&'e E, &'p Node)> {
         let counted = entries.iter().enumerate().filter(|(at, _)| !self.absent.contains(at));
         counted.map(|(_, entry)| entry).zip(self.path.iter().copied())

@@ -261,8 +261,8 @@ descriptors:
   - {key: c, rate_limit: {name: c, requests_per_unit: 9, per: 1m}}
 ",
     );
-    assert_eq!(bench.send(&["a=1", "c=1"]), "OK: a 1/2 | c passed over");
-    assert_eq!(bench.send(&["a=1", "c=1", "b=1"]), "OK: a replaced | c 8/9 | b passed over");
+    assert_eq!(bench.send(&["a=1", "c=1"]), "OK: a 1/2 | c skipped");
+    assert_eq!(bench.send(&["a=1", "c=1", "b=1"]), "OK: a replaced | c 8/9 | b skipped");
     assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a replaced | b 8/9");
 }
 
@@ -279,8 +279,8 @@ descriptors:
   - {key: a, rate_limit: {name: a, requests_per_unit: 1, per: 1m}}
 ",
     );
-    assert_eq!(bench.send(&["internal=yes", "a=1"]), "OK: free | a passed over");
-    assert_eq!(bench.send(&["free=1", "a=1"]), "OK: free unlimited | a passed over");
+    assert_eq!(bench.send(&["internal=yes", "a=1"]), "OK: free | a skipped");
+    assert_eq!(bench.send(&["free=1", "a=1"]), "OK: free unlimited | a skipped");
     assert_eq!(
         bench.send(&["internal=no", "a=1"]),
         "OK: free | a 0/1",

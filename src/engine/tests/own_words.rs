@@ -88,11 +88,11 @@ fn the_ways_to_evaluate_differ_in_what_a_refusal_costs() {
     for (evaluate, second, b_alone) in [
         ("each", "OVER: a 0/1 over | b 7/9", "OK: b 6/9"),
         ("all_or_nothing", "OVER: a 0/1 over | b 8/9", "OK: b 7/9"),
-        ("in_order", "OVER: a 0/1 over | b passed over", "OK: b 7/9"),
-        ("first_match", "OVER: a 0/1 over | b passed over", "OK: b 8/9"),
+        ("in_order", "OVER: a 0/1 over | b skipped", "OK: b 7/9"),
+        ("first_match", "OVER: a 0/1 over | b skipped", "OK: b 8/9"),
     ] {
         let bench = Bench::new(&format!("domain: d\nevaluate: {evaluate}\n{TWO}"));
-        let first = if evaluate == "first_match" { "OK: a 0/1 | b passed over" } else { "OK: a 0/1 | b 8/9" };
+        let first = if evaluate == "first_match" { "OK: a 0/1 | b skipped" } else { "OK: a 0/1 | b 8/9" };
         assert_eq!(bench.send(&["a=1", "b=1"]), first, "{evaluate}");
         assert_eq!(bench.send(&["a=1", "b=1"]), second, "{evaluate}");
         assert_eq!(bench.send(&["b=1"]), b_alone, "{evaluate}");
@@ -297,7 +297,7 @@ descriptors:
 ",
     );
     assert_eq!(bench.send(&["business=", "user=u1"]), "OK: free | user 2/3");
-    assert_eq!(bench.send(&["business=b1", "user=u1"]), "OK: business 2/3 | user passed over");
+    assert_eq!(bench.send(&["business=b1", "user=u1"]), "OK: business 2/3 | user skipped");
     assert_eq!(bench.send(&["user="]), "OK: user 2/3", "an empty value is a value like any other");
 }
 
@@ -519,7 +519,7 @@ descriptors:
 ",
         PEOPLE,
     );
-    assert_eq!(bench.send(&["key=k2", "ip=1"]), "OK: key 0/1 | ip passed over");
+    assert_eq!(bench.send(&["key=k2", "ip=1"]), "OK: key 0/1 | ip skipped");
     assert_eq!(bench.send(&["key=k1", "ip=1"]), "OK: free | ip 8/9");
 }
 
