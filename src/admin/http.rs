@@ -16,7 +16,7 @@ use crate::policy::Policy;
 use crate::store::Store;
 use crate::telemetry::{Format, Metrics, People, Snapshot};
 
-/// What the operator's routes tell about.
+/// What the operator's routes report.
 #[derive(Debug)]
 pub struct Parts<S, C> {
     /// Whether traffic should be sent here.
@@ -29,7 +29,7 @@ pub struct Parts<S, C> {
     pub latest: Arc<Latest>,
 }
 
-/// Routes that tell about the process and what it enforces.
+/// Routes that report the process and what it enforces.
 pub fn router<S: Store, C: Clock>(parts: Parts<S, C>) -> Router {
     Router::new()
         .route("/healthcheck", get(healthcheck::<S, C>))

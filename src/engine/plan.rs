@@ -109,7 +109,7 @@ impl Engine {
         Plan { now: now.wall, mode, matched, somebody, unmatched, scratch }
     }
 
-    /// What `descriptor` reaches, and who is behind it. Tells `missed` why it reaches nothing.
+    /// What `descriptor` reaches, and who is behind it. Says to `missed` why it reaches nothing.
     fn reach<'p>(
         &self,
         domain: &'p Domain,

@@ -261,7 +261,7 @@ impl Level {
         }
     }
 
-    /// Tells `found` of each node from here on that no entry can reach, and of the one listed before that takes all that it
+    /// Gives `found` each node from here on that no entry can reach, and of the one listed before that takes all that it
     /// would take.
     pub fn hidden<'l>(&'l self, scratch: &mut Scratch, found: &mut impl FnMut(&'l Node, &'l Node)) {
         let first = |some: [Option<&'l Wildcard>; 2]| some.into_iter().flatten().min_by_key(|wild| wild.rank);

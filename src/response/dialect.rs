@@ -4,7 +4,7 @@ use crate::response::error::ShapeError;
 use crate::response::header::HeaderLine;
 
 /// Every built-in dialect, by the name it has in a policy file: the names of its headers, and what each shows in the
-/// words of [`HeaderLine::parse`]. What tells a refused caller how long to wait is absent
+/// words of [`HeaderLine::parse`]. What says to a refused caller how long to wait is absent
 /// on admitted requests by itself.
 pub const DIALECTS: &[(&str, &[(&str, &str)])] = &[
     // draft-polli-ratelimit-headers-03; seconds from now. Also what envoyproxy/ratelimit sends.
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_dialect_is_told_with_the_known_ones() {
+    fn an_unknown_dialect_is_reported_with_the_known_ones() {
         let error = dialect("draft-3").unwrap_err();
         assert_eq!(error.to_string(), "unknown dialect `draft-3`");
         let (name, known) = error.candidates().unwrap();

@@ -109,13 +109,13 @@ impl HeaderLine {
             if before > start {
                 out.push_str(", ");
             }
-            let is_told = self.tell(&reported, limited, out);
+            let is_reported = self.tell(&reported, limited, out);
             // A long list is cut between members, or it would no longer parse.
             let too_long = before > start && out.len() - start > escape::MAX_BYTES;
-            if !is_told || too_long {
+            if !is_reported || too_long {
                 out.truncate(before);
             }
-            if is_told && too_long {
+            if is_reported && too_long {
                 break;
             }
         }
@@ -184,7 +184,7 @@ impl Emit {
     }
 }
 
-/// The headers that tell of one limit, in order.
+/// The headers that report one limit, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderSet {
     lines: Vec<HeaderLine>,
@@ -217,7 +217,7 @@ impl HeaderSet {
         self.lines.iter().any(|line| line.parts.contains(&Part::Number(Number::PartitionKey)))
     }
 
-    /// Appends the headers that tell of `reported`, of which the first is the limit to report; the others appear in
+    /// Appends the headers that report `reported`, of which the first is the limit to report; the others appear in
     /// `{{each}}` headers only. `limited`: whether the request is refused.
     ///
     /// A header that already stands in `out` is left as it is, so that one answer never says two things.

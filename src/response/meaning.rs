@@ -1,10 +1,10 @@
-//! What each number tells, in words, for the reference page.
+//! What each number reports, in words, for the reference page.
 
 use crate::response::form::Form;
 use crate::response::number::{Number, Wait};
 
 impl Number {
-    /// What it tells, in Markdown.
+    /// What it reports, in Markdown.
     pub fn meaning(self) -> String {
         let text = match self {
             Self::Name => "the limit's name; absent when it has none",

@@ -20,7 +20,7 @@ use super::tally::{BUCKETS, RuleTotals, Totals};
 use super::{Metrics, build};
 use crate::model::{Catalog, DomainIndex, NoMatch, RuleIndex, Timestamp};
 
-/// A policy with more rules than that is told only for those that were reached: a scrape has five lines for each.
+/// A policy with more rules than that is reported only for those that were reached: a scrape has five lines for each.
 const EVERY_RULE: usize = 1_000;
 
 /// The gRPC codes of the errors that calls are answered by.
@@ -82,7 +82,7 @@ pub struct Snapshot {
     pub is_stale: bool,
     /// When the configuration was put in force.
     pub changed: Timestamp,
-    /// The rules to tell the counts of.
+    /// The rules whose counts are reported.
     pub catalog: Arc<Catalog>,
     /// Of each domain that has subjects.
     pub people: Vec<People>,
@@ -115,7 +115,7 @@ impl Metrics {
     }
 }
 
-/// Everything that one scrape tells.
+/// Everything that one scrape reports.
 #[derive(Debug)]
 struct Scrape {
     metrics: Arc<Metrics>,
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_domains_and_times_are_told_in_both_formats() {
+    fn rules_domains_and_times_are_reported_in_both_formats() {
         let metrics = Arc::new(Metrics::default());
         let rules = vec![(DomainIndex(0), "per \"key\"".into()), (DomainIndex(0), "idle".into())];
         let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() });
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_rules_those_are_told_that_were_reached() {
+    fn of_very_many_rules_those_are_reported_that_were_reached() {
         let metrics = Arc::new(Metrics::default());
         let rules = (0..100_000).map(|n| (DomainIndex(0), format!("r{n}").into())).collect();
         let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() });
@@ -590,7 +590,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_told_of() {
+    fn this_process_is_reported() {
         let text = rendered(&Arc::default(), &Arc::default(), Format::Prometheus);
         for name in [
             "process_cpu_seconds_total",

@@ -497,16 +497,16 @@ mod tests {
         count(&ended, &before, 1, "k=2", 8);
         drop(ended);
         count(&busy, &after, 0, "k=1", 16);
-        let told = |catalog| {
+        let reported = |catalog| {
             let totals = tallies.totals(catalog);
             totals.series.iter().map(|((_, series), totals)| format!("{series} {}", totals.total)).collect()
         };
         for _ in 0..3 {
-            let told: Vec<_> = told(&after);
-            assert_eq!(told, ["k=1 22", "k=2 8"]);
+            let reported: Vec<_> = reported(&after);
+            assert_eq!(reported, ["k=1 22", "k=2 8"]);
         }
-        let told: Vec<_> = told(&with_series(&["stays"], &[]));
-        assert_eq!(told, [""; 0], "the rule has no series any more");
+        let reported: Vec<_> = reported(&with_series(&["stays"], &[]));
+        assert_eq!(reported, [""; 0], "the rule has no series any more");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Throttle {
         self.admit_at(Instant::now())
     }
 
-    /// How many lines were held back after the last one, if any were. Within a second of that line a next one may still tell of
+    /// How many lines were held back after the last one, if any were. Within a second of that line a next one may still report
     /// them, unless none will come: `last`.
     pub(super) fn left(&self, last: bool) -> Option<u64> {
         self.left_at(Instant::now(), last)
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_back_last_is_told_once_the_second_is_over() {
+    fn what_was_held_back_last_is_reported_once_the_second_is_over() {
         let (throttle, start) = (Throttle::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(

@@ -57,7 +57,7 @@ fn check(text: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn hits_are_told_for_each_rule_and_requests_for_each_domain() {
+async fn hits_are_reported_for_each_rule_and_requests_for_each_domain() {
     let spillway = Spillway::serving(POLICY);
     ask(&spillway, 3, &["key", "seen", "free", "nowhere"], 2).await;
     let answer = get(spillway.http, "/metrics");
@@ -145,7 +145,7 @@ descriptors: [{key: api_key, subject: api_key, rate_limit: {unit: year, requests
 ";
 
 #[tokio::test]
-async fn what_is_known_before_the_first_event_is_told() {
+async fn what_is_known_before_the_first_event_is_reported() {
     let files = directory(&[("d.yaml", TWO_KINDS), ("people.subjects.yaml", PEOPLE)]);
     let mut serve = command(&[
         "serve",
@@ -250,7 +250,7 @@ async fn promtool_has_nothing_to_say_of_it() {
 }
 
 #[tokio::test]
-async fn open_metrics_are_told_to_whoever_asks_for_them() {
+async fn open_metrics_are_reported_to_whoever_asks_for_them() {
     let spillway = Spillway::serving(POLICY);
     let answer = get_accepting(spillway.http, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
     assert!(

@@ -312,8 +312,8 @@ descriptors:
   - {key: who, rate_limit: {name: n, requests_per_unit: 0, per: 1m}}
 "#,
     );
-    let told = bench.answers(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
-    let (headers, body) = (told.response_headers, String::from_utf8(told.body).unwrap());
+    let reported = bench.answers(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
+    let (headers, body) = (reported.response_headers, String::from_utf8(reported.body).unwrap());
     let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(parsed["who"], "a\"\r\nx-evil: 1\u{fffd}\0</script>");
     assert_eq!(parsed["left"], 0);
@@ -355,9 +355,10 @@ descriptors: [{key: key, subject: key}]
 ",
         &format!("subjects:\n{}", people.collect::<String>()),
     );
-    let told = |n: usize| bench.answers(&[("key", format!("k{n}").as_bytes())]).request_headers[0].1.clone();
+    let reported =
+        |n: usize| bench.answers(&[("key", format!("k{n}").as_bytes())]).request_headers[0].1.clone();
     assert_eq!(
-        (0..ids.len()).map(told).collect::<Vec<_>>(),
+        (0..ids.len()).map(reported).collect::<Vec<_>>(),
         ["acm", "acm%C3%A9", "acm%25C3%25A9", "%20acm", "acm%20", "acm%E2%80%8B", "acm%01"]
     );
 }
@@ -438,12 +439,12 @@ descriptors:
     );
     assert_eq!(bench.send(&["key=k1,also=,last=b"]), "OK: other 8/9");
     assert_eq!(bench.send(&["also="]), "OK: free");
-    let told = crate::config::load_text(
+    let reported = crate::config::load_text(
         "a.yaml",
         "domain: d\ndescriptors: [{key: k, subject: s, value: v, empty: absent}]",
         crate::config::Options::default(),
     );
-    assert!(told.is_err());
+    assert!(reported.is_err());
 }
 
 #[test]
@@ -457,8 +458,8 @@ fn otherwise_is_the_number_for_whoever_is_not_listed() {
     let people = "subjects:\n- {id: a, attributes: {plan: pro}, credentials: [{kind: key, value: a}]}\n- {id: b, attributes: {plan: \
                   gold}, credentials: [{kind: key, value: b}]}\n- {id: c, credentials: [{kind: key, value: c}]}\n";
     let bench = with_subjects(&policy(", otherwise: 2"), people);
-    for (key, told) in [("a", "OK: n 8/9"), ("b", "OK: n 1/2"), ("c", "OK: n 1/2")] {
-        assert_eq!(bench.send(&[&format!("key={key}")]), told);
+    for (key, reported) in [("a", "OK: n 8/9"), ("b", "OK: n 1/2"), ("c", "OK: n 1/2")] {
+        assert_eq!(bench.send(&[&format!("key={key}")]), reported);
     }
 }
 
@@ -475,8 +476,8 @@ descriptors:
     );
     bench.send(&["b=1"]);
     // `a` can never pass, which is the longest wait there is; so it is left out here.
-    let told = bench.answers(&[("c", b"1"), ("b", b"1")]);
-    assert_eq!(told.body, b"long");
+    let reported = bench.answers(&[("c", b"1"), ("b", b"1")]);
+    assert_eq!(reported.body, b"long");
     let expected = ["X-C: fine", "X-Wait: 3600", "X-B: long", "Content-Type: text/plain"];
     assert_eq!(bench.headers(&[("c", b"1"), ("b", b"1")]), expected);
     assert_eq!(bench.limiter.clock.now(), START);
@@ -566,8 +567,8 @@ descriptors:
 ",
     );
     bench.send(&["hard=1"]);
-    let told = bench.headers(&[("q", b"1"), ("free", b"1"), ("hard", b"1")]);
-    assert_eq!(told, ["Retry-After: 30", "X-Name: hard"]);
+    let reported = bench.headers(&[("q", b"1"), ("free", b"1"), ("hard", b"1")]);
+    assert_eq!(reported, ["Retry-After: 30", "X-Name: hard"]);
 }
 
 #[test]
