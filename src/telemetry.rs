@@ -3,6 +3,7 @@
 pub mod build;
 mod event;
 mod exposition;
+mod hits;
 mod labelled;
 pub mod log;
 mod process;
@@ -14,8 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub use self::event::*;
-pub use self::exposition::{Format, People, Snapshot};
-pub use self::tally::{Recorder, RuleHit, Tally};
+pub use self::exposition::{Format, Snapshot, SubjectCounts};
+pub use self::hits::RuleHit;
+pub use self::tally::{Recorder, Tally};
 
 use self::labelled::Labelled;
 use self::log::Dropped;
@@ -132,7 +134,7 @@ impl Metrics {
 
     /// Reports lines that were held back at the end of a burst, which no later line of their kind has reported; at the very end
     /// (`last`) of all that were.
-    pub fn tell_held_back(&self, last: bool) {
+    pub fn report_held_back(&self, last: bool) {
         let kinds = [
             ("calls with an invalid `:authority`", &self.authority_lines),
             ("connections that ended", &self.ended_lines),

@@ -12,11 +12,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::hits::RuleTotals;
 use super::labelled::Labelled;
 use super::log::Dropped;
 use super::process::Process;
 use super::series;
-use super::tally::{BUCKETS, RuleTotals, Totals};
+use super::tally::{BUCKETS, Totals};
 use super::{Metrics, build};
 use crate::model::{Catalog, DomainIndex, NoMatch, RuleIndex, Timestamp};
 
@@ -85,12 +86,12 @@ pub struct Snapshot {
     /// The rules whose counts are reported.
     pub catalog: Arc<Catalog>,
     /// Of each domain that has subjects.
-    pub people: Vec<People>,
+    pub subjects: Vec<SubjectCounts>,
 }
 
 /// How many subjects a domain has.
 #[derive(Clone, Debug, Default)]
-pub struct People {
+pub struct SubjectCounts {
     /// Its name.
     pub domain: String,
     /// Its subjects, enabled or not.
@@ -346,12 +347,12 @@ impl Scrape {
     }
 
     fn subjects(&self, to: &mut Families<'_>) -> fmt::Result {
-        let of_each = |number: fn(&People) -> u64| {
-            self.now.people.iter().map(move |people| ([("domain", &*people.domain)], number(people)))
+        let of_each = |number: fn(&SubjectCounts) -> u64| {
+            self.now.subjects.iter().map(move |counts| ([("domain", &*counts.domain)], number(counts)))
         };
-        let subjects = of_each(|people| people.subjects);
+        let subjects = of_each(|counts| counts.subjects);
         to.gauges("spillway_subjects", "Subjects in force, enabled or not, by domain.", subjects)?;
-        let credentials = of_each(|people| people.credentials);
+        let credentials = of_each(|counts| counts.credentials);
         to.gauges("spillway_credentials", "Credentials in force, enabled or not, by domain.", credentials)
     }
 
