@@ -106,7 +106,7 @@ enum Why {
     Asked,
 }
 
-/// Has `news` told when something changes in the directory `path`, or beside the file `path`.
+/// Notifies `news` when something changes in the directory `path`, or beside the file `path`.
 fn watch(path: &Path, news: &Arc<Notify>) -> Option<impl Watcher + use<>> {
     let news = Arc::clone(news);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {

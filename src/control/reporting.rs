@@ -65,7 +65,7 @@ fn fields(diagnostics: &[Diagnostic]) {
     Reporting::each(first);
     if more > 0 {
         let refuses = diagnostics.iter().any(|one| one.severity == Severity::Error);
-        let message = format!("`spillway check` tells {more} more");
+        let message = format!("`spillway check` reports {more} more");
         Mistake { refuses, message: &message, hint: None, place: None }.emit();
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn text(diagnostics: &[Diagnostic]) -> String {
     let (first, more) = first(diagnostics);
     let mut text = config::render(&first.cloned().collect::<Vec<_>>(), false);
     if more > 0 {
-        text.push_str(&format!("\n`spillway check` tells {more} more\n"));
+        text.push_str(&format!("\n`spillway check` reports {more} more\n"));
     }
     text
 }
@@ -91,7 +91,7 @@ mod tests {
         let reported = text(&(0..60_000).map(warning).chain((0..19).map(error)).collect::<Vec<_>>());
         let lines: Vec<_> = reported.lines().filter(|line| !line.is_empty()).collect();
         assert_eq!((lines[0], lines[18], lines[19]), ("error: e0", "error: e18", "warning: w0"));
-        assert_eq!(lines[20..], ["`spillway check` tells 59999 more"]);
+        assert_eq!(lines[20..], ["`spillway check` reports 59999 more"]);
         assert!(!text(&(0..20).map(error).collect::<Vec<_>>()).contains("more"));
     }
 }

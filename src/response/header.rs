@@ -101,7 +101,7 @@ impl HeaderLine {
     /// Appends its value; says `false` and appends nothing when a number it shows is absent.
     fn write(&self, reported: &[Reported<'_>], limited: bool, out: &mut String) -> bool {
         if !self.each {
-            return reported.first().is_some_and(|reported| self.tell(reported, limited, out));
+            return reported.first().is_some_and(|reported| self.report(reported, limited, out));
         }
         let start = out.len();
         for reported in reported.iter().map(|reported| reported.by_itself()) {
@@ -109,7 +109,7 @@ impl HeaderLine {
             if before > start {
                 out.push_str(", ");
             }
-            let is_reported = self.tell(&reported, limited, out);
+            let is_reported = self.report(&reported, limited, out);
             // A long list is cut between members, or it would no longer parse.
             let too_long = before > start && out.len() - start > escape::MAX_BYTES;
             if !is_reported || too_long {
@@ -122,7 +122,7 @@ impl HeaderLine {
         out.len() > start
     }
 
-    fn tell(&self, reported: &Reported<'_>, limited: bool, out: &mut String) -> bool {
+    fn report(&self, reported: &Reported<'_>, limited: bool, out: &mut String) -> bool {
         let start = out.len();
         let complete = self.parts.iter().all(|part| match part {
             Part::Literal(text) => {

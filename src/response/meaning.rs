@@ -17,7 +17,7 @@ impl Number {
             }
             Self::Remaining => "hits that are left",
             Self::PartitionKey => {
-                "`;pk=:…:` (draft-11) where an answer tells of two counters of one limit, else nothing"
+                "`;pk=:…:` (draft-11) where an answer reports two counters of one limit, else nothing"
             }
             Self::WindowSeconds => "the window's length in seconds, rounded up; of a period, this one's",
             Self::Wait(wait, form) => return format!("{}: {}", of_wait(wait), of_form(form)),

@@ -92,7 +92,7 @@ mod tests {
         );
         let left = [500, 1_000, 1_001].map(|millis| throttle.left_at(at(millis), false));
         assert_eq!(left, [None, Some(2), None]);
-        assert_eq!(throttle.admit_at(at(1_002)), Some(0), "it was told");
+        assert_eq!(throttle.admit_at(at(1_002)), Some(0), "it was reported");
         assert_eq!(throttle.admit_at(at(1_003)), None);
         assert_eq!(throttle.left_at(at(1_004), true), Some(1), "at the end nothing is waited for");
     }

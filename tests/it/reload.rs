@@ -137,12 +137,12 @@ fn a_storm_of_sighups_is_a_few_and_a_file_full_of_mistakes_a_few_lines() {
     let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
     let mistakes = (0..30).map(|n| format!("wrong{n}: 1")).collect::<Vec<_>>().join("\n");
     put(config.path(), "d.yaml", &format!("domain: d\ndescriptors: [{{key: k}}]\n{mistakes}"));
-    spillway.log_line("`spillway check` tells 10 more");
+    spillway.log_line("`spillway check` reports 10 more");
     let begun = tokio::time::Instant::now();
     for _ in 0..100 {
         spillway.signal("HUP");
     }
-    spillway.log_line("`spillway check` tells 10 more");
+    spillway.log_line("`spillway check` reports 10 more");
     spillway.signal("TERM");
     assert!(spillway.wait().success());
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
@@ -179,7 +179,7 @@ fn a_log_for_programs_tells_each_mistake_of_new_files_in_fields() {
     let before = spillway.seen.len();
     let many = (0..500).map(|n| format!("wrong{n}: 1\n")).collect::<Vec<_>>().concat();
     put(config.path(), "d.yaml", &format!("domain: d\n{many}"));
-    spillway.log_line("`spillway check` tells 480 more");
+    spillway.log_line("`spillway check` reports 480 more");
     spillway.log_line("the old one stays in force");
     assert!(spillway.seen.len() - before <= 22, "{}", spillway.seen.len() - before);
 }

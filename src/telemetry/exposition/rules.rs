@@ -89,7 +89,7 @@ fn series(totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
     });
     to.gauges(
         "spillway_rule_series",
-        "Combinations of values that detailed_metric and value_to_metric tell apart; further ones are entries=\"other\".",
+        "Combinations of values that detailed_metric and value_to_metric distinguish; further ones are entries=\"other\".",
         numbers,
     )?;
     to.gauge(
