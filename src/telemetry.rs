@@ -3,6 +3,7 @@
 pub mod build;
 mod event;
 mod exposition;
+mod hits;
 mod labelled;
 pub mod log;
 mod process;
@@ -14,8 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub use self::event::*;
-pub use self::exposition::{Format, People, Snapshot};
-pub use self::tally::{Recorder, RuleHit, Tally};
+pub use self::exposition::{Format, Snapshot, SubjectCounts};
+pub use self::hits::RuleHit;
+pub use self::tally::{Recorder, Tally};
 
 use self::labelled::Labelled;
 use self::log::Dropped;
@@ -23,11 +25,11 @@ use self::tally::Tallies;
 use self::throttle::{Throttle, Throttles};
 use crate::model::{Catalog, NoMatch};
 
-/// What happened since the start. Events count themselves here, and [`render`](Self::render) tells it to Prometheus.
+/// What happened since the start. Events count themselves here, and [`render`](Self::render) reports it to Prometheus.
 #[derive(Debug, Default)]
 pub struct Metrics {
     accepts_failed: AtomicU64,
-    authorities_mended: AtomicU64,
+    authorities_sanitized: AtomicU64,
     bounds: OnceLock<Bounds>,
     calls_failed: Labelled,
     calls_late: AtomicU64,
@@ -78,20 +80,20 @@ pub struct Bounds {
 }
 
 impl Metrics {
-    /// Has `/metrics` tell the bounds of the process.
+    /// Has `/metrics` report the bounds of the process.
     pub fn set_bounds(&self, bounds: Bounds) {
         // They are given once, when it starts.
         let _ = self.bounds.set(bounds);
     }
 
-    /// Has `/metrics` tell that no limit is enforced, as `SHADOW_MODE` has it.
+    /// Has `/metrics` report that no limit is enforced, as `SHADOW_MODE` has it.
     pub fn set_shadow_mode(&self) {
         self.is_shadow_mode.store(true, Ordering::Relaxed);
     }
 
-    /// Has `/metrics` tell how many log lines were dropped.
+    /// Has `/metrics` report how many log lines were dropped.
     pub fn watch_log(&self, dropped: Dropped) {
-        // There is one log; a second is not told of.
+        // There is one log; a second is not reported.
         let _ = self.log_lines_dropped.set(dropped);
     }
 
@@ -125,14 +127,14 @@ impl Metrics {
         self.tallies.tidy(catalog);
     }
 
-    /// Has `/metrics` tell that the process was asked to end.
+    /// Has `/metrics` report that the process was asked to end.
     pub fn set_draining(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Tells of the lines that were held back at the end of a burst, which no later line of their kind has told; at the very end
+    /// Reports lines that were held back at the end of a burst, which no later line of their kind has reported; at the very end
     /// (`last`) of all that were.
-    pub fn tell_held_back(&self, last: bool) {
+    pub fn report_held_back(&self, last: bool) {
         let kinds = [
             ("calls with an invalid `:authority`", &self.authority_lines),
             ("connections that ended", &self.ended_lines),

@@ -14,9 +14,9 @@ use crate::control::Latest;
 use crate::limiter::Limiter;
 use crate::policy::Policy;
 use crate::store::Store;
-use crate::telemetry::{Format, Metrics, People, Snapshot};
+use crate::telemetry::{Format, Metrics, Snapshot, SubjectCounts};
 
-/// What the operator's routes tell about.
+/// What the operator's routes report.
 #[derive(Debug)]
 pub struct Parts<S, C> {
     /// Whether traffic should be sent here.
@@ -29,7 +29,7 @@ pub struct Parts<S, C> {
     pub latest: Arc<Latest>,
 }
 
-/// Routes that tell about the process and what it enforces.
+/// Routes that report the process and what it enforces.
 pub fn router<S: Store, C: Clock>(parts: Parts<S, C>) -> Router {
     Router::new()
         .route("/healthcheck", get(healthcheck::<S, C>))
@@ -73,19 +73,19 @@ async fn prometheus<S: Store, C: Clock>(
         is_stale: configuration.stale,
         changed: configuration.since,
         catalog: Arc::clone(policy.catalog()),
-        people: people(&policy),
+        subjects: subjects(&policy),
     };
     ([(header::CONTENT_TYPE, format.content_type())], parts.metrics.render(now, format))
 }
 
 /// How many subjects each domain has, in order.
-fn people(policy: &Policy) -> Vec<People> {
+fn subjects(policy: &Policy) -> Vec<SubjectCounts> {
     let of_domain = policy.domains().filter_map(|domain| {
         let directory = domain.directory.as_ref()?;
         let (subjects, credentials) = (directory.subjects() as u64, directory.credentials() as u64);
-        Some(People { domain: domain.name.clone(), subjects, credentials })
+        Some(SubjectCounts { domain: domain.name.clone(), subjects, credentials })
     });
-    let mut people: Vec<_> = of_domain.collect();
-    people.sort_unstable_by(|one, other| one.domain.cmp(&other.domain));
-    people
+    let mut counts: Vec<_> = of_domain.collect();
+    counts.sort_unstable_by(|one, other| one.domain.cmp(&other.domain));
+    counts
 }

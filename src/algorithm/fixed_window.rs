@@ -53,7 +53,7 @@ pub struct Period {
     pub end: Timestamp,
     /// Hits counted so far.
     pub used: u64,
-    /// The period's length in whole seconds, rounded down: it tells a clock that stepped back into the period before from an
+    /// The period's length in whole seconds, rounded down: it distinguishes a clock that stepped back into the period before from an
     /// anchor that was edited.
     pub length_s: u32,
 }
@@ -172,7 +172,7 @@ impl State for Period {
 /// hits are counted by.
 ///
 /// When the wall clock is set back, a count goes on until its window ends by either clock, whichever comes first: nobody
-/// waits longer than was told, and the next window is the wall clock's. Around a boundary an interval as long as the window
+/// waits longer than was reported, and the next window is the wall clock's. Around a boundary an interval as long as the window
 /// may see twice the limit, and all clients come back at once; around the first boundary after the wall clock was set back it
 /// may be three times, for what is left of the wall clock's window then is one of its own.
 fn aligned(
@@ -251,7 +251,7 @@ fn period(
     };
     let count = Count::new(limit, used, hits, commit);
     let (end, length_s) = bounds;
-    // An adopted end is kept whatever was asked: a full quota counts nothing, and must still end when it was told to.
+    // An adopted end is kept whatever was asked: a full quota counts nothing, and must still end at that time.
     if count.applies || counted.is_some() {
         *cell = Cell::Period(Period { end, used: count.used, length_s }, cell.worth());
     }

@@ -28,7 +28,7 @@ pub struct Log {
     older: Box<[Block]>,
     /// The block that entries are added to; empty only when the log is.
     newest: Block,
-    /// Hits that were ever added and not taken back, dropped or not; modulo 2^64.
+    /// Hits that were ever added and not refunded, dropped or not; modulo 2^64.
     ever: u64,
     /// When the newest hit leaves, under the window it was counted by.
     until: Timestamp,

@@ -70,7 +70,7 @@ pub enum Commit {
     IfAdmitted,
     /// Those of a refused request too.
     Always,
-    /// None: tell what would be answered, with the numbers as they are.
+    /// None: report what would be answered, with the numbers as they are.
     Never,
 }
 

@@ -65,7 +65,7 @@ fn local(time: Timestamp, zone: &TimeZone) -> Zoned {
     jiff::Timestamp::from_nanosecond(time.as_nanos().into()).unwrap_or_default().to_zoned(zone.clone())
 }
 
-/// When the clocks of `zone` show `local`; the nearest time that can be told when that lies outside 1970 to 2554.
+/// When the clocks of `zone` show `local`; the nearest time that can be written when that lies outside 1970 to 2554.
 fn instant(local: DateTime, zone: &TimeZone) -> Timestamp {
     let nanos = zone.to_ambiguous_timestamp(local).compatible().map_or(0, jiff::Timestamp::as_nanosecond);
     Timestamp::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
@@ -101,9 +101,9 @@ mod tests {
     #[track_caller]
     fn check_billing(anchor: &str, name: &str, start: &str, end: &str) {
         for now in [at(start), just_before(at(end))] {
-            let (told_start, told_end) = billing_period(at(anchor), &zone(name), now);
+            let (reported_start, reported_end) = billing_period(at(anchor), &zone(name), now);
             assert_eq!(
-                (text(told_start), text(told_end)),
+                (text(reported_start), text(reported_end)),
                 (start.into(), end.into()),
                 "{anchor} {}",
                 text(now)
@@ -197,9 +197,9 @@ mod tests {
             (Day, "Pacific/Apia", "2011-12-30T09:59:59Z", "2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z"),
             (Day, "Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"),
         ] {
-            let (told_start, told_end) = calendar_period(calendar, &zone(name), at(now));
+            let (reported_start, reported_end) = calendar_period(calendar, &zone(name), at(now));
             assert_eq!(
-                (text(told_start), text(told_end)),
+                (text(reported_start), text(reported_end)),
                 (start.into(), end.into()),
                 "{calendar:?} {name} {now}"
             );
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_nanosecond_that_can_be_told_have_a_period() {
+    fn the_first_and_the_last_nanosecond_that_can_be_written_have_a_period() {
         for nanos in [0, 1, u64::MAX - 1, u64::MAX] {
             let now = Timestamp::from_nanos(nanos);
             for anchor in [Timestamp::EPOCH, Timestamp::from_nanos(u64::MAX)] {

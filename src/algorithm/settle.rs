@@ -19,7 +19,7 @@ pub struct Share {
     /// Whether its charges report what has happened already (`settle: true`): they are always counted, also where the request is
     /// refused, and the next request is refused once the limit is reached.
     pub settles: bool,
-    /// Whether its refusal refuses the request; a limit in shadow mode only tells.
+    /// Whether its refusal refuses the request; a limit in shadow mode only reports.
     pub enforced: bool,
     /// The charges of one stage stand side by side. All of them are one stage under all-or-nothing.
     pub stage: u32,
@@ -97,7 +97,7 @@ pub fn settle(mode: Mode, charges: &[Share], cells: &mut [Cell], now: Timestamp)
     outcomes
 }
 
-/// Tells whoever was refused, of a cell that several charges ask for, when all of them pass, those of other stages too.
+/// Reports to whoever was refused, of a cell that several charges ask for, when all of them pass, those of other stages too.
 pub fn wait_together(
     charges: &[Share],
     cells: &mut [Cell],
@@ -183,7 +183,7 @@ impl Asked {
         charge.step(&mut copies[copy], now)
     }
 
-    /// Tells whoever was refused, of a cell that several charges ask for, when all of them pass: none of them alone knows.
+    /// Reports to whoever was refused, of a cell that several charges ask for, when all of them pass: none of them alone knows.
     ///
     /// The hits of a charge are needed beside those of the ones before it. What a refund gives back is not relied on. Where the
     /// hits of one charge are not worth those of another (a bucket is emptied at two rates), the time is tried out, and none is
@@ -249,7 +249,7 @@ impl Asked {
     }
 }
 
-/// Counts every charge of a stage, or none but what is counted when refused. Tells whether the stage admits.
+/// Counts every charge of a stage, or none but what is counted when refused. Returns whether the stage admits.
 fn all_or_nothing(
     stage: &[Share],
     cells: &mut [Cell],

@@ -130,7 +130,7 @@ fn any_trace() -> impl Strategy<Value = (Kind, Trace)> {
     ]
 }
 
-/// Plays a trace from `start` on and returns the cell, the time and what was told.
+/// Plays a trace from `start` on and returns the cell, the time and what was reported.
 fn play(kind: Kind, trace: &Trace, start: u64) -> (Cell, u64, Vec<Outcome>) {
     let (mut cell, mut now) = (Cell::default(), start);
     let outcomes = trace
@@ -153,21 +153,21 @@ proptest! {
         for (later, hits, commit) in trace.steps {
             now += later;
             let algorithm = kind.algorithm(trace.window, now);
-            let told = algorithm.step(trace.limit, &mut cell, hits, commit, at(now));
-            prop_assert_eq!(told, model.step(kind.sample, kind.with(trace.limit, trace.window), hits, commit, now));
+            let reported = algorithm.step(trace.limit, &mut cell, hits, commit, at(now));
+            prop_assert_eq!(reported, model.step(kind.sample, kind.with(trace.limit, trace.window), hits, commit, now));
         }
     }
 
     #[test]
-    fn waiting_as_told_succeeds_and_a_nanosecond_less_does_not((kind, trace) in any_trace()) {
+    fn waiting_as_reported_succeeds_and_a_nanosecond_less_does_not((kind, trace) in any_trace()) {
         let (mut cell, mut now) = (Cell::default(), 0);
         for (later, hits, commit) in trace.steps {
             now += later;
             let step = |cell: &mut Cell, now, commit| {
                 kind.algorithm(trace.window, now).step(trace.limit, cell, hits, commit, at(now))
             };
-            let told = step(&mut cell, now, commit);
-            let Some(wait) = told.retry_after else { continue };
+            let reported = step(&mut cell, now, commit);
+            let Some(wait) = reported.retry_after else { continue };
             let wait = u64::try_from(wait.as_nanos()).unwrap();
             prop_assert!(wait > 0);
             prop_assert!(!step(&mut cell.clone(), now + wait - 1, Commit::IfAdmitted).admitted);
@@ -178,8 +178,8 @@ proptest! {
     #[test]
     fn only_what_can_never_pass_has_no_time_to_retry((kind, trace) in any_trace()) {
         let (_, _, outcomes) = play(kind, &trace, 0);
-        for (told, (_, hits, _)) in outcomes.iter().zip(&trace.steps) {
-            prop_assert_eq!(told.retry_after.is_none(), told.admitted || hits.cost() > told.limit);
+        for (reported, (_, hits, _)) in outcomes.iter().zip(&trace.steps) {
+            prop_assert_eq!(reported.retry_after.is_none(), reported.admitted || hits.cost() > reported.limit);
         }
     }
 
@@ -229,9 +229,9 @@ proptest! {
         let (_, _, outcomes) = play(kind, &trace, 0);
         let mut now = 0;
         let mut admitted: Vec<(u64, u64)> = Vec::new();
-        for (told, (later, hits, _)) in outcomes.iter().zip(&trace.steps) {
+        for (reported, (later, hits, _)) in outcomes.iter().zip(&trace.steps) {
             now += later;
-            if told.admitted { admitted.push((now, hits.cost())) }
+            if reported.admitted { admitted.push((now, hits.cost())) }
         }
         let Trace { limit, window, .. } = trace;
         for (first, &(from, _)) in admitted.iter().enumerate() {
@@ -255,12 +255,12 @@ proptest! {
         let mut apart = together.clone();
         let now = at(now + later);
         let algorithm = kind.algorithm(trace.window, now.as_nanos());
-        let told = algorithm.step(trace.limit, &mut together, Hits::charge(cost), Commit::IfAdmitted, now);
-        if !told.admitted { return Ok(()) }
+        let reported = algorithm.step(trace.limit, &mut together, Hits::charge(cost), Commit::IfAdmitted, now);
+        if !reported.admitted { return Ok(()) }
         for _ in 1..cost {
             algorithm.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now);
         }
-        prop_assert_eq!(algorithm.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now), told);
+        prop_assert_eq!(algorithm.step(trace.limit, &mut apart, Hits::ONE, Commit::IfAdmitted, now), reported);
         prop_assert_eq!(apart, together);
     }
 
@@ -310,13 +310,13 @@ proptest! {
         for (sample, limit, window, now, n, hits, commit) in steps {
             let algorithm = (sample.make)(Parameters { limit, window, n }, now);
             let hits = [Hits::Look, Hits::charge(n), Hits::refund(n)][usize::from(hits)];
-            let told = algorithm.step(limit, &mut cell, hits, commit, at(now));
-            prop_assert!(told.used >= told.limit || told.used + told.remaining == told.limit);
-            prop_assert!(told.remaining <= told.limit);
+            let reported = algorithm.step(limit, &mut cell, hits, commit, at(now));
+            prop_assert!(reported.used >= reported.limit || reported.used + reported.remaining == reported.limit);
+            prop_assert!(reported.remaining <= reported.limit);
             if hits.cost() > 0 && commit != Commit::Never {
-                prop_assert!(!told.admitted || told.used <= told.limit);
+                prop_assert!(!reported.admitted || reported.used <= reported.limit);
             }
-            prop_assert!(!told.admitted || told.retry_after.is_none());
+            prop_assert!(!reported.admitted || reported.retry_after.is_none());
             cell.is_spent(at(now));
         }
     }

@@ -127,7 +127,7 @@ impl Rate {
         u128::from(hits) * u128::from(self.per_hit)
     }
 
-    /// The deepest that a bucket can be at `now`: empty, or what a `Timestamp` can tell.
+    /// The deepest that a bucket can be at `now`: empty, or what a `Timestamp` can hold.
     fn deepest(self, now: Timestamp) -> u128 {
         self.depth_of(self.burst).min((u64::MAX - now.as_nanos()).into())
     }
@@ -234,9 +234,9 @@ mod tests {
     /// Ten per 60 s, four at once: one in each 6 s.
     const BUCKET: Algorithm = Algorithm::token_bucket(Duration::from_secs(60), 4);
 
-    /// Plays `(second, hits, commit)` and tells each answer in words.
+    /// Plays `(second, hits, commit)` and writes each answer in words.
     #[track_caller]
-    fn check(script: &[(u64, Hits, Commit)], told: &[&str]) {
+    fn check(script: &[(u64, Hits, Commit)], reported: &[&str]) {
         let mut cell = Cell::default();
         let answers: Vec<String> = script
             .iter()
@@ -255,7 +255,7 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(answers, told);
+        assert_eq!(answers, reported);
     }
 
     #[test]

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_limit_of_any_size_has_its_parts() {
         let algorithm = Algorithm::aligned(Duration::from_secs(60));
-        for (limit, hits, told) in [
+        for (limit, hits, reported) in [
             (1, 1, 254),
             (2, 1, 0),
             (1_000_000, 2, 1),
@@ -93,7 +93,7 @@ mod tests {
         ] {
             let mut cell = Cell::default();
             algorithm.step(limit, &mut cell, Hits::charge(hits), Commit::Always, Timestamp::EPOCH);
-            assert_eq!(cell.worth(), Worth(told), "{hits} of {limit}");
+            assert_eq!(cell.worth(), Worth(reported), "{hits} of {limit}");
         }
     }
 }

@@ -133,7 +133,7 @@ async fn sweep<S: Store, C: Clock>(
     loop {
         ticks.tick().await;
         evicted.report(&limiter.store);
-        metrics.tell_held_back(false);
+        metrics.report_held_back(false);
         metrics.tidy(limiter.engine.policy().catalog());
         // In small parts, because the sweep takes time on a core that a worker uses.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {

@@ -143,7 +143,7 @@ pub async fn serve<S: Store, C: Clock>(
     drop(serving);
     let complete = grpc.drain().await;
     evicted.report(&limiter.store);
-    metrics.tell_held_back(true);
+    metrics.report_held_back(true);
     Drained { complete }.emit();
     Ok(())
 }

@@ -24,13 +24,13 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Answer Envoy
+    /// Serve Envoy over gRPC
     #[command(after_help = examples::SERVE)]
     Serve(Serve),
     /// Report every mistake in policy files, with its line and column
     #[command(after_help = examples::CHECK)]
     Check(Check),
-    /// Tell which rule a request reaches, what it counts and what is answered
+    /// Show which rule a request reaches, what it counts and what is answered
     #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Run the policies' own tests
@@ -243,7 +243,7 @@ pub(super) struct Explain {
     /// Descriptors as Envoy would send them: `key=value,key=value`; write `\,` for a comma in a value
     #[arg(required = true, value_name = "DESCRIPTOR")]
     pub(super) descriptors: Vec<String>,
-    /// What the request costs; 0 looks without counting
+    /// What the request costs; 0 shows the numbers without counting
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) hits: u64,
     /// The time to decide at, as in 2026-01-31T09:30:00Z or 2026-01-31 [default: now]

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn github_is_told_one_line_each_whatever_the_text_is() {
+    fn github_gets_one_line_each_whatever_the_text_is() {
         let printed = github(&found());
         let lines: Vec<_> = printed.lines().collect();
         assert!(lines[0].contains(" file=a dir/x.yaml,line=3,col=12,title=unknown-word::"), "{printed}");

@@ -15,7 +15,7 @@ const NOISE: u64 = 1_000_000;
 const STEP: u64 = 100_000_000;
 /// How often both clocks are read before one of them is said to have been set.
 const READS: usize = 4;
-/// The most steps that wait to be told about.
+/// The most steps that wait to be reported.
 const KEPT: usize = 16;
 
 /// What the wall clock and a clock that is never set showed at one instant.
@@ -60,7 +60,7 @@ impl Offsets {
 ///
 /// It is the highest offset that was ever seen: a step forwards is followed at once, and after a step back the steady time
 /// runs on as fast as ever, ahead of the wall clock by what that was set back, until that is set forward again. To run
-/// slower until the wall clock has caught up would make every wait that was told meanwhile too short.
+/// slower until the wall clock has caught up would make every wait that was reported meanwhile too short.
 #[derive(Debug)]
 pub(super) struct Steady {
     offsets: ArcSwap<Offsets>,
@@ -133,7 +133,7 @@ mod tests {
     /// Moves both clocks on by so many seconds and sets the wall clock by as many more: the seconds since the start that the
     /// steady time and the wall clock show then.
     #[track_caller]
-    fn check(script: &[(u64, i64)], told: &[(u64, i64)], steps: &[Step]) {
+    fn check(script: &[(u64, i64)], reported: &[(u64, i64)], steps: &[Step]) {
         let shown = Cell::new(Shown { wall: START, elapsed: 7 });
         let steady = Steady::new(shown.get());
         let times: Vec<_> = script
@@ -151,7 +151,7 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(times, told);
+        assert_eq!(times, reported);
         assert_eq!(steady.take_steps(), steps);
         assert_eq!(steady.take_steps(), []);
     }

@@ -15,7 +15,7 @@ use crate::config::{Diagnostic, Fingerprint, Options, Sources};
 use crate::store::Store;
 use crate::telemetry::{ConfigLoaded, Metrics, TaskEnded};
 
-/// How often files are looked at, be there news or none: not every file system tells, and not through every link.
+/// How often files are looked at, be there news or none: not every file system reports changes, and not through every link.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after news, and then again: whoever writes a file writes more than once.
 const SETTLES: Duration = Duration::from_millis(25);
@@ -40,7 +40,7 @@ pub struct Watched {
     pub files: Vec<String>,
     /// Notified when the files are to be read at once, changed or not.
     pub reload: Arc<Notify>,
-    /// How what is wrong with them is told.
+    /// How what is wrong with them is reported.
     pub reporting: Reporting,
 }
 
@@ -106,7 +106,7 @@ enum Why {
     Asked,
 }
 
-/// Has `news` told when something changes in the directory `path`, or beside the file `path`.
+/// Notifies `news` when something changes in the directory `path`, or beside the file `path`.
 fn watch(path: &Path, news: &Arc<Notify>) -> Option<impl Watcher + use<>> {
     let news = Arc::clone(news);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -141,7 +141,7 @@ struct Follower {
     changing_since: Option<Instant>,
     /// Why they could not be read, when they are tried again, and how long after that the next time.
     failed: Option<(String, Instant, Duration)>,
-    /// What was wrong with files that keep changing when they were last tried, and whether that was told.
+    /// What was wrong with files that keep changing when they were last tried, and whether that was reported.
     unsettled: Option<(String, bool)>,
 }
 
@@ -189,18 +189,19 @@ impl Follower {
     fn read_now<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         (self.read, self.before, self.changing_since) = (looks, looks, None);
-        // Whoever asks is told again.
+        // Whoever asks gets an answer each time.
         (self.failed, self.unsettled) = (None, None);
         self.load(now, publisher, metrics);
     }
 
-    /// Reads the files, and tells what is wrong with them if that is something new.
+    /// Reads the files, and reports what is wrong with them if that is something new.
     fn load<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
         let Err(diagnostics) = self.take(true, publisher, metrics) else { return };
         let mistakes = reporting::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
         let pause = known.as_ref().map_or(AGAIN.0, |(.., pause)| (*pause * 2).min(AGAIN.1));
-        let was_reported = self.unsettled.take().is_some_and(|(known, is_told)| is_told && known == mistakes);
+        let was_reported =
+            self.unsettled.take().is_some_and(|(known, is_reported)| is_reported && known == mistakes);
         if known.is_none() && !was_reported {
             self.watched.reporting.refused(&diagnostics, metrics);
         }
@@ -210,7 +211,7 @@ impl Follower {
         }
     }
 
-    /// Puts in force what the files say, or tells what is wrong with them. Of what is not `settled` a mistake is no refusal.
+    /// Puts in force what the files say, or reports what is wrong with them. Of what is not `settled` a mistake is no refusal.
     fn take<S: Store, C: Clock>(
         &mut self,
         settled: bool,
@@ -255,7 +256,7 @@ mod tests {
     use crate::telemetry::{Format, Snapshot};
 
     #[test]
-    fn mistakes_in_files_that_never_settle_are_told_once_they_are_found_twice() {
+    fn mistakes_in_files_that_never_settle_are_reported_once_they_are_found_twice() {
         let directory = tempfile::tempdir().unwrap();
         let put = |text: &str| std::fs::write(directory.path().join("d.yaml"), text).unwrap();
         let right = "domain: d\ndescriptors: [{key: k}]\n";
@@ -276,7 +277,7 @@ mod tests {
         let (publisher, metrics) = (Publisher::new(Arc::new(limiter)), Arc::new(Metrics::default()));
         let (mut follower, begun) = (Follower::of(watched), Instant::now());
         let mut seconds = 0;
-        let mut told_after = |text: &str, looks: u64| {
+        let mut reported_after = |text: &str, looks: u64| {
             for _ in 0..looks {
                 seconds += 1;
                 put(&format!("{text}# {seconds}\n"));
@@ -287,11 +288,11 @@ mod tests {
             refusals.unwrap().parse::<u64>().unwrap()
         };
         let wrong = format!("{right}limits: 1\n");
-        assert_eq!(told_after(&wrong, 6), 0, "it may be half a file");
-        assert_eq!(told_after(&wrong, 5), 1);
-        assert_eq!(told_after(&wrong, 30), 1, "once");
-        assert_eq!(told_after(right, 6), 1);
-        assert_eq!(told_after(&wrong, 12), 2, "again, after it was right");
+        assert_eq!(reported_after(&wrong, 6), 0, "it may be half a file");
+        assert_eq!(reported_after(&wrong, 5), 1);
+        assert_eq!(reported_after(&wrong, 30), 1, "once");
+        assert_eq!(reported_after(right, 6), 1);
+        assert_eq!(reported_after(&wrong, 12), 2, "again, after it was right");
         assert!(publisher.latest().status().stale);
         // It stays as it is, and says the same.
         let mut settle = |seconds: u64| {

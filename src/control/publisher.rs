@@ -193,13 +193,14 @@ mod tests {
         let latest = publisher.latest();
         let begun = latest.status().since;
         publisher.limiter.clock.advance(Duration::from_secs(5));
-        let Published::Rejected(told) = publisher.publish(publisher.version(), &wrong(), Options::default())
+        let Published::Rejected(reported) =
+            publisher.publish(publisher.version(), &wrong(), Options::default())
         else {
             panic!("it has a mistake")
         };
         let status = latest.status();
         assert_eq!((status.generation, status.since, status.stale), (1, begun, true));
-        assert_eq!(*status.refusal, *told);
+        assert_eq!(*status.refusal, *reported);
         assert!(in_force(&publisher, "start"));
 
         publisher.publish(publisher.version(), &domain("next"), Options::default());

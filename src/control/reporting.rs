@@ -1,9 +1,9 @@
-//! How the log tells what is wrong with files.
+//! How the log reports what is wrong with files.
 
 use crate::config::{self, Diagnostic, Severity};
 use crate::telemetry::{ConfigRefused, ConfigWarned, Metrics, Mistake};
 
-/// The most that is told of files; `spillway check` tells all.
+/// The most that is reported about files; `spillway check` reports all.
 const MOST: usize = 20;
 
 /// For whom the log is.
@@ -65,7 +65,7 @@ fn fields(diagnostics: &[Diagnostic]) {
     Reporting::each(first);
     if more > 0 {
         let refuses = diagnostics.iter().any(|one| one.severity == Severity::Error);
-        let message = format!("`spillway check` tells {more} more");
+        let message = format!("`spillway check` reports {more} more");
         Mistake { refuses, message: &message, hint: None, place: None }.emit();
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn text(diagnostics: &[Diagnostic]) -> String {
     let (first, more) = first(diagnostics);
     let mut text = config::render(&first.cloned().collect::<Vec<_>>(), false);
     if more > 0 {
-        text.push_str(&format!("\n`spillway check` tells {more} more\n"));
+        text.push_str(&format!("\n`spillway check` reports {more} more\n"));
     }
     text
 }
@@ -85,13 +85,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_very_many_diagnostics_the_first_mistakes_are_told_and_the_rest_counted() {
+    fn of_very_many_diagnostics_the_first_mistakes_are_reported_and_the_rest_counted() {
         let warning = |n| Diagnostic { severity: Severity::Warning, ..Diagnostic::error(format!("w{n}")) };
         let error = |n| Diagnostic::error(format!("e{n}"));
-        let told = text(&(0..60_000).map(warning).chain((0..19).map(error)).collect::<Vec<_>>());
-        let lines: Vec<_> = told.lines().filter(|line| !line.is_empty()).collect();
+        let reported = text(&(0..60_000).map(warning).chain((0..19).map(error)).collect::<Vec<_>>());
+        let lines: Vec<_> = reported.lines().filter(|line| !line.is_empty()).collect();
         assert_eq!((lines[0], lines[18], lines[19]), ("error: e0", "error: e18", "warning: w0"));
-        assert_eq!(lines[20..], ["`spillway check` tells 59999 more"]);
+        assert_eq!(lines[20..], ["`spillway check` reports 59999 more"]);
         assert!(!text(&(0..20).map(error).collect::<Vec<_>>()).contains("more"));
     }
 }

@@ -177,7 +177,7 @@ type Family<'v> = (usize, &'v Arc<HeaderSet>, bool, Few<Reported<'v>>);
 const NEAR: usize = 8;
 
 /// Each family of headers with the first descriptor it belongs to, whether one of its limits refuses the request, and the
-/// limits it tells about, the one to report first. The family of the limit that decides comes first.
+/// limits it reports, the one to report first. The family of the limit that decides comes first.
 fn families<'v>(spoken: &[Spoken<'v, '_>], verdict: &Verdict<'_>) -> Few<Family<'v>> {
     let retry_after = verdict.retry_after();
     let mut families: Few<Family<'_>> = Few::new();
@@ -223,7 +223,7 @@ struct Known<'a> {
     sent: &'a [Entry<'a>],
 }
 
-/// What the descriptor at this place tells.
+/// What the descriptor at this place reports.
 fn entries<'a>(request: &'a Request<'_>, verdict: &Verdict<'a>, descriptor: usize) -> Known<'a> {
     let sent: &'a [Entry<'a>] = &request.descriptors[descriptor].entries;
     let domain = verdict.domain;

@@ -130,7 +130,7 @@ impl Engine {
         Plan { now: now.wall, domain: Some(domain), mode, matched, somebody, unmatched, too_costly, scratch }
     }
 
-    /// What `descriptor` reaches, and who is behind it. Tells `missed` why it reaches nothing.
+    /// What `descriptor` reaches, and who is behind it. Says to `missed` why it reaches nothing.
     fn reach<'p>(
         &self,
         domain: &'p Domain,
@@ -228,7 +228,7 @@ impl Engine {
     }
 }
 
-/// An entry that landed on a node, and what is counted of it.
+/// An entry that matched a node, and what is counted of it.
 pub(super) struct PathEntry<'e> {
     name: &'e [u8],
     key: Part<'e>,

@@ -51,7 +51,7 @@ impl Engine {
     }
 }
 
-/// The limit that came with a descriptor. What it overrides says how refusals count and how answers are told, and with the
+/// The limit that came with a descriptor. What it overrides says how refusals count and how answers are reported, and with the
 /// same window how it counts; else it counts as a `unit:` of the policy does.
 fn sent_limit(
     domain: &Domain,

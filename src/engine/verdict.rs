@@ -23,7 +23,7 @@ pub struct Verdict<'p> {
     pub over_limit: bool,
     /// One for each descriptor, in order.
     pub decisions: Vec<Decision<'p>>,
-    /// The first descriptor that tells who is asking, and who that is; whatever became of it.
+    /// The first descriptor that says who is asking, and who that is; whatever became of it.
     pub somebody: Option<(usize, Credential<'p>)>,
     /// The descriptors that reached neither a rule nor a node without one; all of them where no policy has the domain.
     pub unmatched: Unmatched,
@@ -84,7 +84,7 @@ impl Verdict<'_> {
         longest
     }
 
-    /// The limit to tell about, of all that were charged, with what it was charged under and its numbers.
+    /// The limit to report, of all that were charged, with what it was charged under and its numbers.
     pub fn reported(&self) -> Option<(&Counted<'_>, &Limit, &Outcome)> {
         let counted = self.decisions.iter().filter_map(|decision| match decision {
             Decision::Counted(counted) => {
@@ -175,14 +175,14 @@ impl Counted<'_> {
         self.limits.iter().any(|charged| !charged.outcome.admitted)
     }
 
-    /// The limit to tell about, with its numbers.
+    /// The limit to report, with its numbers.
     pub fn reported(&self) -> Option<(&Limit, &Outcome)> {
         let told = self.limits.iter().min_by_key(|charged| report_priority(charged))?;
         Some((&self.rule.limits[told.limit], &told.outcome))
     }
 }
 
-/// Which of several limits is told about is the one for which this is least: of those that refuse the request the one that
+/// Which of several limits is reported is the one for which this is least: of those that refuse the request the one that
 /// takes longest (for ever, at worst), else the one with the fewest hits left, and of equals the one with the longer window.
 /// Limits that are only watched come last.
 pub(crate) fn report_priority(charged: &Charged) -> impl Ord + use<> {

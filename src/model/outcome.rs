@@ -23,7 +23,7 @@ pub struct Outcome {
     /// The window's length: of a period its end minus its start, of a bucket the time in which `limit` hits refill.
     pub window: Duration,
     /// Time until the first hit leaves: the window's end, the oldest live hit's, or a bucket's next whole hit. Zero
-    /// when nothing is used, unless the window ends whether used or not. A sliding window that refuses tells
+    /// when nothing is used, unless the window ends whether used or not. A sliding window that refuses reports
     /// `retry_after` here too, so that a client may wait for either.
     pub reset_after: Duration,
     /// Time until the limit is whole again: the window's end, the newest live hit's, or a full bucket.

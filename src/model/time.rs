@@ -18,7 +18,7 @@ impl Timestamp {
         Self(nanos)
     }
 
-    /// `secs` whole seconds after the epoch, at most the largest time that can be told.
+    /// `secs` whole seconds after the epoch, at most the largest time that can be written.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1_000_000_000))
     }
@@ -39,7 +39,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// This time `later`, at most the largest time that can be told.
+    /// This time `later`, at most the largest time that can be written.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)))
@@ -51,7 +51,7 @@ impl Timestamp {
 pub struct Reading {
     /// What is counted by: it runs as fast as time does, follows the wall clock when that is set forward, and never goes back.
     pub steady: Timestamp,
-    /// What the wall clock shows: what calendars go by, and what clients are told. Never later than `steady`.
+    /// What the wall clock shows: what calendars go by, and what clients see. Never later than `steady`.
     pub wall: Timestamp,
 }
 

@@ -39,7 +39,7 @@ pub enum Undeclared {
     /// One endpoint, [`Endpoints::UNDECLARED`].
     #[default]
     One,
-    /// Told apart by method and by so many segments, the first ones of their paths: `GET /v1/tags`.
+    /// Distinguished by method and by so many segments, the first ones of their paths: `GET /v1/tags`.
     Segments(NonZeroU8),
 }
 
@@ -236,7 +236,7 @@ impl Endpoints {
         methods.into_iter().flatten().filter_map(|method| self.methods.get(method)).collect()
     }
 
-    /// `method` as endpoints are told apart by it. A client can send any word, and each would be an endpoint of its own.
+    /// `method` as endpoints are distinguished by it. A client can send any word, and each would be an endpoint of its own.
     fn known(method: &[u8]) -> &[u8] {
         // RFC 9110 §9.3, RFC 5789.
         const KNOWN: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];

@@ -39,7 +39,7 @@ pub struct Node {
     pub place: Place,
     /// `key`, or `key=value`.
     pub label: String,
-    /// What applies when a request's last entry lands here; none is an exemption.
+    /// What applies when a request's last entry matches here; none is an exemption.
     pub rule: Option<Rule>,
     /// The descriptors nested in it.
     pub children: Level,
@@ -112,7 +112,7 @@ enum Found<'p> {
 /// Where a request's entries lead.
 #[derive(Debug)]
 pub enum MatchResult<'p> {
-    /// The last entry landed somewhere.
+    /// The last entry matched a node.
     Node(MatchedPath<'p>),
     /// A subject on the path is exempt.
     Exempt(MatchedPath<'p>),
@@ -120,7 +120,7 @@ pub enum MatchResult<'p> {
     Nothing {
         /// The place of the entry; how many entries there are where none counts.
         at: usize,
-        /// The nodes that the entries before it landed on.
+        /// The nodes that the entries before it matched.
         passed: Few<&'p Node>,
         /// The descriptors it was looked for in.
         level: &'p Level,
@@ -139,12 +139,12 @@ pub struct MatchedPath<'p> {
 }
 
 impl<'p> MatchedPath<'p> {
-    /// The node that the last entry landed on.
+    /// The node that the last entry matched.
     pub fn node(&self) -> Option<&'p Node> {
         self.path.last().copied()
     }
 
-    /// Each of `entries`, which led here, with the node that it landed on.
+    /// Each of `entries`, which led here, with the node that it matched.
     pub fn steps<'e, E>(&'e self, entries: &'e [E]) -> impl Iterator<Item = (&'e E, &'p Node)> {
         let counted = entries.iter().enumerate().filter(|(at, _)| !self.absent.contains(at));
         counted.map(|(_, entry)| entry).zip(self.path.iter().copied())
@@ -262,7 +262,7 @@ impl Level {
         }
     }
 
-    /// Tells `found` of each node from here on that no entry can reach, and of the one listed before that takes all that it
+    /// Gives `found` each node from here on that no entry can reach, and of the one listed before that takes all that it
     /// would take.
     pub fn hidden<'l>(&'l self, scratch: &mut Scratch, found: &mut impl FnMut(&'l Node, &'l Node)) {
         let first = |some: [Option<&'l Wildcard>; 2]| some.into_iter().flatten().min_by_key(|wild| wild.rank);

@@ -93,7 +93,7 @@ pub struct Domain {
     pub directory: Option<Directory>,
     /// Headers for the upstream, on a request that passes.
     pub request_headers: Vec<(String, Template)>,
-    /// How answers are told where nothing nearer says so.
+    /// How answers are reported where nothing nearer says so.
     pub shape: Arc<Shape>,
     /// Keys whose values are credentials somewhere in the domain; they are shown nowhere.
     pub secrets: BTreeSet<String>,

@@ -29,9 +29,9 @@ pub struct Rule {
     pub shadow: bool,
     /// Refuses only together with every other quota rule of the request.
     pub quota: bool,
-    /// Which values its metrics tell apart.
+    /// Which values its metrics distinguish.
     pub metric_values: MetricValues,
-    /// What Envoy is told (as dynamic metadata) while the rule is not over its limit.
+    /// What Envoy gets (as dynamic metadata) while the rule is not over its limit.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -42,7 +42,7 @@ impl Rule {
     }
 }
 
-/// Which values on the path to a rule its metrics tell apart, of those that the policy does not name.
+/// Which values on the path to a rule its metrics distinguish, of those that the policy does not name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetricValues {
     /// None: all hits of the rule are one series.
@@ -80,7 +80,7 @@ pub struct Limit {
     pub durability: Durability,
     /// What becomes of a request when its counter cannot be reached.
     pub on_store_failure: OnStoreFailure,
-    /// How its numbers are told.
+    /// How its numbers are reported.
     pub shape: Arc<Shape>,
 }
 
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn envoy_is_told_windows_in_its_own_units() {
-        for (seconds, told) in [
+        for (seconds, reported) in [
             (1, Some((Unit::Second, 1))),
             (90, Some((Unit::Second, 90))),
             (900, Some((Unit::Minute, 15))),
@@ -338,7 +338,7 @@ mod tests {
         ] {
             assert_eq!(
                 Window::Length(Algorithm::sliding_window(Duration::from_secs(seconds))).in_units(),
-                told
+                reported
             );
         }
         assert_eq!(Window::Length(Algorithm::aligned(Duration::from_millis(500))).in_units(), None);

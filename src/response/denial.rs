@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_placeholder_is_told_with_or_without_a_type() {
+    fn a_mistake_in_a_placeholder_is_reported_with_or_without_a_type() {
         for content_type in [None, Some("text/plain"), Some("application/json")] {
             let expected = ShapeError::UnknownName { name: "limt".to_owned(), offset: 5 };
             assert_eq!(Denial::parse(content_type, r#"{"a":{{limt}}}"#), Err(expected));

@@ -4,7 +4,7 @@ use crate::response::error::ShapeError;
 use crate::response::header::HeaderLine;
 
 /// Every built-in dialect, by the name it has in a policy file: the names of its headers, and what each shows in the
-/// words of [`HeaderLine::parse`]. What tells a refused caller how long to wait is absent
+/// words of [`HeaderLine::parse`]. What says to a refused caller how long to wait is absent
 /// on admitted requests by itself.
 pub const DIALECTS: &[(&str, &[(&str, &str)])] = &[
     // draft-polli-ratelimit-headers-03; seconds from now. Also what envoyproxy/ratelimit sends.
@@ -137,7 +137,7 @@ const ABOUT: &[(&str, &str)] = &[
     ),
     (
         "x-ratelimit",
-        "the most common of all: Unix seconds. `dialect: [x-ratelimit, retry-after]` tells the wait as well",
+        "the most common of all: Unix seconds. `dialect: [x-ratelimit, retry-after]` reports the wait as well",
     ),
     ("x-ratelimit-ms", "the same in Unix milliseconds"),
     ("x-ratelimit-delta", "the same in seconds from now"),
@@ -172,7 +172,7 @@ mod tests {
     use crate::response::number::Reported;
     use crate::response::number::samples::{ADMITTED, REFUSED, reported};
 
-    fn tell(name: &str, reported: &[Reported<'_>], limited: bool) -> String {
+    fn report(name: &str, reported: &[Reported<'_>], limited: bool) -> String {
         let set = HeaderSet::new(dialect(name).unwrap(), Emit::Always).unwrap();
         let mut headers = Headers::default();
         set.render(reported, limited, &mut headers);
@@ -228,7 +228,7 @@ mod tests {
     fn every_dialect_tells_a_refusal_in_its_own_words() {
         let reported = [reported("minute", &REFUSED), reported("an \"hour\"", &ADMITTED)];
         for (name, expected) in REFUSALS {
-            assert_eq!(tell(name, &reported, true), *expected, "{name}");
+            assert_eq!(report(name, &reported, true), *expected, "{name}");
         }
         let listed: Vec<_> = DIALECTS.iter().map(|(name, _)| name).collect();
         assert_eq!(listed, ABOUT.iter().map(|(name, _)| name).collect::<Vec<_>>());
@@ -240,18 +240,18 @@ mod tests {
         let refused_in_shadow = Outcome { admitted: false, ..REFUSED };
         for outcome in [ADMITTED, refused_in_shadow] {
             for (name, _) in DIALECTS {
-                let headers = tell(name, &[reported("minute", &outcome)], false).to_lowercase();
+                let headers = report(name, &[reported("minute", &outcome)], false).to_lowercase();
                 assert!(!headers.contains("retry-after"), "{name}: {headers}");
             }
         }
         assert_eq!(
-            tell("ratelimit-delta", &[reported("hour", &ADMITTED)], false),
+            report("ratelimit-delta", &[reported("hour", &ADMITTED)], false),
             "RateLimit-Limit: 1000\nRateLimit-Remaining: 999\nRateLimit-Reset: 3600\n"
         );
     }
 
     #[test]
-    fn an_unknown_dialect_is_told_with_the_known_ones() {
+    fn an_unknown_dialect_is_reported_with_the_known_ones() {
         let error = dialect("draft-3").unwrap_err();
         assert_eq!(error.to_string(), "unknown dialect `draft-3`");
         let (name, known) = error.candidates().unwrap();

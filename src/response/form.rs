@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_told_wait_covers_the_real_one_and_one_unit_less_does_not(
+        fn the_reported_wait_covers_the_real_one_and_one_unit_less_does_not(
             wait in 0_u64..=u64::MAX / 2, now in 0_u64..=u64::MAX / 2,
         ) {
             let (duration, start) = (Duration::from_nanos(wait), Timestamp::from_nanos(now));

@@ -101,7 +101,7 @@ impl HeaderLine {
     /// Appends its value; says `false` and appends nothing when a number it shows is absent.
     fn write(&self, reported: &[Reported<'_>], limited: bool, out: &mut String) -> bool {
         if !self.each {
-            return reported.first().is_some_and(|reported| self.tell(reported, limited, out));
+            return reported.first().is_some_and(|reported| self.report(reported, limited, out));
         }
         let start = out.len();
         for reported in reported.iter().map(|reported| reported.by_itself()) {
@@ -109,20 +109,20 @@ impl HeaderLine {
             if before > start {
                 out.push_str(", ");
             }
-            let is_told = self.tell(&reported, limited, out);
+            let is_reported = self.report(&reported, limited, out);
             // A long list is cut between members, or it would no longer parse.
             let too_long = before > start && out.len() - start > escape::MAX_BYTES;
-            if !is_told || too_long {
+            if !is_reported || too_long {
                 out.truncate(before);
             }
-            if is_told && too_long {
+            if is_reported && too_long {
                 break;
             }
         }
         out.len() > start
     }
 
-    fn tell(&self, reported: &Reported<'_>, limited: bool, out: &mut String) -> bool {
+    fn report(&self, reported: &Reported<'_>, limited: bool, out: &mut String) -> bool {
         let start = out.len();
         let complete = self.parts.iter().all(|part| match part {
             Part::Literal(text) => {
@@ -184,7 +184,7 @@ impl Emit {
     }
 }
 
-/// The headers that tell of one limit, in order.
+/// The headers that report one limit, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderSet {
     lines: Vec<HeaderLine>,
@@ -217,7 +217,7 @@ impl HeaderSet {
         self.lines.iter().any(|line| line.parts.contains(&Part::Number(Number::PartitionKey)))
     }
 
-    /// Appends the headers that tell of `reported`, of which the first is the limit to report; the others appear in
+    /// Appends the headers that report `reported`, of which the first is the limit to report; the others appear in
     /// `{{each}}` headers only. `limited`: whether the request is refused.
     ///
     /// A header that already stands in `out` is left as it is, so that one answer never says two things.

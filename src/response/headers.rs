@@ -80,13 +80,13 @@ impl<'a> Headers<'a> {
 
     fn push(&mut self, name: &'a str, lower_case: &'a str, write: impl FnOnce(&mut String) -> bool) -> bool {
         let start = self.text.len();
-        let is_told = write(&mut self.text);
-        if is_told {
+        let is_reported = write(&mut self.text);
+        if is_reported {
             self.lines.push(Line { name, lower_case, value: start..self.text.len(), rank: 0 });
         } else {
             self.text.truncate(start);
         }
-        is_told
+        is_reported
     }
 
     /// Puts those that were added after the first `from` in the `rank`th place.
@@ -139,10 +139,10 @@ mod tests {
         let names: Vec<String> = (0..100).map(|n| format!("x-{n}")).collect();
         let mut headers = Headers::default();
         for (at, name) in names.iter().enumerate() {
-            let mut add = |told: bool, value: String| {
+            let mut add = |reported: bool, value: String| {
                 headers.add_once(name, name, |text| {
                     text.push_str(&value);
-                    told
+                    reported
                 });
             };
             add(false, "not told".to_owned());

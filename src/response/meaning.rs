@@ -1,10 +1,10 @@
-//! What each number tells, in words, for the reference page.
+//! What each number reports, in words, for the reference page.
 
 use crate::response::form::Form;
 use crate::response::number::{Number, Wait};
 
 impl Number {
-    /// What it tells, in Markdown.
+    /// What it reports, in Markdown.
     pub fn meaning(self) -> String {
         let text = match self {
             Self::Name => "the limit's name; absent when it has none",
@@ -17,7 +17,7 @@ impl Number {
             }
             Self::Remaining => "hits that are left",
             Self::PartitionKey => {
-                "`;pk=:…:` (draft-11) where an answer tells of two counters of one limit, else nothing"
+                "`;pk=:…:` (draft-11) where an answer reports two counters of one limit, else nothing"
             }
             Self::WindowSeconds => "the window's length in seconds, rounded up; of a period, this one's",
             Self::Wait(wait, form) => return format!("{}: {}", of_wait(wait), of_form(form)),

@@ -1,7 +1,7 @@
-//! How a verdict is told: response headers and the bodies of refusals.
+//! How a verdict is reported: response headers and the bodies of refusals.
 //!
 //! The numbers come from the engine; here they get a name, a unit and a place. What a client waits for is rounded
-//! up, so waiting as told always suffices. Headers and bodies are checked once, when they are loaded; nothing that a
+//! up, so waiting as reported always suffices. Headers and bodies are checked once, when they are loaded; nothing that a
 //! client sent reaches a header or a body unescaped.
 
 mod content_type;

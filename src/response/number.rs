@@ -20,14 +20,14 @@ pub struct Reported<'a> {
     pub retry_after: Option<Duration>,
     /// The counter that they are of.
     pub counter: CellKey,
-    /// Whether the answer tells of another counter under the same name.
+    /// Whether the answer reports another counter of the same name.
     pub shares_name: bool,
     /// Whether it is because of this limit that the request is refused.
     pub refuses: bool,
 }
 
 impl<'a> Reported<'a> {
-    /// A limit that is all there is to tell about.
+    /// A limit that is all there is to report.
     pub fn alone(name: &'a str, outcome: &'a Outcome, now: Timestamp) -> Self {
         let counter = CellKey { high: 0, low: 0 };
         let refuses = !outcome.admitted;
@@ -60,7 +60,7 @@ pub enum Number {
     Remaining,
     /// How long a window lasts, in seconds rounded up; absent where there is no window.
     WindowSeconds,
-    /// `;pk=:…:` (draft-ietf-httpapi-ratelimit-headers-11 §3.1.4) where the answer tells of two counters of that name, else
+    /// `;pk=:…:` (draft-ietf-httpapi-ratelimit-headers-11 §3.1.4) where the answer reports two counters of that name, else
     /// nothing.
     PartitionKey,
     /// A time to wait for, and how it is written.
@@ -306,7 +306,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn retry_after_told_in_seconds_suffices_and_one_less_does_not(nanos in 0_u64..=u64::MAX) {
+        fn retry_after_reported_in_seconds_suffices_and_one_less_does_not(nanos in 0_u64..=u64::MAX) {
             let wait = Duration::from_nanos(nanos);
             let outcome = Outcome { retry_after: Some(wait), ..REFUSED };
             let reported = render("retry_after_s", &reported("x", &outcome)).unwrap().parse::<u64>().unwrap();

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_place() {
+    fn a_mistake_is_reported_with_its_place() {
         let unknown = |name: &str, offset| ShapeError::UnknownName { name: name.to_owned(), offset };
         for (text, expected) in [
             ("a {{limit", ShapeError::Unclosed { offset: 2 }),

@@ -103,7 +103,7 @@ impl Template {
     }
 
     /// The header value: visible ASCII, at most 4 KiB. None when something it names is absent, nothing is left, or it is
-    /// longer: what is cut off might be all that tells one caller from another.
+    /// longer: what is cut off might be all that distinguishes one caller from another.
     pub fn render_header(&self, context: &Context<'_>) -> Option<String> {
         let mut out = String::new();
         self.write_header(context, &mut out).then_some(out)

@@ -60,7 +60,7 @@ pub struct RateLimitService<S: Store, C> {
 }
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
-    /// The service that has `worker` decide, and tells `metrics` of limits that are not there.
+    /// The service that has `worker` decide, and reports to `metrics` which limits are not there.
     pub fn new(worker: Worker<S, C>, metrics: Arc<Metrics>) -> Self {
         Self { worker, recorder: metrics.recorder(), metrics, buffer: RefCell::default() }
     }

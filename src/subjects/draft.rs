@@ -28,7 +28,7 @@ pub(super) struct Draft {
     pub(super) suspects: Vec<Suspect>,
 }
 
-/// An attribute that would be a mistake if the tier had its name, which may be told only later in the file.
+/// An attribute that would be a mistake if the tier had its name, which may be known only later in the file.
 #[derive(Clone, Copy)]
 pub(super) struct Suspect {
     pub(super) name: u32,

@@ -206,8 +206,8 @@ tiers: {attribute: tier, rules: [{tier: 1, spend: 5}]}
 ";
 
     fn problems(lines: &str) -> Vec<String> {
-        let told = |Problem { line, column, message, .. }: &Problem| format!("{line}:{column} {message}");
-        Directory::parse_lines(lines).unwrap_err().iter().map(told).collect()
+        let reported = |Problem { line, column, message, .. }: &Problem| format!("{line}:{column} {message}");
+        Directory::parse_lines(lines).unwrap_err().iter().map(reported).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A [`Directory`] is read from one text and then only asked. Invariants: a credential is hashed where it is read and
 //! is kept nowhere, neither is its hash; no message and no `Debug` shows either. A text with one mistake gives no
-//! directory at all, and every mistake is told at once.
+//! directory at all, and every mistake is reported at once.
 
 mod attributes;
 mod credential;
@@ -10,15 +10,15 @@ mod directory;
 mod draft;
 mod grouped;
 mod index;
-mod ladder;
 mod lines;
-mod people;
 mod problem;
 mod read;
 mod roster;
 mod scalar;
+mod subject;
 mod survey;
 mod table;
+mod tier_rules;
 mod tiers;
 mod value;
 mod words;

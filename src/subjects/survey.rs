@@ -138,7 +138,7 @@ impl Directory {
     }
 
     /// The kinds of which somebody enabled has an enabled credential, in no particular order. Of more than 63 kinds, those
-    /// beyond are told alike.
+    /// beyond are reported alike.
     pub(crate) fn live_kinds<'s>(&self, survey: &'s Survey) -> impl Iterator<Item = &'s str> + use<'s> {
         let is_enabled = |at: usize| Subject { directory: self, at }.is_enabled();
         let subjects = survey.holders.iter().enumerate().filter(|(at, _)| is_enabled(*at));

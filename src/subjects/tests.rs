@@ -56,13 +56,13 @@ fn tier(directory: &Directory, id: &str, now: Timestamp) -> Option<i64> {
 }
 
 /// Everything a directory knows, for comparison.
-fn told(directory: &Directory, secrets: &[&str]) -> String {
-    let mut told = format!("{directory:?}\n");
+fn reported(directory: &Directory, secrets: &[&str]) -> String {
+    let mut reported = format!("{directory:?}\n");
     for id in directory.ids() {
         let subject = directory.subject(id).unwrap();
         let (anchor, zone) = (subject.billing_anchor(), subject.time_zone());
         writeln!(
-            told,
+            reported,
             "{id} {anchor:?} {zone:?} {} {:?}",
             subject.is_enabled(),
             tier(directory, id, after(WEEK))
@@ -71,10 +71,10 @@ fn told(directory: &Directory, secrets: &[&str]) -> String {
     }
     for secret in secrets {
         let found = directory.resolve("api_key", secret.as_bytes());
-        writeln!(told, "{:?}", found.map(|found| (found.subject.id(), found.attribute("rpm"), found.id)))
+        writeln!(reported, "{:?}", found.map(|found| (found.subject.id(), found.attribute("rpm"), found.id)))
             .unwrap();
     }
-    told
+    reported
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn nothing_that_is_printed_holds_a_credential() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn every_mistake_is_reported_at_once() {
     let text = "\
 subjects:
   - id: acme
@@ -393,7 +393,7 @@ fn mistakes_are_the_same_when_the_text_is_not_plain() {
 #[test]
 fn tiers_only_go_up_in_their_rules() {
     let rules = |rules: &str| format!("subjects: []\ntiers: {{attribute: tier, rules: [{rules}]}}");
-    for (written, told) in [
+    for (written, reported) in [
         (
             "{tier: 2, spend: 5}, {tier: 1, spend: 6}",
             "2:55+1 tier 1 stands after tier 2; list each tier once, the lowest first\n",
@@ -420,7 +420,7 @@ fn tiers_only_go_up_in_their_rules() {
         ("{tier: 1, spent: 5}", "2:44+5 unknown word `spent` in a tier's rule; did you mean `spend`?\n"),
         ("{tier: 1, days_since_first_payment: 1.5}", "2:70+3 expected a whole number, found `1.5`\n"),
     ] {
-        assert_eq!(problems(&rules(written)), told, "{written}");
+        assert_eq!(problems(&rules(written)), reported, "{written}");
     }
     directory(&rules("{tier: 0}, {tier: 1, days_since_first_payment: 30}, {tier: 5, spend: 5}"));
     assert_eq!(
@@ -446,14 +446,14 @@ tiers: {attribute: tier, rules: []}
 }
 
 #[test]
-fn what_is_left_out_is_empty_and_what_is_missing_is_told() {
+fn what_is_left_out_is_empty_and_what_is_missing_is_reported() {
     for nothing in ["subjects: []", "\u{feff}subjects: []\n"] {
         assert_eq!(directory(nothing).ids().count(), 0, "{nothing:?}");
     }
     // Half a file, more likely, whose customers would have no limits.
     for (half, place) in [("subjects:\n", "1:10+1"), ("subjects: ~\n", "1:11+1")] {
-        let told = "`subjects` lists nobody; write `subjects: []` if nobody is meant\n";
-        assert_eq!(problems(half), format!("{place} {told}"), "{half:?}");
+        let reported = "`subjects` lists nobody; write `subjects: []` if nobody is meant\n";
+        assert_eq!(problems(half), format!("{place} {reported}"), "{half:?}");
     }
     let text = "subjects:\n- id: a\n  attributes:\n  facts:\n  credentials:\n";
     assert_eq!(directory(text).ids().collect::<Vec<_>>(), ["a"]);
@@ -471,7 +471,7 @@ fn what_is_left_out_is_empty_and_what_is_missing_is_told() {
 }
 
 #[test]
-fn what_is_not_yaml_is_told_with_what_was_found_before() {
+fn what_is_not_yaml_is_reported_with_what_was_found_before() {
     assert_eq!(
         problems("subjects:\n  - idd: a\n    id: [\n"),
         "2:5+3 unknown word `idd` in a subject; did you mean `id`?\n\
@@ -497,10 +497,10 @@ fn an_alias_repeats_what_it_stands_for() {
   - {id: c, attributes: {name: *plan}}
 ",
     );
-    let told = |id: &str, name: &str| directory.subject(id).unwrap().attribute(name).cloned();
-    assert_eq!(told("b", "plan"), Some(Value::from("growth")));
-    assert_eq!(told("b", "rpm"), Some(Value::from(5)));
-    assert_eq!(told("c", "name"), Some(Value::from("growth")));
+    let reported = |id: &str, name: &str| directory.subject(id).unwrap().attribute(name).cloned();
+    assert_eq!(reported("b", "plan"), Some(Value::from("growth")));
+    assert_eq!(reported("b", "rpm"), Some(Value::from(5)));
+    assert_eq!(reported("c", "name"), Some(Value::from("growth")));
     assert_eq!(directory.subject("b").unwrap().time_zone().unwrap().iana_name(), Some("Europe/Berlin"));
     assert_eq!(
         problems("subjects:\n  - &a {id: a}\n  - *a\n"),
@@ -586,10 +586,10 @@ subjects:
     let yaml =
         block.replace("x y", ">-\n      x\n      y").replace("id: b", "? id\n  : b").replace('\n', "\r\n");
     let secrets = ["k1", "k2", "k3"];
-    let expected = told(&directory(flow), &secrets);
+    let expected = reported(&directory(flow), &secrets);
     assert!(expected.contains("Number(5)"), "{expected}");
     for text in [json, block, &yaml] {
-        assert_eq!(told(&directory(text), &secrets), expected, "{text}");
+        assert_eq!(reported(&directory(text), &secrets), expected, "{text}");
     }
 }
 
@@ -627,12 +627,13 @@ fn the_hash_of_the_empty_text_is_no_credential() {
 }
 
 #[test]
-fn digits_that_are_grouped_by_commas_are_told_with_what_to_write() {
-    let told = |attributes: &str| problems(&format!("subjects: [{{id: a, attributes: {{{attributes}}}}}]"));
+fn digits_that_are_grouped_by_commas_are_reported_with_what_to_write() {
+    let reported =
+        |attributes: &str| problems(&format!("subjects: [{{id: a, attributes: {{{attributes}}}}}]"));
     let apart = "is no number inside braces, where a comma ends it; write the digits alone,";
-    assert_eq!(told("seats: 10,000"), format!("1:40+6 `10,000` {apart} `10000`\n"));
+    assert_eq!(reported("seats: 10,000"), format!("1:40+6 `10,000` {apart} `10000`\n"));
     assert_eq!(
-        told("seats: 1,000,000, rpm: 5,000"),
+        reported("seats: 1,000,000, rpm: 5,000"),
         format!("1:40+9 `1,000,000` {apart} `1000000`\n1:56+5 `5,000` {apart} `5000`\n")
     );
     // What stands beside a credential is not shown.
@@ -648,5 +649,5 @@ fn digits_that_are_grouped_by_commas_are_told_with_what_to_write() {
     let a = named.subject("a").unwrap();
     assert_eq!(a.attribute("seats"), Some(&Value::from(10)));
     assert_eq!(a.attribute("000"), Some(&Value::from("x")));
-    assert_eq!(told("seats: 10, 000"), "1:47+1 an attribute needs a value; leave the attribute out\n");
+    assert_eq!(reported("seats: 10, 000"), "1:47+1 an attribute needs a value; leave the attribute out\n");
 }

@@ -1,27 +1,28 @@
 //! `/metrics`: all numbers, in either of the formats that Prometheus reads.
 
+mod families;
+mod process;
+mod rules;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet, prometheus_text, text};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::families::Families;
 use super::labelled::Labelled;
 use super::log::Dropped;
-use super::process::Process;
-use super::series;
-use super::tally::{BUCKETS, RuleTotals, Totals};
+use super::tally::{BUCKETS, Totals};
 use super::{Metrics, build};
-use crate::model::{Catalog, DomainIndex, NoMatch, RuleIndex, Timestamp};
+use crate::model::{Catalog, NoMatch, Timestamp};
 
-/// A policy with more rules than that is told only for those that were reached: a scrape has five lines for each.
-const EVERY_RULE: usize = 1_000;
+/// With more domains than that, counters by domain and reason are there from the first event on.
+const MANY: usize = 1_000;
 
 /// The gRPC codes of the errors that calls are answered by.
 const FAILURES: [&str; 8] = [
@@ -34,9 +35,6 @@ const FAILURES: [&str; 8] = [
     "Unavailable",
     "Unimplemented",
 ];
-
-/// The label for the hits of a rule with series that are in none of them: no series is called so, for each has a `=`.
-const OTHER: &str = "other";
 
 /// A format of `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,15 +80,15 @@ pub struct Snapshot {
     pub is_stale: bool,
     /// When the configuration was put in force.
     pub changed: Timestamp,
-    /// The rules to tell the counts of.
+    /// The rules whose counts are reported.
     pub catalog: Arc<Catalog>,
     /// Of each domain that has subjects.
-    pub people: Vec<People>,
+    pub subjects: Vec<SubjectCounts>,
 }
 
 /// How many subjects a domain has.
 #[derive(Clone, Debug, Default)]
-pub struct People {
+pub struct SubjectCounts {
     /// Its name.
     pub domain: String,
     /// Its subjects, enabled or not.
@@ -115,7 +113,7 @@ impl Metrics {
     }
 }
 
-/// Everything that one scrape tells.
+/// Everything that one scrape reports.
 #[derive(Debug)]
 struct Scrape {
     metrics: Arc<Metrics>,
@@ -127,13 +125,13 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut to = Families(encoder);
         self.requests(&mut to)?;
-        self.rules(&mut to)?;
+        rules::rules(&self.totals, &mut to)?;
         self.failures(&mut to)?;
         self.counters(&mut to)?;
         self.connections(&mut to)?;
         self.bounds(&mut to)?;
         self.state(&mut to)?;
-        process(&mut to)
+        process::process(&mut to)
     }
 }
 
@@ -156,86 +154,6 @@ impl Scrape {
         )?;
         let count = buckets.iter().map(|(_, count)| count).sum();
         histogram.encode_histogram::<NoLabelSet>(self.totals.seconds, count, &buckets, None)
-    }
-
-    fn rules(&self, to: &mut Families<'_>) -> fmt::Result {
-        type Family = (&'static str, &'static str, fn(&RuleTotals) -> u64);
-        let catalog = &self.totals.catalog;
-        let every = catalog.rules.len() <= EVERY_RULE;
-        let rules = (0..).map(RuleIndex).zip(&catalog.rules).zip(&self.totals.rules);
-        let rules = rules.filter(|(_, totals)| every || totals.total > 0);
-        let mut lines: Vec<(Vec<(&str, &str)>, &RuleTotals)> = rules
-            .map(|((rule, (domain, label)), totals)| {
-                let mut labels = named(catalog, *domain, label);
-                if catalog.with_series.contains(&rule) {
-                    labels.push(("entries", OTHER));
-                }
-                (labels, totals)
-            })
-            .collect();
-        lines.extend(self.totals.series.iter().filter_map(|((rule, series), totals)| {
-            let (domain, label) = catalog.rules.get(rule.0 as usize)?;
-            let mut labels = named(catalog, *domain, label);
-            labels.push(("entries", series));
-            Some((labels, totals))
-        }));
-        let families: [Family; 5] = [
-            ("spillway_rule_hits", "Hits of requests that reached a rule.", |totals| totals.total),
-            ("spillway_rule_over_limit", "Hits of requests that were over a limit of the rule.", |totals| {
-                totals.over
-            }),
-            (
-                "spillway_rule_near_limit",
-                "Hits of requests that were within the limits of the rule, and used more than four fifths of one.",
-                |totals| totals.near,
-            ),
-            (
-                "spillway_rule_within_limit",
-                "Hits of requests that were within the limits of the rule.",
-                |totals| totals.within,
-            ),
-            (
-                "spillway_rule_shadow_mode",
-                "Hits of requests that were over a limit of the rule, and passed because it is in shadow mode.",
-                |totals| totals.shadow,
-            ),
-        ];
-        for (name, help, count) in families {
-            let mut family = to.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-            for (labels, totals) in &lines {
-                ConstCounter::new(count(totals)).encode(family.encode_family(labels)?)?;
-            }
-        }
-        self.series(to)
-    }
-
-    /// How many series there are because a policy asks for `detailed_metric` or `value_to_metric`.
-    fn series(&self, to: &mut Families<'_>) -> fmt::Result {
-        let catalog = &self.totals.catalog;
-        if catalog.with_series.is_empty() {
-            return Ok(());
-        }
-        let domain = |rule: &RuleIndex| Some(catalog.rules.get(rule.0 as usize)?.0);
-        let mut numbers: BTreeMap<DomainIndex, u64> =
-            catalog.with_series.iter().filter_map(domain).map(|domain| (domain, 0)).collect();
-        for (rule, _) in self.totals.series.keys() {
-            if let Some(number) = domain(rule).and_then(|domain| numbers.get_mut(&domain)) {
-                *number += 1;
-            }
-        }
-        let numbers = numbers.into_iter().map(|(domain, number)| {
-            ([("domain", catalog.domain(domain).map_or("", |domain| &**domain))], number)
-        });
-        to.gauges(
-            "spillway_rule_series",
-            "Combinations of values that detailed_metric and value_to_metric tell apart; further ones are entries=\"other\".",
-            numbers,
-        )?;
-        to.gauge(
-            "spillway_rule_series_max",
-            "The most of spillway_rule_series in one domain.",
-            series::MOST as u64,
-        )
     }
 
     fn failures(&self, to: &mut Families<'_>) -> fmt::Result {
@@ -273,7 +191,9 @@ impl Scrape {
             "Requests for a domain that no policy has, which nothing limits.",
             &metrics.unknown_domains,
         )?;
-        let domains = || self.totals.catalog.domains.iter().map(|domain| &**domain);
+        let of_all = &self.totals.catalog.domains;
+        let domains =
+            || of_all.iter().take(if of_all.len() > MANY { 0 } else { MANY }).map(|domain| &**domain);
         let unmatched = metrics.unmatched_descriptors.each_ref().map(|counts| with_zeros(domains(), counts));
         let unmatched = NoMatch::ALL.iter().zip(&unmatched).flat_map(|(reason, counts)| {
             counts.iter().map(|(domain, count)| ([("domain", &**domain), ("reason", reason.name())], *count))
@@ -315,9 +235,9 @@ impl Scrape {
             &metrics.accepts_failed,
         )?;
         to.counted(
-            "spillway_authority_mended_connections",
-            "Connections whose calls had an invalid :authority, which was mended.",
-            &metrics.authorities_mended,
+            "spillway_authority_sanitized_connections",
+            "Connections whose calls had an invalid :authority, which was sanitized.",
+            &metrics.authorities_sanitized,
         )?;
         to.counted(
             "spillway_connections_ended",
@@ -346,12 +266,12 @@ impl Scrape {
     }
 
     fn subjects(&self, to: &mut Families<'_>) -> fmt::Result {
-        let of_each = |number: fn(&People) -> u64| {
-            self.now.people.iter().map(move |people| ([("domain", &*people.domain)], number(people)))
+        let of_each = |number: fn(&SubjectCounts) -> u64| {
+            self.now.subjects.iter().map(move |counts| ([("domain", &*counts.domain)], number(counts)))
         };
-        let subjects = of_each(|people| people.subjects);
+        let subjects = of_each(|counts| counts.subjects);
         to.gauges("spillway_subjects", "Subjects in force, enabled or not, by domain.", subjects)?;
-        let credentials = of_each(|people| people.credentials);
+        let credentials = of_each(|counts| counts.credentials);
         to.gauges("spillway_credentials", "Credentials in force, enabled or not, by domain.", credentials)
     }
 
@@ -416,85 +336,6 @@ fn with_zeros<'k>(known: impl Iterator<Item = &'k str>, counts: &Labelled) -> BT
     zeros.chain(counts.counts()).collect()
 }
 
-fn named<'c>(catalog: &'c Catalog, domain: DomainIndex, label: &'c str) -> Vec<(&'c str, &'c str)> {
-    vec![("domain", catalog.domain(domain).map_or("", |domain| &**domain)), ("rule", label)]
-}
-
-fn process(to: &mut Families<'_>) -> fmt::Result {
-    let process = Process::read();
-    if let Some(seconds) = process.cpu_seconds {
-        let help = "CPU time of this process, in user and system mode.";
-        let counter =
-            to.0.encode_descriptor("process_cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
-        ConstCounter::new(seconds).encode(counter)?;
-    }
-    if let Some(seconds) = process.started_seconds {
-        let help = "When this process was started, in seconds since 1970.";
-        let gauge =
-            to.0.encode_descriptor("process_start_time", help, Some(&Unit::Seconds), MetricType::Gauge)?;
-        ConstGauge::new(seconds).encode(gauge)?;
-    }
-    for (name, help, number) in [
-        ("process_resident_memory_bytes", "Memory of this process that is in RAM.", process.resident_bytes),
-        ("process_virtual_memory_bytes", "Address space of this process.", process.virtual_bytes),
-        ("process_open_fds", "File descriptors that are open.", process.open_descriptors),
-        ("process_max_fds", "The most file descriptors that may be open.", process.most_descriptors),
-        ("process_threads", "Threads of this process.", process.threads),
-    ] {
-        if let Some(number) = number {
-            to.gauge(name, help, number)?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes metrics of the kinds there are here. The names of counters are given without the `_total` that they end in.
-struct Families<'e>(DescriptorEncoder<'e>);
-
-impl Families<'_> {
-    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(count).encode(encoder)
-    }
-
-    fn counted(&mut self, name: &str, help: &str, count: &AtomicU64) -> fmt::Result {
-        self.counter(name, help, count.load(Ordering::Relaxed))
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, number: u64) -> fmt::Result {
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(number).encode(encoder)
-    }
-
-    /// A gauge for each set of labels.
-    fn gauges<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        numbers: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, number) in numbers {
-            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    /// A counter for each set of labels.
-    fn labelled<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        counts: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, count) in counts {
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-}
-
 #[expect(clippy::cast_precision_loss, reason = "bounds are short")]
 fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
@@ -505,6 +346,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::{DomainIndex, RuleIndex};
     use crate::telemetry::{ClockStepped, RuleHit};
 
     fn rendered(metrics: &Arc<Metrics>, catalog: &Arc<Catalog>, format: Format) -> String {
@@ -534,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_domains_and_times_are_told_in_both_formats() {
+    fn rules_domains_and_times_are_reported_in_both_formats() {
         let metrics = Arc::new(Metrics::default());
         let rules = vec![(DomainIndex(0), "per \"key\"".into()), (DomainIndex(0), "idle".into())];
         let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() });
@@ -562,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_rules_those_are_told_that_were_reached() {
+    fn of_very_many_rules_those_are_reported_that_were_reached() {
         let metrics = Arc::new(Metrics::default());
         let rules = (0..100_000).map(|n| (DomainIndex(0), format!("r{n}").into())).collect();
         let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, ..Catalog::default() });
@@ -590,7 +432,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_told_of() {
+    fn this_process_is_reported() {
         let text = rendered(&Arc::default(), &Arc::default(), Format::Prometheus);
         for name in [
             "process_cpu_seconds_total",

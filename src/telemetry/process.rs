@@ -1,6 +1,6 @@
 //! What the system knows of this process, under the names that Prometheus' own clients use.
 
-/// Numbers of this process; none where the system does not tell.
+/// Numbers of this process; none where the system does not say.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Process {
     /// In user and system mode.
@@ -46,7 +46,7 @@ impl Process {
 
 #[cfg(not(target_os = "linux"))]
 impl Process {
-    /// Nothing: this system tells it in another way.
+    /// Nothing: this system says it in another way.
     pub(super) fn read() -> Self {
         Self::default()
     }

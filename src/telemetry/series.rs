@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::tally::RuleTotals;
+use super::hits::RuleTotals;
 use crate::model::{Catalog, DomainIndex, RuleIndex};
 
 /// The most series that the rules of one domain have, beside those for their other hits.

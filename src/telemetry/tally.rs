@@ -6,94 +6,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::hits::{Count, RuleCounts, RuleHit, RuleTotals};
 use super::series::{Admitted, Series};
 use crate::model::{Catalog, DomainIndex, RuleIndex};
-
-/// A count with one writer and any number of readers.
-#[derive(Debug, Default)]
-struct Count(AtomicU64);
-
-impl Count {
-    fn add(&self, number: u64) {
-        self.0.store(self.get().wrapping_add(number), Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What one request asks of one rule, and what becomes of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleHit {
-    /// The hits that are charged; a look and a refund are none.
-    pub hits: u64,
-    /// Whether the rule is over one of its limits.
-    pub over: bool,
-    /// Whether what is used is more than four fifths of one of its limits, and it is not over.
-    pub near: bool,
-    /// Whether it is only watched.
-    pub shadow: bool,
-}
-
-/// Hits of one rule, by what became of them: the statistics of envoyproxy/ratelimit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RuleTotals {
-    pub(super) total: u64,
-    pub(super) over: u64,
-    pub(super) near: u64,
-    pub(super) within: u64,
-    pub(super) shadow: u64,
-}
-
-#[derive(Debug, Default)]
-struct RuleCounts {
-    total: Count,
-    over: Count,
-    near: Count,
-    within: Count,
-    shadow: Count,
-}
-
-impl RuleCounts {
-    fn totals(&self) -> RuleTotals {
-        RuleTotals {
-            total: self.total.get(),
-            over: self.over.get(),
-            near: self.near.get(),
-            within: self.within.get(),
-            shadow: self.shadow.get(),
-        }
-    }
-}
-
-impl RuleHit {
-    /// What it adds to the counts.
-    pub(super) fn totals(self) -> RuleTotals {
-        let within = if self.over { 0 } else { self.hits };
-        RuleTotals {
-            total: self.hits,
-            over: self.hits - within,
-            near: if self.near { within } else { 0 },
-            within,
-            shadow: if self.shadow { self.hits - within } else { 0 },
-        }
-    }
-}
-
-impl RuleTotals {
-    pub(super) fn add(&mut self, more: Self) {
-        self.total = self.total.wrapping_add(more.total);
-        self.over = self.over.wrapping_add(more.over);
-        self.near = self.near.wrapping_add(more.near);
-        self.within = self.within.wrapping_add(more.within);
-        self.shadow = self.shadow.wrapping_add(more.shadow);
-    }
-}
 
 /// Requests of one domain, by their answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -497,16 +415,16 @@ mod tests {
         count(&ended, &before, 1, "k=2", 8);
         drop(ended);
         count(&busy, &after, 0, "k=1", 16);
-        let told = |catalog| {
+        let reported = |catalog| {
             let totals = tallies.totals(catalog);
             totals.series.iter().map(|((_, series), totals)| format!("{series} {}", totals.total)).collect()
         };
         for _ in 0..3 {
-            let told: Vec<_> = told(&after);
-            assert_eq!(told, ["k=1 22", "k=2 8"]);
+            let reported: Vec<_> = reported(&after);
+            assert_eq!(reported, ["k=1 22", "k=2 8"]);
         }
-        let told: Vec<_> = told(&with_series(&["stays"], &[]));
-        assert_eq!(told, [""; 0], "the rule has no series any more");
+        let reported: Vec<_> = reported(&with_series(&["stays"], &[]));
+        assert_eq!(reported, [""; 0], "the rule has no series any more");
     }
 
     #[test]

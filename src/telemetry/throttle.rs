@@ -41,7 +41,7 @@ impl Throttle {
         self.admit_at(Instant::now())
     }
 
-    /// How many lines were held back after the last one, if any were. Within a second of that line a next one may still tell of
+    /// How many lines were held back after the last one, if any were. Within a second of that line a next one may still report
     /// them, unless none will come: `last`.
     pub(super) fn left(&self, last: bool) -> Option<u64> {
         self.left_at(Instant::now(), last)
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_back_last_is_told_once_the_second_is_over() {
+    fn what_was_held_back_last_is_reported_once_the_second_is_over() {
         let (throttle, start) = (Throttle::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(
@@ -92,7 +92,7 @@ mod tests {
         );
         let left = [500, 1_000, 1_001].map(|millis| throttle.left_at(at(millis), false));
         assert_eq!(left, [None, Some(2), None]);
-        assert_eq!(throttle.admit_at(at(1_002)), Some(0), "it was told");
+        assert_eq!(throttle.admit_at(at(1_002)), Some(0), "it was reported");
         assert_eq!(throttle.admit_at(at(1_003)), None);
         assert_eq!(throttle.left_at(at(1_004), true), Some(1), "at the end nothing is waited for");
     }

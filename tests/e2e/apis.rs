@@ -350,7 +350,7 @@ fn mega_tells_whole_again_and_next_request_apart(gateway: &Gateway) {
     service.now(secs(60));
     ask("GET /leads").is(&mega("200 OK", 60, 0, 60));
 
-    // Later the hour is told: 61 of it were used in that minute, not 63, for what the minute refused did not count.
+    // Later the hour is reported: 61 of it were used in that minute, not 63, for what the minute refused did not count.
     for minute in 2..17 {
         service.now(secs(60 * minute));
         service.charge(&[("api_key", "key_c1_a"), ("method", "GET"), ("path", "/leads")], 60);

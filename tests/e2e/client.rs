@@ -34,7 +34,7 @@ impl Answer {
     }
 
     /// That this is the answer that documentation shows: the status line, then the headers, and behind an empty line
-    /// the body, if it is told. Names of headers may differ in case and the headers in order; nothing else may.
+    /// the body, if it is reported. Names of headers may differ in case and the headers in order; nothing else may.
     #[track_caller]
     pub(crate) fn is(&self, documented: &str) {
         let (head, body) = match documented.split_once("\n\n") {

@@ -60,8 +60,8 @@ impl Gateway {
             )
         };
         let wildcards: String = (0..WILDCARDS).map(wildcard).collect();
-        let told = "request_headers: {x-told: '{{entry.raw}}'}\n";
-        let config = directory(&[("demo.yaml", &(demo + more + &wildcards + told))]);
+        let reported = "request_headers: {x-told: '{{entry.raw}}'}\n";
+        let config = directory(&[("demo.yaml", &(demo + more + &wildcards + reported))]);
         let spillway = Spillway::start(config.path(), "127.0.0.1:0");
 
         let (upstream, upstream_port) = upstream();

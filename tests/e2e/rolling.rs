@@ -37,7 +37,7 @@ fn a_rolling_restart_fails_no_call_and_lets_none_pass(gateway: &Gateway) {
     replicas.iter().for_each(is_asked);
 
     let done = AtomicBool::new(false);
-    let told: Vec<(usize, usize)> = thread::scope(|scope| {
+    let reported: Vec<(usize, usize)> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let (done, is_limited) = (&done, &is_limited);
@@ -62,11 +62,11 @@ fn a_rolling_restart_fails_no_call_and_lets_none_pass(gateway: &Gateway) {
             }
         }));
         done.store(true, Ordering::Relaxed);
-        let told = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let reported = clients.into_iter().map(|client| client.join().unwrap()).collect();
         restart.unwrap();
-        told
+        reported
     });
-    for (calls, limited) in told {
+    for (calls, limited) in reported {
         assert_eq!(calls, limited, "{} calls were not limited", calls - limited);
         assert!(calls > 20, "{calls} calls tell nothing");
     }

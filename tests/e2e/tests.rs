@@ -105,7 +105,7 @@ fn bytes_that_are_not_utf8_are_limited(gateway: &Gateway) {
 }
 
 fn the_upstream_is_told_no_other_name(gateway: &Gateway) {
-    let told = |header: &str| {
+    let reported = |header: &str| {
         let answer = send("127.0.0.19", gateway.door("raw"), "GET /", &[header.as_bytes()]);
         let seen: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         seen["headers"]["x-told"].as_str().map(str::to_owned)
@@ -116,9 +116,9 @@ fn the_upstream_is_told_no_other_name(gateway: &Gateway) {
         ("x-raw: acm%C3%A9", "acm%25C3%25A9"),
         ("x-raw: acm\t1", "acm%091"),
     ] {
-        assert_eq!(told(sent).as_deref(), Some(expected));
+        assert_eq!(reported(sent).as_deref(), Some(expected));
     }
-    assert_eq!(told(&format!("x-raw: {}", "x".repeat(5_000))), None);
+    assert_eq!(reported(&format!("x-raw: {}", "x".repeat(5_000))), None);
 }
 
 fn istios_cluster_name_is_answered(gateway: &Gateway) {
@@ -127,7 +127,7 @@ fn istios_cluster_name_is_answered(gateway: &Gateway) {
         send("127.0.0.17", gateway.door("istio"), endpoint, &[b"x-api-key: e2e_istio"])
     });
     assert_eq!(admitted, 10);
-    assert!(metric(gateway.spillway_http, "spillway_authority_mended_connections_total") > 0);
+    assert!(metric(gateway.spillway_http, "spillway_authority_sanitized_connections_total") > 0);
 }
 
 fn no_value_is_so_long_that_it_passes(gateway: &Gateway) {

@@ -7,9 +7,9 @@ use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
 use spillway::engine::answer;
 use spillway::limiter::Limiter;
-use spillway::model::{Descriptor, Entry, Hits, Request, Timestamp};
+use spillway::model::{Catalog, Descriptor, DomainIndex, Entry, Hits, Request, RuleIndex, Timestamp};
 use spillway::store::MemoryStore;
-use spillway::telemetry::{Metrics, UnmatchedDescriptors};
+use spillway::telemetry::{Metrics, RuleHit, UnmatchedDescriptors};
 
 /// Three limits, six headers, an endpoint by its name, and a refusal with a body.
 const POLICY: &str = "
@@ -70,6 +70,24 @@ fn to_count_what_reaches_no_rule_takes_no_allocation() {
     let peer = ([127, 0, 0, 1], 1).into();
     let count = || {
         UnmatchedDescriptors { domain: "d", by_reason: [1, 0, 1, 0], first: &entries, peer }.emit(&metrics);
+    };
+    count();
+    let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| count()));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+#[test]
+fn to_count_a_rule_takes_no_allocation_nor_does_a_series_that_is_there() {
+    let rules = vec![(DomainIndex(0), "plain".into()), (DomainIndex(0), "detailed".into())];
+    let with_series = [RuleIndex(1)].into();
+    let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, with_series });
+    let metrics = Metrics::default();
+    let recorder = metrics.recorder();
+    let count = || {
+        recorder.count(&catalog, |tally| {
+            tally.rule(RuleIndex(0), None, RuleHit { hits: 1, ..RuleHit::default() });
+            tally.rule(RuleIndex(1), Some("k=1"), RuleHit { hits: 1, ..RuleHit::default() });
+        });
     };
     count();
     let counted = allocation_counter::measure(|| (0..1_000).for_each(|_| count()));

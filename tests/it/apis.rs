@@ -45,8 +45,8 @@ fn target(file: &Path, script: &Script) -> InProcessLimiter {
 }
 
 fn assert_none(file: &Path, misses: &[Miss]) {
-    let told: String = misses.iter().map(ToString::to_string).collect();
-    assert!(misses.is_empty(), "{}:\n{told}", file.display());
+    let reported: String = misses.iter().map(ToString::to_string).collect();
+    assert!(misses.is_empty(), "{}:\n{reported}", file.display());
 }
 
 #[test]

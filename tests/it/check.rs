@@ -12,8 +12,8 @@ const TEST: &str = "policy: shop.yaml\nstart: 2026-01-01\nsteps:\n- {send: {api_
 /// The exit code, and what it told on either stream, without the directory.
 fn check(root: &Path, paths: &[&str]) -> (i32, String) {
     let output = command(&["check"]).args(paths.iter().map(|path| root.join(path))).output().unwrap();
-    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code().unwrap(), told.replace(&format!("{}/", root.display()), ""))
+    let reported = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code().unwrap(), reported.replace(&format!("{}/", root.display()), ""))
 }
 
 #[test]
@@ -27,8 +27,8 @@ fn a_test_and_a_subjects_file_are_checked_as_what_they_are() {
 
     // A mistake of the policy is one, however many tests have met it.
     std::fs::write(root.path().join("shop.yaml"), POLICY.replace("unit: day", "unit: dya")).unwrap();
-    let (code, told) = check(root.path(), &all);
-    assert!(code == 1 && told.ends_with("\n1 error\n"), "{told}");
+    let (code, reported) = check(root.path(), &all);
+    assert!(code == 1 && reported.ends_with("\n1 error\n"), "{reported}");
 }
 
 #[test]
@@ -38,11 +38,14 @@ fn a_test_of_no_policy_and_subjects_of_none_are_mistakes() {
         ("a.test.yaml", TEST),
         ("b.yaml", "domain: b\ndescriptors: []"),
     ]);
-    let (code, told) = check(root.path(), &["a.test.yaml"]);
-    assert!(code == 1 && told.contains("there is no policy `shop.yaml`\n --> a.test.yaml:1:9"), "{told}");
-    let (code, told) = check(root.path(), &["a.subjects.yaml"]);
-    assert!(code == 1 && told.contains("`a.subjects.yaml` is a subjects file"), "{told}");
-    assert!(told.contains("run `spillway check POLICY`"), "{told}");
+    let (code, reported) = check(root.path(), &["a.test.yaml"]);
+    assert!(
+        code == 1 && reported.contains("there is no policy `shop.yaml`\n --> a.test.yaml:1:9"),
+        "{reported}"
+    );
+    let (code, reported) = check(root.path(), &["a.subjects.yaml"]);
+    assert!(code == 1 && reported.contains("`a.subjects.yaml` is a subjects file"), "{reported}");
+    assert!(reported.contains("run `spillway check POLICY`"), "{reported}");
 }
 
 #[test]
@@ -54,8 +57,8 @@ fn what_a_test_sets_has_to_mean_something() {
         check(root.path(), &["shop.test.yaml"])
     };
     for sound in ["plan: pro", "plan: staff", "plan: free, seats: 5"] {
-        let (code, told) = set(&format!("{{subject: acme, attributes: {{{sound}}}}}"));
-        assert_eq!(code, 0, "{sound}: {told}");
+        let (code, reported) = set(&format!("{{subject: acme, attributes: {{{sound}}}}}"));
+        assert_eq!(code, 0, "{sound}: {reported}");
     }
     for (change, message, hint) in [
         (
@@ -79,12 +82,12 @@ fn what_a_test_sets_has_to_mean_something() {
             "did you mean `plan`?",
         ),
     ] {
-        let (code, told) = set(change);
-        assert!(code == 1 && told.contains(message) && told.contains(hint), "{change}: {told}");
+        let (code, reported) = set(change);
+        assert!(code == 1 && reported.contains(message) && reported.contains(hint), "{change}: {reported}");
         // `spillway test` says the same.
         let output = command(&["test"]).arg(root.path().join("shop.test.yaml")).output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.code() == Some(1) && told.contains(hint), "{change}: {told}");
+        let reported = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(1) && reported.contains(hint), "{change}: {reported}");
     }
 }
 
@@ -134,19 +137,19 @@ fn digits_that_are_grouped_inside_braces_are_one_mistake() {
         "domain: d\ndescriptors:\n- {key: a, rate_limit: {requests_per_unit: 10,000, unit: day}}\n\
          - {key: b, rate_limit: {unit: day, requests_per_unit: 1,000,000}}\n",
     )]);
-    let (code, told) = check(root.path(), &["d.yaml"]);
-    assert!(code == 1 && told.ends_with("\n2 errors\n"), "{told}");
+    let (code, reported) = check(root.path(), &["d.yaml"]);
+    assert!(code == 1 && reported.ends_with("\n2 errors\n"), "{reported}");
     for (place, hint) in [("3:44", "`10000`"), ("4:55", "`1000000`")] {
-        assert!(told.contains(&format!("d.yaml:{place}\n")), "{told}");
-        assert!(told.contains(&format!("write the digits alone, {hint}")), "{told}");
+        assert!(reported.contains(&format!("d.yaml:{place}\n")), "{reported}");
+        assert!(reported.contains(&format!("write the digits alone, {hint}")), "{reported}");
     }
     let policy = POLICY.replace("pro: 5", "pro: 10,000").replace("{free: 1,", "{free: 1,000,");
     std::fs::write(root.path().join("d.yaml"), policy).unwrap();
     std::fs::write(root.path().join("shop.subjects.yaml"), SUBJECTS).unwrap();
-    let (_, told) = check(root.path(), &["d.yaml"]);
+    let (_, reported) = check(root.path(), &["d.yaml"]);
     assert!(
-        told.contains("`1,000`") && told.contains("`10,000`") && told.ends_with("\n2 errors\n"),
-        "{told}"
+        reported.contains("`1,000`") && reported.contains("`10,000`") && reported.ends_with("\n2 errors\n"),
+        "{reported}"
     );
     // Names of three digits are none, where they are meant.
     let policy = POLICY.replace("free: 1, pro: 5", "free: 1, 000: 5, \"100\": 1, 200: 3");
@@ -171,8 +174,8 @@ fn a_subjects_file_goes_with_the_policy_that_names_it_and_not_one_of_its_name() 
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("shop.yaml"), POLICY.replace("shop.subjects", "../shop.subjects")).unwrap();
     std::fs::write(other.join("shop.subjects.yaml"), "subjects: [{idd: oops}]").unwrap();
-    let (code, told) = check(root.path(), &["other/shop.subjects.yaml"]);
-    assert!(code == 1 && told.contains("no policy beside it does"), "{code}: {told}");
+    let (code, reported) = check(root.path(), &["other/shop.subjects.yaml"]);
+    assert!(code == 1 && reported.contains("no policy beside it does"), "{code}: {reported}");
 }
 
 #[test]
@@ -184,9 +187,10 @@ fn what_a_directory_leaves_out_is_checked_when_it_is_named() {
     std::fs::create_dir(root.path().join(".drafts")).unwrap();
     std::fs::write(root.path().join(".drafts/c.yaml"), "domain: c\nlimits: 1").unwrap();
     assert_eq!(check(root.path(), &["."]).0, 0);
-    for (named, told) in [(".b.yaml", "limits"), (".drafts", "limits"), ("missing.yaml", "missing.yaml")] {
+    for (named, reported) in [(".b.yaml", "limits"), (".drafts", "limits"), ("missing.yaml", "missing.yaml")]
+    {
         let (code, found) = check(root.path(), &[".", named]);
-        assert!(code == 1 && found.contains(told), "{named}: {code} {found}");
+        assert!(code == 1 && found.contains(reported), "{named}: {code} {found}");
     }
     std::os::unix::fs::symlink("shop.yaml", root.path().join("link.yaml")).unwrap();
     assert_eq!(check(root.path(), &[".", "link.yaml", "shop.yaml"]).0, 0, "one file, however it is named");

@@ -219,7 +219,7 @@ fn headers_that_envoyproxy_ratelimit_was_told_to_send_are_sent() {
 
 #[test]
 fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
-    for (name, value, told) in [
+    for (name, value, reported) in [
         ("SHADOW_MODE", "maybe", r#"SHADOW_MODE="maybe": expected `true` or `false`"#),
         ("MERGE_DOMAIN_CONFIG", "ja", "MERGE_DOMAIN_CONFIG"),
         ("GRPC_PORT", "31083x", "expected a port"),
@@ -237,7 +237,7 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         let output = command.env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
-        assert!(stderr.contains(told), "{name}: {stderr}");
+        assert!(stderr.contains(reported), "{name}: {stderr}");
     }
 }
 
@@ -249,9 +249,12 @@ fn a_misspelt_variable_ends_the_start() {
         ("SPILLWAY_CONFG", "SPILLWAY_CONFIG"),
     ] {
         let output = command(&["serve", "--config", "config"]).env(name, "15s").output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains(&format!("the environment has {name}")) && told.contains(meant), "{told}");
+        let reported = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{reported}");
+        assert!(
+            reported.contains(&format!("the environment has {name}")) && reported.contains(meant),
+            "{reported}"
+        );
     }
     // What Kubernetes sets for a service that is called `spillway`.
     let mut checked = command(&["check", "config"]);
@@ -288,8 +291,8 @@ fn addresses_are_taken_as_people_write_them() {
     for wrong in ["8081", "localhost"] {
         let output = serve(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("expected an address and a port, as in `0.0.0.0:8081`"), "{told}");
+        let reported = String::from_utf8(output.stderr).unwrap();
+        assert!(reported.contains("expected an address and a port, as in `0.0.0.0:8081`"), "{reported}");
     }
 }
 
@@ -318,9 +321,9 @@ fn explain_tells_what_a_bucket_grants_and_what_it_holds() {
     )]);
     let output =
         command(&["explain", "--domain", "a", "x=1", "--config"]).arg(config.path()).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("1000 per 1h, little by little, up to 100 at once"), "{told}");
-    assert!(told.contains("used 1 of 100, 99 left"), "{told}");
+    let reported = String::from_utf8(output.stdout).unwrap();
+    assert!(reported.contains("1000 per 1h, little by little, up to 100 at once"), "{reported}");
+    assert!(reported.contains("used 1 of 100, 99 left"), "{reported}");
 }
 
 #[test]
@@ -353,39 +356,39 @@ fn explain_takes_dates_and_says_which_domain_there_is() {
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).unwrap())
     };
-    let (code, told) = explain(&["--domain", "demo", "--at", "2026-01-31", "api_key=a"]);
-    assert!(code == Some(0) && told.starts_with("domain demo, at 2026-01-31T00:00:00Z"), "{told}");
-    let (code, told) = explain(&["--domain", "dmeo", "api_key=a"]);
+    let (code, reported) = explain(&["--domain", "demo", "--at", "2026-01-31", "api_key=a"]);
+    assert!(code == Some(0) && reported.starts_with("domain demo, at 2026-01-31T00:00:00Z"), "{reported}");
+    let (code, reported) = explain(&["--domain", "dmeo", "api_key=a"]);
     assert_eq!(
-        (code, told.as_str()),
+        (code, reported.as_str()),
         (Some(1), "error: no domain `dmeo` is configured; did you mean `demo`?\n")
     );
-    let (_, told) = explain(&["--domain", "nothing-like-it", "api_key=a"]);
+    let (_, reported) = explain(&["--domain", "nothing-like-it", "api_key=a"]);
     let listed = "there is campaigns, demo, leadping, leadron, leaperone, llm, mega, starter\n";
-    assert!(told.ends_with(listed), "{told}");
-    let (code, told) = explain(&["--domain", "demo", "--at", "yesterday", "api_key=a"]);
-    assert!(code == Some(2) && told.contains("write a date, `2026-01-31`"), "{told}");
+    assert!(reported.ends_with(listed), "{reported}");
+    let (code, reported) = explain(&["--domain", "demo", "--at", "yesterday", "api_key=a"]);
+    assert!(code == Some(2) && reported.contains("write a date, `2026-01-31`"), "{reported}");
     // Only `\,` and `\\` are escapes.
-    let (_, told) = explain(&["--domain", "demo", r"remote_address=CORP\alice\, inc\\"]);
-    assert!(told.contains(r"remote_address=CORP\alice, inc\"), "{told}");
+    let (_, reported) = explain(&["--domain", "demo", r"remote_address=CORP\alice\, inc\\"]);
+    assert!(reported.contains(r"remote_address=CORP\alice, inc\"), "{reported}");
 }
 
 #[test]
 fn a_number_of_counters_is_told_how_it_is_written() {
     for flag in ["--max-counters", "--max-connections"] {
         let output = command(&["serve", flag, "10,000"]).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let reported = String::from_utf8(output.stderr).unwrap();
         assert!(
-            output.status.code() == Some(2) && told.contains("write the digits alone, `10000`"),
-            "{told}"
+            output.status.code() == Some(2) && reported.contains("write the digits alone, `10000`"),
+            "{reported}"
         );
     }
     let output = command(&["explain", "--config", "config", "--domain", "demo", "api_key"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "the command line is wrong");
     // Bytes, if it has no unit.
     let output = command(&["serve", "--max-counter-memory", "512"]).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && told.contains("write `512MiB` if"), "{told}");
+    let reported = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && reported.contains("write `512MiB` if"), "{reported}");
 }
 
 #[test]
@@ -395,27 +398,29 @@ fn a_log_in_json_is_json_from_its_first_line_to_its_last() {
         let args =
             ["serve", "--log-format", "json", "--http-addr", "127.0.0.1:0", "--grpc-addr", grpc, "--config"];
         let output = command(&args).arg(config.path()).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        let each =
-            told.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+        let reported = String::from_utf8(output.stderr).unwrap();
+        let each = reported
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
         (output.status.code(), each.collect::<Vec<serde_json::Value>>())
     };
-    let (code, told) = lines("127.0.0.1:0", &[("d.yaml", "domain: d\ndescriptors:\n- {kye: k}\n")]);
+    let (code, reported) = lines("127.0.0.1:0", &[("d.yaml", "domain: d\ndescriptors:\n- {kye: k}\n")]);
     assert_eq!(code, Some(1));
-    assert_eq!(told[0]["fields"]["message"], "starting");
-    let mistake = told.iter().find(|line| line["fields"]["line"] == 3).unwrap_or_else(|| panic!("{told:?}"));
+    assert_eq!(reported[0]["fields"]["message"], "starting");
+    let mistake =
+        reported.iter().find(|line| line["fields"]["line"] == 3).unwrap_or_else(|| panic!("{reported:?}"));
     assert_eq!((&mistake["level"], &mistake["fields"]["column"]), (&"ERROR".into(), &4.into()));
     assert!(mistake["fields"]["file"].as_str().unwrap().ends_with("d.yaml"));
     assert_eq!(mistake["fields"]["hint"], "did you mean `key`?");
-    assert_eq!(told.last().unwrap()["fields"]["message"], "the configuration is refused");
-    let (code, told) = lines("192.0.2.1:1", &[("d.yaml", "domain: d\ndescriptors: []\n")]);
-    let last = told.last().unwrap();
-    assert_eq!((code, &last["level"]), (Some(1), &"ERROR".into()), "{told:?}");
+    assert_eq!(reported.last().unwrap()["fields"]["message"], "the configuration is refused");
+    let (code, reported) = lines("192.0.2.1:1", &[("d.yaml", "domain: d\ndescriptors: []\n")]);
+    let last = reported.last().unwrap();
+    assert_eq!((code, &last["level"]), (Some(1), &"ERROR".into()), "{reported:?}");
     let form = |line: &serde_json::Value| -> String {
         let time = line["timestamp"].as_str().unwrap();
         time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
     };
-    for line in &told {
+    for line in &reported {
         assert_eq!(form(line), "0000-00-00T00:00:00.000000Z", "{line}");
     }
 }
@@ -429,8 +434,8 @@ fn explain_shows_no_credential_wherever_it_was_typed() {
     ] {
         let output =
             command(&["explain", "--config", "config", "--domain", "leadron", descriptor]).output().unwrap();
-        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(!told.contains("secret_1") && told.contains("api_key=…"), "{told}");
+        let reported = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!reported.contains("secret_1") && reported.contains("api_key=…"), "{reported}");
     }
 }
 
@@ -450,10 +455,11 @@ fn explain_names_the_entry_that_matched_nothing_behind_an_empty_one() {
             .arg(config.path())
             .output()
             .unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        told.lines()
+        let reported = String::from_utf8(output.stdout).unwrap();
+        reported
+            .lines()
             .find_map(|line| line.strip_prefix("  rule     "))
-            .unwrap_or_else(|| panic!("{told}"))
+            .unwrap_or_else(|| panic!("{reported}"))
             .to_owned()
     };
     assert!(
@@ -480,35 +486,35 @@ fn explain_says_the_same_of_each_limit_to_people_and_to_programs() {
     let json = |more: &[&str]| -> serde_json::Value {
         serde_json::from_str(&explain(&[&["--json"], more].concat())).unwrap()
     };
-    let (text, told) = (explain(&[]), json(&[]));
+    let (text, reported) = (explain(&[]), json(&[]));
     for (at, name, numbers, reset) in [
         (0, "burst: 5 per second", "used 1 of 5, 4 left, resets in 0.75s", 750),
         (1, "daily: 100 per day", "used 1 of 100, 99 left, resets in 86399.75s", 86_399_750),
     ] {
         assert!(text.contains(&format!("limit    {name}\n  counter  x=1\n  numbers  {numbers}\n")), "{text}");
-        let one = &told["descriptors"][0]["limits"][at];
-        assert_eq!((&one["limit"], &one["counter"]), (&name.into(), &"x=1".into()), "{told}");
+        let one = &reported["descriptors"][0]["limits"][at];
+        assert_eq!((&one["limit"], &one["counter"]), (&name.into(), &"x=1".into()), "{reported}");
         // 749.6 ms, after which it has reset.
-        assert_eq!(one["numbers"]["reset_after_ms"], reset, "{told}");
+        assert_eq!(one["numbers"]["reset_after_ms"], reset, "{reported}");
     }
-    assert_eq!(told["then"], serde_json::Value::Null);
+    assert_eq!(reported["then"], serde_json::Value::Null);
 
-    // What costs more than there is tells nothing of what a usual call would be told.
-    let (text, told) = (explain(&["--hits", "6"]), json(&["--hits", "6"]));
+    // What costs more than there is says nothing about the answer to a usual call.
+    let (text, reported) = (explain(&["--hits", "6"]), json(&["--hits", "6"]));
     assert!(text.contains("it costs more than the limit, and can never pass\n"), "{text}");
     let (_, then) = text.split_once("\nthen, for a call that costs 1\n").unwrap_or_else(|| panic!("{text}"));
     assert!(then.contains("overall  O"), "{text}");
-    assert_eq!(told["overall"], "OVER_LIMIT");
-    assert_eq!(told["then"]["descriptors"][0]["limits"][1]["numbers"]["limit"], 100, "{told}");
+    assert_eq!(reported["overall"], "OVER_LIMIT");
+    assert_eq!(reported["then"]["descriptors"][0]["limits"][1]["numbers"]["limit"], 100, "{reported}");
 }
 
 #[test]
-fn the_version_and_the_commit_are_told_alike_everywhere() {
-    let (_, told, _) = run(&["--version"]);
+fn the_version_and_the_commit_are_reported_alike_everywhere() {
+    let (_, reported, _) = run(&["--version"]);
     let version = env!("CARGO_PKG_VERSION");
     let commit =
-        told.strip_prefix(&format!("spillway {version} (")).and_then(|rest| rest.strip_suffix(")\n"));
-    let commit = commit.unwrap_or_else(|| panic!("{told}"));
+        reported.strip_prefix(&format!("spillway {version} (")).and_then(|rest| rest.strip_suffix(")\n"));
+    let commit = commit.unwrap_or_else(|| panic!("{reported}"));
     let mut git = std::process::Command::new("git");
     let head = git.current_dir(env!("CARGO_MANIFEST_DIR")).args(["rev-parse", "HEAD"]).output();
     // Sources that are no checkout have none, and a packager may call it what they like.
@@ -517,7 +523,7 @@ fn the_version_and_the_commit_are_told_alike_everywhere() {
         && head.status.success()
         && option_env!("SPILLWAY_COMMIT").is_none()
     {
-        assert!(String::from_utf8(head.stdout).unwrap().starts_with(commit), "{told}");
+        assert!(String::from_utf8(head.stdout).unwrap().starts_with(commit), "{reported}");
     }
     let spillway = Spillway::serving("domain: a\ndescriptors: []");
     let first = &spillway.seen[0];
@@ -527,28 +533,32 @@ fn the_version_and_the_commit_are_told_alike_everywhere() {
 }
 
 #[test]
-fn a_wrong_command_line_is_told_as_the_log_would_be() {
+fn a_wrong_command_line_is_reported_as_the_log_would_be() {
     let json = |command: &mut std::process::Command| {
         let output = command.output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        let each =
-            told.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
+        let reported = String::from_utf8(output.stderr).unwrap();
+        let each = reported
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
         let each: Vec<serde_json::Value> = each.collect();
-        assert_eq!((output.status.code(), each.len()), (Some(2), 1), "{told}");
+        assert_eq!((output.status.code(), each.len()), (Some(2), 1), "{reported}");
         assert_eq!(each[0]["level"], "ERROR");
         each[0]["fields"]["message"].as_str().unwrap().to_owned()
     };
-    let told = json(&mut command(&["serve", "--log-format", "json", "--drain-dleay", "5s"]));
+    let reported = json(&mut command(&["serve", "--log-format", "json", "--drain-dleay", "5s"]));
     assert_eq!(
-        told,
+        reported,
         "unexpected argument '--drain-dleay' found; tip: a similar argument exists: '--drain-delay'"
     );
-    let told = json(command(&["serve", "--drain-delay=soon"]).env("SPILLWAY_LOG_FORMAT", "JSON"));
-    assert!(told.starts_with("invalid value 'soon' for '--drain-delay <TIME>': expected a time"), "{told}");
-    let told = json(command(&["serve", "--log-format=json"]).env("SHADOW_MODE", "maybe"));
-    assert!(told.starts_with("the environment has SHADOW_MODE"), "{told}");
-    let told = json(command(&["serve"]).env("LOG_FORMAT", "json").env("SPILLWAY_DRAINDELAY", "5s"));
-    assert!(told.contains("did you mean `SPILLWAY_DRAIN_DELAY`?"), "{told}");
+    let reported = json(command(&["serve", "--drain-delay=soon"]).env("SPILLWAY_LOG_FORMAT", "JSON"));
+    assert!(
+        reported.starts_with("invalid value 'soon' for '--drain-delay <TIME>': expected a time"),
+        "{reported}"
+    );
+    let reported = json(command(&["serve", "--log-format=json"]).env("SHADOW_MODE", "maybe"));
+    assert!(reported.starts_with("the environment has SHADOW_MODE"), "{reported}");
+    let reported = json(command(&["serve"]).env("LOG_FORMAT", "json").env("SPILLWAY_DRAINDELAY", "5s"));
+    assert!(reported.contains("did you mean `SPILLWAY_DRAIN_DELAY`?"), "{reported}");
     // No other command has a log, and what was asked for is no error.
     let output = command(&["check"]).env("SPILLWAY_LOG_FORMAT", "json").output().unwrap();
     assert!(output.stderr.starts_with(b"error: "), "{output:?}");
@@ -557,18 +567,18 @@ fn a_wrong_command_line_is_told_as_the_log_would_be() {
 }
 
 #[test]
-fn a_wrong_value_is_told_by_the_variable_that_has_it() {
-    let told = |args: &[&str]| {
+fn a_wrong_value_is_reported_by_the_variable_that_has_it() {
+    let reported = |args: &[&str]| {
         let output = command(args).env("SPILLWAY_DRAIN_DELAY", "soon").output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let (code, text) = told(&["serve"]);
+    let (code, text) = reported(&["serve"]);
     assert_eq!(code, Some(2));
     assert!(
         text.starts_with("error: invalid value 'soon' for 'SPILLWAY_DRAIN_DELAY': expected a time"),
         "{text}"
     );
-    let (_, text) = told(&["serve", "--drain-delay", "late"]);
+    let (_, text) = reported(&["serve", "--drain-delay", "late"]);
     assert!(text.starts_with("error: invalid value 'late' for '--drain-delay <TIME>'"), "{text}");
 }
 

@@ -19,8 +19,8 @@ const TICK: u64 = 200;
 /// as many.
 fn calls() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "how long a test takes is up to whoever runs it")]
-    let told = std::env::var("SPILLWAY_CONCURRENCY_CALLS");
-    told.map_or(200_000, |calls| calls.parse().expect("SPILLWAY_CONCURRENCY_CALLS is a number"))
+    let reported = std::env::var("SPILLWAY_CONCURRENCY_CALLS");
+    reported.map_or(200_000, |calls| calls.parse().expect("SPILLWAY_CONCURRENCY_CALLS is a number"))
 }
 
 fn charge(key: u64, algorithm: Algorithm) -> Charge {

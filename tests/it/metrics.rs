@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
@@ -57,7 +58,7 @@ fn check(text: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn hits_are_told_for_each_rule_and_requests_for_each_domain() {
+async fn hits_are_reported_for_each_rule_and_requests_for_each_domain() {
     let spillway = Spillway::serving(POLICY);
     ask(&spillway, 3, &["key", "seen", "free", "nowhere"], 2).await;
     let answer = get(spillway.http, "/metrics");
@@ -101,6 +102,7 @@ descriptors:
     value: /open/*
     value_to_metric: true
     descriptors:
+      - {key: sent, detailed_metric: true, rate_limit: {name: sent, unit: year, requests_per_unit: 5}}
       - {key: user, rate_limit: {unit: year, requests_per_unit: 1000000}}
       - {key: free, rate_limit: {name: free, unlimited: true}}
       - key: batch
@@ -145,7 +147,7 @@ descriptors: [{key: api_key, subject: api_key, rate_limit: {unit: year, requests
 ";
 
 #[tokio::test]
-async fn what_is_known_before_the_first_event_is_told() {
+async fn what_is_known_before_the_first_event_is_reported() {
     let files = directory(&[("d.yaml", TWO_KINDS), ("people.subjects.yaml", PEOPLE)]);
     let mut serve = command(&[
         "serve",
@@ -200,6 +202,10 @@ async fn values_have_series_of_their_own_where_the_policy_asks_for_it() {
         ask(&[("path", "/open/x"), ("batch", user)]).await;
     }
     ask(&[("path", "/open/x"), ("free", "1")]).await;
+    let mut sent = descriptor(&[("path", "/open/x"), ("sent", "1")]);
+    let limit = RateLimitOverride { requests_per_unit: 3, unit: 1 };
+    sent.limit = Some(limit);
+    client.should_rate_limit(request(vec![sent])).await.unwrap();
     let answer = get(spillway.http, "/metrics");
     for line in [
         r#"spillway_rule_hits_total{domain="d",rule="per-path",entries="other"} 0"#,
@@ -209,7 +215,8 @@ async fn values_have_series_of_their_own_where_the_policy_asks_for_it() {
         r#"spillway_rule_within_limit_total{domain="d",rule="path=/open/* > user",entries="path=/open/x > user"} 2"#,
         r#"spillway_rule_over_limit_total{domain="d",rule="path=/open/* > batch=*",entries="path=/open/x > batch=*"} 1"#,
         r#"spillway_rule_hits_total{domain="d",rule="free",entries="path=/open/x > free"} 1"#,
-        r#"spillway_rule_series{domain="d"} 6"#,
+        r#"spillway_rule_hits_total{domain="d",rule="sent",entries="path=/open/x > sent=1"} 1"#,
+        r#"spillway_rule_series{domain="d"} 7"#,
         "spillway_rule_series_max 1000",
     ] {
         assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
@@ -250,7 +257,7 @@ async fn promtool_has_nothing_to_say_of_it() {
 }
 
 #[tokio::test]
-async fn open_metrics_are_told_to_whoever_asks_for_them() {
+async fn open_metrics_are_reported_to_whoever_asks_for_them() {
     let spillway = Spillway::serving(POLICY);
     let answer = get_accepting(spillway.http, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
     assert!(

@@ -172,14 +172,14 @@ fn the_words_of_a_test_are_on_the_page() {
     let (section, _) = section.split_once("\n## ").unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.flat_map(|row| row.split(" | ").next().unwrap().split(", "));
-    let told: BTreeSet<String> = cells.map(|word| word.replace('`', "")).collect();
-    assert_eq!(told, words_of_a_test(EVERY_WORD));
+    let reported: BTreeSet<String> = cells.map(|word| word.replace('`', "")).collect();
+    assert_eq!(reported, words_of_a_test(EVERY_WORD));
 
     let directories = ["config", "tests/policies"].map(Path::new);
     let tests = directories.iter().flat_map(|path| config::test_files(path).0);
     let used: BTreeSet<String> =
         tests.flat_map(|file| words_of_a_test(&fs::read_to_string(file).unwrap())).collect();
-    assert!(used.is_subset(&told), "not on the page: {:?}", used.difference(&told));
+    assert!(used.is_subset(&reported), "not on the page: {:?}", used.difference(&reported));
 }
 
 /// A page of Markdown and samples to change stand beside the policies; none of that is taken for something else.

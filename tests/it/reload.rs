@@ -25,7 +25,7 @@ fn put(directory: &Path, name: &str, text: &str) {
 }
 
 /// The limit told for `key=k`, without counting, and how much of it is used.
-async fn told(spillway: &Spillway) -> Option<(u32, u32)> {
+async fn reported(spillway: &Spillway) -> Option<(u32, u32)> {
     let mut look = descriptor(&[("key", "k")]);
     look.hits_addend = Some(envoy_types::pb::google::protobuf::UInt64Value { value: 0 });
     let mut client = RateLimitServiceClient::new(channel(spillway).await);
@@ -37,8 +37,8 @@ async fn told(spillway: &Spillway) -> Option<(u32, u32)> {
 
 async fn until_told(spillway: &Spillway, expected: Option<(u32, u32)>) {
     let begun = tokio::time::Instant::now();
-    while told(spillway).await != expected {
-        assert!(begun.elapsed() < PATIENCE, "still {:?}", told(spillway).await);
+    while reported(spillway).await != expected {
+        assert!(begun.elapsed() < PATIENCE, "still {:?}", reported(spillway).await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -49,7 +49,7 @@ async fn a_change_takes_force_and_keeps_the_counts_and_a_mistake_changes_nothing
     let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
     let mut client = RateLimitServiceClient::new(channel(&spillway).await);
     client.should_rate_limit(request(vec![descriptor(&[("key", "k")])])).await.unwrap();
-    assert_eq!(told(&spillway).await, Some((5, 1)));
+    assert_eq!(reported(&spillway).await, Some((5, 1)));
     // Which configuration is in force, and whether a newer one was refused.
     let status = |spillway: &Spillway| {
         let number = |name| metric(spillway.http, name);
@@ -66,13 +66,13 @@ async fn a_change_takes_force_and_keeps_the_counts_and_a_mistake_changes_nothing
     let line = spillway.log_line("the old one stays in force");
     assert!(line.contains("ERROR"), "{line}");
     spillway.log_line("did you mean `requests_per_unit`?");
-    assert_eq!(told(&spillway).await, Some((9, 1)));
+    assert_eq!(reported(&spillway).await, Some((9, 1)));
     assert_eq!(status(&spillway), (2, 1));
 
     // As a plain write begins.
     fs::write(config.path().join("d.yaml"), "").unwrap();
     spillway.log_line("the file holds no policy");
-    assert_eq!(told(&spillway).await, Some((9, 1)));
+    assert_eq!(reported(&spillway).await, Some((9, 1)));
 
     put(config.path(), "d.yaml", "domain: d\ndescriptors: []");
     until_told(&spillway, None).await;
@@ -137,12 +137,12 @@ fn a_storm_of_sighups_is_a_few_and_a_file_full_of_mistakes_a_few_lines() {
     let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
     let mistakes = (0..30).map(|n| format!("wrong{n}: 1")).collect::<Vec<_>>().join("\n");
     put(config.path(), "d.yaml", &format!("domain: d\ndescriptors: [{{key: k}}]\n{mistakes}"));
-    spillway.log_line("`spillway check` tells 10 more");
+    spillway.log_line("`spillway check` reports 10 more");
     let begun = tokio::time::Instant::now();
     for _ in 0..100 {
         spillway.signal("HUP");
     }
-    spillway.log_line("`spillway check` tells 10 more");
+    spillway.log_line("`spillway check` reports 10 more");
     spillway.signal("TERM");
     assert!(spillway.wait().success());
     let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
@@ -156,9 +156,9 @@ fn a_log_for_programs_tells_each_mistake_of_new_files_in_fields() {
     let mut spillway = Spillway::running(serve().arg(config.path()).args(["--log-format", "json"]));
     put(config.path(), "d.yaml", "domain: d\ndescriptors:\n- {kye: k}\n- {key: k, vlaue: v}\n");
     spillway.log_line("the old one stays in force");
-    let told: Vec<serde_json::Value> =
+    let reported: Vec<serde_json::Value> =
         spillway.seen.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let fields = |line: usize| &told.iter().find(|one| one["fields"]["line"] == line).unwrap()["fields"];
+    let fields = |line: usize| &reported.iter().find(|one| one["fields"]["line"] == line).unwrap()["fields"];
     assert_eq!((&fields(3)["severity"], &fields(3)["column"]), (&"error".into(), &4.into()));
     assert_eq!(
         (&fields(4)["message"], &fields(4)["hint"]),
@@ -179,7 +179,7 @@ fn a_log_for_programs_tells_each_mistake_of_new_files_in_fields() {
     let before = spillway.seen.len();
     let many = (0..500).map(|n| format!("wrong{n}: 1\n")).collect::<Vec<_>>().concat();
     put(config.path(), "d.yaml", &format!("domain: d\n{many}"));
-    spillway.log_line("`spillway check` tells 480 more");
+    spillway.log_line("`spillway check` reports 480 more");
     spillway.log_line("the old one stays in force");
     assert!(spillway.seen.len() - before <= 22, "{}", spillway.seen.len() - before);
 }

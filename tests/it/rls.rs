@@ -95,7 +95,7 @@ pub(crate) async fn ask_raw(
 const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 /// `OK 1/2`, `OVER 0/2` …
-fn told(status: &DescriptorStatus) -> String {
+fn reported(status: &DescriptorStatus) -> String {
     let code = match status.code() {
         Code::Ok => "OK",
         Code::OverLimit => "OVER",
@@ -109,8 +109,8 @@ fn told(status: &DescriptorStatus) -> String {
     }
 }
 
-fn all_told(answer: &RateLimitResponse) -> Vec<String> {
-    answer.statuses.iter().map(told).collect()
+fn all_reported(answer: &RateLimitResponse) -> Vec<String> {
+    answer.statuses.iter().map(reported).collect()
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn every_descriptor_gets_one_filled_status_in_order() {
     };
     let first = ask(&channel, request(descriptors())).await.unwrap();
     assert_eq!(first.overall_code(), Code::Ok);
-    assert_eq!(all_told(&first), ["OK 4294967295", "OK 1/2 per-key", "OK 0", "OK 0"]);
+    assert_eq!(all_reported(&first), ["OK 4294967295", "OK 1/2 per-key", "OK 0", "OK 0"]);
     let limited = &first.statuses[1];
     assert_eq!(limited.current_limit.as_ref().unwrap().unit, 6, "YEAR");
     assert!((1..=31_536_000).contains(&limited.duration_until_reset.as_ref().unwrap().seconds));
@@ -135,19 +135,19 @@ async fn every_descriptor_gets_one_filled_status_in_order() {
     ask(&channel, request(descriptors())).await.unwrap();
     let third = ask(&channel, request(descriptors())).await.unwrap();
     assert_eq!(third.overall_code(), Code::OverLimit);
-    assert_eq!(all_told(&third), ["OK 4294967295", "OVER 0/2 per-key", "OK 0", "OK 0"]);
+    assert_eq!(all_reported(&third), ["OK 4294967295", "OVER 0/2 per-key", "OK 0", "OK 0"]);
     assert!(third.raw_body.is_empty() && third.response_headers_to_add.is_empty());
 }
 
 #[tokio::test]
-async fn a_domain_that_no_policy_has_is_ok_and_told_of() {
+async fn a_domain_that_no_policy_has_is_ok_and_reported() {
     let mut spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
     for _ in 0..3 {
         let strange =
             RateLimitRequest { domain: "d\n2".into(), ..request(vec![descriptor(&[("key", "k")]); 2]) };
         let answer = ask(&channel, strange).await.unwrap();
-        assert_eq!((answer.overall_code(), all_told(&answer)), (Code::Ok, vec!["OK 0".to_owned(); 2]));
+        assert_eq!((answer.overall_code(), all_reported(&answer)), (Code::Ok, vec!["OK 0".to_owned(); 2]));
     }
     let line = spillway.log_line("no policy has the domain");
     for part in ["WARN", "domain=\"d\\\\n2\"", "the domains are `d`"] {
@@ -157,7 +157,7 @@ async fn a_domain_that_no_policy_has_is_ok_and_told_of() {
 }
 
 #[tokio::test]
-async fn descriptors_that_reach_no_rule_are_counted_and_told_of_at_debug() {
+async fn descriptors_that_reach_no_rule_are_counted_and_reported_at_debug() {
     let config = directory(&[("policy.yaml", POLICY)]);
     let mut spillway = Spillway::running(serve().arg(config.path()).args(["--log-level", "debug"]));
     let channel = channel(&spillway).await;
@@ -191,7 +191,7 @@ async fn hits_of_the_descriptor_beat_those_of_the_request() {
     for request in
         [with(0, Some(0)), with(9, Some(1)), with(0, Some(0)), with(1, None), with(7, Some(0)), with(3, None)]
     {
-        answers.push(all_told(&ask(&channel, request).await.unwrap()).remove(0));
+        answers.push(all_reported(&ask(&channel, request).await.unwrap()).remove(0));
     }
     assert_eq!(
         answers,
@@ -215,7 +215,7 @@ async fn a_negative_hit_is_a_refund_and_never_goes_below_zero() {
     refund.is_negative_hits = true;
     let mut answers = Vec::new();
     for descriptor in [descriptor(&[("key", "k")]), refund, descriptor(&[("key", "k")])] {
-        answers.push(all_told(&ask(&channel, request(vec![descriptor])).await.unwrap()).remove(0));
+        answers.push(all_reported(&ask(&channel, request(vec![descriptor])).await.unwrap()).remove(0));
     }
     assert_eq!(answers, ["OK 1/2 per-key", "OK 2/2 per-key", "OK 1/2 per-key"]);
 }
@@ -232,7 +232,7 @@ async fn bytes_that_are_not_utf8_are_limited_like_any_other_value() {
     };
     let mut answers = Vec::new();
     for value in [*b"go\xff\xfe", *b"go\xff\xfe", *b"go\xff\xfd", *b"go\xff\xfe", *b"\0\r\n\x1b"] {
-        answers.push(all_told(&ask_raw(&channel, METHOD, message(value)).await.unwrap()).remove(0));
+        answers.push(all_reported(&ask_raw(&channel, METHOD, message(value)).await.unwrap()).remove(0));
     }
     assert_eq!(
         answers,
@@ -247,8 +247,8 @@ async fn large_requests_are_answered() {
     let large = "v".repeat(50_000);
     let answer = ask(&channel, request(vec![descriptor(&[("key", &large)]); 200])).await.unwrap();
     assert_eq!(answer.statuses.len(), 200);
-    assert_eq!(told(&answer.statuses[1]), "OK 0/2 per-key");
-    assert_eq!(told(&answer.statuses[199]), "OVER 0/2 per-key");
+    assert_eq!(reported(&answer.statuses[1]), "OK 0/2 per-key");
+    assert_eq!(reported(&answer.statuses[199]), "OVER 0/2 per-key");
 }
 
 #[tokio::test]
@@ -279,12 +279,13 @@ async fn a_sent_limit_of_an_unknown_unit_is_left_out_and_all_others_hold() {
     for (unit, expected) in [(0, "OK 1/2 per-key"), (8, "OK 0/2 per-key"), (-1, "OVER 0/2 per-key")] {
         let answer =
             ask(&channel, request(vec![with_unit("key", unit), with_unit("nobody", 7)])).await.unwrap();
-        assert_eq!(all_told(&answer)[0], expected, "unit {unit}");
-        assert!(all_told(&answer)[1].ends_with("0/1 "), "{answer:?}");
+        assert_eq!(all_reported(&answer)[0], expected, "unit {unit}");
+        assert!(all_reported(&answer)[1].ends_with("0/1 "), "{answer:?}");
     }
     let line = spillway.log_line("was left out");
-    let told = "it has unit 0, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, MONTH 5, YEAR 6, WEEK 7";
-    assert!(line.contains(told) && line.contains("key=…") && line.contains("domain=d"), "{line}");
+    let reported =
+        "it has unit 0, which is none of SECOND 1, MINUTE 2, HOUR 3, DAY 4, MONTH 5, YEAR 6, WEEK 7";
+    assert!(line.contains(reported) && line.contains("key=…") && line.contains("domain=d"), "{line}");
     assert_eq!(metric(spillway.http, "spillway_sent_limits_left_out_total"), 3);
 }
 
@@ -322,12 +323,12 @@ async fn envoys_access_log_learns_the_rule_its_numbers_and_the_metadata_of_rules
     let spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
     let both = || request(vec![descriptor(&[("tagged", "t")]), descriptor(&[("tagged2", "t")])]);
-    let told = async || json(&ask(&channel, both()).await.unwrap().dynamic_metadata.unwrap());
+    let reported = async || json(&ask(&channel, both()).await.unwrap().dynamic_metadata.unwrap());
     let numbers = |used: f64, metadata: serde_json::Value| serde_json::json!({"rule": "tagged", "limit": 1.0, "used": used, "remaining": 0.0, "metadata": metadata});
     // Of two that say something, the first one's word stands.
     let of_both = serde_json::json!({"backend": {"pool": "a", "n": 1.0, "zone": "z"}});
-    assert_eq!(told().await, numbers(1.0, of_both));
-    assert_eq!(told().await, numbers(2.0, serde_json::json!({"backend": {"pool": "b", "zone": "z"}})));
+    assert_eq!(reported().await, numbers(1.0, of_both));
+    assert_eq!(reported().await, numbers(2.0, serde_json::json!({"backend": {"pool": "b", "zone": "z"}})));
 }
 
 /// What Envoy's access log would show of it.
@@ -346,7 +347,7 @@ fn json(metadata: &Struct) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn health_is_told_for_the_server_and_for_the_service() {
+async fn health_is_reported_for_the_server_and_for_the_service() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
 
@@ -388,25 +389,25 @@ async fn over_http(
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_is_told_so_by_http() {
+async fn what_is_no_grpc_is_refused_by_http() {
     let spillway = Spillway::serving(POLICY);
     let put = over_http(&spillway, "PUT", "application/grpc", &[0; 5]).await;
     assert_eq!((put.status().as_u16(), &put.headers()["allow"]), (405, &"POST".parse().unwrap()));
     let json = over_http(&spillway, "POST", "application/json", b"{}").await;
     assert_eq!(json.status(), 415);
-    for told in [put, json] {
-        assert!(told.body().starts_with("this port speaks gRPC: POST with"), "{told:?}");
+    for reported in [put, json] {
+        assert!(reported.body().starts_with("this port speaks gRPC: POST with"), "{reported:?}");
     }
     let grpc = over_http(&spillway, "POST", "application/grpc+proto", &[0; 5]).await;
     assert_eq!(grpc.status(), 200);
 }
 
 #[tokio::test]
-async fn a_compressed_request_is_told_what_is_taken() {
+async fn a_compressed_request_is_answered_with_what_is_taken() {
     let spillway = Spillway::serving(POLICY);
-    let told = over_http(&spillway, "POST", "application/grpc", &[1, 0, 0, 0, 1, 0]).await;
-    assert_eq!(told.headers()["grpc-status"], "12");
-    assert_eq!(told.headers()["grpc-accept-encoding"], "identity");
+    let reported = over_http(&spillway, "POST", "application/grpc", &[1, 0, 0, 0, 1, 0]).await;
+    assert_eq!(reported.headers()["grpc-status"], "12");
+    assert_eq!(reported.headers()["grpc-accept-encoding"], "identity");
 }
 
 #[tokio::test]
@@ -436,7 +437,7 @@ async fn a_watch_of_health_tells_the_end_and_ends_with_it() {
     assert!(!log.contains("cut off"), "{log}");
 }
 
-/// What one stream of questions to reflection is told, shortened: services, files by name, or an error. Both versions have
+/// What one stream of questions to reflection is answered, shortened: services, files by name, or an error. Both versions have
 /// messages of the same shape.
 macro_rules! reflected {
     ($version:ident, $channel:expr, $questions:expr) => {{
@@ -458,11 +459,11 @@ macro_rules! reflected {
         let asked = questions.to_vec();
         let mut client = ServerReflectionClient::new($channel);
         let stream = client.server_reflection_info(tokio_stream::iter(questions)).await.unwrap();
-        let (mut stream, mut told) = (stream.into_inner(), Vec::new());
+        let (mut stream, mut reported) = (stream.into_inner(), Vec::new());
         for question in asked {
             let answer = stream.message().await.unwrap().expect("an answer to each question");
             assert_eq!((answer.valid_host.as_str(), answer.original_request), ("here", Some(question)));
-            told.push(match answer.message_response.unwrap() {
+            reported.push(match answer.message_response.unwrap() {
                 MessageResponse::FileDescriptorResponse(file) => {
                     let file = prost_types::FileDescriptorProto::decode(&*file.file_descriptor_proto[0]);
                     file.unwrap().name().to_owned()
@@ -479,7 +480,7 @@ macro_rules! reflected {
             });
         }
         assert_eq!(stream.message().await.unwrap(), None, "and then the end");
-        told
+        reported
     }};
 }
 

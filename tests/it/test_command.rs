@@ -19,9 +19,9 @@ fn test(root: &Path, paths: &[&str]) -> (i32, String, String) {
 #[test]
 fn a_wrong_path_keeps_no_other_from_being_tested() {
     let root = directory(&[("shop.yaml", POLICY), ("shop.test.yaml", PASSES)]);
-    let (code, told, wrong) = test(root.path(), &["shop.tset.yaml", "shop.test.yaml"]);
+    let (code, reported, wrong) = test(root.path(), &["shop.tset.yaml", "shop.test.yaml"]);
     assert_eq!(
-        (code, told.as_str()),
+        (code, reported.as_str()),
         (1, "ok      shop.test.yaml  2 steps\n1 passed, 0 failed\n"),
         "{wrong}"
     );
@@ -46,8 +46,8 @@ fn a_policy_stands_for_its_tests_and_a_directory_for_all_below_it() {
         std::fs::write(root.path().join("elsewhere").join(name), text).unwrap();
     }
     let run = |path: &str| {
-        let (code, told, wrong) = test(root.path(), &[path]);
-        let run: Vec<String> = told
+        let (code, reported, wrong) = test(root.path(), &[path]);
+        let run: Vec<String> = reported
             .lines()
             .filter_map(|line| Some(line.strip_prefix("ok").or_else(|| line.strip_prefix("FAILED"))?.trim()))
             .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
@@ -64,20 +64,20 @@ fn a_policy_stands_for_its_tests_and_a_directory_for_all_below_it() {
         list(&["elsewhere/shop.test.yaml", "other.test.yaml", "refused.test.yaml", "shop.test.yaml"])
     );
     // One that was named twice is run once.
-    let (_, told, _) = test(root.path(), &["shop.test.yaml", "shop.yaml"]);
-    assert!(told.ends_with("1 passed, 1 failed\n"), "{told}");
+    let (_, reported, _) = test(root.path(), &["shop.test.yaml", "shop.yaml"]);
+    assert!(reported.ends_with("1 passed, 1 failed\n"), "{reported}");
 }
 
 #[test]
-fn that_there_is_no_test_is_told_and_is_no_success() {
+fn that_there_is_no_test_is_reported_and_is_no_success() {
     let root = directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", "subjects: []")]);
     for (path, expected) in [
         ("", "no test found in `"),
         ("shop.yaml", "no test found for `shop.yaml`: it is a policy"),
         ("shop.subjects.yaml", "no test found for `shop.subjects.yaml`: it is a subjects file"),
     ] {
-        let (code, told, wrong) = test(root.path(), &[path]);
-        assert_eq!((code, told.as_str()), (1, ""), "{path}");
+        let (code, reported, wrong) = test(root.path(), &[path]);
+        assert_eq!((code, reported.as_str()), (1, ""), "{path}");
         assert!(wrong.contains(expected) && wrong.contains("help:"), "{wrong}");
     }
 }
@@ -99,8 +99,8 @@ fn colours_are_for_the_terminal_that_the_text_goes_to() {
         let output = script.args(["-qec", &program, "/dev/null"]).env_remove("NO_COLOR").output().unwrap();
         (String::from_utf8(output.stdout).unwrap(), std::fs::read_to_string(&file).unwrap())
     };
-    let (told, _) = run("2");
-    assert!(told.contains("FAILED") && told.contains('\u{1b}'), "{told}");
-    let (_, told) = run("1");
-    assert!(told.contains("FAILED") && !told.contains('\u{1b}'), "{told}");
+    let (reported, _) = run("2");
+    assert!(reported.contains("FAILED") && reported.contains('\u{1b}'), "{reported}");
+    let (_, reported) = run("1");
+    assert!(reported.contains("FAILED") && !reported.contains('\u{1b}'), "{reported}");
 }

@@ -57,9 +57,9 @@ const fn days(start: u64, end: u64) -> Algorithm {
     Algorithm::period(Timestamp::from_secs(start * 86_400), Timestamp::from_secs(end * 86_400))
 }
 
-/// Plays `(second, algorithm, hits)` against a limit of three and tells each answer in words.
+/// Plays `(second, algorithm, hits)` against a limit of three and writes each answer in words.
 #[track_caller]
-fn check(commit: Commit, script: &[(u64, Algorithm, Hits)], told: &[&str]) {
+fn check(commit: Commit, script: &[(u64, Algorithm, Hits)], reported: &[&str]) {
     let mut cell = Cell::default();
     let answers: Vec<String> = script
         .iter()
@@ -75,7 +75,7 @@ fn check(commit: Commit, script: &[(u64, Algorithm, Hits)], told: &[&str]) {
             )
         })
         .collect();
-    assert_eq!(answers, told);
+    assert_eq!(answers, reported);
 }
 
 #[test]

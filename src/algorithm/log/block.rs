@@ -167,7 +167,7 @@ impl Block {
         self.entries += 1;
     }
 
-    /// Gives the last entry `hits` hits. Tells whether they can be written.
+    /// Gives the last entry `hits` hits. Returns whether they can be written.
     pub(super) fn set_newest_count(&self, bytes: &mut [u8], hits: u64) -> bool {
         let Some(last) = self.len().checked_sub(1) else { return false };
         let fits = length_of_count(hits) <= self.of_count;

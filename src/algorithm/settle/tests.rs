@@ -23,9 +23,9 @@ fn charge(limit: u64, cell: usize) -> Share {
     }
 }
 
-/// Settles once, at the epoch, and tells each charge as `ok` or `over` with its use, and `-` where it was not reached.
+/// Settles once, at the epoch, and writes each charge as `ok` or `over` with its use, and `-` where it was not reached.
 #[track_caller]
-fn check(mode: Mode, charges: &[Share], cells: &mut [Cell], told: &str) {
+fn check(mode: Mode, charges: &[Share], cells: &mut [Cell], reported: &str) {
     let answers: Vec<String> = settle(mode, charges, cells, Timestamp::EPOCH)
         .into_iter()
         .map(|out| match out {
@@ -35,7 +35,7 @@ fn check(mode: Mode, charges: &[Share], cells: &mut [Cell], told: &str) {
             }
         })
         .collect();
-    assert_eq!(answers.join(", "), told);
+    assert_eq!(answers.join(", "), reported);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn two_charges_that_never_fit_together_have_no_time_to_retry() {
 }
 
 #[test]
-fn two_rates_of_one_bucket_are_told_a_time_at_which_both_pass_or_none() {
+fn two_rates_of_one_bucket_report_a_time_at_which_both_pass_or_none() {
     let bucket = Algorithm::token_bucket(Duration::from_secs(60), 6);
     // Two hits take two minutes of a bucket that holds a minute and a half by the other rate.
     let slow = Share { algorithm: bucket, ..charge(1, 0) };
@@ -142,8 +142,8 @@ fn a_shadow_beside_what_passes_tells_its_own_reset() {
     let passes = Share { algorithm, ..charge(9, 0) };
     let shadow = Share { algorithm, enforced: false, ..charge(1, 0) };
     let outcomes = settle(Mode::AllOrNothing, &[passes, shadow], &mut [Cell::Empty], Timestamp::EPOCH);
-    let told = outcomes[1].unwrap();
-    assert_eq!((told.admitted, told.reset_after), (false, Duration::from_secs(60)));
+    let reported = outcomes[1].unwrap();
+    assert_eq!((reported.admitted, reported.reset_after), (false, Duration::from_secs(60)));
 }
 
 #[test]
@@ -313,9 +313,9 @@ proptest! {
             let mut expected = Vec::new();
             for stage in 0..3 {
                 let stage: Vec<Share> = charges.iter().filter(|charge| charge.stage == stage).copied().collect();
-                let told = settle(Mode::AllOrNothing, &stage, &mut by_hand, at);
-                let refused = stage.iter().zip(&told).any(|(charge, out)| charge.enforced && !out.unwrap().admitted);
-                expected.extend(told);
+                let reported = settle(Mode::AllOrNothing, &stage, &mut by_hand, at);
+                let refused = stage.iter().zip(&reported).any(|(charge, out)| charge.enforced && !out.unwrap().admitted);
+                expected.extend(reported);
                 if refused { break }
             }
             expected.resize(charges.len(), None);
@@ -341,8 +341,8 @@ proptest! {
             for (n, charge) in charges.iter_mut().enumerate().filter(|(n, _)| (refunds >> n).trailing_zeros() >= 3) {
                 charge.hits = Hits::refund(n as u64 + 1);
             }
-            let told = settle(mode, &charges, &mut cells, at);
-            prop_assert_eq!(told.to_vec(), plain::settle(mode, &charges, &mut plainly, at));
+            let reported = settle(mode, &charges, &mut cells, at);
+            prop_assert_eq!(reported.to_vec(), plain::settle(mode, &charges, &mut plainly, at));
             let counts = |cells: &[Cell]| cells.iter().map(counted).collect::<Vec<_>>();
             prop_assert_eq!(counts(&cells), counts(&plainly));
         }

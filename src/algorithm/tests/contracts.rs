@@ -38,7 +38,7 @@ fn last(algorithm: Algorithm, limit: u64, cell: &mut Cell, millis: impl IntoIter
 }
 
 /// `[remaining, until the first hit leaves, until whole]`, and the time to retry; times in ms.
-fn told(out: Outcome) -> ([u128; 3], Option<u128>) {
+fn reported(out: Outcome) -> ([u128; 3], Option<u128>) {
     assert_eq!(out.admitted, out.retry_after.is_none());
     (
         [out.remaining.into(), out.reset_after.as_millis(), out.full_after.as_millis()],
@@ -50,13 +50,13 @@ fn told(out: Outcome) -> ([u128; 3], Option<u128>) {
 fn mega_tells_the_first_slot_and_the_full_refill() {
     let algorithm = Algorithm::sliding_window(MINUTE);
     let cell = &mut Cell::default();
-    assert_eq!(told(last(algorithm, 60, cell, [0])), ([59, 60_000, 60_000], None));
+    assert_eq!(reported(last(algorithm, 60, cell, [0])), ([59, 60_000, 60_000], None));
 
     // Sixty hits spread over 12 s; the sixty-first at 30 s.
     assert_eq!(last(algorithm, 60, cell, (1..60).map(|n| n * 12_000 / 59)).remaining, 0);
-    assert_eq!(told(last(algorithm, 60, cell, [30_000])), ([0, 30_000, 42_000], Some(30_000)));
-    assert_eq!(told(last(algorithm, 60, cell, [59_999])), ([0, 1, 12_001], Some(1)));
-    assert_eq!(told(last(algorithm, 60, cell, [60_000])), ([0, 203, 60_000], None));
+    assert_eq!(reported(last(algorithm, 60, cell, [30_000])), ([0, 30_000, 42_000], Some(30_000)));
+    assert_eq!(reported(last(algorithm, 60, cell, [59_999])), ([0, 1, 12_001], Some(1)));
+    assert_eq!(reported(last(algorithm, 60, cell, [60_000])), ([0, 203, 60_000], None));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn mega_counts_a_minute_and_an_hour_or_neither() {
     }
     let (minute, hour) = ask(1_100_000);
     assert_eq!((minute.admitted, minute.remaining), (true, 6));
-    assert_eq!(told(hour), ([0, 2_500_000, 3_598_900], Some(2_500_000)));
+    assert_eq!(reported(hour), ([0, 2_500_000, 3_598_900], Some(2_500_000)));
 }
 
 #[test]
@@ -100,10 +100,10 @@ fn mega_keeps_the_hour_when_the_minute_refuses() {
 fn campaigns_reset_with_the_oldest_hit() {
     let algorithm = Algorithm::sliding_window(MINUTE);
     let cell = &mut Cell::default();
-    assert_eq!(told(last(algorithm, 20, cell, (0..20).map(|n| n * 1_000))).0[1], 41_000);
-    assert_eq!(told(last(algorithm, 20, cell, [30_000])), ([0, 30_000, 49_000], Some(30_000)));
-    assert_eq!(told(last(algorithm, 20, cell, [60_000])), ([0, 1_000, 60_000], None));
-    assert_eq!(told(last(algorithm, 20, cell, [60_500])), ([0, 500, 59_500], Some(500)));
+    assert_eq!(reported(last(algorithm, 20, cell, (0..20).map(|n| n * 1_000))).0[1], 41_000);
+    assert_eq!(reported(last(algorithm, 20, cell, [30_000])), ([0, 30_000, 49_000], Some(30_000)));
+    assert_eq!(reported(last(algorithm, 20, cell, [60_000])), ([0, 1_000, 60_000], None));
+    assert_eq!(reported(last(algorithm, 20, cell, [60_500])), ([0, 500, 59_500], Some(500)));
 }
 
 #[test]
@@ -111,11 +111,11 @@ fn leaperone_tells_one_instant_for_reset_and_retry() {
     let algorithm = Algorithm::anchored(MINUTE);
     let cell = &mut Cell::default();
     assert!(last(algorithm, 5, cell, [0; 5]).admitted);
-    assert_eq!(told(last(algorithm, 5, cell, [20_000])), ([0, 40_000, 40_000], Some(40_000)));
+    assert_eq!(reported(last(algorithm, 5, cell, [20_000])), ([0, 40_000, 40_000], Some(40_000)));
     assert!(!last(algorithm, 5, cell, [59_999]).admitted);
     // A tier raised while the window is open keeps what was used.
     assert_eq!(last(algorithm, 20, &mut cell.clone(), [59_999]).used, 6);
-    assert_eq!(told(last(algorithm, 5, cell, [60_000])), ([4, 60_000, 60_000], None));
+    assert_eq!(reported(last(algorithm, 5, cell, [60_000])), ([4, 60_000, 60_000], None));
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn leadpings_window_starts_with_its_first_request() {
     let algorithm = Algorithm::anchored(MINUTE);
     let cell = &mut Cell::default();
     assert!(last(algorithm, 300, cell, (0..300).map(|n| n * 100)).admitted);
-    assert_eq!(told(last(algorithm, 300, cell, [43_000])), ([0, 17_000, 17_000], Some(17_000)));
-    assert_eq!(told(last(algorithm, 300, cell, [60_000])), ([299, 60_000, 60_000], None));
+    assert_eq!(reported(last(algorithm, 300, cell, [43_000])), ([0, 17_000, 17_000], Some(17_000)));
+    assert_eq!(reported(last(algorithm, 300, cell, [60_000])), ([299, 60_000, 60_000], None));
 }
 
 /// An address and a tenant: 1,000 in 900 s, then a plan's quota per billing period, which counts what it refuses.

@@ -71,7 +71,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     #[test]
-    fn who_waits_as_told_passes_wherever_the_clock_has_been(
+    fn who_waits_as_reported_passes_wherever_the_clock_has_been(
         (kind, limit, window) in (kinds(), any_limit(), any_window()),
         past in any_past(3),
         cost in 1_u64..3,
@@ -81,9 +81,9 @@ proptest! {
             kind.algorithm(window, now.as_nanos()).step(limit, cell, Hits::charge(cost), Commit::IfAdmitted, now)
         };
         let now = at_error(0);
-        let told = ask(&mut cell, now);
-        if let Some(wait) = told.retry_after {
-            prop_assert!(ask(&mut cell, now.plus(wait)).admitted, "{told:?}");
+        let reported = ask(&mut cell, now);
+        if let Some(wait) = reported.retry_after {
+            prop_assert!(ask(&mut cell, now.plus(wait)).admitted, "{reported:?}");
         }
     }
 
@@ -99,12 +99,12 @@ proptest! {
         let length = Duration::from_nanos(window);
         // Sub-buckets keep a hit for a sixtieth of the window longer.
         let most = length + tolerance(length) + if limit > 1_024 { length / 60 } else { Duration::ZERO };
-        let told = ask(&mut cell, at_error(0));
-        prop_assert!(told.admitted || told.retry_after.is_some_and(|wait| wait <= most), "{told:?}");
-        prop_assert!(told.reset_after <= most, "{told:?}");
+        let reported = ask(&mut cell, at_error(0));
+        prop_assert!(reported.admitted || reported.retry_after.is_some_and(|wait| wait <= most), "{reported:?}");
+        prop_assert!(reported.reset_after <= most, "{reported:?}");
         // A bucket that holds more than a window refills takes as many windows.
         let windows = u32::try_from(kind.holds(limit).div_ceil(limit)).unwrap().max(1);
-        prop_assert!(told.full_after <= most * windows, "{told:?}");
+        prop_assert!(reported.full_after <= most * windows, "{reported:?}");
         prop_assert!(ask(&mut cell, at_error(0).plus(most)).admitted);
     }
 
@@ -117,10 +117,10 @@ proptest! {
         let past = vec![(ahead, capacity, Commit::IfAdmitted)];
         let mut cell = after(kind, limit, window, &past);
         let now = at_error(0);
-        let told =
+        let reported =
             kind.algorithm(window, now.as_nanos()).step(limit, &mut cell, Hits::ONE, Commit::IfAdmitted, now);
-        prop_assert!(!told.admitted, "{told:?}");
-        prop_assert_eq!(told.used, capacity);
+        prop_assert!(!reported.admitted, "{reported:?}");
+        prop_assert_eq!(reported.used, capacity);
     }
 }
 

@@ -43,10 +43,10 @@ impl Model {
         // The first instant at which as many hits are free as are asked for.
         let fits =
             |free_at: u64| state.limit.saturating_sub((sample.model)(self, of, free_at).used) >= hits.cost();
-        let patience = now + 12 * u64::try_from(state.window.as_nanos()).unwrap() + 12;
+        let latest = now + 12 * u64::try_from(state.window.as_nanos()).unwrap() + 12;
         let frees = || state.frees.iter().enumerate().filter(|(n, at)| *n == 0 || state.frees[n - 1] != **at);
         let retry = (!admitted && hits.cost() <= state.limit).then(|| {
-            frees().map(|(_, at)| *at).chain([patience]).find(|at| {
+            frees().map(|(_, at)| *at).chain([latest]).find(|at| {
                 let still = (sample.model)(self, of, *at).used;
                 *at > now && still <= state.limit && fits(*at)
             })

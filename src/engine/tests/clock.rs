@@ -37,7 +37,7 @@ impl Bench {
         self.limiter.clock.set(if back { now.minus(by) } else { now.plus(by) });
     }
 
-    /// The seconds that a refused call is told to wait.
+    /// The seconds that a refused call is asked to wait.
     fn reported(&self) -> u64 {
         let headers = self.headers(&[("a", b"1")]);
         headers.iter().find_map(|line| line.strip_prefix("W: ")).unwrap().parse().unwrap()

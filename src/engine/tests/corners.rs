@@ -93,12 +93,12 @@ descriptors:
             bench.wait(10);
         }
         let (over, headers, _) = bench.ask(&twice);
-        let told = retry_after(&headers)[0];
+        let reported = retry_after(&headers)[0];
         assert!(over, "{algorithm}");
-        bench.wait(told - 1);
-        assert!(bench.ask(&twice).0, "{algorithm}: {told} s are not too long");
+        bench.wait(reported - 1);
+        assert!(bench.ask(&twice).0, "{algorithm}: {reported} s are not too long");
         bench.wait(1);
-        assert!(!bench.ask(&twice).0, "{algorithm}: {told} s are enough");
+        assert!(!bench.ask(&twice).0, "{algorithm}: {reported} s are enough");
     }
 }
 
@@ -145,13 +145,13 @@ descriptors:
             bench.wait(10);
         }
         // Hits at 0, 10 and 20; two at 30 fit when the first two have left, or those and the refused two as well.
-        let told = bench.ask(&[("a=1", Hits::charge(2))]).1;
+        let reported = bench.ask(&[("a=1", Hits::charge(2))]).1;
         let expected = if count_denied {
             ["X-Reset: 60", "X-Full: 60", "Retry-After: 60", "X-Used: 5"]
         } else {
             ["X-Reset: 40", "X-Full: 50", "Retry-After: 40", "X-Used: 3"]
         };
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 }
 
@@ -170,8 +170,8 @@ descriptors:
         bench.ask(&[("a=1", Hits::charge(5))]);
         let (over, _, outcomes) = bench.ask(&[("a=1", Hits::refund(2)), ("b=1", Hits::ONE)]);
         assert!(!over, "{evaluate}");
-        let told: Vec<_> = outcomes.iter().map(|out| (out.admitted, out.used, out.remaining)).collect();
-        assert_eq!(told, [(true, 3, 0), (true, 1, 8)], "{evaluate}");
+        let reported: Vec<_> = outcomes.iter().map(|out| (out.admitted, out.used, out.remaining)).collect();
+        assert_eq!(reported, [(true, 3, 0), (true, 1, 8)], "{evaluate}");
     }
 }
 
@@ -217,8 +217,8 @@ fn a_limit_sent_along_follows_evaluate() {
         }
         for key in ["a", "c"] {
             let left = 10 - used - 1;
-            let told = bench.send_with(&[(&format!("{key}=1"), Hits::ONE, sent(10))]);
-            assert_eq!(told, format!("OK: {key} (limit from Envoy) {left}/10"), "{evaluate}");
+            let reported = bench.send_with(&[(&format!("{key}=1"), Hits::ONE, sent(10))]);
+            assert_eq!(reported, format!("OK: {key} (limit from Envoy) {left}/10"), "{evaluate}");
         }
     }
 }
@@ -238,15 +238,15 @@ descriptors:
   - {key: gold, rate_limit: {unlimited: true, replaces: [{name: minute}, {name: hour}]}}
 ",
     );
-    let told = |entries: &[&str]| {
+    let reported = |entries: &[&str]| {
         let entries: Vec<_> = entries.iter().map(|entry| (*entry, Hits::ONE)).collect();
         bench.ask(&entries).1.join(" ")
     };
-    assert_eq!(told(&["user=u"]), "X: minute=4, hour=8");
-    assert_eq!(told(&["user=u", "vip=u"]), "X: hour=7, vip=49");
-    assert_eq!(told(&["gold=1", "user=u"]), "");
+    assert_eq!(reported(&["user=u"]), "X: minute=4, hour=8");
+    assert_eq!(reported(&["user=u", "vip=u"]), "X: hour=7, vip=49");
+    assert_eq!(reported(&["gold=1", "user=u"]), "");
     assert_eq!(bench.send(&["gold=1", "user=u"]), "OK: gold unlimited | user replaced");
-    assert_eq!(told(&["user=u"]), "X: minute=3, hour=6");
+    assert_eq!(reported(&["user=u"]), "X: minute=3, hour=6");
 }
 
 #[test]
@@ -261,8 +261,8 @@ descriptors:
   - {key: c, rate_limit: {name: c, requests_per_unit: 9, per: 1m}}
 ",
     );
-    assert_eq!(bench.send(&["a=1", "c=1"]), "OK: a 1/2 | c passed over");
-    assert_eq!(bench.send(&["a=1", "c=1", "b=1"]), "OK: a replaced | c 8/9 | b passed over");
+    assert_eq!(bench.send(&["a=1", "c=1"]), "OK: a 1/2 | c skipped");
+    assert_eq!(bench.send(&["a=1", "c=1", "b=1"]), "OK: a replaced | c 8/9 | b skipped");
     assert_eq!(bench.send(&["a=1", "b=1"]), "OK: a replaced | b 8/9");
 }
 
@@ -279,15 +279,15 @@ descriptors:
   - {key: a, rate_limit: {name: a, requests_per_unit: 1, per: 1m}}
 ",
     );
-    assert_eq!(bench.send(&["internal=yes", "a=1"]), "OK: free | a passed over");
-    assert_eq!(bench.send(&["free=1", "a=1"]), "OK: free unlimited | a passed over");
+    assert_eq!(bench.send(&["internal=yes", "a=1"]), "OK: free | a skipped");
+    assert_eq!(bench.send(&["free=1", "a=1"]), "OK: free unlimited | a skipped");
     assert_eq!(
         bench.send(&["internal=no", "a=1"]),
         "OK: free | a 0/1",
         "what reaches nothing settles nothing"
     );
-    let told = bench.send(&["watched=1", "a=1"]);
-    assert_eq!(told, "OVER: watched 1/1 | a 0/1 over", "nor counts what another one refuses");
+    let reported = bench.send(&["watched=1", "a=1"]);
+    assert_eq!(reported, "OVER: watched 1/1 | a 0/1 over", "nor counts what another one refuses");
 }
 
 #[test]
@@ -331,12 +331,12 @@ fn a_refund_to_zero_keeps_a_first_hit_windows_end_and_a_look_opens_none() {
     let bench = Bench::new(
         "domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 5, per: 1m}, headers: {R: reset_s}}]",
     );
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for hits in [Hits::Look, Hits::ONE, Hits::refund(1), Hits::Look, Hits::ONE] {
-        told.extend(bench.ask(&[("a=1", hits)]).1);
+        reported.extend(bench.ask(&[("a=1", hits)]).1);
         bench.wait(10);
     }
-    assert_eq!(told, ["R: 0", "R: 60", "R: 50", "R: 40", "R: 30"]);
+    assert_eq!(reported, ["R: 0", "R: 60", "R: 50", "R: 40", "R: 30"]);
 }
 
 #[test]
@@ -350,8 +350,8 @@ descriptors:
     rate_limit: {name: b, requests_per_unit: 10, per: 1m, algorithm: token_bucket, burst: 4}
 ",
     );
-    let told = bench.ask(&[("a=1", Hits::ONE)]).1;
-    assert_eq!(told, ["RateLimit-Policy: \"b\";q=10;w=60", "RateLimit: \"b\";r=3;t=6"]);
+    let reported = bench.ask(&[("a=1", Hits::ONE)]).1;
+    assert_eq!(reported, ["RateLimit-Policy: \"b\";q=10;w=60", "RateLimit: \"b\";r=3;t=6"]);
 }
 
 #[test]
@@ -365,20 +365,20 @@ descriptors:
   - {key: b, rate_limit: {name: two, requests_per_unit: 9, per: 1m}}
 ",
     );
-    let told =
+    let reported =
         bench.ask(&[("a=1", Hits::ONE), ("a=2", Hits::charge(2)), ("b=1", Hits::ONE), ("b=1", Hits::ONE)]).1;
-    let [policy, limits] = &told[..] else { panic!("{told:?}") };
+    let [policy, limits] = &reported[..] else { panic!("{reported:?}") };
     let keys = |line: &str| {
         let keys = line.split(":;").flat_map(|part| part.split(";pk=:").skip(1));
         keys.map(|key| key.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (of_policy, of_limits) = (keys(policy), keys(limits));
     assert_eq!(of_policy, of_limits);
-    assert!(of_policy.len() == 2 && of_policy[0] != of_policy[1], "{told:?}");
-    assert!(of_policy.iter().all(|key| key.len() == 8), "{told:?}");
+    assert!(of_policy.len() == 2 && of_policy[0] != of_policy[1], "{reported:?}");
+    assert!(of_policy.iter().all(|key| key.len() == 8), "{reported:?}");
     let nameless = limits.replace(&of_limits[0], "").replace(&of_limits[1], "");
     assert_eq!(nameless, "RateLimit: \"one\";r=7;t=60;pk=::, \"two\";r=7;t=60, \"one\";r=8;t=60;pk=::");
-    // The same counters are told by the same keys again.
+    // The same counters are reported by the same keys again.
     assert_eq!(keys(&bench.ask(&[("a=1", Hits::ONE), ("a=2", Hits::charge(2))]).1[0]), of_policy);
 }
 
@@ -394,12 +394,12 @@ descriptors:
   - {key: b, rate_limit: {requests_per_unit: 9, per: 1m}}
 ",
     );
-    let told = |hits| bench.ask(&[("a=1", hits), ("b=1", hits)]).1.remove(0);
-    assert_eq!(told(Hits::charge(2)), "X: 2 of 2, 2 used, 2 of 9, 2 used");
-    assert_eq!(told(Hits::ONE), "X: 3 of 2, 2 used, 3 of 9, 2 used");
-    assert_eq!(told(Hits::ONE), "X: 3 of 2, 2 used, 3 of 9, 2 used");
-    assert_eq!(told(Hits::Look), "X: 2 of 2, 2 used, 2 of 9, 2 used");
-    assert_eq!(told(Hits::refund(1)), "X: 1 of 2, 1 used, 1 of 9, 1 used");
+    let reported = |hits| bench.ask(&[("a=1", hits), ("b=1", hits)]).1.remove(0);
+    assert_eq!(reported(Hits::charge(2)), "X: 2 of 2, 2 used, 2 of 9, 2 used");
+    assert_eq!(reported(Hits::ONE), "X: 3 of 2, 2 used, 3 of 9, 2 used");
+    assert_eq!(reported(Hits::ONE), "X: 3 of 2, 2 used, 3 of 9, 2 used");
+    assert_eq!(reported(Hits::Look), "X: 2 of 2, 2 used, 2 of 9, 2 used");
+    assert_eq!(reported(Hits::refund(1)), "X: 1 of 2, 1 used, 1 of 9, 1 used");
 }
 
 #[test]
@@ -457,6 +457,6 @@ descriptors:
 fn a_limit_that_is_settled_afterwards_cannot_leave_refusals_uncounted() {
     let yaml = "domain: d\ndescriptors: [{key: a, rate_limit: {requests_per_unit: 1, per: 1m, settle: true, count_denied: no}}]";
     let wrong = config::load_text("d.yaml", yaml, config::Options::default()).unwrap_err();
-    let told = config::render(&wrong, false);
-    assert!(told.contains("a limit with `settle` counts whatever it is charged"), "{told}");
+    let reported = config::render(&wrong, false);
+    assert!(reported.contains("a limit with `settle` counts whatever it is charged"), "{reported}");
 }

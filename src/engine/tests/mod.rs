@@ -64,7 +64,7 @@ fn reported(decision: &Decision<'_>) -> String {
     match decision {
         Decision::NoLimit => "free".to_owned(),
         Decision::Exempt(credential) => format!("{} exempt", credential.subject.id()),
-        Decision::Skipped(rule) => format!("{} passed over", rule.label),
+        Decision::Skipped(rule) => format!("{} skipped", rule.label),
         Decision::Replaced(rule) => format!("{} replaced", rule.label),
         Decision::Unlimited(rule, _) => format!("{} unlimited", rule.label),
         Decision::Counted(counted) => {
@@ -116,7 +116,7 @@ fn a_limit_applies_only_where_the_last_entry_lands() {
     assert_eq!(bench.send(&["tenant=t,path=/b"]), "OK: any-path 5/6");
     assert_eq!(bench.send(&["tenant=t,path=/b,method=GET"]), "OK: free");
     assert_eq!(bench.send(&["tenant=t,path=/a,method=GET"]), "OK: deep 4/5");
-    assert_eq!(bench.send(&["tenant=t"]), "OK: tenant 7/9", "what landed elsewhere was not charged here");
+    assert_eq!(bench.send(&["tenant=t"]), "OK: tenant 7/9", "what matched elsewhere was not charged here");
 }
 
 #[test]

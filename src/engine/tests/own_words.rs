@@ -88,11 +88,11 @@ fn the_ways_to_evaluate_differ_in_what_a_refusal_costs() {
     for (evaluate, second, b_alone) in [
         ("each", "OVER: a 0/1 over | b 7/9", "OK: b 6/9"),
         ("all_or_nothing", "OVER: a 0/1 over | b 8/9", "OK: b 7/9"),
-        ("in_order", "OVER: a 0/1 over | b passed over", "OK: b 7/9"),
-        ("first_match", "OVER: a 0/1 over | b passed over", "OK: b 8/9"),
+        ("in_order", "OVER: a 0/1 over | b skipped", "OK: b 7/9"),
+        ("first_match", "OVER: a 0/1 over | b skipped", "OK: b 8/9"),
     ] {
         let bench = Bench::new(&format!("domain: d\nevaluate: {evaluate}\n{TWO}"));
-        let first = if evaluate == "first_match" { "OK: a 0/1 | b passed over" } else { "OK: a 0/1 | b 8/9" };
+        let first = if evaluate == "first_match" { "OK: a 0/1 | b skipped" } else { "OK: a 0/1 | b 8/9" };
         assert_eq!(bench.send(&["a=1", "b=1"]), first, "{evaluate}");
         assert_eq!(bench.send(&["a=1", "b=1"]), second, "{evaluate}");
         assert_eq!(bench.send(&["b=1"]), b_alone, "{evaluate}");
@@ -297,7 +297,7 @@ descriptors:
 ",
     );
     assert_eq!(bench.send(&["business=", "user=u1"]), "OK: free | user 2/3");
-    assert_eq!(bench.send(&["business=b1", "user=u1"]), "OK: business 2/3 | user passed over");
+    assert_eq!(bench.send(&["business=b1", "user=u1"]), "OK: business 2/3 | user skipped");
     assert_eq!(bench.send(&["user="]), "OK: user 2/3", "an empty value is a value like any other");
 }
 
@@ -312,8 +312,8 @@ descriptors:
   - {key: who, rate_limit: {name: n, requests_per_unit: 0, per: 1m}}
 "#,
     );
-    let told = bench.answers(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
-    let (headers, body) = (told.response_headers, String::from_utf8(told.body).unwrap());
+    let reported = bench.answers(&[("who", b"a\"\r\nx-evil: 1\xff\0</script>")]);
+    let (headers, body) = (reported.response_headers, String::from_utf8(reported.body).unwrap());
     let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(parsed["who"], "a\"\r\nx-evil: 1\u{fffd}\0</script>");
     assert_eq!(parsed["left"], 0);
@@ -355,9 +355,10 @@ descriptors: [{key: key, subject: key}]
 ",
         &format!("subjects:\n{}", people.collect::<String>()),
     );
-    let told = |n: usize| bench.answers(&[("key", format!("k{n}").as_bytes())]).request_headers[0].1.clone();
+    let reported =
+        |n: usize| bench.answers(&[("key", format!("k{n}").as_bytes())]).request_headers[0].1.clone();
     assert_eq!(
-        (0..ids.len()).map(told).collect::<Vec<_>>(),
+        (0..ids.len()).map(reported).collect::<Vec<_>>(),
         ["acm", "acm%C3%A9", "acm%25C3%25A9", "%20acm", "acm%20", "acm%E2%80%8B", "acm%01"]
     );
 }
@@ -438,12 +439,12 @@ descriptors:
     );
     assert_eq!(bench.send(&["key=k1,also=,last=b"]), "OK: other 8/9");
     assert_eq!(bench.send(&["also="]), "OK: free");
-    let told = crate::config::load_text(
+    let reported = crate::config::load_text(
         "a.yaml",
         "domain: d\ndescriptors: [{key: k, subject: s, value: v, empty: absent}]",
         crate::config::Options::default(),
     );
-    assert!(told.is_err());
+    assert!(reported.is_err());
 }
 
 #[test]
@@ -457,8 +458,8 @@ fn otherwise_is_the_number_for_whoever_is_not_listed() {
     let people = "subjects:\n- {id: a, attributes: {plan: pro}, credentials: [{kind: key, value: a}]}\n- {id: b, attributes: {plan: \
                   gold}, credentials: [{kind: key, value: b}]}\n- {id: c, credentials: [{kind: key, value: c}]}\n";
     let bench = with_subjects(&policy(", otherwise: 2"), people);
-    for (key, told) in [("a", "OK: n 8/9"), ("b", "OK: n 1/2"), ("c", "OK: n 1/2")] {
-        assert_eq!(bench.send(&[&format!("key={key}")]), told);
+    for (key, reported) in [("a", "OK: n 8/9"), ("b", "OK: n 1/2"), ("c", "OK: n 1/2")] {
+        assert_eq!(bench.send(&[&format!("key={key}")]), reported);
     }
 }
 
@@ -475,8 +476,8 @@ descriptors:
     );
     bench.send(&["b=1"]);
     // `a` can never pass, which is the longest wait there is; so it is left out here.
-    let told = bench.answers(&[("c", b"1"), ("b", b"1")]);
-    assert_eq!(told.body, b"long");
+    let reported = bench.answers(&[("c", b"1"), ("b", b"1")]);
+    assert_eq!(reported.body, b"long");
     let expected = ["X-C: fine", "X-Wait: 3600", "X-B: long", "Content-Type: text/plain"];
     assert_eq!(bench.headers(&[("c", b"1"), ("b", b"1")]), expected);
     assert_eq!(bench.limiter.clock.now(), START);
@@ -519,7 +520,7 @@ descriptors:
 ",
         PEOPLE,
     );
-    assert_eq!(bench.send(&["key=k2", "ip=1"]), "OK: key 0/1 | ip passed over");
+    assert_eq!(bench.send(&["key=k2", "ip=1"]), "OK: key 0/1 | ip skipped");
     assert_eq!(bench.send(&["key=k1", "ip=1"]), "OK: free | ip 8/9");
 }
 
@@ -566,8 +567,8 @@ descriptors:
 ",
     );
     bench.send(&["hard=1"]);
-    let told = bench.headers(&[("q", b"1"), ("free", b"1"), ("hard", b"1")]);
-    assert_eq!(told, ["Retry-After: 30", "X-Name: hard"]);
+    let reported = bench.headers(&[("q", b"1"), ("free", b"1"), ("hard", b"1")]);
+    assert_eq!(reported, ["Retry-After: 30", "X-Name: hard"]);
 }
 
 #[test]

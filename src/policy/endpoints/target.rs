@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::MAX_TEMPLATE_SEGMENTS;
 
-/// The segments of a path, as many as tell endpoints apart.
+/// The segments of a path, as many as distinguish endpoints.
 pub(super) type Segments<'t> = SmallVec<[Segment<'t>; 8]>;
 
 /// One segment of a path.

@@ -5,7 +5,7 @@ fn endpoints(templates: &[&str]) -> Endpoints {
     declare(Endpoints::default(), templates)
 }
 
-/// Endpoints of which the undeclared ones are told apart by so many segments.
+/// Endpoints of which the undeclared ones are distinguished by so many segments.
 fn apart(segments: u8, templates: &[&str]) -> Endpoints {
     let segments = NonZeroU8::new(segments).unwrap();
     declare(Endpoints::new(Undeclared::Segments(segments), false), templates)
@@ -230,7 +230,7 @@ fn a_declared_name_is_used_instead_of_the_template() {
 }
 
 #[test]
-fn undeclared_endpoints_are_one_unless_they_are_told_apart() {
+fn undeclared_endpoints_are_one_unless_they_are_distinguished() {
     let endpoints = endpoints(&["GET /leads"]);
     for request in ["GET /tags", "PUT /leads", "BREW /x", "OPTIONS *", "GET /", " ", "GET /a/b/c;x"] {
         assert_eq!(name(&endpoints, request), "undeclared", "{request}");
@@ -239,7 +239,7 @@ fn undeclared_endpoints_are_one_unless_they_are_told_apart() {
 }
 
 #[test]
-fn undeclared_endpoints_are_told_apart_by_method_and_first_segments() {
+fn undeclared_endpoints_are_distinguished_by_method_and_first_segments() {
     let endpoints = apart(2, &["GET /v1/tags/all"]);
     for (request, expected) in [
         ("GET /v1/tags", "GET /v1/tags"),
@@ -251,7 +251,7 @@ fn undeclared_endpoints_are_told_apart_by_method_and_first_segments() {
         ("GET /v1", "GET /v1"),
         ("GET /", "GET /"),
         ("OPTIONS *", "OPTIONS *"),
-        // What does not tell declared endpoints apart does not tell these apart.
+        // What does not distinguish declared endpoints does not distinguish these.
         ("GET //v1/tags;v=1/", "GET /v1/tags"),
         ("GET /v1/tags%20/7", "GET /v1/tags"),
         ("GET /v1/tags.json", "GET /v1/tags"),
@@ -291,13 +291,13 @@ fn a_name_can_be_only_if_some_request_has_it() {
 #[test]
 fn no_number_of_invented_paths_changes_what_another_path_is_called() {
     let endpoints = apart(2, &["GET /v1/leads"]);
-    let told =
+    let reported =
         |endpoints: &Endpoints| ["GET /v1/leads", "GET /v1/tags"].map(|request| name(endpoints, request));
-    let before = told(&endpoints);
+    let before = reported(&endpoints);
     for n in 0..20_000 {
         let _ = name(&endpoints, &format!("GET /v1/invented-{n}/x"));
     }
-    assert_eq!(told(&endpoints), before);
+    assert_eq!(reported(&endpoints), before);
 }
 
 #[test]

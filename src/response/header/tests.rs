@@ -9,7 +9,7 @@ fn set(lines: &[(&str, &str)], emit: Emit) -> Result<HeaderSet, ShapeError> {
     HeaderSet::new(lines, emit)
 }
 
-fn tell(lines: &[(&str, &str)], reported: &[Reported<'_>], limited: bool) -> Vec<String> {
+fn report(lines: &[(&str, &str)], reported: &[Reported<'_>], limited: bool) -> Vec<String> {
     let set = set(lines, Emit::Always).unwrap();
     let mut headers = Headers::default();
     set.render(reported, limited, &mut headers);
@@ -34,7 +34,7 @@ fn a_value_is_a_number_or_a_text_with_numbers_in_it() {
         ("{{each}}limit", "60, 1000"),
     ] {
         let reported = [reported("minute", &REFUSED), reported("hour", &ADMITTED)];
-        assert_eq!(tell(&[("x", value)], &reported, true), [format!("x: {expected}")], "{value}");
+        assert_eq!(report(&[("x", value)], &reported, true), [format!("x: {expected}")], "{value}");
     }
 }
 
@@ -43,27 +43,27 @@ fn a_header_whose_number_is_absent_is_not_sent() {
     let never = Outcome { retry_after: None, ..REFUSED };
     let lines =
         [("a", "retry_after_s"), ("b", "wait {{retry_after_duration}}"), ("c", "limit"), ("d", "name")];
-    assert_eq!(tell(&lines, &[reported("", &never)], true), ["c: 60"]);
-    assert_eq!(tell(&lines, &[reported("n", &REFUSED)], true), ["a: 30", "b: wait 30s", "c: 60", "d: n"]);
-    assert_eq!(tell(&lines, &[reported("ü\u{1}", &never)], true), ["c: 60"]);
-    assert!(tell(&lines, &[], true).is_empty());
+    assert_eq!(report(&lines, &[reported("", &never)], true), ["c: 60"]);
+    assert_eq!(report(&lines, &[reported("n", &REFUSED)], true), ["a: 30", "b: wait 30s", "c: 60", "d: n"]);
+    assert_eq!(report(&lines, &[reported("ü\u{1}", &never)], true), ["c: 60"]);
+    assert!(report(&lines, &[], true).is_empty());
 }
 
 #[test]
 fn an_absent_number_takes_its_member_out_of_a_list() {
     let lines = [("x", "{{each}}{{name_quoted}};r={{remaining}}")];
     assert_eq!(
-        tell(&lines, &[reported("", &REFUSED), reported("hour", &ADMITTED)], true),
+        report(&lines, &[reported("", &REFUSED), reported("hour", &ADMITTED)], true),
         ["x: \"hour\";r=999"],
         "a list goes on without a member that has no name"
     );
-    assert!(tell(&lines, &[reported("", &REFUSED)], true).is_empty());
+    assert!(report(&lines, &[reported("", &REFUSED)], true).is_empty());
 }
 
 #[test]
 fn a_long_list_is_cut_between_members() {
     let many = vec![reported("a limit with a name", &REFUSED); 1000];
-    let sent = tell(&[("x", "{{each}}{{name_quoted}};r={{remaining}}")], &many, true).remove(0);
+    let sent = report(&[("x", "{{each}}{{name_quoted}};r={{remaining}}")], &many, true).remove(0);
     assert!(sent.len() > 4000 && sent.len() <= 4096 + "x: ".len());
     assert!(sent.ends_with(";r=0"));
 }

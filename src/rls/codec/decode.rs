@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_sent_along_that_is_none_is_left_out_and_told_of() {
+    fn a_limit_sent_along_that_is_none_is_left_out_and_reported() {
         let sent = |unit, unit_multiplier| {
             let limit = proto::RateLimitOverride { requests_per_unit: 5, unit, unit_multiplier };
             let entry = proto::Entry { key: "k".into(), value: "v".into() };

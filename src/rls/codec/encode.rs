@@ -249,7 +249,7 @@ descriptors:
     }
 
     #[test]
-    fn a_bucket_is_told_as_what_refills_in_its_window() {
+    fn a_bucket_is_reported_as_what_refills_in_its_window() {
         let response = response(&[("bucket", "x")]);
         let limit = response.statuses[0].current_limit.as_ref().unwrap();
         assert_eq!((limit.requests_per_unit, limit.unit, response.statuses[0].limit_remaining), (10, 2, 3));

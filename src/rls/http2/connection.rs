@@ -43,7 +43,7 @@ use crate::clock::Clock;
 use crate::rls::beyond::{self, BeyondBounds, Undecided};
 use crate::rls::service::{self, Caller, RateLimitService, SHOULD_RATE_LIMIT};
 use crate::store::Store;
-use crate::telemetry::{AuthorityMended, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
+use crate::telemetry::{AuthoritySanitized, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
 
 /// The most concurrent calls of one connection. Envoy opens another connection for more. A call takes a few microseconds,
 /// so this many are answered within Envoy's default timeout of 20 ms, and no queue gets older than that.
@@ -141,7 +141,7 @@ impl<S: Store, C: Clock> Server<S, C> {
     /// The socket, whose bytes are sanitized and observed on their way.
     fn observed<IO>(&self, io: IO, peer: SocketAddr, state: &Rc<ConnectionState>) -> ObservedStream<IO> {
         let metrics = Arc::clone(&self.shared.metrics);
-        let report = move |original: &str| AuthorityMended { original, peer }.emit(&metrics);
+        let report = move |original: &str| AuthoritySanitized { original, peer }.emit(&metrics);
         ObservedStream::new(SanitizedStream::new(io, self.shared.invalid_authority, report), state)
     }
 

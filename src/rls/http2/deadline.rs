@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_is_digits_and_a_unit() {
+    fn a_timeout_is_digits_and_a_unit() {
         for (text, timeout) in [
             ("20m", Some(Duration::from_millis(20))),
             ("1S", Some(Duration::from_secs(1))),

@@ -6,7 +6,7 @@
 //! an Envoy whose calls time out, when they are needed most.
 //!
 //! When all calls of an Envoy time out, all are cancelled, but each one after others were made. The number of calls between
-//! a call and its cancellation is the same however late the server reads them, so it tells the two cases apart without a
+//! a call and its cancellation is the same however late the server reads them, so it distinguishes the two cases without a
 //! clock.
 
 use std::fmt;

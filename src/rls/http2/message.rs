@@ -145,8 +145,8 @@ where
 
     /// The message without its prefix. Fails after [`ARRIVES_WITHIN`].
     pub(super) async fn message(mut self) -> Result<Bytes, Undecided> {
-        let arrival = poll_fn(|context| self.poll_message(context));
-        tokio::time::timeout(ARRIVES_WITHIN, arrival).await.unwrap_or_else(|_| {
+        let message = poll_fn(|context| self.poll_message(context));
+        tokio::time::timeout(ARRIVES_WITHIN, message).await.unwrap_or_else(|_| {
             let seconds = ARRIVES_WITHIN.as_secs();
             Err(Status::deadline_exceeded(format!("the request did not arrive within {seconds} s")).into())
         })

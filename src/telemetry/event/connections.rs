@@ -9,17 +9,17 @@ use crate::telemetry::Metrics;
 
 /// A client names itself by an `:authority` that is none, as Envoy does in front of a cluster with an Istio name.
 #[derive(Debug)]
-pub struct AuthorityMended<'a> {
+pub struct AuthoritySanitized<'a> {
     /// What it sent.
     pub original: &'a str,
     /// Who sent it.
     pub peer: SocketAddr,
 }
 
-impl AuthorityMended<'_> {
+impl AuthoritySanitized<'_> {
     /// Logs and counts it, once for each connection.
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.authorities_mended.fetch_add(1, Ordering::Relaxed);
+        metrics.authorities_sanitized.fetch_add(1, Ordering::Relaxed);
         let Some(held_back) = metrics.authority_lines.admit() else { return };
         // A header may have kilobytes, and the beginning says which cluster it is.
         let shown = self.original.as_bytes().get(..LONGEST_SHOWN).unwrap_or(self.original.as_bytes());
@@ -60,7 +60,7 @@ impl ConnectionEnded<'_> {
     }
 }
 
-/// A connection ended because of a mistake of ours.
+/// A connection ended by an internal error (bug).
 #[derive(Debug)]
 pub struct ConnectionLost<'a> {
     /// How.
@@ -97,7 +97,7 @@ impl AcceptFailed<'_> {
     }
 }
 
-/// A call met a mistake of ours. It was answered with INTERNAL, and all others go on.
+/// A call met an internal error (bug). It was answered with INTERNAL, and all others go on.
 #[derive(Debug)]
 pub struct CallPanicked<'a> {
     /// What was said in despair.

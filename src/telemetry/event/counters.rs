@@ -46,7 +46,7 @@ impl ClockStepped {
             metrics.clock_steps_back.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 seconds = by,
-                "the clock was set back; nobody waits longer for that, and times of day are told by it",
+                "the clock was set back; nobody waits longer for that, and times of day follow it",
             );
         }
     }

@@ -8,7 +8,7 @@ mod unlimited;
 
 pub use configuration::{ConfigLoaded, ConfigRefused, ConfigWarned, Mistake, OnlyWatching, WithoutEffect};
 pub use connections::{
-    AcceptFailed, AuthorityMended, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
+    AcceptFailed, AuthoritySanitized, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
     RequestBeyondBounds,
 };
 pub use counters::{ClockStepped, CountersEvicted, StoreFailed};

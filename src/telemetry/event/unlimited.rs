@@ -163,15 +163,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_domain_is_told_with_those_that_there_are() {
+    fn an_unknown_domain_is_reported_with_those_that_there_are() {
         let known = Known::of(["edge", "campaigns", "leads"].into_iter());
         assert_eq!(known.to_string(), "the domains are `campaigns`, `edge`, `leads`");
         assert_eq!(known.likely("campaign"), "did you mean `campaigns`? ");
         assert_eq!(known.likely("x"), "");
         assert_eq!(Known::of(std::iter::empty()).to_string(), "there are no domains");
         let many: Vec<_> = (0..5_000).map(|n| format!("d{n:04}")).collect();
-        let told = Known::of(many.iter().map(String::as_str)).to_string();
-        assert_eq!(told, "the domains are `d0000`, `d0001`, `d0002`, `d0003`, `d0004` and 4995 more");
+        let reported = Known::of(many.iter().map(String::as_str)).to_string();
+        assert_eq!(reported, "the domains are `d0000`, `d0001`, `d0002`, `d0003`, `d0004` and 4995 more");
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn groups(cores: usize, has_plain: bool) -> Vec<Group> {
         keys: Keys::Uniform { first: 0, count },
         ..Subject::new(name, Kind::FixedWindow)
     };
-    let lanes = |name, kind| Subject { place: Place::AnyCore, ..Subject::new(name, kind) };
+    let workers = |name, kind| Subject { place: Place::AnyCore, ..Subject::new(name, kind) };
     vec![
         against_bare(
             "1",
@@ -113,13 +113,13 @@ fn groups(cores: usize, has_plain: bool) -> Vec<Group> {
             ratios: vec![cpu("5", "CPU per request, refused with a body / allowed", 1, 0, at_most(1.15))],
         },
         Group {
-            subjects: vec![lanes("one core", Kind::ThreeLimits), lanes("two cores", Kind::TwoLanes)],
+            subjects: vec![workers("one core", Kind::ThreeLimits), workers("two cores", Kind::TwoWorkers)],
             ratios: vec![if cores > 2 {
                 let value = |sample: &Sample| sample.per_second;
                 let what = "requests per second, two cores / one core";
                 Ratio { number: "6", what, of: 1, by: 0, value, bound: Bound::AtLeast(1.7) }
             } else {
-                let what = "CPU per request, two lanes / one lane (there is no third core for the load)";
+                let what = "CPU per request, two workers / one worker (there is no third core for the load)";
                 cpu("6", what, 1, 0, at_most(1.1))
             }],
         },

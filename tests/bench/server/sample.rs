@@ -28,7 +28,7 @@ pub(crate) struct Subject {
 pub(crate) enum Place {
     /// A core of its own.
     OwnCore,
-    /// Whichever the scheduler picks, as the server's lanes are on all of them.
+    /// Whichever the scheduler picks, as the server's workers are on all of them.
     AnyCore,
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     BarePlain,
     ThreeLimits,
     /// The same, on two cores.
-    TwoLanes,
+    TwoWorkers,
     /// All its limits are used up.
     Refusing,
     OneRule,
@@ -140,14 +140,14 @@ impl Servers {
 
     fn start(&mut self, kind: Kind) -> Result<Server, Box<dyn Error>> {
         let never = 1_000_000_000;
-        self.cores.servers(if kind == Kind::TwoLanes { 2 } else { 1 })?;
+        self.cores.servers(if kind == Kind::TwoWorkers { 2 } else { 1 })?;
         let server = match kind {
             Kind::Bare => Server::start(Command::new(std::env::current_exe()?).arg(bare::ARGUMENT)),
             Kind::BarePlain => {
                 let plain = self.plain.as_ref().ok_or("there is no plain build")?;
                 Server::start(Command::new(plain).arg(bare::ARGUMENT))
             }
-            Kind::ThreeLimits | Kind::TwoLanes => Server::spillway(&policies::three_limits(never)),
+            Kind::ThreeLimits | Kind::TwoWorkers => Server::spillway(&policies::three_limits(never)),
             Kind::Refusing => Server::spillway(&policies::three_limits(1)),
             Kind::OneRule => Server::spillway(&policies::rules(50..51, 500..501)),
             Kind::ManyRules => Server::spillway(&policies::rules(0..100, 0..1000)),
@@ -172,7 +172,7 @@ impl Servers {
                 server.fill(&policies::LEADS, MANY_KEYS, Answer::Ok)?;
                 verify::answer(&server, &policies::LEADS, verify::REFUSED)?;
             }
-            Kind::ThreeLimits | Kind::TwoLanes => {
+            Kind::ThreeLimits | Kind::TwoWorkers => {
                 server.fill(&policies::LEADS, MANY_KEYS, Answer::Ok)?;
                 verify::answer(&server, &policies::LEADS, verify::ALLOWED)?;
             }

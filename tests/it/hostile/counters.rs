@@ -49,13 +49,13 @@ fn invented_keys_take_the_memory_that_they_may_and_free_no_offender() {
     assert!(metric(spillway.http, "spillway_counters_evicted_total") > 0, "there was room for all");
     assert!(!others.pass(offender()), "a flood has let the offender off");
     others.are_answered(&spillway);
-    // Also of those since it was told last.
+    // Also of those since the last report.
     let evicted = metric(spillway.http, "spillway_counters_evicted_total");
     drop(others);
     spillway.signal("TERM");
     assert!(spillway.wait().success());
-    let told = spillway.seen.iter().filter_map(|line| line.split_once(" keys count="));
-    assert_eq!(told.map(|(_, count)| count.parse::<u64>().unwrap()).sum::<u64>(), evicted);
+    let reported = spillway.seen.iter().filter_map(|line| line.split_once(" keys count="));
+    assert_eq!(reported.map(|(_, count)| count.parse::<u64>().unwrap()).sum::<u64>(), evicted);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn memory_for_counters_is_a_size() {
     for (size, complaint) in [("lots", "expected a size, such as `512MiB`"), ("4KB", "less than 1 MiB")] {
         let output = command(&["serve", "--max-counter-memory", size]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains(complaint), "{told}");
+        let reported = String::from_utf8(output.stderr).unwrap();
+        assert!(reported.contains(complaint), "{reported}");
     }
 }

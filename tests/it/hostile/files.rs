@@ -38,7 +38,7 @@ fn as_nobody(command: &Command, directory: &Path) -> Command {
     nobody
 }
 
-fn told(output: &Output) -> String {
+fn reported(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -118,11 +118,11 @@ fn what_is_no_regular_file_is_refused_by_name() {
     assert!(Command::new("mkfifo").arg(&people).status().unwrap().success());
     let output = check(config.path());
     assert_eq!(output.status.code(), Some(1));
-    assert!(told(&output).contains("people`: it is a FIFO and no regular file"), "{}", told(&output));
+    assert!(reported(&output).contains("people`: it is a FIFO and no regular file"), "{}", reported(&output));
 
     fs::remove_file(&people).unwrap();
     symlink("/dev/zero", &people).unwrap();
-    assert!(told(&check(config.path())).contains("people`: it is a device and no regular file"));
+    assert!(reported(&check(config.path())).contains("people`: it is a device and no regular file"));
 }
 
 #[test]
@@ -134,12 +134,12 @@ fn links_that_lead_back_and_strays_refuse_nothing() {
     fs::set_permissions(config.path().join("lost+found"), fs::Permissions::from_mode(0o700)).unwrap();
     let mut checked = as_nobody(command(&["check"]).arg(config.path()), config.path());
     let output = checked.output().unwrap();
-    let told = told(&output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let reported = reported(&output);
+    assert_eq!(output.status.code(), Some(0), "{reported}");
     for stray in ["lost+found`: permission denied", "gone`: there is no such file"] {
-        assert!(told.contains(stray), "{told}");
+        assert!(reported.contains(stray), "{reported}");
     }
-    assert_eq!(told.matches("warning").count(), 2, "{told}");
+    assert_eq!(reported.matches("warning").count(), 2, "{reported}");
 
     // A policy that cannot be read is no stray: its limits would be missing.
     fs::write(config.path().join("more.yaml"), "domain: more").unwrap();

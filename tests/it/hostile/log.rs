@@ -147,7 +147,7 @@ fn a_pipe_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn clients_cannot_fill_the_log_and_probes_are_not_told_of() {
+fn clients_cannot_fill_the_log_and_probes_are_not_reported() {
     let config = directory(&[("policy.yaml", POLICY)]);
     let (reader, writer) = std::io::pipe().unwrap();
     let server = Server::logging_to(config.path(), writer);

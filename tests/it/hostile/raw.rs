@@ -1,4 +1,4 @@
-//! An HTTP/2 client that may do everything a good one would not: it sends the bytes that it is told to.
+//! An HTTP/2 client that may do everything a good one would not: it sends the bytes that a test wants.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -93,17 +93,17 @@ impl Outcome {
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     fields: Vec<(String, String)>,
     data: Vec<u8>,
     ended: bool,
     reset: Option<u32>,
 }
 
-impl Told {
+impl Reported {
     fn outcome(&self) -> Option<Outcome> {
         let field = |name| self.fields.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str());
-        // Whoever was told a decision knows it, whatever follows.
+        // A decision that was reported stays so, whatever follows.
         if let Some(message) = self.data.get(5..) {
             let decision = RateLimitResponse::decode(message).unwrap();
             return (self.ended || self.reset.is_some()).then(|| Outcome::Decision(Box::new(decision)));
@@ -121,7 +121,7 @@ pub(super) struct Raw {
     socket: TcpStream,
     unread: Vec<u8>,
     decoder: hpack::Decoder,
-    told: HashMap<u32, Told>,
+    reported: HashMap<u32, Reported>,
     pub(super) settings: HashMap<u16, u32>,
     marked: bool,
     next: u32,
@@ -150,7 +150,7 @@ impl Raw {
             socket,
             unread: Vec::new(),
             decoder: hpack::Decoder::default(),
-            told: HashMap::new(),
+            reported: HashMap::new(),
             settings: HashMap::new(),
             marked: false,
             next: 1,
@@ -200,7 +200,7 @@ impl Raw {
     /// How a call ended.
     pub(super) fn outcome(&mut self, stream: u32) -> Outcome {
         loop {
-            if let Some(outcome) = self.told.get(&stream).and_then(Told::outcome) {
+            if let Some(outcome) = self.reported.get(&stream).and_then(Reported::outcome) {
                 return outcome;
             }
             assert!(self.read(), "ended before stream {stream} was answered: {:?}", self.end);
@@ -251,12 +251,12 @@ impl Raw {
             HEADERS => {
                 assert!(flags & END_HEADERS != 0, "an answer's headers are few");
                 let fields = self.decoder.decode(payload);
-                self.told.entry(stream).or_default().fields.extend(fields);
+                self.reported.entry(stream).or_default().fields.extend(fields);
             }
-            DATA => self.told.entry(stream).or_default().data.extend_from_slice(payload),
+            DATA => self.reported.entry(stream).or_default().data.extend_from_slice(payload),
             // The first reason is the one.
             RST_STREAM => {
-                self.told.entry(stream).or_default().reset.get_or_insert(number(0));
+                self.reported.entry(stream).or_default().reset.get_or_insert(number(0));
             }
             SETTINGS if flags & ACK == 0 => {
                 self.settings.extend(payload.chunks_exact(6).map(|entry| {
@@ -278,7 +278,7 @@ impl Raw {
             _ => {}
         }
         if matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0 {
-            self.told.entry(stream).or_default().ended = true;
+            self.reported.entry(stream).or_default().ended = true;
         }
     }
 

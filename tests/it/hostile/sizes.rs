@@ -24,7 +24,7 @@ fn prefix(length: usize) -> Vec<u8> {
 fn of_length(length: usize) -> Vec<u8> {
     let of = |value: usize| framed(&request(vec![descriptor(&[("free", &"v".repeat(value))])]));
     let around = of(length).len() - length;
-    // Shorter lengths within the message are told in fewer bytes only far below.
+    // Shorter lengths within the message are reported in fewer bytes only far below.
     let message = of(length + 5 - around);
     assert_eq!(message.len(), 5 + length);
     message
@@ -91,12 +91,12 @@ fn a_message_that_is_not_as_long_as_it_says_is_refused() {
     let mut raw = Raw::to(&spillway);
     let open = begin(&mut raw);
     let message = free();
-    let (told, bytes) = message.split_first_chunk::<5>().unwrap();
-    let [.., length] = *told;
-    for told in [0, length - 1, length + 1, 255] {
+    let (reported, bytes) = message.split_first_chunk::<5>().unwrap();
+    let [.., length] = *reported;
+    for reported in [0, length - 1, length + 1, 255] {
         let stream = raw.stream();
-        raw.send(&whole(stream, &[&[0, 0, 0, 0, told], bytes].concat()));
-        assert_eq!(raw.outcome(stream), INTERNAL, "{told} for {length}");
+        raw.send(&whole(stream, &[&[0, 0, 0, 0, reported], bytes].concat()));
+        assert_eq!(raw.outcome(stream), INTERNAL, "{reported} for {length}");
     }
     for piece in [&[][..], &[0], &message[..4], &message[..5], &message.repeat(2)] {
         let stream = raw.stream();

@@ -47,6 +47,6 @@ fn idle_connections_on_either_port_keep_nobody_out() {
 fn more_connections_than_descriptors_are_refused_at_the_start() {
     let output = crate::support::command(&["serve", "--max-connections", "100000000000"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.starts_with("error: 100000000000 connections need "), "{told}");
+    let reported = String::from_utf8(output.stderr).unwrap();
+    assert!(reported.starts_with("error: 100000000000 connections need "), "{reported}");
 }

@@ -8,9 +8,9 @@ use super::policy::{
     Wanted,
 };
 
-/// What is told of one limit of a descriptor.
+/// What is reported about one limit of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Reported {
     pub(super) name: String,
     pub(super) admitted: bool,
     pub(super) limit: u64,
@@ -32,7 +32,7 @@ pub(super) enum Status {
     Unlimited,
     Replaced,
     Skipped,
-    Counted(Vec<Told>),
+    Counted(Vec<Reported>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) struct Answer {
     pub(super) retry: Option<u64>,
     pub(super) headers: BTreeMap<String, String>,
     /// Whether one counter was asked for by several charges, some of which give hits back, refuse nothing, or are granted
-    /// another number. The time to retry may be told longer than it is then, or not at all.
+    /// another number. The time to retry may be reported longer than it is then, or not at all.
     pub(super) is_rough: bool,
     /// Whether a limit was charged that counts whatever it is charged, so that a refusal takes something.
     pub(super) settles: bool,
@@ -105,13 +105,13 @@ impl Model {
                 _ => Vec::new(),
             })
             .collect();
-        let (told, is_rough) = self.charge_all(policy.evaluate, &stages, now);
-        let mut told = told.into_iter();
+        let (reported, is_rough) = self.charge_all(policy.evaluate, &stages, now);
+        let mut reported = reported.into_iter();
         let mut statuses: Vec<Status> = Vec::new();
         let mut charged: Vec<Vec<Charge>> = Vec::new();
         for ((one, passed), stage) in reached.iter().zip(&passed_over).zip(&stages) {
-            let told: Vec<_> = told.by_ref().take(stage.len()).collect();
-            charged.push(if told.iter().any(Option::is_none) { Vec::new() } else { stage.clone() });
+            let reported: Vec<_> = reported.by_ref().take(stage.len()).collect();
+            charged.push(if reported.iter().any(Option::is_none) { Vec::new() } else { stage.clone() });
             statuses.push(match one {
                 MatchResult::Nothing | MatchResult::Exemption => Status::Free,
                 _ if *passed => passed_over_status(&request.descriptors[statuses.len()]),
@@ -119,10 +119,10 @@ impl Model {
                     Status::Unlimited
                 }
                 MatchResult::Replaced { unlimited: false } => Status::Replaced,
-                MatchResult::Charges { .. } if told.iter().any(Option::is_none) => {
+                MatchResult::Charges { .. } if reported.iter().any(Option::is_none) => {
                     passed_over_status(&request.descriptors[statuses.len()])
                 }
-                MatchResult::Charges { .. } => Status::Counted(told.into_iter().flatten().collect()),
+                MatchResult::Charges { .. } => Status::Counted(reported.into_iter().flatten().collect()),
             });
         }
         let all = stages.concat();
@@ -134,13 +134,13 @@ impl Model {
         }
     }
 
-    /// What each charge is told, `None` where an earlier stage refused; and whether that is rough.
+    /// What each charge reports, `None` where an earlier stage refused; and whether that is rough.
     fn charge_all(
         &mut self,
         evaluate: Evaluate,
         stages: &[Vec<Charge>],
         now: u64,
-    ) -> (Vec<Option<Told>>, bool) {
+    ) -> (Vec<Option<Reported>>, bool) {
         let together = matches!(evaluate, Evaluate::AllOrNothing | Evaluate::FirstMatch);
         let stages = if together { vec![stages.concat()] } else { stages.to_vec() };
         let (mut all, mut is_over) = (Vec::new(), false);
@@ -149,16 +149,16 @@ impl Model {
                 all.extend(stage.iter().map(|_| None));
                 continue;
             }
-            let (told, refused) = self.all_or_nothing(stage, now);
+            let (reported, refused) = self.all_or_nothing(stage, now);
             is_over |= refused;
-            all.extend(told.into_iter().map(Some));
+            all.extend(reported.into_iter().map(Some));
         }
-        let is_rough = self.tell_waits(&stages.concat(), &mut all, now);
+        let is_rough = self.report_waits(&stages.concat(), &mut all, now);
         (all, is_rough)
     }
 
     /// All charges are counted, or none but the refusals of limits that count theirs.
-    fn all_or_nothing(&mut self, charges: &[Charge], now: u64) -> (Vec<Told>, bool) {
+    fn all_or_nothing(&mut self, charges: &[Charge], now: u64) -> (Vec<Reported>, bool) {
         // First in a copy, each beside those before it.
         let mut copy = self.counters.clone();
         let mut tried = Vec::new();
@@ -172,7 +172,7 @@ impl Model {
         }
         let refused = charges.iter().zip(&tried).any(|(charge, (admitted, _))| !charge.shadow && !admitted);
 
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (charge, &(admitted, attempted)) in charges.iter().zip(&tried) {
             let is_counted = if refused {
                 charge.terms.settles || (!admitted && charge.count_denied)
@@ -191,7 +191,7 @@ impl Model {
                 let next = Charge { ask: Ask::Charge(1), ..charge.clone() };
                 reset = first_to_pass(history, &[], &next, now).unwrap_or(reset);
             }
-            told.push(Told {
+            reported.push(Reported {
                 name: charge.name.clone(),
                 admitted,
                 limit,
@@ -207,16 +207,16 @@ impl Model {
             });
         }
 
-        (told, refused)
+        (reported, refused)
     }
 
-    /// Tells whoever was refused how long it takes until all charges of the request pass that share the counter. Says whether
+    /// Reports to whoever was refused how long it takes until all charges of the request pass that share the counter. Says whether
     /// any of these is rough.
-    fn tell_waits(&self, charges: &[Charge], told: &mut [Option<Told>], now: u64) -> bool {
+    fn report_waits(&self, charges: &[Charge], reported: &mut [Option<Reported>], now: u64) -> bool {
         let mut is_rough = false;
-        for (charge, told) in charges.iter().zip(told) {
+        for (charge, reported) in charges.iter().zip(reported) {
             let beside: Vec<&Charge> = charges.iter().filter(|other| other.key == charge.key).collect();
-            let Some(told) = told.as_mut().filter(|told| !told.admitted) else { continue };
+            let Some(reported) = reported.as_mut().filter(|reported| !reported.admitted) else { continue };
             let is_bucket = matches!(charge.terms.counting, Counting::Bucket { .. });
             let terms = |charge: &Charge| (charge.terms.number, charge.terms.burst);
             let rough = |other: &&Charge| {
@@ -226,12 +226,12 @@ impl Model {
             let history = &self.counters[&charge.key];
             // What refuses nothing is waited for by itself.
             let nobody_waits = beside.iter().all(|other| other.shadow);
-            told.retry =
+            reported.retry =
                 first_to_pass(history, if nobody_waits { &beside[..0] } else { &beside }, charge, now);
-            if let (Counting::Sliding, Some(retry)) = (charge.terms.counting, told.retry) {
-                told.reset = retry;
+            if let (Counting::Sliding, Some(retry)) = (charge.terms.counting, reported.retry) {
+                reported.reset = retry;
             }
-            is_rough |= beside.len() > 1 && told.retry.is_none();
+            is_rough |= beside.len() > 1 && reported.retry.is_none();
         }
         is_rough
     }
@@ -270,14 +270,14 @@ fn first_to_pass(history: &History, together: &[&Charge], charge: &Charge, now: 
 fn conclude(mut statuses: Vec<Status>, charged: &[Vec<Charge>], now: u64, is_rough: bool) -> Answer {
     let mut rules = Vec::new();
     for (status, charges) in statuses.iter_mut().zip(charged) {
-        let Status::Counted(told) = status else { continue };
-        for (told, _) in told.iter_mut().zip(charges).filter(|(_, charge)| charge.shadow) {
-            if !told.admitted {
-                told.remaining = 0;
+        let Status::Counted(reported) = status else { continue };
+        for (reported, _) in reported.iter_mut().zip(charges).filter(|(_, charge)| charge.shadow) {
+            if !reported.admitted {
+                reported.remaining = 0;
             }
-            (told.admitted, told.retry) = (true, None);
+            (reported.admitted, reported.retry) = (true, None);
         }
-        let is_over = told.iter().any(|told| !told.admitted);
+        let is_over = reported.iter().any(|reported| !reported.admitted);
         let is_quota = charges.first().is_some_and(|charge| charge.quota_mode);
         rules.push((is_quota, is_over));
     }
@@ -286,53 +286,54 @@ fn conclude(mut statuses: Vec<Status>, charged: &[Vec<Charge>], now: u64, is_rou
     let quotas = quotas.peek().is_some() && quotas.all(|(_, is_over)| *is_over);
     let over_limit = ordinary || quotas;
 
-    let mut spoken: Vec<(Told, &Charge)> = Vec::new();
+    let mut spoken: Vec<(Reported, &Charge)> = Vec::new();
     for (status, charges) in statuses.iter_mut().zip(charged) {
-        let Status::Counted(told) = status else { continue };
-        for (told, charge) in told.iter_mut().zip(charges) {
-            told.refuses = !told.admitted && if charge.quota_mode { quotas } else { ordinary };
-            spoken.push((told.clone(), charge));
+        let Status::Counted(reported) = status else { continue };
+        for (reported, charge) in reported.iter_mut().zip(charges) {
+            reported.refuses = !reported.admitted && if charge.quota_mode { quotas } else { ordinary };
+            spoken.push((reported.clone(), charge));
         }
     }
-    // The one to tell about first: what refuses, the longest time first, then the fewest hits left, then the longest window.
-    spoken.sort_by_key(|(told, charge)| {
-        let retry = if told.refuses { told.retry.unwrap_or(u64::MAX) } else { 0 };
-        (!told.refuses, charge.shadow, u64::MAX - retry, told.remaining, u64::MAX - told.window)
+    // The one to report first: what refuses, the longest time first, then the fewest hits left, then the longest window.
+    spoken.sort_by_key(|(reported, charge)| {
+        let retry = if reported.refuses { reported.retry.unwrap_or(u64::MAX) } else { 0 };
+        (!reported.refuses, charge.shadow, u64::MAX - retry, reported.remaining, u64::MAX - reported.window)
     });
-    let refusing = || spoken.iter().filter(|(told, _)| told.refuses).map(|(told, _)| told.retry);
+    let refusing =
+        || spoken.iter().filter(|(reported, _)| reported.refuses).map(|(reported, _)| reported.retry);
     let retry = if refusing().any(|retry| retry.is_none()) { None } else { refusing().flatten().max() };
     let headers = headers(&spoken, retry, over_limit, now);
     Answer { over_limit, statuses, retry, headers, is_rough, settles: false, one_counter: false }
 }
 
-/// Each family tells of its first limit; a header that two of them have is told once.
+/// Each family reports its first limit; a header that two of them have is reported once.
 fn headers(
-    spoken: &[(Told, &Charge)],
+    spoken: &[(Reported, &Charge)],
     retry: Option<u64>,
     over_limit: bool,
     now: u64,
 ) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
-    let mut told_by = Vec::new();
-    for (told, charge) in spoken {
+    let mut reported_by = Vec::new();
+    for (reported, charge) in spoken {
         let (prefix, emit) = FAMILIES[charge.family];
-        if told_by.contains(&charge.family) {
+        if reported_by.contains(&charge.family) {
             continue;
         }
-        told_by.push(charge.family);
-        if emit == "on_limited" && !told.refuses {
+        reported_by.push(charge.family);
+        if emit == "on_limited" && !reported.refuses {
             continue;
         }
         let mut tell = |name: &str, value: u64| headers.insert(format!("{prefix}-{name}"), value.to_string());
-        tell("Limit", told.limit);
-        tell("Quota", told.quota);
-        tell("Used", told.used);
-        tell("Attempted", told.attempted);
-        tell("Remaining", told.remaining);
-        tell("Reset", (now + told.reset).div_ceil(1_000_000));
-        tell("Full", told.full.div_ceil(SECOND));
-        tell("Window", told.window.div_ceil(SECOND));
-        headers.insert(format!("{prefix}-Name"), told.name.clone());
+        tell("Limit", reported.limit);
+        tell("Quota", reported.quota);
+        tell("Used", reported.used);
+        tell("Attempted", reported.attempted);
+        tell("Remaining", reported.remaining);
+        tell("Reset", (now + reported.reset).div_ceil(1_000_000));
+        tell("Full", reported.full.div_ceil(SECOND));
+        tell("Window", reported.window.div_ceil(SECOND));
+        headers.insert(format!("{prefix}-Name"), reported.name.clone());
         if let (Some(retry), true) = (retry, over_limit) {
             headers.insert(format!("{prefix}-Wait"), retry.div_ceil(1_000_000).to_string());
             headers.entry("Retry-After".to_owned()).or_insert(retry.div_ceil(SECOND).max(1).to_string());
@@ -341,7 +342,7 @@ fn headers(
     headers
 }
 
-/// A rule that was not charged is told as that; a limit of Envoy's as nothing.
+/// A rule that was not charged is reported as that; a limit of Envoy's as nothing.
 fn passed_over_status(descriptor: &Descriptor) -> Status {
     if descriptor.sent.is_some() { Status::Free } else { Status::Skipped }
 }

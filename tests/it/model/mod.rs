@@ -1,4 +1,4 @@
-//! The server against a model of it: random policies and random requests, and whatever is told of them.
+//! The server against a model of it: random policies and random requests, and whatever is reported about them.
 //!
 //! The model is written from the language's meaning alone and shares no code with what it is compared with: counters are lists
 //! of all that was ever asked, and every question is answered by reading them from the beginning. `make model CASES=…` runs as
@@ -21,7 +21,7 @@ use spillway::model::{self, Entry, Hits, LimitOverride, Timestamp, Unit};
 use spillway::policy::Limit;
 use spillway::store::MemoryStore;
 
-use self::decide::{Answer, Model, Status, Told};
+use self::decide::{Answer, Model, Reported, Status};
 use self::policy::{Ask, DAY, Descriptor, Evaluate, Policy, Random, Request, SECOND};
 
 /// 2026-01-01T00:00:18Z.
@@ -31,7 +31,7 @@ const CASES: u64 = 500;
 const REQUESTS: usize = 40;
 
 #[test]
-fn whatever_is_told_is_what_the_model_tells() {
+fn whatever_is_reported_is_what_the_model_reports() {
     let cases = number("SPILLWAY_MODEL_CASES", CASES);
     let seed = number("SPILLWAY_MODEL_SEED", 1);
     for seed in seed..seed + cases {
@@ -140,8 +140,11 @@ fn compare(expected: &Answer, found: &Answer) -> Result<(), String> {
     // What is rough is only when to come back, and what goes by that.
     let counts = |answer: &Answer| {
         let without_times = |status: &Status| match status {
-            Status::Counted(told) => Status::Counted(
-                told.iter().map(|told| Told { reset: 0, retry: None, ..told.clone() }).collect(),
+            Status::Counted(reported) => Status::Counted(
+                reported
+                    .iter()
+                    .map(|reported| Reported { reset: 0, retry: None, ..reported.clone() })
+                    .collect(),
             ),
             other => other.clone(),
         };
@@ -199,9 +202,9 @@ fn ask(limiter: &Arc<Limiter<MemoryStore, ManualClock>>, request: &Request) -> A
         Decision::Replaced(_) => Status::Replaced,
         Decision::Skipped(_) => Status::Skipped,
         Decision::Counted(counted) => {
-            let told =
-                counted.limits.iter().map(|charged| told(&counted.rule.limits[charged.limit], charged));
-            Status::Counted(told.collect())
+            let reported =
+                counted.limits.iter().map(|charged| reported(&counted.rule.limits[charged.limit], charged));
+            Status::Counted(reported.collect())
         }
         Decision::Exempt(_) => panic!("there are no subjects"),
     });
@@ -218,9 +221,9 @@ fn ask(limiter: &Arc<Limiter<MemoryStore, ManualClock>>, request: &Request) -> A
     }
 }
 
-fn told(limit: &Limit, charged: &Charged) -> Told {
+fn reported(limit: &Limit, charged: &Charged) -> Reported {
     let outcome = &charged.outcome;
-    Told {
+    Reported {
         name: limit.name.clone(),
         admitted: outcome.admitted,
         limit: outcome.limit,

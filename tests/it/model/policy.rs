@@ -69,7 +69,7 @@ pub(super) struct Limit {
     pub(super) pooled: bool,
     pub(super) name: Option<String>,
     pub(super) replaces: Vec<String>,
-    /// Which of the families of headers it is told by; that of the domain when it says nothing.
+    /// Which of the families of headers it is reported by; that of the domain when it says nothing.
     pub(super) family: Option<usize>,
 }
 

@@ -100,11 +100,11 @@ fn every_example_of_a_word_loads_without_a_warning() {
                 ("d.subjects.yaml", SUBJECTS),
                 ("shop.subjects.yaml", SUBJECTS),
             ]);
-            let told = match config::load(&[files.path()], Options::default()) {
+            let reported = match config::load(&[files.path()], Options::default()) {
                 Ok(loaded) => config::render(&loaded.warnings, false),
                 Err(diagnostics) => config::render(&diagnostics, false),
             };
-            assert_eq!(told, "", "`{}` in {}: {policy}", word.name, section.place);
+            assert_eq!(reported, "", "`{}` in {}: {policy}", word.name, section.place);
             assert!(word.example.contains(&format!("{}:", word.name)), "{}", word.example);
         }
     }

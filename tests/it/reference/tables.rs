@@ -104,7 +104,7 @@ fn length(unit: Unit) -> String {
 
 /// The first request, and one that is refused: 60 a minute, of which the first came at 0 s and the others at 12 s; then
 /// another one at 30 s. The hour beside it has enough left.
-fn told(headers: &str) -> [Vec<(String, String)>; 2] {
+fn reported(headers: &str) -> [Vec<(String, String)>; 2] {
     let policy = format!(
         "domain: d\nheaders: {headers}\ndescriptors:\n  - key: api_key\n    rate_limits:\n      \
          - {{name: minute, requests_per_unit: 60, per: 60s, algorithm: sliding_window}}\n      \
@@ -130,7 +130,7 @@ fn told(headers: &str) -> [Vec<(String, String)>; 2] {
 
 fn dialects() -> String {
     let blocks = DIALECTS.iter().map(|(name, _)| {
-        let [admitted, refused] = told(&format!("{{emit: always, dialect: {name}}}"));
+        let [admitted, refused] = reported(&format!("{{emit: always, dialect: {name}}}"));
         let lines = |status: &str, headers: &[(String, String)]| {
             let mut text = String::new();
             for (at, (name, value)) in headers.iter().enumerate() {
@@ -151,7 +151,7 @@ fn dialects() -> String {
 
 fn numbers() -> String {
     let headers: Vec<_> = Number::names().map(|name| format!("x-{name}: {name}")).collect();
-    let [admitted, refused] = told(&format!("{{{}}}", headers.join(", ")));
+    let [admitted, refused] = reported(&format!("{{{}}}", headers.join(", ")));
     let value = |headers: &[(String, String)], name: &str| {
         let found = headers.iter().find(|(header, _)| *header == format!("x-{name}"));
         found.map_or("—".to_owned(), |(_, value)| code(value))

@@ -17,8 +17,8 @@ pub(super) fn settle(
     }
     let mut outcomes = Vec::new();
     for stage in charges.chunk_by(|a, b| a.stage == b.stage) {
-        let (told, admits) = all_or_nothing(stage, cells, now);
-        outcomes.extend(told.into_iter().map(Some));
+        let (reported, admits) = all_or_nothing(stage, cells, now);
+        outcomes.extend(reported.into_iter().map(Some));
         if mode == Mode::InOrder && !admits {
             break;
         }
@@ -56,9 +56,9 @@ fn all_or_nothing(stage: &[Share], cells: &mut [Cell], now: Timestamp) -> (Vec<O
         outcome.retry_after = if tried.admitted { None } else { outcome.retry_after };
         outcomes.push(outcome);
     }
-    let mut told: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
-    wait_together(stage, cells, now, &mut told);
-    (told.into_iter().flatten().collect(), admits)
+    let mut reported: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
+    wait_together(stage, cells, now, &mut reported);
+    (reported.into_iter().flatten().collect(), admits)
 }
 
 fn wait_together(charges: &[Share], cells: &mut [Cell], now: Timestamp, outcomes: &mut [Option<Outcome>]) {

@@ -273,7 +273,7 @@ proptest! {
     }
 
     #[test]
-    fn a_second_look_finds_nothing_left_to_mend(
+    fn a_second_pass_finds_nothing_left_to_sanitize(
         coding in any_coding(),
         value in "[a-z0-9.|:/@% \\[\\]-]{1,60}",
     ) {

@@ -1,0 +1,56 @@
+//! Metrics of the kinds there are here, each as one family with its help.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// Writes metrics of the kinds there are here. The names of counters are given without the `_total` that they end in.
+pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
+
+impl Families<'_> {
+    pub(super) fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(encoder)
+    }
+
+    pub(super) fn counted(&mut self, name: &str, help: &str, count: &AtomicU64) -> fmt::Result {
+        self.counter(name, help, count.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn gauge(&mut self, name: &str, help: &str, number: u64) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(number).encode(encoder)
+    }
+
+    /// A gauge for each set of labels.
+    pub(super) fn gauges<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        numbers: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, number) in numbers {
+            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// A counter for each set of labels.
+    pub(super) fn labelled<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, count) in counts {
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
