@@ -46,6 +46,25 @@ fn a_test_of_no_policy_and_subjects_of_none_are_mistakes() {
 }
 
 #[test]
+fn a_subjects_file_that_is_not_there_is_compared_with_such_files_only() {
+    let hint = |beside: &[(&str, &str)]| {
+        let root = directory(&[&[("shop.yaml", POLICY)], beside].concat());
+        let (code, told) = check(root.path(), &["shop.yaml"]);
+        assert!(code == 1 && told.contains("cannot read `shop.subjects.yaml`"), "{told}");
+        told.split_once("did you mean ").map(|(_, meant)| meant.split('?').next().unwrap().to_owned())
+    };
+    for other in
+        ["shop.subjects.test.yaml", "shop.subject.test.yaml", "shop.subject.yml", "shop-subjects.yaml"]
+    {
+        assert_eq!(hint(&[(other, TEST)]), None, "{other}");
+    }
+    assert_eq!(hint(&[("shop.subject.yaml", POLICY)]), None);
+    assert_eq!(hint(&[("shop.subject.yaml", SUBJECTS)]).as_deref(), Some("`shop.subject.yaml`"));
+    let both = [("shop.subjects.test.yaml", TEST), ("shops.subjects.yaml", "")];
+    assert_eq!(hint(&both).as_deref(), Some("`shops.subjects.yaml`"));
+}
+
+#[test]
 fn what_a_test_sets_has_to_mean_something() {
     let root = directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS)]);
     let set = |change: &str| {
