@@ -15,7 +15,7 @@ use super::compatibility::Environment;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{self, Fingerprint};
+use crate::config::{self, Diagnostic, Fingerprint};
 use crate::control::{Reporting, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
@@ -63,7 +63,23 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let bounds = Bounds { connections, requests, authorities };
     // Before they are read: what changes in between is seen as a change.
     let seen = Fingerprint::of(&path, options.every_file, &[]);
-    let loaded = match config::load(&[&path], options.clone()) {
+    let of_load = (path.clone(), options.clone());
+    let loading = runtime.spawn_blocking(move || config::load(&[of_load.0], of_load.1));
+    let loaded = runtime.block_on(async {
+        tokio::select! {
+            loaded = loading => Some(loaded),
+            () = reached(asked.clone(), 1) => None,
+        }
+    });
+    let Some(loaded) = loaded else {
+        // Nobody was served yet. Reading goes on until the process has ended, which does not wait for it.
+        runtime.shutdown_background();
+        log.finish(String::new());
+        return ExitCode::SUCCESS;
+    };
+    let loaded = loaded
+        .unwrap_or_else(|_| Err(vec![Diagnostic::error("internal error: loading panicked, which is a bug")]));
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             if format == LogFormat::Text {
