@@ -4,13 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::script::{Change, Script};
 use crate::config::{Diagnostic, DiagnosticKind, Excerpt};
-use crate::hint::did_you_mean;
+use crate::hint::{did_you_mean, listed};
 use crate::model::{Descriptor, Hits, Timestamp};
 use crate::policy::{Domain, Level, Limit, MatchResult, Requests, Scratch, Source};
 use crate::subjects::{Credential, Directory, Subject, Value};
-
-/// How many names are listed in a hint.
-const LISTED: usize = 8;
 
 impl Script {
     /// Every mistake in the changes of subjects that this script makes: a subject that there is not, and what a limit of `domain`
@@ -168,11 +165,4 @@ fn wrong(
         }
     }
     found
-}
-
-fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
-    let mut names = names.into_iter();
-    let first: Vec<_> = names.by_ref().take(LISTED).collect();
-    let more = if names.next().is_some() { ", …" } else { "" };
-    format!("{}{more}", first.join(", "))
 }

@@ -85,7 +85,7 @@ fn what_a_test_sets_has_to_mean_something() {
         (
             "{subject: acme, attributes: {plan: gold}}",
             "no limit has a number for `plan: gold`",
-            "values of `plan` are free, pro",
+            "values of `plan` are `free`, `pro`",
         ),
         (
             "{subject: acne, attributes: {plan: pro}}",
@@ -134,7 +134,7 @@ fn what_a_test_sets_is_looked_at_when_it_is_sent() {
         code == 1 && told.contains("limit `few` has no number for `plan: pro`\n --> shop.test.yaml:4:44"),
         "{told}"
     );
-    assert!(told.contains("its values of `plan` are free") && told.ends_with("\n1 error\n"), "{told}");
+    assert!(told.contains("its values of `plan` are `free`") && told.ends_with("\n1 error\n"), "{told}");
     for sound in [
         set("plan: pro") + &send("more"),
         set("plan: pro") + &set("plan: free") + &send("few"),

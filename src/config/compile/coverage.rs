@@ -6,9 +6,10 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::subjects::{Known, LISTED, Tell, listed, near};
+use super::subjects::{Known, Tell, near};
 use super::{Document, Fields, Node, Severity};
 use crate::config::{Diagnostic, DiagnosticKind};
+use crate::hint::{LISTED, listed};
 use crate::model::Timestamp;
 use crate::policy::{Requests, Source};
 use crate::subjects::{Directory, Holder, Value};
