@@ -39,7 +39,11 @@ const PLACES: [(&str, &str, &[Beside]); 8] = [
     (
         "a descriptor",
         "{domain: d, subjects: d.subjects.yaml, descriptors: [{key: a, subject: api_key, descriptors: [{EXAMPLE}]}]}",
-        &[(&["key"], "key: k")],
+        &[
+            (&["key"], "key: k"),
+            // Or everybody would pass who sends the key.
+            (&["rate_limit", "rate_limits", "descriptors", "value"], "rate_limit: {unlimited: true}"),
+        ],
     ),
     (
         "`rate_limit`",
@@ -51,11 +55,11 @@ const PLACES: [(&str, &str, &[Beside]); 8] = [
     ),
     ("`requests_per_unit`", "{per: 1m, requests_per_unit: {EXAMPLE}}", &[]),
     ("an item of `replaces`", "{unlimited: true, replaces: [{EXAMPLE}]}", &[]),
-    ("`headers`", "{domain: d, headers: {EXAMPLE}, descriptors: [{key: a}]}", &[]),
-    ("`deny`", "{domain: d, deny: {EXAMPLE}, descriptors: [{key: a}]}", &[(&["body"], "body: x")]),
+    ("`headers`", "{domain: d, headers: {EXAMPLE}, descriptors: [{key: a, value: b}]}", &[]),
+    ("`deny`", "{domain: d, deny: {EXAMPLE}, descriptors: [{key: a, value: b}]}", &[(&["body"], "body: x")]),
     (
         "`undeclared`",
-        "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}, descriptors: [{key: a}]}",
+        "{domain: d, endpoints: [GET /leads/:id], undeclared: {EXAMPLE}, descriptors: [{key: a, value: b}]}",
         &[],
     ),
 ];
@@ -67,7 +71,14 @@ fn policy(place: &str, example: &str) -> String {
     let beside = beside.iter().filter(|(words, _)| !words.iter().any(is_there));
     let lines: Vec<&str> = beside.map(|(_, line)| *line).chain([example]).collect();
     let text = around.replace("EXAMPLE", &lines.join(", "));
-    if text.contains("domain: ") { text } else { AROUND_A_LIMIT.replace("LIMIT", &text) }
+    if text.contains("domain: ") {
+        return text;
+    }
+    // Two rules of one name would be warned about.
+    let names_itself = place == "`rate_limit`" && example.starts_with("name: login");
+    let others =
+        if names_itself { AROUND_A_LIMIT.replace("login", "other") } else { AROUND_A_LIMIT.to_owned() };
+    others.replace("LIMIT", &text)
 }
 
 #[test]
