@@ -36,6 +36,19 @@ pub fn did_you_mean<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -
         .or_else(|| likely(typed, known).map(|word| format!("did you mean `{word}`?")))
 }
 
+/// How many names are listed in a hint.
+pub const LISTED: usize = 8;
+
+/// The first of `names`, in a sentence.
+pub fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let mut names = names.into_iter();
+    let shown: Vec<_> = names.by_ref().take(LISTED).map(|name| format!("`{}`", name.as_ref())).collect();
+    match names.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::did_you_mean;

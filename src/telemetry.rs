@@ -22,7 +22,7 @@ pub use self::tally::{Recorder, Tally};
 use self::labelled::Labelled;
 use self::log::Dropped;
 use self::tally::Tallies;
-use self::throttle::{Throttle, Throttles};
+use self::throttle::{Lasting, Throttle, Throttles};
 use crate::model::{Catalog, NoMatch};
 
 /// What happened since the start. Events count themselves here, and [`render`](Self::render) reports it to Prometheus.
@@ -62,7 +62,7 @@ pub struct Metrics {
     refused_lines: Throttle,
     sent_limit_lines: Throttle,
     store_lines: Throttle,
-    unknown_domain_lines: Throttle,
+    unknown_domain_lines: Lasting,
     unmatched_lines: Throttle,
 }
 
@@ -144,10 +144,11 @@ impl Metrics {
             ("calls that failed", &self.panic_lines),
             ("calls that the counter store failed", &self.store_lines),
             ("limits that were sent along and left out", &self.sent_limit_lines),
-            ("requests for a domain that no policy has", &self.unknown_domain_lines),
         ];
         let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left(last)?)));
-        for (what, held_back) in each.chain(self.beyond_lines.left(last)) {
+        let lasting = self.unknown_domain_lines.left(last);
+        let lasting = lasting.map(|held_back| ("requests for a domain that no policy has", held_back));
+        for (what, held_back) in each.chain(lasting).chain(self.beyond_lines.left(last)) {
             tracing::warn!(held_back, "more lines of a kind were held back: {what}");
         }
     }

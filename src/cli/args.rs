@@ -119,6 +119,16 @@ fn time(text: &str) -> Result<Timestamp, String> {
     point_in_time(text).map_err(|error| format!("{error}; {}", TimeError::HINT))
 }
 
+fn cost(text: &str) -> Result<u64, String> {
+    if text.starts_with('-') {
+        return Err("a request costs 0 hits or more; write `--hits 0` to look without counting".to_owned());
+    }
+    hits(text).map_err(|(message, hint)| match hint {
+        Some(hint) => format!("{message}; {hint}"),
+        None => message,
+    })
+}
+
 fn counters(text: &str) -> Result<usize, String> {
     number(text, 1_000)
 }
@@ -244,7 +254,7 @@ pub(super) struct Explain {
     #[arg(required = true, value_name = "DESCRIPTOR")]
     pub(super) descriptors: Vec<String>,
     /// What the request costs; 0 shows the numbers without counting
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = cost)]
     pub(super) hits: u64,
     /// The time to decide at, as in 2026-01-31T09:30:00Z or 2026-01-31 [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]

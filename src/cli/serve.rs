@@ -1,10 +1,12 @@
 //! `spillway serve`
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustix::process::Signal;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tracing_subscriber::EnvFilter;
@@ -15,7 +17,7 @@ use super::compatibility::Environment;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{self, Fingerprint};
+use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
 use crate::control::{Reporting, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
@@ -30,7 +32,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         log.finish(last_line(format, message));
         ExitCode::from(code)
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
@@ -51,19 +53,16 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     Starting { version: build::VERSION, commit: build::COMMIT }.emit();
     let path = args.config.unwrap_or_else(|| environment.config.clone());
     let options = environment.options(args.merging);
-    let requests = match args.beyond_bounds {
-        Beyond::Refuse if options.shadow_mode => BeyondBounds::Pass,
-        Beyond::Refuse => BeyondBounds::Refuse,
-        Beyond::Error => BeyondBounds::Error,
-    };
-    let authorities = match args.invalid_authority {
-        Authority::Accept => InvalidAuthority::Accept,
-        Authority::Reset => InvalidAuthority::Reset,
-    };
-    let bounds = Bounds { connections, requests, authorities };
+    let bounds = bounds(connections, args.beyond_bounds, args.invalid_authority, options.shadow_mode);
     // Before they are read: what changes in between is seen as a change.
     let seen = Fingerprint::of(&path, options.every_file, &[]);
-    let loaded = match config::load(&[&path], options.clone()) {
+    let Some(loaded) = load_until_asked(&runtime, &asked, path.clone(), options.clone()) else {
+        // Nobody was served yet. Reading goes on until the process has ended, which does not wait for it.
+        runtime.shutdown_background();
+        log.finish(String::new());
+        return ExitCode::SUCCESS;
+    };
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             if format == LogFormat::Text {
@@ -121,6 +120,38 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
     }
+}
+
+/// What is beyond a bound, and what becomes of it.
+fn bounds(connections: Limits, beyond: Beyond, authority: Authority, is_watching_only: bool) -> Bounds {
+    let requests = match beyond {
+        Beyond::Refuse if is_watching_only => BeyondBounds::Pass,
+        Beyond::Refuse => BeyondBounds::Refuse,
+        Beyond::Error => BeyondBounds::Error,
+    };
+    let authorities = match authority {
+        Authority::Accept => InvalidAuthority::Accept,
+        Authority::Reset => InvalidAuthority::Reset,
+    };
+    Bounds { connections, requests, authorities }
+}
+
+/// Reads the files for the first time. `None` when the end was `asked` for meanwhile.
+fn load_until_asked(
+    runtime: &Runtime,
+    asked: &watch::Receiver<u32>,
+    path: PathBuf,
+    options: Options,
+) -> Option<Result<Loaded, Vec<Diagnostic>>> {
+    let loading = runtime.spawn_blocking(move || config::load(&[path], options));
+    let loaded = runtime.block_on(async {
+        tokio::select! {
+            loaded = loading => Some(loaded),
+            () = reached(asked.clone(), 1) => None,
+        }
+    })?;
+    let panicked = || Err(vec![Diagnostic::error("internal error: loading panicked, which is a bug")]);
+    Some(loaded.unwrap_or_else(|_| panicked()))
 }
 
 /// How often the end was asked for, by SIGTERM or SIGINT. SIGHUP asks for the files to be read. What else would end the

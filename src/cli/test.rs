@@ -82,10 +82,9 @@ pub(super) fn ready(file: &Path, options: &Options) -> Result<Ready, Vec<Diagnos
         let hint = "the file is named as it is seen from the test's directory".to_owned();
         return Err(vec![script.wrong_policy(message, Some(hint))]);
     }
-    let loaded = load(&policy, options)?;
-    let domain = domain(&loaded, &script)?;
-    let wrong = script.wrong_changes(domain);
-    let domain = domain.name.clone();
+    let mut loaded = load(&policy, options)?;
+    let domain = domain(&loaded, &script)?.name.clone();
+    let wrong = script.wrong_changes(loaded.domain_mut(&domain));
     if wrong.is_empty() { Ok(Ready { script, policy, domain }) } else { Err(wrong) }
 }
 

@@ -1,28 +1,52 @@
 //! Mistakes on the command line and in the environment, reported in the format of the log and by the name of the flag or the
 //! variable that has the value.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use super::args::{Args, LogFormat};
 use super::serve::last_line;
-use super::{WRONG_COMMAND, complain};
+use super::{WRONG_COMMAND, colour, complain, print};
 
 /// What was typed, or else what to exit with, once everything is reported.
 pub(super) fn parse() -> Result<Args, ExitCode> {
-    Args::try_parse().map_err(|mut error| {
+    understood(command()).map_err(|mut error| {
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let text = error.render();
+            let in_colour = colour(&io::stdout());
+            return print(&if in_colour { text.ansi().to_string() } else { text.to_string() });
+        }
         name_the_variable(&mut error);
-        let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         match log_format() {
-            LogFormat::Json if !is_asked_for => complain(&last_line(LogFormat::Json, &in_short(&error))),
+            LogFormat::Json => complain(&last_line(LogFormat::Json, &in_short(&error))),
             // The reader may have gone away, and then nobody is left to read this.
-            _ => drop(error.print()),
+            LogFormat::Text => drop(error.print()),
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_COMMAND))
     })
+}
+
+fn understood(mut command: clap::Command) -> Result<Args, clap::Error> {
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// What can be typed. A variable of the environment that is empty is as if it were not set, as those of envoyproxy/ratelimit are:
+/// `${NAME:-}` in a Compose file or a chart means that nothing is said.
+fn command() -> clap::Command {
+    #[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let said = move |argument: clap::Arg| match argument.get_env() {
+        Some(name) if is_empty(name) => argument.env(Resettable::Reset),
+        _ => argument,
+    };
+    let names: Vec<String> = Args::command().get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    names.into_iter().fold(Args::command(), |all, name| all.mut_subcommand(name, |one| one.mut_args(said)))
 }
 
 /// Reports each variable of the environment that is wrong.

@@ -1,14 +1,15 @@
 //! Sources that are files.
 
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diagnostic::Diagnostic;
-use super::files::{Once, cannot_read, policy_files, shown};
+use super::files::{Once, cannot_read, neighbour, policy_files, shown};
+use super::kind::{FileKind, kind};
 use super::read;
 use super::source::Source;
 use super::sources::{Lookup, Sources};
-use super::words::did_you_mean;
 
 impl Sources {
     /// The policies that `paths` stand for, in the order of the paths and by name; subjects are read where a policy names
@@ -35,37 +36,36 @@ impl Sources {
                 Err(diagnostic) => found.push(diagnostic),
             }
         }
-        Self { policies: policies.into(), found, subjects: Arc::new(OnDisk) }
+        Self { policies: policies.into(), found, subjects: Arc::new(OnDisk::default()) }
     }
 
     /// One policy in memory whose subjects are files.
     pub(super) fn text_beside_files(name: &str, text: &str) -> Self {
         let policies = Arc::new([Source::new(name, text.to_owned())]);
-        Self { policies, found: Vec::new(), subjects: Arc::new(OnDisk) }
+        Self { policies, found: Vec::new(), subjects: Arc::new(OnDisk::default()) }
     }
 }
 
 /// Names are paths.
-#[derive(Debug)]
-struct OnDisk;
+#[derive(Debug, Default)]
+struct OnDisk {
+    asked: Mutex<Vec<String>>,
+}
 
 impl Lookup for OnDisk {
     fn text(&self, name: &str) -> Result<String, Diagnostic> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
         let path = Path::new(name);
         read::text(path).map_err(|error| {
             let wrong = cannot_read(path, &error);
-            let hint = wrong.hint.clone().or_else(|| alike(path));
-            wrong.hint(hint)
+            // A policy or a test with a name that is nearer was not meant.
+            let is_subjects = |beside: &str| kind(&path.with_file_name(beside)) == Some(FileKind::Subjects);
+            let is_absent = error.kind() == io::ErrorKind::NotFound;
+            Diagnostic { hint: is_absent.then(|| neighbour(path, is_subjects)).flatten(), ..wrong }
         })
     }
-}
 
-/// A file beside `path` that may have been meant.
-fn alike(path: &Path) -> Option<String> {
-    const LOOKED_AT: usize = 1000;
-    let name = path.file_name()?.to_str()?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let beside = std::fs::read_dir(parent).ok()?.take(LOOKED_AT).flatten();
-    let names: Vec<String> = beside.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    did_you_mean(name, names.iter().map(String::as_str).filter(|name| name.contains(".subjects.")))
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }

@@ -274,21 +274,25 @@ pub(super) fn cannot_read(path: &Path, error: &io::Error) -> Diagnostic {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
-    let hint = (error.kind() == io::ErrorKind::NotFound).then(|| neighbour(path)).flatten();
+    let hint = (error.kind() == io::ErrorKind::NotFound).then(|| neighbour(path, |_| true)).flatten();
     let wrong = Diagnostic::error(format!("cannot read `{}`: {reason}", shown(path))).hint(hint);
     Diagnostic { unread: true, ..wrong.kind(DiagnosticKind::UnreadableFile) }
 }
 
-fn neighbour(path: &Path) -> Option<String> {
+/// A question about the file beside `path` that was meant, of those whose names `could` be it; or that a link leads nowhere.
+pub(super) fn neighbour(path: &Path, could: impl Fn(&str) -> bool) -> Option<String> {
+    const MOST: usize = 1000;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let names = fs::read_dir(directory).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    let names: Vec<String> = names.filter(|name| !name.starts_with('.')).take(MOST).collect();
     let wanted = path.file_name()?.to_str()?;
     // A link that leads nowhere has the right name.
     if names.iter().any(|name| name == wanted) {
         return Some("the link leads nowhere".to_owned());
     }
-    did_you_mean(wanted, names.iter().map(String::as_str))
+    // Few are near, so few are looked into.
+    let near = names.iter().map(String::as_str).filter(|name| did_you_mean(wanted, [*name]).is_some());
+    did_you_mean(wanted, near.filter(|name| could(name)))
 }
 
 #[cfg(test)]

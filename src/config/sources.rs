@@ -12,6 +12,11 @@ use super::words::did_you_mean;
 pub(super) trait Lookup: Debug + Send + Sync {
     /// The text called `name`, or why there is none.
     fn text(&self, name: &str) -> Result<String, Diagnostic>;
+
+    /// The names that were asked for, where they are paths.
+    fn asked(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Policies by name, in the order in which they are compiled; the subjects that they may name; and what was found wrong
@@ -24,6 +29,11 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// The files that were asked for while they were compiled: subjects, read or not.
+    pub fn asked(&self) -> Vec<String> {
+        self.subjects.asked()
+    }
+
     /// Texts in memory, each with its name. `policies` are compiled in this order; `subjects` are read where a policy names
     /// them.
     pub fn in_memory<N: Into<String>, T: Into<String>>(

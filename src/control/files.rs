@@ -8,12 +8,12 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::publisher::{Published, Publisher};
+use super::publisher::{Change, Published, Publisher};
 use super::reporting::{self, Reporting};
 use crate::clock::Clock;
 use crate::config::{Diagnostic, Fingerprint, Options, Sources};
 use crate::store::Store;
-use crate::telemetry::{ConfigLoaded, Metrics, TaskEnded};
+use crate::telemetry::{ConfigReloaded, Metrics, TaskEnded};
 
 /// How often files are looked at, be there news or none: not every file system reports changes, and not through every link.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,6 +26,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// How soon the files are read again for a signal after the last one: those that come meanwhile are one.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Within this time a change and a signal that asks for it come to the same.
+const ONE_CHANGE: Duration = Duration::from_secs(3);
 
 /// Files that a policy was read from.
 #[derive(Clone, Debug)]
@@ -143,6 +145,8 @@ struct Follower {
     failed: Option<(String, Instant, Duration)>,
     /// What was wrong with files that keep changing when they were last tried, and whether that was reported.
     unsettled: Option<(String, bool)>,
+    /// What was told to be wrong with them, and when. A change and a signal that asks for it are one.
+    told: Option<(String, Instant)>,
 }
 
 impl Follower {
@@ -151,7 +155,15 @@ impl Follower {
         let looks = Fingerprint::of(&watched.path, watched.options.every_file, &watched.files);
         let unchanged = Fingerprint::of(&watched.path, watched.options.every_file, &[]) == watched.seen;
         let seen = if unchanged { looks } else { watched.seen };
-        Self { watched, read: seen, before: seen, changing_since: None, failed: None, unsettled: None }
+        Self {
+            watched,
+            read: seen,
+            before: seen,
+            changing_since: None,
+            failed: None,
+            unsettled: None,
+            told: None,
+        }
     }
 
     fn look<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
@@ -160,7 +172,7 @@ impl Follower {
         if looks == self.read {
             self.changing_since = None;
             if self.failed.as_ref().is_some_and(|(_, again, _)| now >= *again) {
-                self.load(now, publisher, metrics);
+                self.load(now, false, publisher, metrics);
             }
             return;
         }
@@ -168,7 +180,7 @@ impl Follower {
         if settled {
             self.read = looks;
             self.changing_since = None;
-            self.load(now, publisher, metrics);
+            self.load(now, false, publisher, metrics);
         } else if now.duration_since(since) >= LONGEST_WAIT {
             // The files may be half written. A set that can be read is put in force all the same; a mistake counts once it was
             // found two times in a row.
@@ -177,7 +189,7 @@ impl Follower {
                 let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
                 if let Some((_, false)) = known {
                     publisher.refuse(publisher.version(), &diagnostics);
-                    self.watched.reporting.refused(&diagnostics, metrics);
+                    self.tell(now, &mistakes, &diagnostics, false, metrics);
                 }
                 self.unsettled = Some((mistakes, known.is_some()));
             }
@@ -191,11 +203,17 @@ impl Follower {
         (self.read, self.before, self.changing_since) = (looks, looks, None);
         // Whoever asks gets an answer each time.
         (self.failed, self.unsettled) = (None, None);
-        self.load(now, publisher, metrics);
+        self.load(now, true, publisher, metrics);
     }
 
-    /// Reads the files, and reports what is wrong with them if that is something new.
-    fn load<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
+    /// Reads the files, and reports what is wrong with them if that is something new or was `asked`.
+    fn load<S: Store, C: Clock>(
+        &mut self,
+        now: Instant,
+        asked: bool,
+        publisher: &Publisher<S, C>,
+        metrics: &Metrics,
+    ) {
         let Err(diagnostics) = self.take(true, publisher, metrics) else { return };
         let mistakes = reporting::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
@@ -203,11 +221,27 @@ impl Follower {
         let was_reported =
             self.unsettled.take().is_some_and(|(known, is_reported)| is_reported && known == mistakes);
         if known.is_none() && !was_reported {
-            self.watched.reporting.refused(&diagnostics, metrics);
+            self.tell(now, &mistakes, &diagnostics, asked, metrics);
         }
         // What was read says the same however often it is read.
         if diagnostics.iter().any(|diagnostic| diagnostic.unread) {
             self.failed = Some((mistakes, now + pause, pause));
+        }
+    }
+
+    /// Reports what is wrong with files. What was reported just before is reported again only if somebody `asked`, and counted once.
+    fn tell(
+        &mut self,
+        now: Instant,
+        mistakes: &str,
+        diagnostics: &[Diagnostic],
+        asked: bool,
+        metrics: &Metrics,
+    ) {
+        let told = self.told.replace((mistakes.to_owned(), now));
+        let is_new = told.is_none_or(|(told, at)| told != mistakes || now.duration_since(at) >= ONE_CHANGE);
+        if is_new || asked {
+            self.watched.reporting.refused(diagnostics, is_new, metrics);
         }
     }
 
@@ -226,23 +260,35 @@ impl Follower {
         } else {
             publisher.publish_if_right(version, &sources, options)
         };
-        let (rules, names, warnings) = match answer {
-            Published::Applied { rules, names, warnings, .. } => (rules, names, warnings),
-            Published::Rejected(diagnostics) => return Err(diagnostics),
+        let (rules, change, names, warnings) = match answer {
+            Published::Applied { rules, change, names, warnings, .. } => (rules, change, names, warnings),
+            Published::Rejected(diagnostics) => {
+                // Their mistake may be in a file that lies elsewhere, and that was not named before.
+                let mut all = self.watched.files.clone();
+                all.extend(sources.asked().into_iter().filter(|name| !self.watched.files.contains(name)));
+                self.watches(all);
+                return Err(diagnostics);
+            }
             Published::Superseded => return Ok(()),
         };
         self.watched.reporting.warned(&warnings);
-        ConfigLoaded { files: names.len(), rules }.emit(metrics);
-        // Files may have come to it or left it; that is no change of what they say. What changes meanwhile is seen by the
-        // second look, which is at those that were known before.
-        let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &names);
+        let Change { rules_before, added, removed } = &change;
+        ConfigReloaded { files: names.len(), rules, rules_before: *rules_before, added, removed }
+            .emit(metrics);
+        self.watches(names);
+        (self.failed, self.unsettled, self.told) = (None, None, None);
+        Ok(())
+    }
+
+    /// Watches `files` from now on. That some came to it or left it is no change of what they say. What changes meanwhile is seen by
+    /// the second look, which is at those that were known before.
+    fn watches(&mut self, files: Vec<String>) {
+        let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &files);
         let known = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         if self.read == known {
             (self.read, self.before) = (looks, looks);
         }
-        self.watched.files = names;
-        (self.failed, self.unsettled) = (None, None);
-        Ok(())
+        self.watched.files = files;
     }
 }
 

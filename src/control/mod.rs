@@ -5,5 +5,5 @@ mod publisher;
 mod reporting;
 
 pub use files::{Watched, follow};
-pub use publisher::{Latest, Published, Publisher, Status, Version};
+pub use publisher::{Change, Latest, Published, Publisher, Status, Version};
 pub use reporting::Reporting;

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
+use crate::policy::Policy;
 use crate::store::Store;
 
 /// What is in force, and whether it is the newest that was seen.
@@ -51,6 +52,34 @@ impl Latest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u64);
 
+/// What a configuration has that the one before had not, and the other way round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// How many rules there were.
+    pub rules_before: usize,
+    /// The names of the domains that came, in their order.
+    pub added: Vec<String>,
+    /// The names of the domains that went. Nothing limits their requests any more.
+    pub removed: Vec<String>,
+}
+
+impl Change {
+    fn between(before: &Policy, after: &Policy) -> Self {
+        let missing_in = |other: &Policy, of: &Policy| {
+            let names = of.domains().map(|domain| &domain.name);
+            let mut names: Vec<String> =
+                names.filter(|name| other.domain(name.as_bytes()).is_none()).cloned().collect();
+            names.sort_unstable();
+            names
+        };
+        Self {
+            rules_before: before.rules(),
+            added: missing_in(before, after),
+            removed: missing_in(after, before),
+        }
+    }
+}
+
 /// What became of a configuration.
 #[derive(Debug)]
 pub enum Published {
@@ -60,6 +89,8 @@ pub enum Published {
         generation: u64,
         /// How many rules it has.
         rules: usize,
+        /// What it changes.
+        change: Change,
         /// The names of what it was compiled from.
         names: Vec<String>,
         /// What is probably not meant in it.
@@ -133,6 +164,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         if version <= known.in_force {
             return Published::Superseded;
         }
+        let change = Change::between(&self.limiter.engine.policy(), &policy);
         self.limiter.publish(policy);
         known.in_force = version;
         known.status.generation += 1;
@@ -142,7 +174,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
             known.newest = version;
             (known.status.stale, known.status.refusal) = (false, Arc::new([]));
         }
-        Published::Applied { generation: known.status.generation, rules, names, warnings }
+        Published::Applied { generation: known.status.generation, rules, change, names, warnings }
     }
 }
 

@@ -31,8 +31,8 @@ impl Reporting {
         }
     }
 
-    /// Tells why new files are not put in force.
-    pub fn refused(self, diagnostics: &[Diagnostic], metrics: &Metrics) {
+    /// Tells why new files are not put in force. What `is_new` is counted.
+    pub fn refused(self, diagnostics: &[Diagnostic], is_new: bool, metrics: &Metrics) {
         let mistakes = match self {
             Self::Text => Some(text(diagnostics)),
             Self::Fields => {
@@ -40,7 +40,7 @@ impl Reporting {
                 None
             }
         };
-        ConfigRefused { mistakes }.emit(metrics);
+        ConfigRefused { mistakes, is_new }.emit(metrics);
     }
 
     /// Tells what is probably not meant in files that are put in force.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Context, matched};
 use crate::engine::Trace;
-use crate::hint::did_you_mean;
+use crate::hint::{did_you_mean, listed};
 use crate::model::{Entry, lossy};
 use crate::policy::{Level, MatchResult, MatchedPath, Node, Place, Policy, Scratch};
 use crate::subjects::strip_scheme;
@@ -147,9 +147,6 @@ fn no_credential(entry: &Entry<'_>, level: &Level, context: &Context<'_, '_>) ->
     })
 }
 
-/// The most labels that a hint lists.
-const LISTED: usize = 8;
-
 /// What was probably meant by `entry`, or some of what `level` has.
 fn hint(entry: &Entry<'_>, level: &Level, policy: &Policy) -> String {
     let mut labels: Vec<&str> = level.nodes().map(|node| node.label.as_str()).collect();
@@ -160,10 +157,8 @@ fn hint(entry: &Entry<'_>, level: &Level, policy: &Policy) -> String {
     let keys = labels.iter().map(|label| label.split('=').next().unwrap_or(label));
     let is_known = keys.clone().any(|known| known == key);
     let slip = if is_known { did_you_mean(&value, values) } else { did_you_mean(&key, keys) };
-    slip.unwrap_or_else(|| {
-        let listed: Vec<_> = labels.iter().take(LISTED).map(|label| format!("`{label}`")).collect();
-        format!("there {} {}", if labels.len() == 1 { "is" } else { "are" }, listed.join(", "))
-    })
+    let are = if labels.len() == 1 { "is" } else { "are" };
+    slip.unwrap_or_else(|| format!("there {are} {}", listed(&labels)))
 }
 
 impl fmt::Display for Match {

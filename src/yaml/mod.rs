@@ -7,6 +7,7 @@
 mod budget;
 mod events;
 mod expanded;
+mod grouped;
 mod hint;
 mod invisible;
 mod tags;
@@ -14,6 +15,7 @@ mod tree;
 
 pub(crate) use events::{BYTE_ORDER_MARK, Span, SyntaxError, is_break};
 pub(crate) use expanded::{Expanded, Token};
+pub(crate) use grouped::Grouped;
 pub(crate) use invisible::{Invisible, invisible, unseen_in};
 pub(crate) use tree::{Items, Kind, Node, Pairs, Tree};
 

@@ -49,6 +49,25 @@ fn a_test_of_no_policy_and_subjects_of_none_are_mistakes() {
 }
 
 #[test]
+fn a_subjects_file_that_is_not_there_is_compared_with_such_files_only() {
+    let hint = |beside: &[(&str, &str)]| {
+        let root = directory(&[&[("shop.yaml", POLICY)], beside].concat());
+        let (code, told) = check(root.path(), &["shop.yaml"]);
+        assert!(code == 1 && told.contains("cannot read `shop.subjects.yaml`"), "{told}");
+        told.split_once("did you mean ").map(|(_, meant)| meant.split('?').next().unwrap().to_owned())
+    };
+    for other in
+        ["shop.subjects.test.yaml", "shop.subject.test.yaml", "shop.subject.yml", "shop-subjects.yaml"]
+    {
+        assert_eq!(hint(&[(other, TEST)]), None, "{other}");
+    }
+    assert_eq!(hint(&[("shop.subject.yaml", POLICY)]), None);
+    assert_eq!(hint(&[("shop.subject.yaml", SUBJECTS)]).as_deref(), Some("`shop.subject.yaml`"));
+    let both = [("shop.subjects.test.yaml", TEST), ("shops.subjects.yaml", "")];
+    assert_eq!(hint(&both).as_deref(), Some("`shops.subjects.yaml`"));
+}
+
+#[test]
 fn what_a_test_sets_has_to_mean_something() {
     let root = directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS)]);
     let set = |change: &str| {
@@ -69,7 +88,7 @@ fn what_a_test_sets_has_to_mean_something() {
         (
             "{subject: acme, attributes: {plan: gold}}",
             "no limit has a number for `plan: gold`",
-            "values of `plan` are free, pro",
+            "values of `plan` are `free`, `pro`",
         ),
         (
             "{subject: acne, attributes: {plan: pro}}",
@@ -89,6 +108,48 @@ fn what_a_test_sets_has_to_mean_something() {
         let reported = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.code() == Some(1) && reported.contains(hint), "{change}: {reported}");
     }
+}
+
+/// Each limit asks for itself, of what is true of the subject when the step comes to it.
+#[test]
+fn what_a_test_sets_is_looked_at_when_it_is_sent() {
+    let limit = |key: &str, plans: &str, more: &str| {
+        format!(
+            "  - {{key: {key}, rate_limit: {{name: {key}, requests_per_unit: {{by: plan, values: {{{plans}}}}}, unit: day{more}}}}}\n"
+        )
+    };
+    let policy = "domain: d\nsubjects: shop.subjects.yaml\ndescriptors:\n- key: api_key\n  subject: key\n  exempt: {internal: true}\n  \
+                  descriptors:\n"
+        .to_owned()
+        + &limit("few", "free: 1", "")
+        + &limit("more", "free: 1, pro: 5", ", override: rpm");
+    let root = directory(&[("shop.yaml", &policy), ("shop.subjects.yaml", SUBJECTS)]);
+    let play = |steps: &str| {
+        let test = format!("policy: shop.yaml\nstart: 2026-01-01\nsteps:\n{steps}");
+        std::fs::write(root.path().join("shop.test.yaml"), test).unwrap();
+        check(root.path(), &["shop.test.yaml"])
+    };
+    let set = |attributes: &str| format!("- {{set: {{subject: acme, attributes: {{{attributes}}}}}}}\n");
+    let send = |key: &str| format!("- {{send: {{api_key: k, {key}: x}}, expect: ok}}\n");
+    // The other limit has a number for it.
+    let (code, told) = play(&(set("plan: pro") + &send("more") + &send("few") + &send("few")));
+    assert!(
+        code == 1 && told.contains("limit `few` has no number for `plan: pro`\n --> shop.test.yaml:4:44"),
+        "{told}"
+    );
+    assert!(told.contains("its values of `plan` are `free`") && told.ends_with("\n1 error\n"), "{told}");
+    for sound in [
+        set("plan: pro") + &send("more"),
+        set("plan: pro") + &set("plan: free") + &send("few"),
+        // What an earlier step set holds on.
+        set("rpm: 5") + &set("plan: gold") + &send("more"),
+        set("internal: true") + &set("plan: gold") + &send("few"),
+    ] {
+        let (code, told) = play(&sound);
+        assert_eq!(code, 0, "{sound}: {told}");
+    }
+    let (code, told) = play(&(set("internal: true") + &set("internal: false, plan: pro") + &send("few")));
+    assert!(code == 1 && told.contains("shop.test.yaml:5:61"), "{told}");
 }
 
 #[test]

@@ -566,6 +566,40 @@ fn a_wrong_command_line_is_reported_as_the_log_would_be() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
+/// As with `${NAME:-}` in a Compose file, whatever the variable is for.
+#[test]
+fn a_variable_that_is_empty_says_nothing() {
+    for (name, ..) in spillway::cli::variables() {
+        let output = command(&["serve", "--config", "/nowhere"]).env(&name, "").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && told.contains("cannot read `/nowhere`"), "{name}: {told}");
+    }
+    // The default holds: `config` beside where it runs, which is there.
+    let output =
+        command(&["check"]).env("SPILLWAY_MERGE_DOMAINS", "").arg("config/demo.yaml").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output =
+        command(&["explain", "--domain", "demo", "a=b"]).env("SPILLWAY_CONFIG", "").output().unwrap();
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("cannot read"));
+}
+
+#[test]
+fn a_number_of_hits_that_is_none_is_told_in_a_sentence() {
+    for (hits, told) in [
+        (
+            &["--hits", "-1"][..],
+            "'-1' for '--hits <N>': a request costs 0 hits or more; write `--hits 0` to look",
+        ),
+        (&["--hits=-1"], "'-1' for '--hits <N>': a request costs 0 hits or more; write `--hits 0` to look"),
+        (&["--hits", "1.5"], "expected a whole number, found `1.5`"),
+        (&["--hits", "10,000"], "write the digits alone, `10000`"),
+    ] {
+        let output = command(&["explain", "--domain", "demo", "a=b"]).args(hits).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains(told), "{hits:?}: {text}");
+    }
+}
+
 #[test]
 fn a_wrong_value_is_reported_by_the_variable_that_has_it() {
     let reported = |args: &[&str]| {
@@ -626,7 +660,14 @@ fn the_help_of_each_command_ends_with_two_examples_that_run() {
 #[cfg(target_os = "linux")]
 fn what_cannot_be_written_is_a_failure_and_a_reader_that_left_is_none() {
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
-    for args in [&["schema"][..], &["completions", "bash"], &["check", "config/demo.yaml"]] {
+    for args in [
+        &["schema"][..],
+        &["completions", "bash"],
+        &["check", "config/demo.yaml"],
+        &["--help"],
+        &["serve", "-h"],
+        &["--version"],
+    ] {
         let output = command(args).stdout(full()).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(70), "{args:?}: {stderr}");

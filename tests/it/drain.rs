@@ -1,12 +1,15 @@
 //! The end: asked for once it is gentle, asked for twice it is at once.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+
 use h2::client;
 use http::{Request, StatusCode};
 use prost::Message;
 use prost::bytes::Bytes;
 
 use crate::rls::{descriptor, request};
-use crate::support::{Spillway, directory, get, serve};
+use crate::support::{Process, Spillway, directory, get, serve};
 
 const POLICY: &str = "domain: d\ndescriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 9}}]";
 
@@ -138,4 +141,23 @@ async fn a_second_signal_ends_at_once() {
     spillway.signal("INT");
     assert_eq!(spillway.wait().code(), Some(70));
     assert!(asked.elapsed().as_secs_f64() < 2.0, "took {:?}", asked.elapsed());
+}
+
+/// Files that take seconds to read, on a server that a rolling restart has thought better of.
+#[test]
+fn who_is_asked_to_end_while_the_files_are_read_ends_at_once() {
+    let rule = |n| format!("- {{key: k, value: v{n}, rate_limit: {{unit: day, requests_per_unit: 1}}}}\n");
+    let policy = format!("domain: d\ndescriptors:\n{}", (0..200_000).map(rule).collect::<String>());
+    let config = directory(&[("d.yaml", &policy)]);
+    let mut process = Process::of(serve().arg(config.path()).stderr(Stdio::piped()));
+    let mut log = BufReader::new(process.0.stderr.take().unwrap());
+    let mut first = String::new();
+    log.read_line(&mut first).unwrap();
+    assert!(first.contains("starting"), "{first}");
+    let killed = Command::new("kill").args(["-s", "TERM", &process.0.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert!(process.0.wait().unwrap().success());
+    assert!(!rest.contains("configuration loaded"), "{rest}");
 }

@@ -114,6 +114,36 @@ async fn mending_a_subjects_file_that_was_refused_is_noticed() {
     until_told(&spillway, Some((4, 0))).await;
 }
 
+/// It lies where nobody looks but for the policy that names it.
+#[tokio::test]
+async fn mending_a_subjects_file_elsewhere_that_was_refused_is_noticed() {
+    let elsewhere = directory(&[("d.subjects.yaml", "subjects: [{idd: a}]")]);
+    let config = directory(&[("d.yaml", "domain: d\ndescriptors: []")]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    let path = elsewhere.path().join("d.subjects.yaml");
+    put(config.path(), "d.yaml", &POLICY.replace("d.subjects.yaml", &path.display().to_string()));
+    spillway.log_line("the old one stays in force");
+    put(elsewhere.path(), "d.subjects.yaml", &subjects(4));
+    until_told(&spillway, Some((4, 0))).await;
+}
+
+#[test]
+fn a_reload_says_what_came_and_what_went() {
+    let domain = |name: &str, rules: usize| {
+        let rule = |n| format!("- {{key: k{n}, rate_limit: {{unit: day, requests_per_unit: 1}}}}\n");
+        format!("domain: {name}\ndescriptors:\n{}", (0..rules).map(rule).collect::<String>())
+    };
+    let config = directory(&[("a.yaml", &domain("a", 2)), ("b.yaml", &domain("b", 1))]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    put(config.path(), "b.yaml", &format!("{}---\n{}", domain("c", 1), domain("d\u{e9}", 1)));
+    let line = spillway.log_line("configuration loaded");
+    let expected = "files=2 rules=4 rules_before=3 domains_added=\"c, d\u{e9}\" domains_removed=\"b\"";
+    assert!(line.contains(expected), "{line}");
+    put(config.path(), "b.yaml", &format!("{}---\n{}", domain("c", 2), domain("d\u{e9}", 1)));
+    let line = spillway.log_line("configuration loaded");
+    assert!(line.contains("rules=5 rules_before=4") && !line.contains("domains_"), "{line}");
+}
+
 #[test]
 fn sighup_reads_the_files_and_tells_their_mistakes_again() {
     let config = directory(&[("d.yaml", "domain: d")]);
@@ -124,6 +154,8 @@ fn sighup_reads_the_files_and_tells_their_mistakes_again() {
     spillway.log_line("the old one stays in force");
     spillway.signal("HUP");
     spillway.log_line("the old one stays in force");
+    // The change and the signal for it were one refusal.
+    assert_eq!(metric(spillway.http, "spillway_config_refusals_total"), 1);
     // Signals that other servers have a meaning for.
     spillway.signal("USR1");
     spillway.signal("USR2");

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::subjects::{Known, LISTED, Tell, listed, near};
+use super::subjects::{Known, Tell, near};
 use super::{Document, Fields, Node, Severity};
 use crate::config::{Diagnostic, DiagnosticKind};
+use crate::hint::{LISTED, listed};
 use crate::model::Timestamp;
 use crate::policy::{Requests, Source};
 use crate::subjects::{Directory, Holder, Value};
@@ -15,6 +17,8 @@ use crate::yaml::Span;
 
 /// The most reasons that are reported: nobody reads more.
 const MOST: usize = 1000;
+/// Hashes ids alike all over. Two that share a hash would be counted once.
+const FIXED: BuildHasherDefault<DefaultHasher> = BuildHasherDefault::new();
 /// Late enough for every tier that time alone brings.
 const SOME_DAY: Timestamp = Timestamp::from_nanos(u64::MAX);
 
@@ -48,8 +52,8 @@ struct Lacking {
     /// The first of them, and where that one is.
     id: String,
     span: Span,
-    /// How many there are.
-    count: usize,
+    /// All of them, as hashes of their ids.
+    who: HashSet<u64>,
 }
 
 /// Why somebody has no number. What stands in a credential is not shown.
@@ -91,7 +95,8 @@ struct Missing {
     at_limit: Diagnostic,
     at_subject: Diagnostic,
     first: String,
-    count: usize,
+    /// The subjects of all these limits, as hashes of their ids.
+    who: HashSet<u64>,
 }
 
 impl MissingNumbers {
@@ -103,7 +108,7 @@ impl MissingNumbers {
 
 impl Missing {
     fn finish(self) -> [Diagnostic; 2] {
-        let Self { reason, limits, more, at_limit, at_subject, first, count } = self;
+        let Self { reason, limits, more, at_limit, at_subject, first, who } = self;
         let place = |told: &Diagnostic| {
             told.excerpt.as_ref().map(|excerpt| excerpt.place.to_string()).unwrap_or_default()
         };
@@ -112,7 +117,7 @@ impl Missing {
             (_, 0) => format!("limits {} have", listed(&limits)),
             _ => format!("limits {} and {more} more have", listed(&limits)),
         };
-        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let more = if who.len() > 1 { format!(" and {} more", who.len() - 1) } else { String::new() };
         let of_limit =
             format!("{limits} no number for subjects {reason}: `{first}` at {}{more}", place(&at_subject));
         let of_subject =
@@ -140,6 +145,7 @@ impl Document<'_, '_> {
         let demand = Demand::new(requests, inherited);
         let Some(known) = self.compiler.known.get_mut(&self.domain) else { return };
         let before = known.uncovered.get(&demand).map(Arc::clone);
+        let is_new = before.is_none();
         let uncovered = before.unwrap_or_else(|| {
             let uncovered = Arc::new(demand.uncovered(directory, known));
             known.uncovered.insert(demand, Arc::clone(&uncovered));
@@ -154,6 +160,10 @@ impl Document<'_, '_> {
         for lacking in &uncovered.lacking {
             if let Some(at) = known.missing.reasons.get(&lacking.reason) {
                 let missing = &mut known.missing.list[*at];
+                // Of a demand that was met before they are known.
+                if is_new {
+                    missing.who.extend(&lacking.who);
+                }
                 if missing.limits.len() < LISTED {
                     missing.limits.push(name.to_owned());
                 } else {
@@ -172,7 +182,7 @@ impl Document<'_, '_> {
                 at_limit,
                 at_subject,
                 first: lacking.id.clone(),
-                count: lacking.count,
+                who: lacking.who.clone(),
             });
         }
     }
@@ -249,12 +259,21 @@ impl Demand {
             if !reported.insert(id) {
                 continue;
             }
+            let hash = FIXED.hash_one(id);
             match reasons.get(&reason) {
-                Some(at) => uncovered.lacking[*at].count += 1,
+                Some(at) => {
+                    uncovered.lacking[*at].who.insert(hash);
+                }
                 None if uncovered.lacking.len() < MOST => {
                     reasons.insert(reason.clone(), uncovered.lacking.len());
                     let (hint, id) = (self.hint(&reason), id.to_owned());
-                    uncovered.lacking.push(Lacking { reason, hint, id, span: holder.span, count: 1 });
+                    uncovered.lacking.push(Lacking {
+                        reason,
+                        hint,
+                        id,
+                        span: holder.span,
+                        who: HashSet::from([hash]),
+                    });
                 }
                 None => {}
             }

@@ -189,7 +189,7 @@ impl Document<'_, '_> {
                         format!(
                             "it may be `subject`, `credential`, `entries` or a key on the way here: {}; several are a list, as in \
                              `[subject, {}]`",
-                            super::subjects::listed(&keys),
+                            crate::hint::listed(&keys),
                             keys.first().copied().unwrap_or_default()
                         )
                     });

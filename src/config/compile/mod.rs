@@ -354,7 +354,7 @@ impl Document<'_, '_> {
         let (stand, them) = if words.len() == 1 { ("stands", "it") } else { ("stand", "them") };
         let message = format!(
             "{} {stand} outside of `rate_limit`, so there is no limit here",
-            subjects::listed(&words)
+            crate::hint::listed(&words)
         );
         let hint = format!(
             "indent {them} below `rate_limit:`, as in `rate_limit: {{requests_per_unit: 5, unit: minute}}`"

@@ -65,7 +65,7 @@ impl Compiler {
             };
             if !keys.is_empty() && !keys.iter().any(fits) {
                 let hint = did_you_mean(&key, keys.iter().copied())
-                    .unwrap_or_else(|| format!("keys of this domain are {}", super::subjects::listed(&keys)));
+                    .unwrap_or_else(|| format!("keys of this domain are {}", crate::hint::listed(&keys)));
                 self.add(unknown.hint(Some(hint)).kind(DiagnosticKind::UnknownName));
             }
         }

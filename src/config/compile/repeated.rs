@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::descriptor::label;
-use super::subjects::LISTED;
 use super::{Document, Kind, Node, scalar};
+use crate::hint::LISTED;
 use crate::yaml::{Pairs, Span};
 
 impl Document<'_, '_> {

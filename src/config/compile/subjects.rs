@@ -10,12 +10,11 @@ use crate::config::files::is_lines;
 use crate::config::source::Source;
 use crate::config::sources::beside;
 use crate::config::{Diagnostic, DiagnosticKind};
+use crate::hint::listed;
 use crate::model::lossy;
 use crate::subjects::{Directory, Survey, Syntax, Value};
 use crate::yaml::Span;
 
-/// How many names are listed in a hint.
-pub(super) const LISTED: usize = 8;
 /// How many values of one attribute are compared with what `exempt` says.
 const MOST_VALUES: usize = 64;
 
@@ -329,13 +328,4 @@ fn is_surely(typed: &str, meant: &str) -> bool {
         letters
     };
     typed.chars().count().min(meant.chars().count()) >= SHORT || letters(&typed) == letters(&meant)
-}
-
-/// The first of `names`, in a sentence.
-pub(super) fn listed<S: AsRef<str>>(names: &[S]) -> String {
-    let shown: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{}`", name.as_ref())).collect();
-    match names.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

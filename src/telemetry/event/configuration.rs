@@ -47,6 +47,48 @@ impl ConfigLoaded {
     }
 }
 
+/// A configuration replaced another one.
+#[derive(Debug)]
+pub struct ConfigReloaded<'a> {
+    /// From how many files.
+    pub files: usize,
+    /// How many rules they hold.
+    pub rules: usize,
+    /// How many rules there were.
+    pub rules_before: usize,
+    /// The domains that came.
+    pub added: &'a [String],
+    /// The domains that went.
+    pub removed: &'a [String],
+}
+
+impl ConfigReloaded<'_> {
+    /// Logs and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.configs_loaded.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            files = self.files,
+            rules = self.rules,
+            rules_before = self.rules_before,
+            domains_added = names(self.added),
+            domains_removed = names(self.removed),
+            "configuration loaded"
+        );
+    }
+}
+
+/// The first of some names, and how many more there are; nothing where there are none.
+fn names(all: &[String]) -> Option<String> {
+    const SHOWN: usize = 10;
+    let more = all.len().saturating_sub(SHOWN);
+    let first = all[..all.len() - more].join(", ");
+    match (all.is_empty(), more) {
+        (true, _) => None,
+        (_, 0) => Some(first),
+        _ => Some(format!("{first} and {more} more")),
+    }
+}
+
 /// The configuration is in force, but something in it is probably not meant.
 #[derive(Debug)]
 pub struct ConfigWarned {
@@ -66,12 +108,14 @@ impl ConfigWarned {
 pub struct ConfigRefused {
     /// All of them, as `check` prints them; nothing where each has a line of its own.
     pub mistakes: Option<String>,
+    /// Whether it was not told before.
+    pub is_new: bool,
 }
 
 impl ConfigRefused {
-    /// Logs and counts it.
+    /// Logs it, and counts it if it is new.
     pub fn emit(&self, metrics: &Metrics) {
-        metrics.configs_refused.fetch_add(1, Ordering::Relaxed);
+        metrics.configs_refused.fetch_add(u64::from(self.is_new), Ordering::Relaxed);
         let all = self.mistakes.as_ref().map(|all| format!(":\n{all}")).unwrap_or_default();
         tracing::error!("the new configuration has mistakes, the old one stays in force{all}");
     }

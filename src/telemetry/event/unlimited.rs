@@ -53,10 +53,11 @@ pub struct UnknownDomain<'a, K> {
 }
 
 impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
-    /// Counts it, and logs it at most once a second.
+    /// Counts it, and logs it at most once a minute for each domain.
     pub fn emit(self, metrics: &Metrics) {
         metrics.unknown_domains.fetch_add(1, Ordering::Relaxed);
-        let Some(held_back) = metrics.unknown_domain_lines.admit() else { return };
+        let name = self.domain.get(..LONGEST_SHOWN).unwrap_or(self.domain);
+        let Some(held_back) = metrics.unknown_domain_lines.admit(name) else { return };
         let (domain, known) = (shown(self.domain), Known::of(self.known));
         tracing::warn!(
             peer = %self.peer,

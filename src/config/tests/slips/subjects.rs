@@ -28,6 +28,40 @@ fn a_plan_that_no_table_lists_is_refused_at_the_limit_and_at_the_customers_line(
     assert_eq!(found_with(&for_keys(with_otherwise, ""), subjects), [""; 0]);
 }
 
+/// The limits come to different customers, one of whom is the same.
+#[test]
+fn all_who_have_no_number_for_one_reason_are_counted_over_all_limits() {
+    let limit = |kind: &str, name: &str| {
+        format!(
+            "- {{key: {name}, subject: {kind}, rate_limit: {{name: {name}, per: 1h, requests_per_unit: {{by: plan, values: {{pro: 5}}}}}}}}\n"
+        )
+    };
+    let policy = format!(
+        "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n{}{}{}",
+        limit("key", "k"),
+        limit("site", "s"),
+        limit("site", "t")
+    );
+    let subject = |id: &str, credentials: &str| {
+        format!("- {{id: {id}, attributes: {{plan: gold}}, credentials: [{credentials}]}}\n")
+    };
+    let subjects = format!(
+        "subjects:\n{}{}{}",
+        subject("a", "{kind: key, value: 1}"),
+        subject("b", "{kind: key, value: 2}, {kind: site, value: 2}"),
+        subject("c", "{kind: site, value: 3}")
+    );
+    let told = found_with(&policy, &subjects);
+    let limits = "limits `k`, `s`, `t` have no number for subjects with `plan: gold`";
+    assert_eq!(
+        told,
+        [
+            format!("d.subjects.yaml:2:8 error {limits}, as this one and 2 more; see d.yaml:4:76; {LISTED}"),
+            format!("d.yaml:4:76 error {limits}: `a` at d.subjects.yaml:2:8 and 2 more; {LISTED}"),
+        ]
+    );
+}
+
 #[test]
 fn a_credential_is_not_to_be_named_by_metrics() {
     let policy = "domain: d\nsubjects: d.subjects.yaml\ndescriptors:\n- {key: k, subject: key, value_to_metric: true, rate_limit: \
