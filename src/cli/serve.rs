@@ -19,7 +19,7 @@ use crate::config::{self, Fingerprint};
 use crate::control::{Reporting, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::MemoryStore;
+use crate::store::{AnyStore, MemoryStore};
 use crate::telemetry::log::Log;
 use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
 
@@ -43,6 +43,9 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     start_logging(&args, environment, format, &log);
     if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
+    }
+    if let Some(what) = args.store.not_built_in() {
+        return fail(log, &what, WRONG_COMMAND);
     }
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
@@ -90,7 +93,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
-    let store = MemoryStore::holding(args.max_counters, memory);
+    let store = AnyStore::from(MemoryStore::holding(args.max_counters, memory));
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
 
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);

@@ -7,7 +7,7 @@ mod plain;
 
 use std::time::Duration;
 
-use spillway::store::MemoryStore;
+use spillway::store::{AnyStore, MemoryStore};
 
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 
@@ -40,6 +40,7 @@ macro_rules! conformance {
 }
 
 conformance!(memory: MemoryStore::default());
+conformance!(any: AnyStore::from(MemoryStore::default()));
 conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),
