@@ -34,7 +34,13 @@ pub struct Limiter<S, C> {
 impl<S: Store, C: Clock> Limiter<S, C> {
     /// Enforces `policy` with counters in `store`, which are known by keys that mean nothing outside this process.
     pub fn new(policy: Policy, store: S, clock: C) -> Self {
-        Self { engine: Engine::new(policy, Keyer::random()), store, clock }
+        Self::with_keys(policy, Keyer::random(), store, clock)
+    }
+
+    /// Enforces `policy` with counters in `store`, which `keyer` makes the keys of: the one that goes with the counters, where
+    /// these outlive the process or others count in them too.
+    pub fn with_keys(policy: Policy, keyer: Keyer, store: S, clock: C) -> Self {
+        Self { engine: Engine::new(policy, keyer), store, clock }
     }
 
     /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
@@ -87,7 +93,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
 
     /// Whether [`decide_now`](Self::decide_now) is worth a try.
     pub fn may_decide_now(&self) -> bool {
-        S::Session::ANSWERS != Answers::Later
+        self.session.answers() != Answers::Later
     }
 
     /// Decides `request` against `policy` and charges what it costs, if the store needs no waiting.

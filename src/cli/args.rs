@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::counters::Counters;
 use super::examples;
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
@@ -58,6 +59,15 @@ pub(super) struct Serve {
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
+    /// Where counters are kept: `memory`, `disk:DIR` or the URL of a Redis or Valkey server
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "SPILLWAY_STORE",
+        hide_env_values = true,
+        default_value = "memory"
+    )]
+    pub(super) store: Counters,
     /// The most counters that are kept; when there are more, those furthest from their limits are dropped first
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000, value_parser = counters)]
     pub(super) max_counters: usize,

@@ -21,7 +21,7 @@ use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
 use crate::control::{Reporting, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::MemoryStore;
+use crate::store::{AnyStore, MemoryStore};
 use crate::telemetry::log::Log;
 use crate::telemetry::{self, ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
 
@@ -45,6 +45,9 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     start_logging(&args, environment, format, &log);
     if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
+    }
+    if let Some(what) = args.store.not_built_in() {
+        return fail(log, &what, WRONG_COMMAND);
     }
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
@@ -90,13 +93,13 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
-    let store = MemoryStore::holding(args.max_counters, memory);
     metrics.set_bounds(telemetry::Bounds {
         counters: args.max_counters as u64,
         counter_bytes: memory as u64,
         grpc_connections: connections.grpc as u64,
         http_connections: connections.http as u64,
     });
+    let store = AnyStore::from(MemoryStore::holding(args.max_counters, memory));
     let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
 
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);

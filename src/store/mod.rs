@@ -1,7 +1,8 @@
 //! Where counters are kept. A store decides nothing: it lends cells to the algorithms and keeps what comes back.
 //!
-//! To add a store: implement [`Store`] and [`Session`], and list it in `tests/it/store`, whose suite every store passes.
+//! To add a store: implement [`Store`] and [`Session`], give [`AnyStore`] a line for it, and list it in `tests/it/store`, whose suite every store passes.
 
+mod any;
 pub mod codec;
 mod error;
 mod lease;
@@ -14,6 +15,7 @@ use std::future::Future;
 use tokio::time::Instant;
 
 pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, WrongUrl};
+pub use any::{AnySession, AnyStore};
 pub use error::StoreError;
 pub use lease::LeasedStore;
 pub use memory::MemoryStore;
@@ -42,8 +44,13 @@ pub trait Store: Send + Sync + 'static {
 
 /// One worker's way to the counters. It stays on the worker's thread, so it may hold a connection of its own.
 pub trait Session: fmt::Debug + 'static {
-    /// Whether and when [`apply_now`](Self::apply_now) answers.
+    /// Whether and when [`apply_now`](Self::apply_now) answers, as far as the type tells.
     const ANSWERS: Answers;
+
+    /// Whether and when [`apply_now`](Self::apply_now) of this session answers.
+    fn answers(&self) -> Answers {
+        Self::ANSWERS
+    }
 
     /// Makes the charges of one request if that needs no waiting; else `None`, and nothing has happened.
     ///

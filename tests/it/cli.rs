@@ -242,6 +242,24 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 }
 
 #[test]
+fn a_store_that_is_not_there_ends_the_start() {
+    for (store, told) in [
+        ("disk:/var/lib/spillway", "counters on disk are not built in yet"),
+        ("redis://user:hidden@localhost:6379", "counters in Redis or Valkey are not built in yet"),
+        ("memroy", "did you mean `memory`?"),
+        ("disk:", "the directory is missing, as in `disk:/var/lib/spillway`"),
+    ] {
+        let typed = command(&["serve", "--config", "config", "--store", store]).output().unwrap();
+        let set = command(&["serve", "--config", "config"]).env("SPILLWAY_STORE", store).output().unwrap();
+        for output in [typed, set] {
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{store}: {stderr}");
+            assert!(stderr.contains(told) && !stderr.contains("hidden"), "{store}: {stderr}");
+        }
+    }
+}
+
+#[test]
 fn a_misspelt_variable_ends_the_start() {
     for (name, meant) in [
         ("SPILLWAY_DRAINDELAY", "SPILLWAY_DRAIN_DELAY"),

@@ -9,7 +9,7 @@ mod redis;
 
 use std::time::Duration;
 
-use spillway::store::{LeasedStore, MemoryStore};
+use spillway::store::{AnyStore, LeasedStore, MemoryStore};
 
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 use crate::support::valkey::Valkey;
@@ -52,6 +52,7 @@ macro_rules! conformance {
 conformance!(memory: MemoryStore::default());
 conformance!(leased: LeasedStore::new(MemoryStore::default(), 1));
 conformance!(leased_slow: LeasedStore::new(Slow::by(Duration::from_millis(3)), 1));
+conformance!(any: AnyStore::from(MemoryStore::default()));
 conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),

@@ -1,0 +1,100 @@
+//! The store that the operator chose, as one type: the server is built once, whichever store it is.
+
+use tokio::time::Instant;
+
+use super::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
+use crate::algorithm::{Charge, Mode, Outcomes};
+use crate::model::Timestamp;
+
+/// [`AnyStore`] and [`AnySession`], with a variant for each store.
+macro_rules! stores {
+    ($($(#[$meaning:meta])* $variant:ident($store:ty)),* $(,)?) => {
+        /// One of the stores.
+        #[derive(Debug)]
+        pub enum AnyStore {
+            $($(#[$meaning])* $variant($store),)*
+        }
+
+        /// A session of one of the stores.
+        #[derive(Debug)]
+        pub enum AnySession {
+            $($(#[$meaning])* $variant(<$store as Store>::Session),)*
+        }
+
+        $(impl From<$store> for AnyStore {
+            fn from(store: $store) -> Self {
+                Self::$variant(store)
+            }
+        })*
+
+        impl Store for AnyStore {
+            type Session = AnySession;
+
+            fn session(&self) -> AnySession {
+                match self {
+                    $(Self::$variant(store) => AnySession::$variant(store.session()),)*
+                }
+            }
+
+            fn statistics(&self) -> Statistics {
+                match self {
+                    $(Self::$variant(store) => store.statistics(),)*
+                }
+            }
+
+            fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
+                // Iterators of several types. Sweeps are rare, so an allocation for each is nothing.
+                let parts: Box<dyn Iterator<Item = ()> + Send + '_> = match self {
+                    $(Self::$variant(store) => Box::new(store.sweep(now)),)*
+                };
+                parts
+            }
+        }
+
+        impl Session for AnySession {
+            // Which of the stores it is, only `answers` knows.
+            const ANSWERS: Answers = Answers::MostlyNow;
+
+            fn answers(&self) -> Answers {
+                match self {
+                    $(Self::$variant(session) => session.answers(),)*
+                }
+            }
+
+            fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+                match self {
+                    $(Self::$variant(session) => session.apply_now(mode, charges, now),)*
+                }
+            }
+
+            async fn apply(
+                &self,
+                mode: Mode,
+                charges: &[Charge],
+                now: Timestamp,
+                deadline: Instant,
+            ) -> Result<Outcomes, StoreError> {
+                match self {
+                    $(Self::$variant(session) => session.apply(mode, charges, now, deadline).await,)*
+                }
+            }
+        }
+    };
+}
+
+// To add a store: one line.
+stores! {
+    /// In the memory of this process.
+    Memory(MemoryStore),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_answers_as_the_store_that_it_is() {
+        let store = AnyStore::from(MemoryStore::default());
+        assert_eq!(store.session().answers(), Answers::Now, "memory never has to be waited for");
+    }
+}
