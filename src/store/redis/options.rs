@@ -9,6 +9,8 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 /// How long a decision is waited for, where nothing else is said: Envoy waits for 20 ms.
 const TIMEOUT: Duration = Duration::from_millis(10);
+/// The most requests of one run of the script.
+const TOGETHER: usize = 16;
 /// What keys begin with, where nothing else is said.
 const PREFIX: &str = "spillway:";
 /// A peer that acknowledges nothing for so long is gone.
@@ -32,6 +34,8 @@ pub struct RedisOptions {
     pub password_file: Option<PathBuf>,
     /// What hits are counted by.
     pub clock: CountedBy,
+    /// The most requests that are decided in one run of the script: others wait meanwhile.
+    pub together: usize,
 }
 
 /// Whose clock hits are counted by.
@@ -116,7 +120,7 @@ impl RedisOptions {
         let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(GONE_AFTER);
         let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(GONE_AFTER);
         let server = server.set_tcp_settings(tcp.set_keepalive(keepalive));
-        Ok(Self { server, prefix, timeout, password_file, clock: CountedBy::default() })
+        Ok(Self { server, prefix, timeout, password_file, clock: CountedBy::default(), together: TOGETHER })
     }
 
     /// Where the server is.
@@ -147,5 +151,55 @@ fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rfind('@')) {
         (Some((scheme, _)), Some(at)) => format!("{scheme}://…{}", &url[at..]),
         _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_the_server_is_and_how_it_is_used() {
+        let options = RedisOptions::read(
+            "redis://ann:geheim@[::1]:7000/3?prefix=a:&timeout=25ms&password_file=%2Frun%2Fsecret",
+        )
+        .unwrap();
+        assert_eq!(options.address(), "[::1]:7000");
+        assert_eq!((options.prefix.as_str(), options.timeout), ("a:", Duration::from_millis(25)));
+        assert_eq!(options.password_file, Some(PathBuf::from("/run/secret")));
+        let settings = options.server.redis_settings();
+        assert_eq!(
+            (settings.username(), settings.password(), settings.db()),
+            (Some("ann"), Some("geheim"), 3)
+        );
+        assert!(options.server.tcp_settings().nodelay());
+        assert!(!format!("{options:?}").contains("geheim"));
+
+        let plain = RedisOptions::read("valkey://db.internal").unwrap();
+        assert_eq!(plain.address(), "db.internal:6379");
+        assert_eq!((plain.prefix.as_str(), plain.timeout), ("spillway:", Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_told_without_its_password() {
+        for (url, told) in [
+            ("db:6379", "`db:6379` is no URL of a Redis or Valkey server: write `redis://host:6379/0`"),
+            (
+                "rediss://ann:geheim@db",
+                "`rediss://…@db` is no URL of a Redis or Valkey server: only `redis://` is supported",
+            ),
+            (
+                "redis://:geheim@db/x",
+                "`redis://…@db/x` is no URL of a Redis or Valkey server: write `redis://host:6379/0`",
+            ),
+            (
+                "redis://db?timeuot=1ms",
+                "there is no parameter `timeuot`. There are `prefix`, `timeout` and `password_file`",
+            ),
+            ("redis://db?timeout=0ms", "`timeout=0ms` is no time in milliseconds. Write `timeout=10ms`"),
+            ("redis://db?timeout=1s", "`timeout=1s` is no time in milliseconds. Write `timeout=10ms`"),
+        ] {
+            assert_eq!(RedisOptions::read(url).unwrap_err().to_string(), told);
+        }
     }
 }

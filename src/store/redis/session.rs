@@ -19,8 +19,6 @@ use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::{CellKey, Few, Timestamp};
 use crate::store::{Answers, Session, StoreError};
 
-/// The most requests that are decided in one run of the script: others wait meanwhile.
-const TOGETHER: usize = 16;
 /// The most requests that wait for the server. One that stands still is not told of more.
 const WAITING: usize = 4_096;
 /// The most charges of one request: the script numbers its counters in two bytes.
@@ -108,7 +106,7 @@ impl RedisSession {
                 charges += request.charges.len();
                 charges <= CHARGES
             };
-            let together = queue.iter().take(TOGETHER).take_while(fits).count().max(1);
+            let together = queue.iter().take(self.shared.options.together).take_while(fits).count().max(1);
             let batch: Vec<Request> = queue.drain(..together).collect();
             // Its own task, for it goes on also where those who asked give up.
             tokio::spawn(run(Arc::clone(&self.shared), up.clone(), batch));

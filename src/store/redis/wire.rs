@@ -260,3 +260,77 @@ impl<'a> Reply<'a> {
         Ok(u64::try_from(i64::from_le_bytes(*bytes)).ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::algorithm::Durability;
+    use crate::model::CellKey;
+
+    fn charge(algorithm: Algorithm, limit: u64, hits: Hits, stage: u32) -> Charge {
+        let share = Share {
+            algorithm,
+            limit,
+            hits,
+            count_denied: true,
+            settles: false,
+            enforced: true,
+            stage,
+            cell: 0,
+        };
+        Charge { key: CellKey { high: 0, low: 0 }, durability: Durability::None, share }
+    }
+
+    #[test]
+    fn a_request_is_its_numbers_in_a_row() {
+        let second = Duration::from_secs(1);
+        let charges = [
+            charge(Algorithm::aligned(second), u64::MAX, Hits::refund(2), 3),
+            charge(Algorithm::token_bucket(second, 5), 3, Hits::ONE, 4),
+        ];
+        let asked = Asked { mode: Mode::InOrder, deadline: 7, at: None };
+        let mut bytes = Vec::new();
+        write(&mut bytes, asked, &charges, [1, 0].into_iter());
+        let numbers = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+        let expected = [
+            vec![2, 2, 0],
+            numbers(&[7, -1]),
+            vec![1, 0, 1, 0b0_0101],
+            numbers(&[-2, 1 << 50, 1_000_000, 0, 0]),
+            vec![0, 0, 5, 0b1_1101],
+            numbers(&[1, 3, 1_000_000, 5, 333_333_334]),
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+
+    /// The script counts in doubles, which are exact up to 2^53.
+    #[test]
+    fn no_number_is_larger_than_the_script_can_count() {
+        let longest = Duration::MAX;
+        for algorithm in [
+            Algorithm::aligned(longest),
+            Algorithm::anchored(longest),
+            Algorithm::period(Timestamp::EPOCH, Timestamp::from_nanos(u64::MAX)),
+            Algorithm::sliding_window(longest),
+            Algorithm::token_bucket(longest, u64::MAX),
+        ] {
+            for limit in [0, 1, 1_024, 1_025, u64::MAX] {
+                let share = charge(algorithm, limit, Hits::charge(u64::MAX), 0).share;
+                let numbers = Numbers::of(&share);
+                assert!(numbers.parameters.iter().all(|number| *number <= 1 << 52), "{numbers:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics(bytes in prop::collection::vec(0..4_u8, 0..120)) {
+            let charges = [charge(Algorithm::aligned(Duration::from_secs(1)), 1, Hits::ONE, 0); 2];
+            if let Ok(mut reply) = Reply::new(&bytes) {
+                while reply.next(&charges).is_ok() {}
+            }
+        }
+    }
+}

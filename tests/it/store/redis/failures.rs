@@ -187,6 +187,29 @@ fn a_server_that_may_only_be_read_from_refuses() {
 }
 
 #[test]
+fn a_server_that_reads_its_file_first_refuses_and_goes_on_counting_then() {
+    let slowly = ["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = Valkey::start(&slowly);
+    run(async {
+        let fill = "for key = 1, 3000 do redis.call('SET', key, key) end";
+        server.ask(&["EVAL", fill, "0"]).unwrap();
+        assert_eq!(ask(&session(&server.url()), Hits::ONE).await.unwrap(), 1);
+        server.ask(&["SAVE"]).unwrap();
+        server.kill();
+        server.restart();
+        let session = session(&server.url());
+        let refused = loop {
+            match ask(&session, Hits::ONE).await {
+                Err(StoreError::TimedOut { .. } | StoreError::Unreachable { .. }) => {}
+                other => break other,
+            }
+        };
+        self::refused(refused, "LOADING");
+        assert_eq!(recovered(&session, Hits::ONE).await, 2);
+    });
+}
+
+#[test]
 fn a_server_that_is_busy_with_another_script_refuses() {
     let server = Valkey::start(&["--busy-reply-threshold", "1"]);
     run(async {
