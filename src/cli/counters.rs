@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::chain;
 use crate::hint::did_you_mean;
+use crate::policy::Keyer;
+use crate::store::{AnyStore, LeasedStore, MemoryStore, RedisOptions, RedisStore, WrongUrl};
 
 /// A store, as it is written on the command line.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,15 +24,48 @@ pub(super) enum Counters {
 const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-cluster", "redis-sentinel"];
 
 impl Counters {
-    /// What is asked for and not there yet.
-    pub(super) fn not_built_in(&self) -> Option<String> {
-        let what = match self {
-            Self::Memory => return None,
-            Self::Disk(_) => "counters on disk are",
-            Self::Redis(_) => "counters in Redis or Valkey are",
-        };
-        Some(format!("--store: {what} not built in yet. Leave it out to have them in memory"))
+    /// Opens the store. Counters in memory are `most` at most, in so many `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong with it.
+    pub(super) fn open(&self, most: usize, bytes: usize) -> Result<Opened, String> {
+        match self {
+            Self::Memory => {
+                let store = MemoryStore::holding(most, bytes).into();
+                Ok(Opened { store, keyer: Keyer::random(), place: "memory".to_owned(), server: None })
+            }
+            Self::Disk(_) => {
+                Err("--store: counters on disk are not built in yet. Leave it out to have them in memory"
+                    .to_owned())
+            }
+            Self::Redis(url) => {
+                let wrong = |wrong: WrongUrl| format!("--store: {}", chain(&wrong));
+                let options = RedisOptions::read(url).map_err(wrong)?;
+                let lease = options.lease;
+                let server = RedisStore::with(options).map_err(wrong)?;
+                let (keyer, place) =
+                    (Keyer::shared(server.secret()), format!("redis at {}", server.address()));
+                let store = match lease {
+                    Some(replicas) => LeasedStore::new(server.clone(), replicas).into(),
+                    None => server.clone().into(),
+                };
+                Ok(Opened { store, keyer, place, server: Some(server) })
+            }
+        }
     }
+}
+
+/// A store that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: AnyStore,
+    /// What its counters' keys are made with.
+    pub(super) keyer: Keyer,
+    /// Where the counters are, for people.
+    pub(super) place: String,
+    /// The server that they are in, which may be down.
+    pub(super) server: Option<RedisStore>,
 }
 
 impl FromStr for Counters {
@@ -108,6 +144,7 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         let store: Counters = "redis://user:hidden@host".parse().unwrap();
-        assert!(!format!("{store:?}{:?}", store.not_built_in()).contains("hidden"));
+        let opened = store.open(1_000, 1 << 20).unwrap();
+        assert!(!format!("{store:?}{opened:?}").contains("hidden"));
     }
 }

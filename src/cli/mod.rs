@@ -87,3 +87,14 @@ fn colour(stream: &impl IsTerminal) -> bool {
     let wanted = std::env::var("NO_COLOR").map_or(true, |no| no.is_empty());
     wanted && stream.is_terminal()
 }
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

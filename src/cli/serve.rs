@@ -4,26 +4,34 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::compatibility::Environment;
-use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
+use super::counters::Opened;
+use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
 use crate::control::{Reporting, Watched};
 use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::{AnyStore, MemoryStore};
 use crate::telemetry::log::Log;
-use crate::telemetry::{self, ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
+use crate::telemetry::{
+    self, ConfigLoaded, CountersAway, CountersKept, LeasesLost, Metrics, OnlyWatching, Starting,
+    WithoutEffect, build,
+};
+
+/// How long it may take to give back what was taken of shared counters.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let format = args.log_format.unwrap_or(if environment.json { LogFormat::Json } else { LogFormat::Text });
@@ -46,9 +54,11 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
-    if let Some(what) = args.store.not_built_in() {
-        return fail(log, &what, WRONG_COMMAND);
-    }
+    let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
+    let counters = match args.store.open(args.max_counters, memory) {
+        Ok(opened) => opened,
+        Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
+    };
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
@@ -83,34 +93,38 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     metrics.watch_log(log.dropped());
     let reporting = if format == LogFormat::Json { Reporting::Fields } else { Reporting::Text };
     reporting.warned(&loaded.warnings);
-    if options.shadow_mode {
-        metrics.set_shadow_mode();
-        OnlyWatching.emit();
-    }
-    if !environment.without_effect.is_empty() {
-        WithoutEffect { variables: &environment.without_effect }.emit();
-    }
+    report_what_holds(&options, environment, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
-    let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     metrics.set_bounds(telemetry::Bounds {
         counters: args.max_counters as u64,
         counter_bytes: memory as u64,
         grpc_connections: connections.grpc as u64,
         http_connections: connections.http as u64,
     });
-    let store = AnyStore::from(MemoryStore::holding(args.max_counters, memory));
-    let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
+    CountersKept { place: &counters.place }.emit();
+    let Opened { store, keyer, server, .. } = counters;
+    let limiter = Arc::new(Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new()));
 
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
     let http = args.http_addr.unwrap_or(environment.http);
     let ended = runtime.block_on(async {
         let listeners = Listeners::bind(grpc, http).await?;
-        let shutdown = reached(asked.clone(), 1);
-        tokio::select! {
-            ended = app::serve(limiter, metrics, watched, listeners, bounds, args.drain_delay, shutdown) => ended.map(|()| true),
-            () = reached(asked, 2) => Ok(false),
+        if let Some(server) = server
+            && let Err(error) = server.ready().await
+        {
+            CountersAway { error: &error }.emit();
         }
+        let shutdown = reached(asked.clone(), 1);
+        let served = Arc::clone(&limiter);
+        tokio::select! {
+            ended = app::serve(served, metrics, watched, listeners, bounds, args.drain_delay, shutdown) => ended?,
+            () = reached(asked, 2) => return Ok(false),
+        }
+        if let Err(error) = limiter.store.close(limiter.clock.read().steady, Instant::now() + CLOSED_WITHIN).await {
+            LeasesLost { error: &error }.emit();
+        }
+        Ok(true)
     });
     // What is still running is not waited for: it was drained, or is to end at once.
     runtime.shutdown_background();
@@ -122,6 +136,17 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Ok(false) => fail(log, "ended by a second signal, before calls in flight were answered", FAILED),
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
+    }
+}
+
+/// Reports what an operator may have forgotten that they asked for.
+fn report_what_holds(options: &Options, environment: &Environment, metrics: &Metrics) {
+    if options.shadow_mode {
+        metrics.set_shadow_mode();
+        OnlyWatching.emit();
+    }
+    if !environment.without_effect.is_empty() {
+        WithoutEffect { variables: &environment.without_effect }.emit();
     }
 }
 
@@ -217,14 +242,4 @@ pub(super) fn last_line(format: LogFormat, message: &str) -> String {
             format!("{line}\n")
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

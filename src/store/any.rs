@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
+use super::{Answers, LeasedStore, MemoryStore, RedisStore, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::Timestamp;
 
@@ -86,6 +86,24 @@ macro_rules! stores {
 stores! {
     /// In the memory of this process.
     Memory(MemoryStore),
+    /// In a Redis or Valkey server.
+    Redis(RedisStore),
+    /// There, with leases.
+    Leased(LeasedStore<RedisStore>),
+}
+
+impl AnyStore {
+    /// Gives back what was taken ahead of time, as a process does that is about to end.
+    ///
+    /// # Errors
+    ///
+    /// That of the store.
+    pub async fn close(&self, now: Timestamp, deadline: Instant) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) | Self::Redis(_) => Ok(()),
+            Self::Leased(store) => store.give_back(now, deadline).await,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl RedisStore {
         })))
     }
 
+    /// Where the server is, without a password.
+    pub fn address(&self) -> String {
+        self.0.options.address()
+    }
+
     /// The secret that counters' keys are to be made under (`policy::Keyer::shared`): the one that is kept beside the counters, as soon
     /// as the server was reached once.
     pub fn secret(&self) -> KeySecret {

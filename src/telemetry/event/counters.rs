@@ -68,3 +68,51 @@ impl StoreFailed<'_> {
         tracing::error!(cause, held_back, "a call was answered by an error: {}", self.error);
     }
 }
+
+/// Where counters are kept from now on.
+#[derive(Debug)]
+pub struct CountersKept<'a> {
+    /// For people, without a password: `memory`, `redis at host:6379`.
+    pub place: &'a str,
+}
+
+impl CountersKept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::info!("counters are kept in {}", self.place);
+    }
+}
+
+/// The server that counters are kept in cannot be used at the start. It is tried again with the requests that come.
+#[derive(Debug)]
+pub struct CountersAway<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl CountersAway<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let cause = self.error.source().map(tracing::field::display);
+        tracing::warn!(cause, "{}; until then requests are answered as policies say for that", self.error);
+    }
+}
+
+/// What was taken ahead of time from shared counters could not be given back at the end.
+#[derive(Debug)]
+pub struct LeasesLost<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl LeasesLost<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let cause = self.error.source().map(tracing::field::display);
+        tracing::warn!(
+            cause,
+            "leases could not be given back, and are denied to all until their windows end: {}",
+            self.error
+        );
+    }
+}

@@ -13,7 +13,7 @@ pub use connections::{
     AcceptFailed, AuthoritySanitized, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
     RequestBeyondBounds,
 };
-pub use counters::{ClockStepped, CountersEvicted, StoreFailed};
+pub use counters::{ClockStepped, CountersAway, CountersEvicted, CountersKept, LeasesLost, StoreFailed};
 pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};
 pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 
