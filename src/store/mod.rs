@@ -3,6 +3,7 @@
 //! To add a store: implement [`Store`] and [`Session`], and list it in `tests/it/store`, whose suite every store passes.
 
 pub mod codec;
+pub mod disk;
 mod error;
 mod memory;
 
@@ -11,6 +12,7 @@ use std::future::Future;
 
 use tokio::time::Instant;
 
+pub use disk::DiskStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 

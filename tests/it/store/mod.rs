@@ -1,5 +1,6 @@
 //! What every store promises. To have one tested: a `conformance!` line for it.
 
+mod disk;
 mod grpc;
 mod laws;
 mod limiter;
@@ -7,8 +8,10 @@ mod plain;
 
 use std::time::Duration;
 
+use spillway::algorithm::Durability;
 use spillway::store::MemoryStore;
 
+use self::disk::Disk;
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 
 /// Each law for one store, as a test of its own.
@@ -40,6 +43,9 @@ macro_rules! conformance {
 }
 
 conformance!(memory: MemoryStore::default());
+conformance!(disk_not_kept: Disk::with(Durability::None));
+conformance!(disk_reserve: Disk::with(Durability::Reserve));
+conformance!(disk_exact: Disk::with(Durability::Exact));
 conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),
