@@ -18,6 +18,7 @@
 
 mod file;
 mod kept;
+mod offline;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use tokio::time::{Instant, timeout_at};
 use self::file::File;
 pub use self::file::OpenError;
 use self::kept::{Asked, Kept, State};
+pub use self::offline::{Counter, Offline};
 use self::table::{Shard, Table};
 use self::threads::Threads;
 use super::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
@@ -98,6 +100,7 @@ impl DiskStore {
 }
 
 /// What became of a try.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 enum Tried {
     Settled(Outcomes),
     /// Nothing has happened. It is worth another try when all of these are ready.
@@ -203,7 +206,9 @@ impl Inner {
             }
             if !shard.contains_key(key) {
                 let written = table::make_room(shard, self.table.most(), now);
-                written.into_iter().for_each(|key| self.threads.write(key));
+                for key in written {
+                    self.threads.write(key);
+                }
                 if shard.len() >= 2 * self.table.most() {
                     let reason = "too many counters wait to be written".to_owned();
                     return Err(StoreError::Refused { reason });

@@ -8,14 +8,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
-    TableError,
-};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
 use super::{Cell, CellKey, Timestamp};
 use crate::store::codec::{self, DecodeError};
@@ -101,11 +99,34 @@ impl File {
     }
 
     fn open_or_make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { path: path.to_owned(), source };
-        if path.try_exists().map_err(failed)? {
-            let database = builder().open(path).map_err(|error| open_error(path, error.into()))?;
-            return Self::of(database, path);
+        if path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
+            return Self::open_made(path);
         }
+        Self::make(directory, path, random()?)
+    }
+
+    fn open_made(path: &Path) -> Result<Self, OpenError> {
+        let database = builder().open(path).map_err(|error| open_error(path, error.into()))?;
+        Self::of(database, path)
+    }
+
+    /// Opens the file in `directory`, which must be there.
+    pub(super) fn open_existing(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(NAME);
+        sensible(&path, || Self::open_made(&path))
+    }
+
+    /// Makes the file in `directory`, where there must be none.
+    pub(super) fn create(directory: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
+        let path = directory.join(NAME);
+        if path.try_exists().unwrap_or(true) {
+            return Err(OpenError::Io { path, source: io::ErrorKind::AlreadyExists.into() });
+        }
+        Self::make(directory, &path, secret)
+    }
+
+    fn make(directory: &Path, path: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
         fs::create_dir_all(directory)
             .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
         // A process that ends meanwhile leaves no file under the name that is half made.
@@ -119,7 +140,9 @@ impl File {
             created => created,
         };
         let database = database.map_err(|error| open_error(&new, error.into()))?;
-        create_tables(&database).map_err(|error| open_error(&new, error))?;
+        // Whoever knows the secret can look for values whose counters meet.
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        create_tables(&database, secret).map_err(|error| open_error(&new, error))?;
         fs::rename(&new, path).map_err(failed)?;
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
         Self::of(database, path)
@@ -134,7 +157,7 @@ impl File {
             let database =
                 builder().create_with_backend(backend).map_err(|error| open_error(path, error.into()))?;
             if is_new {
-                create_tables(&database).map_err(|error| open_error(path, error))?;
+                create_tables(&database, random()?).map_err(|error| open_error(path, error))?;
             }
             Self::of(database, path)
         })
@@ -206,6 +229,34 @@ impl File {
         Ok((spent, None))
     }
 
+    /// The next `most` counters from `first` on, as they are written; and where to go on, if there are others.
+    #[expect(clippy::type_complexity, reason = "counters, and where the next are")]
+    pub(super) fn from(
+        &self,
+        first: CellKey,
+        most: usize,
+    ) -> Result<(Vec<(CellKey, Vec<u8>)>, Option<CellKey>), redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let counters = transaction.open_table(COUNTERS)?;
+        let mut read = Vec::new();
+        for entry in counters.range::<&[u8; 16]>(&to_bytes(&first)..)? {
+            let (key, image) = entry?;
+            let key = from_bytes(key.value());
+            if read.len() == most {
+                return Ok((read, Some(key)));
+            }
+            read.push((key, image.value().to_vec()));
+        }
+        Ok((read, None))
+    }
+
+    /// Gives back what it has room for beside its counters, and closes it. Readers must be gone.
+    pub(super) fn compact(self) -> Result<(), redb::Error> {
+        let mut database = Arc::into_inner(self.database).ok_or(DatabaseError::TransactionInProgress)?;
+        while database.compact()? {}
+        Ok(database.close()?)
+    }
+
     /// Closes it. Readers must be gone.
     pub(super) fn close(self) -> Result<(), DatabaseError> {
         match Arc::into_inner(self.database) {
@@ -217,7 +268,6 @@ impl File {
 
 impl Reader {
     /// The counters of `keys`, in order.
-    #[expect(clippy::type_complexity, reason = "each counter may be absent, or unreadable")]
     pub(super) fn read(
         &self,
         keys: &[CellKey],
@@ -250,18 +300,20 @@ fn builder() -> Builder {
     builder
 }
 
-/// Draws the secret, and writes what says which file this is.
-fn create_tables(database: &Database) -> Result<(), redb::Error> {
+fn random() -> Result<[u8; 16], OpenError> {
     let mut secret = [0; 16];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| StorageError::Io(errno.into()))?;
+        .map_err(|errno| OpenError::Io { path: "getrandom".into(), source: errno.into() })?;
+    Ok(secret)
+}
+
+/// Writes the secret, and what says which file this is.
+fn create_tables(database: &Database, secret: [u8; 16]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut about = transaction.open_table(ABOUT)?;
         about.insert("format", FORMAT.to_le_bytes().as_slice())?;
-        if about.get("secret")?.is_none() {
-            about.insert("secret", secret.as_slice())?;
-        }
+        about.insert("secret", secret.as_slice())?;
         transaction.open_table(COUNTERS)?;
     }
     transaction.commit()?;

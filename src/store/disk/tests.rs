@@ -197,6 +197,13 @@ fn what_has_ended_leaves_the_file() {
     assert_eq!(file.spent(first, 100, later).unwrap(), (Vec::new(), None));
 }
 
+/// Counts a hit of each counter that is charged.
+fn add(counts: &[AtomicU64; 6], charges: &[Charge]) {
+    for charge in charges {
+        counts[usize::try_from(charge.key.low).unwrap()].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// Four threads ask without pause, and at some moment the power fails. Of each counter there must be left what was answered
 /// before, and no more than what was asked and one chunk; and that is where the next life goes on.
 #[test]
@@ -232,20 +239,12 @@ fn whenever_the_power_fails_nothing_that_was_answered_is_lost() {
                                 turn += 1;
                                 // Most requests have two charges, which stand or fall together.
                                 let of = [turn % 6, (turn / 6) % 6];
-                                let charges: Vec<_> = of[..1 + usize::from(of[0] != of[1])]
-                                    .iter()
-                                    .map(|&of| kinds[of])
-                                    .collect();
-                                charges.iter().for_each(|charge| {
-                                    asked[usize::try_from(charge.key.low).unwrap()]
-                                        .fetch_add(1, Ordering::SeqCst);
-                                });
+                                let charges: Vec<_> =
+                                    of[..=usize::from(of[0] != of[1])].iter().map(|&of| kinds[of]).collect();
+                                add(asked, &charges);
                                 let outcomes = ask(store, Mode::AllOrNothing, &charges, now()).await.unwrap();
                                 if outcomes.iter().flatten().all(|outcome| outcome.admitted) {
-                                    charges.iter().for_each(|charge| {
-                                        answered[usize::try_from(charge.key.low).unwrap()]
-                                            .fetch_add(1, Ordering::SeqCst);
-                                    });
+                                    add(answered, &charges);
                                 }
                             }
                         });

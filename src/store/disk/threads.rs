@@ -15,8 +15,10 @@ use crate::store::codec;
 
 /// Counters that one commit writes, or one transaction reads.
 const BATCH: usize = 16 * 1024;
-/// Counters of the file that are looked at when it is swept.
-const SWEPT: usize = 16 * 1024;
+/// Counters of the file that are looked at when it is swept: so few that nobody who waits for a commit notices.
+const SWEPT: usize = 2 * 1024;
+/// Where a sweep of the file begins.
+const FIRST: CellKey = CellKey { high: 0, low: 0 };
 
 /// The ways to the threads. They end when this is dropped.
 #[derive(Debug)]
@@ -121,7 +123,6 @@ fn read(reader: &Reader, asked: &Receiver<CellKey>, table: &Table, memory: &Memo
 /// Writes what is asked for until nobody is left who may ask, and then all counters as they are.
 fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), String> {
     let _guard = Guard(table);
-    const FIRST: CellKey = CellKey { high: 0, low: 0 };
     let mut next = FIRST;
     while let Ok(first) = asked.recv() {
         let mut changes = Changes::default();
