@@ -2,6 +2,7 @@
 
 mod disk;
 mod grpc;
+mod kill;
 mod laws;
 mod limiter;
 mod plain;
