@@ -140,6 +140,10 @@ impl State for Window {
         self.end
     }
 
+    fn covers(&self, other: &Self) -> bool {
+        self.end == other.end && self.used >= other.used
+    }
+
     fn write(&self, bytes: &mut Vec<u8>) {
         bytes::write_time(self.end, bytes);
         bytes::write(self.used, bytes);
@@ -153,6 +157,10 @@ impl State for Window {
 impl State for Period {
     fn until(&self) -> Timestamp {
         self.end
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        (self.end, self.length_s) == (other.end, other.length_s) && { self.used } >= { other.used }
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {

@@ -19,6 +19,7 @@ mod cell;
 mod fixed_window;
 mod log;
 mod period;
+mod reserve;
 mod settle;
 mod sliding_window;
 mod sub_buckets;

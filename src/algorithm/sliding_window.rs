@@ -51,6 +51,11 @@ impl Counting for SlidingWindow {
         Some(self.window)
     }
 
+    /// So little that a crash wastes the reserved hits hardly longer than a window.
+    fn ahead(self) -> Duration {
+        self.window / 64
+    }
+
     fn tag(self) -> &'static str {
         "sliding"
     }
@@ -65,6 +70,24 @@ impl Counting for SlidingWindow {
 impl State for Box<Log> {
     fn until(&self) -> Timestamp {
         Log::until(self)
+    }
+
+    /// From whichever time on hits are added up, there are as many.
+    fn covers(&self, other: &Self) -> bool {
+        let newest_first = |log: &Log| {
+            let mut entries: Vec<_> = log.entries().collect();
+            entries.reverse();
+            entries
+        };
+        let (mut ours, mut theirs) = (0_u64, 0_u64);
+        let mut own = newest_first(self).into_iter().peekable();
+        newest_first(other).into_iter().all(|(stamp, hits)| {
+            while let Some((_, hits)) = own.next_if(|(own, _)| *own >= stamp) {
+                ours = ours.saturating_add(hits);
+            }
+            theirs = theirs.saturating_add(hits);
+            ours >= theirs
+        })
     }
 
     fn heap_bytes(&self) -> usize {

@@ -77,6 +77,12 @@ pub(super) trait Counting: Copy {
     /// The window's length; `None` where each window has its own.
     fn window(self) -> Option<Duration>;
 
+    /// How much later than now hits are stamped that are counted ahead of their time, so that those which they stand for come
+    /// before them.
+    fn ahead(self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Its word in a limit's identity. An edit of this word loses the counters of all its limits.
     fn tag(self) -> &'static str;
 
@@ -88,6 +94,9 @@ pub(super) trait Counting: Copy {
 pub(super) trait State: Sized {
     /// From when on the fields decide nothing any more.
     fn until(&self) -> Timestamp;
+
+    /// Whether these fields never grant more than `other`, whatever is asked from now on.
+    fn covers(&self, other: &Self) -> bool;
 
     /// Bytes that they keep on the heap.
     fn heap_bytes(&self) -> usize {
@@ -168,6 +177,11 @@ macro_rules! algorithms {
                 match self { $(Self::$algorithm(parameters) => parameters.window(),)+ }
             }
 
+            /// How much later than now hits are stamped that are counted ahead of their time.
+            fn ahead(self) -> Duration {
+                match self { $(Self::$algorithm(parameters) => parameters.ahead(),)+ }
+            }
+
             /// Its word in a limit's identity.
             pub fn tag(self) -> &'static str {
                 match self { $(Self::$algorithm(parameters) => parameters.tag(),)+ }
@@ -199,6 +213,16 @@ macro_rules! algorithms {
                 match self {
                     Self::Empty => Timestamp::EPOCH,
                     $($(Self::$cell(fields, _) => fields.until(),)+)+
+                }
+            }
+
+            /// Whether this cell never grants more than `other` at any later time, under the algorithm and limit that both were
+            /// written by. An empty cell is covered by all of them.
+            pub fn covers(&self, other: &Self) -> bool {
+                match (self, other) {
+                    (_, Self::Empty) => true,
+                    $($((Self::$cell(fields, _), Self::$cell(other, _)) => fields.covers(other),)+)+
+                    _ => false,
                 }
             }
 

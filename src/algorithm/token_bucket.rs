@@ -88,6 +88,10 @@ impl State for Bucket {
         self.tat
     }
 
+    fn covers(&self, other: &Self) -> bool {
+        self.tat >= other.tat
+    }
+
     fn write(&self, bytes: &mut Vec<u8>) {
         bytes::write_time(self.tat, bytes);
         bytes::write_time(self.seen, bytes);

@@ -46,6 +46,46 @@ pub(super) enum Command {
     /// Print the JSON Schema of a policy file, for editors
     #[command(after_help = examples::SCHEMA)]
     Schema,
+    /// Look at counters on a disk, copy and move them, while no server has them open
+    #[command(after_help = examples::STORE)]
+    Store(Store),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Store {
+    #[command(subcommand)]
+    pub(super) action: StoreAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreAction {
+    /// Tell how many counters there are, and how many of them have ended
+    Inspect {
+        /// The store's directory, as in `disk:/var/lib/spillway`
+        store: PathBuf,
+    },
+    /// Copy a store to a new directory, from which a server can go on
+    Backup {
+        /// The store's directory
+        store: PathBuf,
+        /// The new one
+        to: PathBuf,
+    },
+    /// Make the file as small as its counters
+    Compact {
+        /// The store's directory
+        store: PathBuf,
+    },
+    /// Print all counters as JSON, one a line. The first line has the secret that their keys are made under
+    Export {
+        /// The store's directory
+        store: PathBuf,
+    },
+    /// Make a store of the lines that `export` printed, from standard input
+    Import {
+        /// The new store's directory
+        store: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::chain;
 use crate::hint::did_you_mean;
 use crate::policy::Keyer;
-use crate::store::{AnyStore, LeasedStore, MemoryStore, RedisOptions, RedisStore, WrongUrl};
+use crate::store::{AnyStore, DiskStore, LeasedStore, MemoryStore, RedisOptions, RedisStore, WrongUrl};
 
 /// A store, as it is written on the command line.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,9 +35,17 @@ impl Counters {
                 let store = MemoryStore::holding(most, bytes).into();
                 Ok(Opened { store, keyer: Keyer::random(), place: "memory".to_owned(), server: None })
             }
-            Self::Disk(_) => {
-                Err("--store: counters on disk are not built in yet. Leave it out to have them in memory"
-                    .to_owned())
+            Self::Disk(directory) => {
+                let memory = MemoryStore::holding(most, bytes);
+                let store = DiskStore::open(directory, memory, most)
+                    .map_err(|wrong| format!("--store: {}", chain(&wrong)))?;
+                let place = format!("`{}`, as far as they are durable", directory.display());
+                Ok(Opened {
+                    keyer: Keyer::from_secret(store.secret()),
+                    store: store.into(),
+                    place,
+                    server: None,
+                })
             }
             Self::Redis(url) => {
                 let wrong = |wrong: WrongUrl| format!("--store: {}", chain(&wrong));

@@ -41,3 +41,11 @@ Examples:
   spillway schema | grep requests_per_unit
 
 Policies, and how an editor takes the schema, are described in config/README.md";
+
+pub(super) const STORE: &str = "\
+Examples:
+  spillway store inspect disk:/var/lib/spillway
+  spillway store export /var/lib/spillway > counters.jsonl
+  spillway store import disk:/var/lib/spillway-2 < counters.jsonl
+
+A server keeps counters on a disk with --store disk:DIR";

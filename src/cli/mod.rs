@@ -11,6 +11,7 @@ mod machine;
 
 mod schema;
 mod serve;
+mod store;
 mod test;
 mod variables;
 mod wrong;
@@ -60,6 +61,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Command::Schema => schema::run(),
+        Command::Store(args) => store::run(&args),
     }
 }
 

@@ -26,6 +26,14 @@ impl Keyer {
         Self { seeded: SipHasher13::new_with_keys(high, low), shared: None }
     }
 
+    /// A keyer under a secret of as many bytes, which are kept with the counters.
+    pub fn from_secret(secret: [u8; 16]) -> Self {
+        let secret = u128::from_be_bytes(secret);
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of it")]
+        let (high, low) = ((secret >> 64) as u64, secret as u64);
+        Self::with_secret(high, low)
+    }
+
     /// A keyer under a secret that others may set: keys are the same wherever it is.
     pub fn shared(secret: KeySecret) -> Self {
         let [high, low] = secret.get();

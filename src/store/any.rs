@@ -2,7 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::{Answers, LeasedStore, MemoryStore, RedisStore, Session, Statistics, Store, StoreError};
+use super::{
+    Answers, DiskStore, LeasedStore, MemoryStore, RedisStore, Session, Statistics, Store, StoreError,
+};
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::Timestamp;
 
@@ -86,6 +88,8 @@ macro_rules! stores {
 stores! {
     /// In the memory of this process.
     Memory(MemoryStore),
+    /// In a file, as far as they are to survive a crash.
+    Disk(DiskStore),
     /// In a Redis or Valkey server.
     Redis(RedisStore),
     /// There, with leases.
@@ -93,7 +97,7 @@ stores! {
 }
 
 impl AnyStore {
-    /// Gives back what was taken ahead of time, as a process does that is about to end.
+    /// Gives back what was taken ahead of time, and writes what is kept, as a process does that is about to end.
     ///
     /// # Errors
     ///
@@ -101,6 +105,11 @@ impl AnyStore {
     pub async fn close(&self, now: Timestamp, deadline: Instant) -> Result<(), StoreError> {
         match self {
             Self::Memory(_) | Self::Redis(_) => Ok(()),
+            Self::Disk(store) => {
+                let store = store.clone();
+                // A panic there is told of where panics are.
+                tokio::task::spawn_blocking(move || store.close()).await.unwrap_or(Ok(()))
+            }
             Self::Leased(store) => store.give_back(now, deadline).await,
         }
     }

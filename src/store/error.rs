@@ -36,6 +36,14 @@ pub enum StoreError {
         /// In its own words.
         reason: String,
     },
+    /// It has failed, and writes nothing any more until it is opened again. No charge was made.
+    #[error("the counter store `{store}` has failed: {reason}")]
+    Failed {
+        /// Where it is.
+        store: String,
+        /// What failed.
+        reason: String,
+    },
     /// It did not tell an outcome for each charge, which is an internal error (bug). What was charged is not known.
     #[error("the counter store told {found} outcomes for {expected} charges")]
     Incomplete {

@@ -92,6 +92,11 @@ impl MemoryStore {
     pub fn evicted(&self) -> u64 {
         self.0.evicted.load(Ordering::Relaxed)
     }
+
+    /// Lends the cells of `keys`, which are sorted and differ, for one step of all of them.
+    pub(super) fn lend<T>(&self, keys: &[CellKey], now: Timestamp, step: impl FnOnce(&mut [Cell]) -> T) -> T {
+        self.0.lend(keys, now, step)
+    }
 }
 
 impl Table {
@@ -124,12 +129,20 @@ impl Table {
         outcome
     }
 
-    /// Charges that stand or fall together: every shard that holds one of their cells is locked, in the order of shards,
-    /// so that two requests can never wait for each other.
+    /// Charges that stand or fall together.
     fn settle(&self, stage: &[Charge], now: Timestamp) -> Outcomes {
         let mut keys: Few<CellKey> = stage.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
+        let cell = |charge: &Charge| keys.binary_search(&charge.key).unwrap_or_default();
+        let numbered: Few<_> =
+            stage.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
+        self.lend(&keys, now, |cells| settle(Mode::AllOrNothing, &numbered, cells, now))
+    }
+
+    /// Lends the cells of `keys`, which are sorted and differ: every shard that holds one of them is locked, in the order of
+    /// shards, so that two requests can never wait for each other.
+    fn lend<T>(&self, keys: &[CellKey], now: Timestamp, step: impl FnOnce(&mut [Cell]) -> T) -> T {
         let mut places: Few<usize> = keys.iter().map(|key| self.place(key)).collect();
         places.sort_unstable();
         places.dedup();
@@ -140,10 +153,7 @@ impl Table {
             .iter()
             .map(|key| locked[at(key)].shard.lend(key, std::mem::take).unwrap_or_default())
             .collect();
-        let cell = |charge: &Charge| keys.binary_search(&charge.key).unwrap_or_default();
-        let numbered: Few<_> =
-            stage.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
-        let outcomes = settle(Mode::AllOrNothing, &numbered, &mut cells, now);
+        let told = step(&mut cells);
 
         for (key, cell) in keys.iter().zip(cells) {
             let mut cell = Some(cell);
@@ -154,7 +164,7 @@ impl Table {
             }
         }
         locked.iter_mut().for_each(|locked| locked.stay_within_bytes(now));
-        outcomes
+        told
     }
 
     /// Tells of counters that several stages ask for when all of them pass.

@@ -4,6 +4,7 @@
 
 mod any;
 pub mod codec;
+pub mod disk;
 mod error;
 mod lease;
 mod memory;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, WrongUrl};
 pub use any::{AnySession, AnyStore};
+pub use disk::DiskStore;
 pub use error::StoreError;
 pub use lease::LeasedStore;
 pub use memory::MemoryStore;

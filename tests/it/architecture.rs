@@ -63,6 +63,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),
     ("hashbrown", &["policy/matcher", "store/lease", "store/memory"]),
+    ("redb", &["store/disk"]),
     ("axum", &["admin", "app"]),
     ("clap", &["cli"]),
     ("tracing", &["telemetry", "cli"]),

@@ -1,6 +1,8 @@
 //! What every store promises. To have one tested: a `conformance!` line for it.
 
+mod disk;
 mod grpc;
+mod kill;
 mod laws;
 mod leases;
 mod limiter;
@@ -9,8 +11,10 @@ mod redis;
 
 use std::time::Duration;
 
+use spillway::algorithm::Durability;
 use spillway::store::{AnyStore, LeasedStore, MemoryStore};
 
+use self::disk::Disk;
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 use crate::support::valkey::Valkey;
 
@@ -53,6 +57,9 @@ conformance!(memory: MemoryStore::default());
 conformance!(leased: LeasedStore::new(MemoryStore::default(), 1));
 conformance!(leased_slow: LeasedStore::new(Slow::by(Duration::from_millis(3)), 1));
 conformance!(any: AnyStore::from(MemoryStore::default()));
+conformance!(disk_not_kept: Disk::with(Durability::None));
+conformance!(disk_reserve: Disk::with(Durability::Reserve));
+conformance!(disk_exact: Disk::with(Durability::Exact));
 conformance!(slow: Slow::by(Duration::from_millis(3)));
 conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),

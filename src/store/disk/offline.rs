@@ -1,0 +1,111 @@
+//! A store that no server has open, as operators look at it, copy it and move it.
+
+use std::path::Path;
+
+use super::file::{Changes, File};
+use super::{Cell, CellKey, OpenError, StoreError};
+use crate::store::codec::{self, DecodeError};
+
+/// Counters that are written in one commit.
+const BATCH: usize = 10_000;
+
+/// A counter, and what it is known by.
+pub type Counter = (CellKey, Cell);
+
+/// A store that nobody counts in while this has it.
+#[derive(Debug)]
+pub struct Offline(File);
+
+impl Offline {
+    /// Opens the store in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, and as [`DiskStore::open`](super::DiskStore::open) does.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        File::open_existing(directory).map(Self)
+    }
+
+    /// Makes a store in `directory` whose keys are made under `secret`.
+    ///
+    /// # Errors
+    ///
+    /// When there is one already, or it cannot be made.
+    pub fn create(directory: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
+        File::create(directory, secret).map(Self)
+    }
+
+    /// The file.
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// The secret that counters' keys are made under.
+    pub fn secret(&self) -> [u8; 16] {
+        self.0.secret()
+    }
+
+    /// Shows each counter, until `visit` fails.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, and those of `visit`.
+    pub fn each<E: From<StoreError>>(
+        &self,
+        mut visit: impl FnMut(CellKey, Result<Cell, DecodeError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut first = Some(CellKey { high: 0, low: 0 });
+        while let Some(from) = first {
+            let (counters, next) = self.0.from(from, BATCH).map_err(|error| self.failed(&error))?;
+            for (key, image) in counters {
+                visit(key, codec::decode(&image))?;
+            }
+            first = next;
+        }
+        Ok(())
+    }
+
+    /// Writes counters.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub fn put(&self, counters: &[Counter]) -> Result<(), StoreError> {
+        for counters in counters.chunks(BATCH) {
+            let mut changes = Changes::default();
+            for (key, cell) in counters {
+                let mut image = Vec::new();
+                codec::encode(cell, &mut image);
+                changes.put.push((*key, image));
+            }
+            self.0.commit(&changes).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what the file has room for beside its counters.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn compact(self) -> Result<(), StoreError> {
+        let store = self.name().to_owned();
+        let failed =
+            |error: redb::Error| StoreError::Failed { store: store.clone(), reason: error.to_string() };
+        self.0.compact().map_err(failed)
+    }
+
+    /// Closes the file.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be written.
+    pub fn close(self) -> Result<(), StoreError> {
+        let store = self.name().to_owned();
+        self.0.close().map_err(|error| StoreError::Failed { store, reason: error.to_string() })
+    }
+
+    fn failed(&self, error: &redb::Error) -> StoreError {
+        StoreError::Failed { store: self.name().to_owned(), reason: error.to_string() }
+    }
+}
