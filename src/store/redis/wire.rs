@@ -3,9 +3,9 @@
 //!
 //! | Sent | Bytes |
 //! |---|---|
-//! | for each request: its mode, the number of its charges | 1 + 2 |
+//! | for each request: its mode, plus 4 where two of its charges share a counter; the number of its charges | 1 + 2 |
 //! | the server's time after which it is too late, and the time to count at; -1 for the server's own | 8 + 8 |
-//! | for each charge: its counter's place among the keys, its algorithm, its flags | 2 + 1 + 1 |
+//! | for each charge: its counter's place among the keys, its algorithm, five flags | 2 + 1 + 5 |
 //! | its hits (a refund's are negative), its limit, and three parameters of its algorithm | 5 × 8 |
 //!
 //! | Received | Bytes |
@@ -65,17 +65,16 @@ pub(super) enum Decided {
 pub(super) struct Garbled;
 
 /// Appends one request, the counters of whose charges are at `places` among the keys.
-pub(super) fn write(
-    bytes: &mut Vec<u8>,
-    asked: Asked,
-    charges: &[Charge],
-    places: impl Iterator<Item = u16>,
-) {
-    bytes.push(match asked.mode {
+pub(super) fn write(bytes: &mut Vec<u8>, asked: Asked, charges: &[Charge], places: &[u16]) {
+    let mode = match asked.mode {
         Mode::Each => 0,
         Mode::AllOrNothing => 1,
         Mode::InOrder => 2,
-    });
+    };
+    let mut sorted = Few::from_slice(places);
+    sorted.sort_unstable();
+    let share = sorted.windows(2).any(|pair| pair[0] == pair[1]);
+    bytes.push(mode | u8::from(share) << 2);
     bytes.extend(u16::try_from(charges.len()).unwrap_or(u16::MAX).to_le_bytes());
     put(bytes, asked.deadline.min(MOST_MICROS));
     match asked.at {
@@ -90,13 +89,8 @@ pub(super) fn write(
         let numbers = Numbers::of(share);
         bytes.extend(place.to_le_bytes());
         bytes.push(numbers.algorithm);
-        bytes.push(
-            u8::from(share.count_denied)
-                | u8::from(share.settles) << 1
-                | u8::from(share.enforced) << 2
-                | u8::from(begins_stage) << 3
-                | u8::from(numbers.is_fine) << 4,
-        );
+        let flags = [share.count_denied, share.settles, share.enforced, begins_stage, numbers.is_fine];
+        bytes.extend(flags.map(u8::from));
         let hits = |n: u64| i64::try_from(n.min(MOST_HITS + 1)).unwrap_or(i64::MAX);
         let hits = match share.hits {
             Hits::Look => 0,
@@ -292,14 +286,14 @@ mod tests {
         ];
         let asked = Asked { mode: Mode::InOrder, deadline: 7, at: None };
         let mut bytes = Vec::new();
-        write(&mut bytes, asked, &charges, [1, 0].into_iter());
+        write(&mut bytes, asked, &charges, &[1, 0]);
         let numbers = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
         let expected = [
             vec![2, 2, 0],
             numbers(&[7, -1]),
-            vec![1, 0, 1, 0b0_0101],
+            vec![1, 0, 1, 1, 0, 1, 0, 0],
             numbers(&[-2, 1 << 50, 1_000_000, 0, 0]),
-            vec![0, 0, 5, 0b1_1101],
+            vec![0, 0, 5, 1, 0, 1, 1, 1],
             numbers(&[1, 3, 1_000_000, 5, 333_333_334]),
         ];
         assert_eq!(bytes, expected.concat());
