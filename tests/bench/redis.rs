@@ -2,7 +2,7 @@
 //!
 //! One thread, a number of requests in flight, two windows for each. All rows are taken in turns, round by round, so that what
 //! else the machine does hits all of them alike: read the ratios.
-#![allow(clippy::print_stdout, reason = "it reports")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it reports, and ends when anything is wrong")]
 
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../support/mod.rs"]
