@@ -20,8 +20,8 @@ local NONE = -1
 local MOST = 2 ^ 53
 local DEEPEST = 2 ^ 52
 local ENTRY = 14
--- Counters are kept for as many milliseconds after their end: a replica's clock may be behind.
-local SLACK = 2000
+-- Counters are kept for as many milliseconds after their end: a replica's clock may be behind, and one that tests set by far.
+local SLACK, SLACK_OF_TESTS = 2000, 3600000
 
 local clock = call('TIME')
 local server_now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -30,7 +30,7 @@ local server_now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
 local function decode(raw)
   if not raw then
-    return { kind = EMPTY }
+    return { kind = EMPTY, till = 0, used = 0 }
   end
   local version, kind = byte(raw, 1, 2)
   local length = #raw
@@ -51,26 +51,33 @@ local function decode(raw)
   return nil
 end
 
--- The bytes of a counter, and when it ends.
+-- The bytes of a counter; nil of an empty one.
 local function encode(cell)
   local kind = cell.kind
   if kind == WINDOW then
-    return pack('<BBI7I7', VERSION, kind, cell.till, cell.used), cell.till
+    return pack('<BBI7I7', VERSION, kind, cell.till, cell.used)
   elseif kind == PERIOD then
-    return pack('<BBI7I7I4', VERSION, kind, cell.till, cell.used, cell.seconds), cell.till
+    return pack('<BBI7I7I4', VERSION, kind, cell.till, cell.used, cell.seconds)
   elseif kind == BUCKET then
-    return pack('<BBI7I2I7', VERSION, kind, cell.tat, cell.nanos, cell.seen), cell.tat + 1
+    return pack('<BBI7I2I7', VERSION, kind, cell.tat, cell.nanos, cell.seen)
   elseif kind == LOG then
-    return pack('<BBI7', VERSION, kind, cell.base) .. cell.log, cell.till
+    return pack('<BBI7', VERSION, kind, cell.base) .. cell.log
   end
 end
 
-local function copy(cell)
-  local copied = {}
-  for name, value in pairs(cell) do
-    copied[name] = value
+-- When a counter ends; nil where that is not known, as of a log that was read.
+local function end_of(cell)
+  if cell.kind == BUCKET then
+    return cell.tat + 1
   end
-  return copied
+  return cell.till
+end
+
+local function copy(cell)
+  return {
+    kind = cell.kind, till = cell.till, used = cell.used, seconds = cell.seconds,
+    tat = cell.tat, nanos = cell.nanos, seen = cell.seen, log = cell.log, base = cell.base,
+  }
 end
 
 -- What all algorithms share -------------------------------------------------------------------------------------------
@@ -150,7 +157,7 @@ local function anchored(charge, cell, hits, commit, now)
 end
 
 local function period(charge, cell, hits, commit, now)
-  local from, till = charge.from, charge.till
+  local from, till = charge.window, charge.second
   if charge.is_server_time then
     -- The caller's clock said that it lies in this period, and this one may say otherwise by a little.
     now = min(max(now, from), till - 1)
@@ -296,7 +303,7 @@ local function push(cell, stamp, hits)
 end
 
 local function stamp_of(charge, now)
-  local length = charge.length
+  local length = charge.second
   if length == 0 then
     return now
   elseif not charge.is_fine then
@@ -362,7 +369,7 @@ end
 -- Depths are in parts of a microsecond, of which it has `scale`: 1000 where the depth of a whole bucket fits, else 1. The time
 -- asked about may lie `nanos` after `now`.
 local function bucket(charge, cell, hits, commit, now, nanos)
-  local per_hit, burst, scale, window = charge.per_hit, charge.burst, charge.scale, charge.window
+  local per_hit, burst, scale, window = charge.third, charge.second, charge.scale, charge.window
   local behind = cell.kind == BUCKET and max(cell.seen - now, 0) or 0
   if behind > tolerance(window) then
     behind = 0
@@ -427,7 +434,7 @@ end
 -- How several charges go together -------------------------------------------------------------------------------------
 
 local steps = { aligned, anchored, period, sliding, bucket }
-local SLIDING = 4
+local SLIDING, BUCKETS = 4, 5
 
 local function ask(charge, cell, hits, commit, now, nanos)
   local step = steps[charge.algorithm]
@@ -464,8 +471,7 @@ local function asked_of(charges, first, final)
       of.charges, of.scale, shared = of.charges + 1, max(of.scale, charge.scale), true
       local one = of.first
       of.differs = of.differs or one.algorithm ~= charge.algorithm or one.limit ~= charge.limit
-        or one.window ~= charge.window or one.from ~= charge.from or one.till ~= charge.till
-        or one.burst ~= charge.burst or one.per_hit ~= charge.per_hit
+        or one.window ~= charge.window or one.second ~= charge.second or one.third ~= charge.third
     else
       asked[charge.cell] = { charges = 1, cost = 0, first = charge, scale = charge.scale, differs = false }
     end
@@ -487,7 +493,7 @@ local function wait_for_all(charges, first, final, asked, cells, now, outcomes)
     local of = asked[charge.cell]
     if of.charges > 1 and charge.hits >= 0 then
       local cost = charge.hits
-      local is_counted = charge.count_denied or charge.settles or cost <= charge.capacity
+      local is_counted = charge.count_denied or charge.settles or cost <= (charge.algorithm == BUCKETS and charge.second or charge.limit)
       local before = of.cost
       if charge.enforced or is_counted then
         of.cost = min(of.cost + cost, MOST)
@@ -543,6 +549,25 @@ local function all_or_nothing(charges, first, final, cells, now, outcomes)
     outcomes[first] = step(charge, cells[charge.cell], now, 0)
     return not refuses(charge, outcomes[first])
   end
+  if not charges.share then
+    -- Where all are admitted, as they mostly are, nothing has to be rehearsed.
+    local before, refused = {}, nil
+    for at = first, final do
+      local charge = charges[at]
+      before[at] = copy(cells[charge.cell])
+      outcomes[at] = step(charge, cells[charge.cell], now, 0)
+      if refuses(charge, outcomes[at]) then
+        refused = at
+        break
+      end
+    end
+    if not refused then
+      return true
+    end
+    for at = first, refused do
+      cells[charges[at].cell] = before[at]
+    end
+  end
   local asked, shared = asked_of(charges, first, final)
   local tried, admits = {}, true
   for at = first, final do
@@ -593,7 +618,7 @@ local function settle(mode, charges, cells, now)
       first = at + 1
     end
   end
-  if many > 1 and any_refused(outcomes, 1, many) then
+  if charges.share and any_refused(outcomes, 1, many) then
     local asked, shared = asked_of(charges, 1, many)
     if shared then
       wait_for_all(charges, 1, many, asked, cells, now, outcomes)
@@ -604,36 +629,29 @@ end
 
 -- The requests --------------------------------------------------------------------------------------------------------
 
-local function flag(flags, bit)
-  return floor(flags / bit) % 2 == 1
-end
-
 local function read_charge(packed, at, is_server_time)
-  local cell, algorithm, flags, hits, limit, one, two, three
-  cell, algorithm, flags, hits, limit, one, two, three, at = unpack('<I2BBi8i8i8i8i8', packed, at)
-  local charge = {
+  local cell, algorithm, count_denied, settles, enforced, begins_stage, is_fine, hits, limit, window, second, third
+  cell, algorithm, count_denied, settles, enforced, begins_stage, is_fine, hits, limit, window, second, third, at =
+    unpack('<I2BBBBBBi8i8i8i8i8', packed, at)
+  return {
     cell = cell + 1,
     algorithm = algorithm,
     hits = hits,
     limit = limit,
-    capacity = limit,
-    count_denied = flag(flags, 1),
-    settles = flag(flags, 2),
-    enforced = flag(flags, 4),
-    begins_stage = flag(flags, 8),
-    scale = 1,
-    window = one,
+    count_denied = count_denied == 1,
+    settles = settles == 1,
+    enforced = enforced == 1,
+    begins_stage = begins_stage == 1,
+    is_fine = is_fine == 1,
+    scale = algorithm == BUCKETS and is_fine == 1 and 1000 or 1,
+    -- A window's length, or a period's beginning.
+    window = window,
+    -- A period's end, a sub-bucket's length, or a burst.
+    second = second,
+    -- The time in which one hit of a bucket refills.
+    third = third,
     is_server_time = is_server_time,
-  }
-  if algorithm == 3 then
-    charge.from, charge.till = one, two
-  elseif algorithm == 4 then
-    charge.length, charge.is_fine = two, flag(flags, 16)
-  elseif algorithm == 5 then
-    charge.burst, charge.per_hit, charge.capacity = two, three, two
-    charge.scale = flag(flags, 16) and 1000 or 1
-  end
-  return charge, at
+  }, at
 end
 
 -- What is kept of each counter, in as many commands as Lua's stack asks for.
@@ -646,7 +664,7 @@ for first = 1, #KEYS, 1000 do
 end
 
 local ANSWERED, LATE, UNREADABLE = 0, 1, 2
-local packed, at, cells, now = ARGV[1], 1, {}, server_now
+local packed, at, cells, ends, now, slack = ARGV[1], 1, {}, {}, server_now, SLACK
 local answer = { pack('<i8', server_now) }
 
 local function told(charges, outcomes)
@@ -661,20 +679,83 @@ local function told(charges, outcomes)
   end
 end
 
-while at <= #packed do
-  local mode, many, deadline, given
-  mode, many, deadline, given, at = unpack('<BI2i8i8', packed, at)
-  now = given >= 0 and given or server_now
-  local charges, status = {}, server_now > deadline and LATE or ANSWERED
+local function cell_at(place)
+  local cell = cells[place]
+  if not cell then
+    cell = decode(raws[place])
+    cells[place] = cell
+    if cell then
+      ends[place] = end_of(cell)
+    end
+  end
+  return cell
+end
+
+-- Most requests have only hits for windows that none of them shares: what `settle` makes of those, without its tables.
+local charged, hits_of, limits, tills, befores = {}, {}, {}, {}, {}
+local function plain(many, is_late)
+  local admits, is_readable = true, true
+  for index = 1, many do
+    local place, algorithm, hits, limit, window
+    place, algorithm, hits, limit, window, at = unpack('<I2Bi8i8i8', packed, at)
+    local cell = cell_at(place + 1)
+    if not cell then
+      is_readable = false
+    elseif not is_late then
+      local till, used
+      if algorithm == 1 then
+        local of_now = now - fmod(now, window) + window
+        till, used = open(cell, window, of_now, now)
+        till = till or of_now
+        if till > of_now and of_now - now > tolerance(window) then
+          till, cell.till = of_now, of_now
+        end
+      else
+        till, used = open(cell, window, now + window, now)
+      end
+      if used + hits > limit then
+        admits = false
+      end
+      charged[index], hits_of[index], limits[index], befores[index] = cell, hits, limit, used
+      tills[index] = till or -window
+    end
+  end
+  if not is_readable or is_late then
+    answer[#answer + 1] = is_readable and '\1' or '\2'
+    return
+  end
+  answer[#answer + 1] = '\0'
+  for index = 1, many do
+    local till, used, hits = tills[index], befores[index], hits_of[index]
+    -- A window that only begins with what is counted.
+    if till < 0 then
+      till = admits and now - till or now
+    end
+    local left = max(till - now, 0)
+    if admits then
+      local cell, after = charged[index], used + hits
+      cell.kind, cell.till, cell.used = WINDOW, till, after
+      answer[#answer + 1] = pack('<Bi8i8i8i8i8', 1, used, after, left, left, NONE)
+    elseif used + hits <= limits[index] then
+      answer[#answer + 1] = pack('<Bi8i8i8i8i8', 1, used, used, left, left, NONE)
+    else
+      answer[#answer + 1] =
+        pack('<Bi8i8i8i8i8', 0, used, used, left, left, hits <= limits[index] and left or NONE)
+    end
+  end
+end
+
+local function any(mode, many, is_late, is_server_time)
+  -- Whether two charges share a counter.
+  local share = mode >= 4
+  mode = share and mode - 4 or mode
+  local charges, status = { share = share }, is_late and LATE or ANSWERED
   for index = 1, many do
     local charge
-    charge, at = read_charge(packed, at, given < 0)
+    charge, at = read_charge(packed, at, is_server_time)
     charges[index] = charge
-    if not cells[charge.cell] then
-      cells[charge.cell] = decode(raws[charge.cell])
-      if not cells[charge.cell] then
-        status = UNREADABLE
-      end
+    if not cell_at(charge.cell) then
+      status = UNREADABLE
     end
   end
   answer[#answer + 1] = char(status)
@@ -683,15 +764,32 @@ while at <= #packed do
   end
 end
 
+while at <= #packed do
+  local mode, many, deadline, given
+  mode, many, deadline, given, at = unpack('<BI2i8i8', packed, at)
+  if given >= 0 then
+    now, slack = given, SLACK_OF_TESTS
+  end
+  if mode == 8 then
+    plain(many, server_now > deadline)
+  else
+    any(mode, many, server_now > deadline, given < 0)
+  end
+end
+
 -- A server that takes no writes refuses the first of them, so all are made, or none. What is removed comes last: that is
 -- always taken.
 local removed = {}
 for index, cell in pairs(cells) do
-  local bytes, till = encode(cell)
+  local bytes, till = encode(cell), end_of(cell)
   if not bytes then
     removed[#removed + 1] = raws[index] and KEYS[index] or nil
-  elseif bytes ~= raws[index] then
-    call('SET', KEYS[index], bytes, 'PX', max(ceil((till - now) / 1000), 0) + SLACK)
+  elseif bytes == raws[index] then
+    -- A look, or a refusal: nothing has changed.
+  elseif raws[index] and till == ends[index] then
+    call('SET', KEYS[index], bytes, 'KEEPTTL')
+  else
+    call('SET', KEYS[index], bytes, 'PX', max(ceil((till - now) / 1000), 0) + slack)
   end
 end
 for index = 1, #removed do

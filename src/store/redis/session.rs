@@ -187,7 +187,8 @@ impl Script {
                     u16::try_from(keys.len() - 1).unwrap_or(u16::MAX)
                 })
             };
-            wire::write(&mut script.requests, asked, &request.charges, request.charges.iter().map(place));
+            let places: Few<u16> = request.charges.iter().map(place).collect();
+            wire::write(&mut script.requests, asked, &request.charges, &places);
         }
         script
     }

@@ -139,8 +139,11 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)]
 }
 
-fn history(step: BoxedStrategy<i64>) -> impl Strategy<Value = Vec<(i64, Mode, Vec<Draft>)>> {
-    let charges = prop::collection::vec(draft(), 1..6).prop_map(|mut charges| {
+fn history(
+    step: BoxedStrategy<i64>,
+    draft: BoxedStrategy<Draft>,
+) -> impl Strategy<Value = Vec<(i64, Mode, Vec<Draft>)>> {
+    let charges = prop::collection::vec(draft, 1..6).prop_map(|mut charges| {
         charges.sort_by_key(|charge| charge.share.stage);
         charges
     });
@@ -174,7 +177,25 @@ fn is_as(found: Option<Outcome>, expected: Option<Outcome>) -> bool {
 
 #[test]
 fn random_histories_have_the_answers_of_the_algorithms() {
-    check(step(), |window| window);
+    check(step(), draft().boxed(), |window| window);
+}
+
+#[test]
+fn and_so_have_those_that_only_have_hits_for_windows() {
+    let draft = draft().prop_map(|draft| Draft {
+        kind: draft.kind % 2,
+        share: Share {
+            hits: Hits::charge(draft.share.hits.cost().max(1)),
+            limit: draft.share.limit.min(9),
+            count_denied: false,
+            settles: false,
+            enforced: true,
+            stage: draft.share.stage / 2,
+            ..draft.share
+        },
+        ..draft
+    });
+    check(step_or_back(), draft.boxed(), |window| window);
 }
 
 /// Whether a stamp is by more than a second too late is asked in whole microseconds: the sixtieth parts of windows are whole here.
@@ -184,15 +205,15 @@ fn and_so_have_those_whose_clock_steps_back() {
         let micros = u64::try_from(window.as_micros()).unwrap();
         Duration::from_micros(micros - micros % 60)
     };
-    check(step_or_back(), whole);
+    check(step_or_back(), draft().boxed(), whole);
 }
 
-fn check(step: BoxedStrategy<i64>, length: impl Fn(Duration) -> Duration) {
+fn check(step: BoxedStrategy<i64>, draft: BoxedStrategy<Draft>, length: impl Fn(Duration) -> Duration) {
     let cases = if cfg!(debug_assertions) { 400 } else { 20_000 };
     let server = Valkey::start(&[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let checked = runner.run(&history(step), |history| {
+    let checked = runner.run(&history(step, draft), |history| {
         runtime.block_on(async {
             let (mut plain, mut micros) = (Plain::default(), START);
             let session = counting_by_the_caller(&server).session();
