@@ -1,7 +1,8 @@
 //! Sources that are files.
 
+use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::diagnostic::Diagnostic;
@@ -17,6 +18,7 @@ impl Sources {
     /// [`Options`](super::Options::every_file).
     pub fn in_files<P: AsRef<Path>>(paths: &[P], every_file: bool) -> Self {
         let (mut policies, mut found) = (Vec::new(), Vec::new());
+        let mut subjects = OnDisk::default();
         // A file that is named, and lies in a directory that is named, too, would describe its domain twice.
         let mut read_before = Once::default();
         for path in paths {
@@ -27,6 +29,11 @@ impl Sources {
                         if !read_before.is_new(&file) {
                             continue;
                         }
+                        if let Some(directory) = file.parent().filter(|parent| parent.to_str().is_none()) {
+                            subjects
+                                .unreadable_names
+                                .insert(shown(directory).into_owned(), directory.to_owned());
+                        }
                         match read::text(&file) {
                             Ok(text) => policies.push(Source::new(&shown(&file), text)),
                             Err(error) => found.push(cannot_read(&file, &error)),
@@ -36,7 +43,7 @@ impl Sources {
                 Err(diagnostic) => found.push(diagnostic),
             }
         }
-        Self { policies: policies.into(), found, subjects: Arc::new(OnDisk::default()) }
+        Self { policies: policies.into(), found, subjects: Arc::new(subjects) }
     }
 
     /// One policy in memory whose subjects are files.
@@ -49,19 +56,33 @@ impl Sources {
 /// Names are paths.
 #[derive(Debug, Default)]
 struct OnDisk {
+    /// Directories of policies whose names are no UTF-8, by how they are shown.
+    unreadable_names: HashMap<String, PathBuf>,
     asked: Mutex<Vec<String>>,
+}
+
+impl OnDisk {
+    /// Where the file is that is called `name`.
+    fn path(&self, name: &str) -> PathBuf {
+        let path = Path::new(name);
+        let is_in = |around: &Path| {
+            let directory = self.unreadable_names.get(around.to_str()?)?;
+            Some(directory.join(path.strip_prefix(around).ok()?))
+        };
+        path.ancestors().skip(1).find_map(is_in).unwrap_or_else(|| path.to_owned())
+    }
 }
 
 impl Lookup for OnDisk {
     fn text(&self, name: &str) -> Result<String, Diagnostic> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
-        let path = Path::new(name);
-        read::text(path).map_err(|error| {
-            let wrong = cannot_read(path, &error);
+        let path = self.path(name);
+        read::text(&path).map_err(|error| {
+            let wrong = cannot_read(&path, &error);
             // A policy or a test with a name that is nearer was not meant.
             let is_subjects = |beside: &str| kind(&path.with_file_name(beside)) == Some(FileKind::Subjects);
             let is_absent = error.kind() == io::ErrorKind::NotFound;
-            Diagnostic { hint: is_absent.then(|| neighbour(path, is_subjects)).flatten(), ..wrong }
+            Diagnostic { hint: is_absent.then(|| neighbour(&path, is_subjects)).flatten(), ..wrong }
         })
     }
 

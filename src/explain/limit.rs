@@ -68,6 +68,8 @@ pub enum NotCharged {
     Skipped(String),
     /// The rule lets everything pass.
     Unlimited,
+    /// The values of the request take too long to match, and it is refused for that.
+    TooCostly,
 }
 
 /// Who is asking.
@@ -214,6 +216,9 @@ impl fmt::Display for NotCharged {
                 write!(f, "`{label}` is not charged: what came before it settles the request")
             }
             Self::Unlimited => f.write_str("unlimited"),
+            Self::TooCostly => f.write_str(
+                "none: the values of the request take too long to match with wildcards, so it is refused",
+            ),
         }
     }
 }

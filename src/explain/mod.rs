@@ -129,7 +129,13 @@ pub fn explain(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) ->
 
 fn call(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> CallExplained {
     let answer = answer(request, verdict);
-    let context = Context { policy, asked: request.domain, domain: verdict.domain, now: verdict.now };
+    let context = Context {
+        policy,
+        asked: request.domain,
+        domain: verdict.domain,
+        now: verdict.now,
+        is_too_costly: verdict.too_costly,
+    };
     let each = request.descriptors.iter().zip(&verdict.decisions);
     CallExplained {
         descriptors: each.map(|(descriptor, decision)| context.descriptor(descriptor, decision)).collect(),
@@ -146,6 +152,7 @@ struct Context<'p, 'r> {
     asked: &'r [u8],
     domain: Option<&'p Domain>,
     now: Timestamp,
+    is_too_costly: bool,
 }
 
 impl Context<'_, '_> {
@@ -159,7 +166,11 @@ impl Context<'_, '_> {
             path: path_of(&trace, &entries, self),
             rule: match_of(&trace, &entries, self),
             subject: matched.and_then(|matched| Subject::of(matched, self.now)),
-            not_charged: NotCharged::of(decision, &trace),
+            not_charged: if self.is_too_costly {
+                Some(NotCharged::TooCostly)
+            } else {
+                NotCharged::of(decision, &trace)
+            },
             limits: limit::charged(decision, &trace, &entries, self),
             answer: Code::of(matches!(decision, Decision::Counted(counted) if counted.over_limit())),
         }

@@ -25,18 +25,23 @@ fn explained(descriptors: &[Sent<'_>]) -> Explanation {
 }
 
 fn explained_in(domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
-    with_request(domain, descriptors, |worker, policy, request| {
+    explained_by(POLICY, domain, descriptors)
+}
+
+fn explained_by(policy: &str, domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
+    with_request(policy, domain, descriptors, |worker, policy, request| {
         decide_and_then(worker, policy, request).unwrap()
     })
 }
 
 /// What `ask` finds out about a request on counters of its own.
 fn with_request<T>(
+    policy: &str,
     domain: &str,
     descriptors: &[Sent<'_>],
     ask: impl FnOnce(&Worker<MemoryStore, ManualClock>, &Policy, &Request<'_>) -> T,
 ) -> T {
-    let loaded = config::load_text("d.yaml", POLICY, config::Options::default());
+    let loaded = config::load_text("d.yaml", policy, config::Options::default());
     let policy = loaded.unwrap_or_else(|wrong| panic!("{}", config::render(&wrong, false))).policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_767_225_618));
     let limiter = Arc::new(Limiter::new(policy, MemoryStore::default(), clock));
@@ -113,7 +118,7 @@ fn what_a_later_call_is_answered_follows_a_call_that_costs_too_much() {
 #[test]
 fn a_call_is_charged_once_also_when_it_is_refused() {
     let paths: &[(&str, &str)] = &[("user", "u"), ("path", "/a")];
-    let used = with_request("d", &[(paths, Hits::charge(7), None)], |worker, policy, request| {
+    let used = with_request(POLICY, "d", &[(paths, Hits::charge(7), None)], |worker, policy, request| {
         let explanation = decide(worker, policy, request).unwrap();
         assert_eq!((explanation.call.overall, explanation.then), (Code::OverLimit, None));
         let mut look = request.clone();
@@ -131,4 +136,21 @@ fn a_limit_that_envoy_sent_has_no_counter_of_the_policy() {
     let descriptor = &explanation.call.descriptors[0];
     assert_eq!((&descriptor.rule, &descriptor.limits[0].counter), (&Match::SentByEnvoy, &None));
     assert_eq!(descriptor.limits[0].limit.requests, 3);
+}
+
+#[test]
+fn a_request_that_takes_too_long_to_match_is_refused_and_says_so() {
+    let wildcard = |n: usize| {
+        let (head, tail) = ("a".repeat(1 + n / 30), "b".repeat(1 + n % 30));
+        format!("- {{key: k, value: '{head}*{tail}*a*b', rate_limit: {{unlimited: true}}}}\n")
+    };
+    let policy = format!("domain: d\ndescriptors:\n{}", (0..900).map(wildcard).collect::<String>());
+    let value = "a".repeat(30) + &"b".repeat(30);
+    let entries = [("k", value.as_str())];
+    let sent: Vec<Sent<'_>> = (0..100).map(|_| (&entries[..], Hits::ONE, None)).collect();
+    let call = explained_by(&policy, "d", &sent).call;
+    assert_eq!(call.overall, Code::OverLimit);
+    assert!(call.descriptors.iter().all(|one| one.not_charged == Some(NotCharged::TooCostly)));
+    let call = explained_by(&policy, "d", &sent[..2]).call;
+    assert_eq!((call.overall, &call.descriptors[0].not_charged), (Code::Ok, &None));
 }

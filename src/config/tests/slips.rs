@@ -641,3 +641,24 @@ fn what_is_found_is_of_the_kind_that_fits() {
     let unseen = subjects.replace("id: a", "id: \"a\u{a0}\"");
     assert_eq!(kinds_with(&for_keys("requests_per_unit: 5", ""), &unseen), "unseen-character");
 }
+
+/// As old archives and file systems have them.
+#[test]
+#[cfg(target_os = "linux")]
+fn subjects_are_found_in_a_directory_whose_name_is_no_utf_8() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir_all(directory.join("below")).unwrap();
+    let subjects = "subjects: [{id: a, credentials: [{kind: key, value: 1}]}]";
+    for (file, named) in
+        [("d.subjects.yaml", "d.subjects.yaml"), ("below/d.subjects.yaml", "below/d.subjects.yaml")]
+    {
+        std::fs::write(directory.join(file), subjects).unwrap();
+        let policy = for_keys("requests_per_unit: 5", "").replace("d.subjects.yaml", named);
+        std::fs::write(directory.join("d.yaml"), policy).unwrap();
+        let loaded = load(&[directory.join("d.yaml")], Options::default());
+        assert!(loaded.is_ok(), "{named}: {loaded:?}");
+    }
+}

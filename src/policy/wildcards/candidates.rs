@@ -97,10 +97,10 @@ impl Candidates {
         }
     }
 
-    /// The first candidate among `numbers`.
-    pub(super) fn first(&self, numbers: Range<usize>) -> Option<usize> {
+    /// The first candidate among `numbers`, and how many words were looked through for it besides the first.
+    pub(super) fn first(&self, numbers: Range<usize>) -> (Option<usize>, usize) {
         if numbers.is_empty() {
-            return None;
+            return (None, 0);
         }
         let mut word = numbers.start / 64;
         let mut bits = self.set[word] & (u64::MAX << (numbers.start % 64));
@@ -109,7 +109,7 @@ impl Candidates {
             bits = self.set[word];
         }
         let first = word * 64 + bits.trailing_zeros() as usize;
-        (bits != 0 && first < numbers.end).then_some(first)
+        ((bits != 0 && first < numbers.end).then_some(first), word - numbers.start / 64)
     }
 }
 

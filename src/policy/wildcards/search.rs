@@ -14,6 +14,8 @@
 //! texts. No way of matching is known that is much faster than texts times wildcards then. So all the work of a request is
 //! bounded: see [`Scratch::begin`].
 
+use std::ops::Range;
+
 use super::Wildcard;
 use super::candidates::Candidates;
 use super::index::{Index, NONE, Step};
@@ -37,13 +39,13 @@ pub struct Scratch {
 }
 
 /// The units of work that a request has, besides those for its bytes. One is a nanosecond to five: a step reached, a
-/// wildcard's end looked at, a piece's occurrence or two words of bits. Requests with paths beside thousands of wildcards
-/// take a few hundred.
+/// wildcard's end looked at, a piece's occurrence or two words of bits. A path beside thousands of wildcards
+/// takes a few hundred.
 const MOST_WORK: u64 = 100_000;
 /// The units of work that a request has for each byte that is looked for: each is read twice.
 const WORK_FOR_A_BYTE: u64 = 2;
-/// How many bits that are looked through are a unit of work.
-const BITS_FOR_A_UNIT: usize = 2 * 64;
+/// How many words that are written or read one after the other are a unit of work.
+const WORDS_IN_A_ROW: usize = 16;
 
 /// Without a bound on the work.
 impl Default for Scratch {
@@ -169,7 +171,7 @@ impl Scratch {
     /// Notes which wildcards end as `text` does. Says whether any do.
     fn find_ends(&mut self, index: &Index, text: &[u8]) -> bool {
         let words = self.candidates.begin(&index.demands);
-        self.tick(words / 2);
+        self.tick(words / WORDS_IN_A_ROW);
         let mut any = false;
         index.ends.at_start(text.iter().rev().copied(), |end| {
             any = true;
@@ -181,13 +183,16 @@ impl Scratch {
 
     /// Keeps the roots from which a candidate goes on that is listed before `best`. Says whether there are any.
     fn go_on(&mut self, index: &Index, best: usize) -> bool {
-        let looked_through: usize = self.roots.iter().map(|&root| index.steps[root].after.len()).sum();
-        self.tick(looked_through / BITS_FOR_A_UNIT);
-        let candidates = &self.candidates;
+        let (candidates, mut words) = (&self.candidates, 0);
         self.roots.retain(|&root| {
             let Step { first, after, .. } = &index.steps[root];
-            *first < best && candidates.first(after.clone()).is_some()
+            *first < best && {
+                let (candidate, more) = candidates.first(after.clone());
+                words += more;
+                candidate.is_some()
+            }
         });
+        self.tick(words / 2);
         !self.roots.is_empty()
     }
 
@@ -195,7 +200,7 @@ impl Scratch {
     fn find_pieces(&mut self, index: &Index, text: &[u8]) {
         self.piece_seen.resize(self.piece_seen.len().max(index.pieces.runs.len()), 0);
         let words = self.candidates.begin_pieces(&index.demands);
-        self.tick(words / 2);
+        self.tick(words / WORDS_IN_A_ROW);
         let from = self.roots.first().map_or(0, |&root| index.steps[root].length);
         index.pieces.occurring(&text[from..], |piece| {
             let is_new = self.piece_seen[piece] != self.search;
@@ -253,8 +258,7 @@ impl Scratch {
     /// Lowers `best` to the first wildcard that ends after `step`, which was reached `at` a place.
     fn finish(&mut self, index: &Index, text: &[u8], step: usize, at: usize, best: &mut usize) {
         let mut numbers = index.steps[step].finishes.clone();
-        self.tick(numbers.len() / BITS_FOR_A_UNIT);
-        while let Some(number) = self.candidates.first(numbers.clone())
+        while let Some(number) = self.first_candidate(numbers.clone())
             && !self.is_exhausted()
         {
             self.tick(1);
@@ -274,8 +278,7 @@ impl Scratch {
     fn expand(&mut self, index: &Index, text: &[u8], step: usize, at: usize, best: usize) {
         let Step { after, edges, .. } = &index.steps[step];
         let (mut numbers, mut edges) = (after.clone(), &index.edges[edges.clone()]);
-        self.tick(numbers.len() / BITS_FOR_A_UNIT);
-        while let Some(number) = self.candidates.first(numbers.clone())
+        while let Some(number) = self.first_candidate(numbers.clone())
             && !self.is_exhausted()
         {
             self.tick(1);
@@ -293,6 +296,12 @@ impl Scratch {
             }
             (numbers.start, edges) = (edge.end, others);
         }
+    }
+
+    fn first_candidate(&mut self, numbers: Range<usize>) -> Option<usize> {
+        let (first, words) = self.candidates.first(numbers);
+        self.tick(words / 2);
+        first
     }
 
     /// So much work was done.

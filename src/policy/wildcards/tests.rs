@@ -192,6 +192,20 @@ fn a_request_has_a_bound_on_its_work_whatever_its_texts_and_the_wildcards_are() 
     assert!(!scratch.is_exhausted());
 }
 
+/// A request of a hundred paths, beside more wildcards than anybody has.
+#[test]
+fn honest_requests_are_far_from_the_bound() {
+    let wildcards = wildcards((0..20_000).map(|n| format!("/api/v1/*/r{n}/*")));
+    let mut scratch = Scratch::default();
+    scratch.begin();
+    for n in 0..100 {
+        let path = format!("/api/v1/customers/8c5b{n}/r{}/pages/{n}?of=r{n}", 199 * n);
+        let found = wildcards.find(path.as_bytes(), &mut scratch).map(|found| found.rank);
+        assert_eq!(found, Some(199 * n));
+    }
+    assert!(scratch.work < 50_000, "{}", scratch.work);
+}
+
 /// Beside its bytes, and what may be begun when it is used up.
 fn most_work(bytes: usize) -> u64 {
     100_000 + 2 * bytes as u64 + 5_000
