@@ -66,8 +66,28 @@ pub struct Limit {
     pub settles: bool,
     /// Whether its counts survive a crash, where the store can keep them.
     pub durability: Durability,
+    /// What becomes of a request when its counter cannot be reached.
+    pub on_store_failure: OnStoreFailure,
     /// How its numbers are told.
     pub shape: Arc<Shape>,
+}
+
+/// What becomes of a request whose counters cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStoreFailure {
+    /// It passes: it is answered by an error, and Envoy's failure mode lets it pass without headers.
+    #[default]
+    Open,
+    /// It is refused with the limit's own body.
+    Closed,
+    /// It is counted in this process's memory, against this replica's share of the limit.
+    Local,
+}
+
+impl OnStoreFailure {
+    /// The words for it in a policy file.
+    pub const NAMES: [(&str, Self); 3] =
+        [("open", Self::Open), ("closed", Self::Closed), ("local", Self::Local)];
 }
 
 /// How an answer tells the numbers of a limit.
