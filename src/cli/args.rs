@@ -214,6 +214,9 @@ pub(super) struct Check {
     /// Warnings count as mistakes
     #[arg(long)]
     pub(super) strict: bool,
+    /// Where counters are kept when the policies are served: limits are named whose counts a restart forgets there
+    #[arg(long, value_name = "STORE", env = "SPILLWAY_STORE", hide_env_values = true)]
+    pub(super) store: Option<Counters>,
     /// How what was found is written; all but `text` go to standard output
     #[arg(long, value_name = "FORMAT", ignore_case = true, default_value = "text")]
     pub(super) format: CheckFormat,

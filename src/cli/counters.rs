@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::hint::did_you_mean;
+use crate::policy::Policy;
 
 /// A store, as it is written on the command line.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +31,30 @@ impl Counters {
         };
         Some(format!("--store: {what} not built in yet. Leave it out to have them in memory"))
     }
+}
+
+/// How many limits are named.
+const NAMED: usize = 3;
+
+/// Whose counts a restart forgets where counters are kept in memory, though they should survive it, for people; `None` if there
+/// are no such limits.
+pub(super) fn forgotten(policy: &Policy) -> Option<String> {
+    let limits = policy.durable_limits();
+    let named = limits.iter().take(NAMED).map(|limit| format!("`{limit}`")).collect::<Vec<_>>().join(", ");
+    let what = match limits.len() {
+        0 => return None,
+        1 => format!("{named}, whose window is a day or longer, or which is `durable`"),
+        many if many <= NAMED => {
+            format!("{many} limits whose window is a day or longer, or that are `durable`: {named}")
+        }
+        many => {
+            let others = many - NAMED;
+            format!(
+                "{many} limits whose window is a day or longer, or that are `durable`: {named} and {others} more"
+            )
+        }
+    };
+    Some(format!("{what}. Write `durable: none` where that is meant"))
 }
 
 impl FromStr for Counters {
@@ -76,6 +101,7 @@ impl fmt::Debug for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Options, load_text};
 
     #[test]
     fn stores_are_read_as_they_are_written() {
@@ -102,6 +128,28 @@ mod tests {
                 (Err(message), Err(part)) => assert!(message.contains(part), "{text}: {message}"),
                 (found, wanted) => assert_eq!(found, wanted.map_err(str::to_owned), "{text}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_first_limits_that_a_restart_forgets_are_named() {
+        let told = |limits: &[&str]| {
+            let limits = limits.iter().map(|limit| format!("{{requests_per_unit: 5, {limit}}}"));
+            let limits = limits.collect::<Vec<_>>().join(", ");
+            let yaml = format!("{{domain: d, descriptors: [{{key: x, rate_limits: [{limits}]}}]}}");
+            forgotten(&load_text("a.yaml", &yaml, Options::default()).unwrap().policy)
+        };
+        let end = "Write `durable: none` where that is meant";
+        let several = "limits whose window is a day or longer, or that are `durable`: `d: a`, `d: b`";
+        let (a, b, c) = ("name: a, unit: day", "name: b, per: 30d", "name: c, per: calendar_month");
+        let (e, f) = ("name: e, unit: minute, durable: exact", "name: f, unit: week, durable: none");
+        for (limits, expected) in [
+            (&["unit: hour", f][..], None),
+            (&[a, f], Some(format!("`d: a`, whose window is a day or longer, or which is `durable`. {end}"))),
+            (&[b, a], Some(format!("2 {several}. {end}"))),
+            (&[b, a, e, c], Some(format!("4 {several}, `d: c` and 1 more. {end}"))),
+        ] {
+            assert_eq!(told(limits), expected, "{limits:?}");
         }
     }
 

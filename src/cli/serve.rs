@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::compatibility::Environment;
+use super::counters::{Counters, forgotten};
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
@@ -21,7 +22,7 @@ use crate::limiter::Limiter;
 use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::{AnyStore, MemoryStore};
 use crate::telemetry::log::Log;
-use crate::telemetry::{ConfigLoaded, Metrics, OnlyWatching, Starting, WithoutEffect, build};
+use crate::telemetry::{ConfigLoaded, Forgotten, Metrics, OnlyWatching, Starting, WithoutEffect, build};
 
 pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let format = args.log_format.unwrap_or(if environment.json { LogFormat::Json } else { LogFormat::Text });
@@ -89,6 +90,11 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     }
     if !environment.without_effect.is_empty() {
         WithoutEffect { variables: &environment.without_effect }.emit();
+    }
+    if args.store == Counters::Memory
+        && let Some(limits) = forgotten(&loaded.policy)
+    {
+        Forgotten { limits: &limits }.emit();
     }
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });

@@ -242,6 +242,25 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 }
 
 #[test]
+fn check_names_what_a_restart_forgets_and_that_is_no_mistake() {
+    let directory = directory(&[(
+        "a.yaml",
+        "{domain: a, descriptors: [{key: x, rate_limit: {unit: day, requests_per_unit: 5}}]}",
+    )]);
+    let path = directory.path().to_str().unwrap();
+    let run = |args: &[&str]| {
+        let output = command(&[&["check", "--strict", path], args].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = run(&["--store", "memory"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("a restart forgets the counts of `a: x`"), "{told}");
+    for args in [&[][..], &["--store", "disk:/var/lib/spillway"]] {
+        assert_eq!(run(args), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
 fn a_store_that_is_not_there_ends_the_start() {
     for (store, told) in [
         ("disk:/var/lib/spillway", "counters on disk are not built in yet"),

@@ -6,7 +6,9 @@ mod counters;
 mod lifecycle;
 mod unlimited;
 
-pub use configuration::{ConfigLoaded, ConfigRefused, ConfigWarned, Mistake, OnlyWatching, WithoutEffect};
+pub use configuration::{
+    ConfigLoaded, ConfigRefused, ConfigWarned, Forgotten, Mistake, OnlyWatching, WithoutEffect,
+};
 pub use connections::{
     AcceptFailed, AuthorityMended, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
     RequestBeyondBounds,
