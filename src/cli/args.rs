@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -68,6 +70,12 @@ pub(super) struct Serve {
         default_value = "memory"
     )]
     pub(super) store: Counters,
+    /// How long a store is waited for, as `10ms`; what happens then, each limit's `on_store_failure` says
+    #[arg(long, value_name = "TIME", env = "SPILLWAY_STORE_TIMEOUT", default_value = "10ms", value_parser = store_timeout)]
+    pub(super) store_timeout: Duration,
+    /// How many replicas share the store: each counts to as large a part of a limit with `on_store_failure: local`
+    #[arg(long, value_name = "N", env = "SPILLWAY_REPLICAS", default_value_t = NonZeroU32::MIN)]
+    pub(super) replicas: NonZeroU32,
     /// The most counters that are kept; when there are more, those furthest from their limits are dropped first
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000, value_parser = counters)]
     pub(super) max_counters: usize,
@@ -170,8 +178,19 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
 
 fn drain_delay(text: &str) -> Result<Duration, String> {
     let expected = "expected a time of at most an hour, such as `15s` or `500ms`";
-    let delay = text.parse::<jiff::SignedDuration>().ok().and_then(|delay| Duration::try_from(delay).ok());
-    delay.filter(|delay| *delay <= LONGEST_DELAY).ok_or_else(|| expected.to_owned())
+    duration(text).filter(|delay| *delay <= LONGEST_DELAY).ok_or_else(|| expected.to_owned())
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
+}
+
+/// How long a store may be waited for.
+const STORE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+
+fn store_timeout(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time from `1ms` to `10s`; Envoy waits for 20 ms unless it is told otherwise";
+    duration(text).filter(|timeout| STORE_TIMEOUTS.contains(timeout)).ok_or_else(|| expected.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -18,7 +18,7 @@ use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Fingerprint};
 use crate::control::{Reporting, Watched};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, WithoutStore};
 use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::{AnyStore, MemoryStore};
 use crate::telemetry::log::Log;
@@ -100,7 +100,9 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let store = AnyStore::from(MemoryStore::holding(args.max_counters, memory));
-    let limiter = Arc::new(Limiter::new(loaded.policy, store, SystemClock::new()));
+    let mut limiter = Limiter::new(loaded.policy, store, SystemClock::new());
+    limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
+    let limiter = Arc::new(limiter);
 
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
     let http = args.http_addr.unwrap_or(environment.http);

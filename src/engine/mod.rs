@@ -11,6 +11,7 @@ mod scratch;
 mod sent;
 mod trace;
 mod verdict;
+mod without_store;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use scratch::Scratch;
 pub use trace::{Trace, trace};
 pub(crate) use verdict::report_priority;
 pub use verdict::{Charged, Counted, Decision, RuleRef, Unmatched, Verdict};
+pub use without_store::Closed;
 
 use crate::model::Timestamp;
 use crate::policy::{Keyer, Policy};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::answer::Texts;
 use super::plan::Matched;
 use super::scratch::Scratch;
+use super::without_store::Closed;
 use crate::model::{CellKey, Few, Outcome, Timestamp, recycled};
 use crate::policy::{Limit, Rule};
 use crate::subjects::Credential;
@@ -25,6 +26,8 @@ pub struct Verdict<'p> {
     pub somebody: Option<(usize, Credential<'p>)>,
     /// The descriptors that reached neither a rule nor a node without one; all of them where no policy has the domain.
     pub unmatched: Unmatched,
+    /// What refused the request, where the store failed and the counters are not known.
+    pub closed: Option<Closed<'p>>,
     /// Where the texts of the answer are written.
     pub(super) texts: RefCell<Texts>,
     pub(super) matched: Vec<Matched<'p>>,

@@ -13,7 +13,7 @@ pub use connections::{
     AcceptFailed, AuthorityMended, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
     RequestBeyondBounds,
 };
-pub use counters::{ClockStepped, CountersEvicted, StoreFailed};
+pub use counters::{ClockStepped, CountersEvicted, StoreAsked, StoreFailed, StoreReplaced};
 pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};
 pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 

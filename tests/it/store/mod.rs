@@ -4,6 +4,7 @@ mod grpc;
 mod laws;
 mod limiter;
 mod plain;
+mod without_store;
 
 use std::time::Duration;
 
