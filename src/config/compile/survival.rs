@@ -8,7 +8,7 @@ use crate::config::words::choices;
 use crate::policy::{OnStoreFailure, Window};
 
 /// Counts for so long, or longer, are worth to be kept through a crash.
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Document<'_, '_> {
     /// Whether counts in `window` survive a crash: as it is written, or else where they count for a day or longer.
@@ -39,7 +39,7 @@ impl Document<'_, '_> {
                 Some((_, value)) => return Some(*value),
                 None => (format!("`{word}` cannot be `{name}`"), name),
             },
-            Err(wrong) => (wrong.message.to_string(), ""),
+            Err(wrong) => (wrong.message, ""),
         };
         self.wrong_value(node.span(), &message, Some(&choices(typed, what, &names)));
         None
