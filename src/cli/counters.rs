@@ -141,13 +141,16 @@ mod tests {
         };
         let end = "Write `durable: none` where that is meant";
         let several = "limits whose window is a day or longer, or that are `durable`: `d: a`, `d: b`";
-        let (a, b, c) = ("name: a, unit: day", "name: b, per: 30d", "name: c, per: calendar_month");
-        let (e, f) = ("name: e, unit: minute, durable: exact", "name: f, unit: week, durable: none");
+        let (day, days, month) = ("name: a, unit: day", "name: b, per: 30d", "name: c, per: calendar_month");
+        let (exact, none) = ("name: e, unit: minute, durable: exact", "name: f, unit: week, durable: none");
         for (limits, expected) in [
-            (&["unit: hour", f][..], None),
-            (&[a, f], Some(format!("`d: a`, whose window is a day or longer, or which is `durable`. {end}"))),
-            (&[b, a], Some(format!("2 {several}. {end}"))),
-            (&[b, a, e, c], Some(format!("4 {several}, `d: c` and 1 more. {end}"))),
+            (&["unit: hour", none][..], None),
+            (
+                &[day, none],
+                Some(format!("`d: a`, whose window is a day or longer, or which is `durable`. {end}")),
+            ),
+            (&[days, day], Some(format!("2 {several}. {end}"))),
+            (&[days, day, exact, month], Some(format!("4 {several}, `d: c` and 1 more. {end}"))),
         ] {
             assert_eq!(told(limits), expected, "{limits:?}");
         }

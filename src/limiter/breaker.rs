@@ -217,7 +217,7 @@ mod tests {
                     None => match breaker.ask(now) {
                         Some(permit) => {
                             if is_open {
-                                let since = last_probe.map(|last| now - last);
+                                let since = last_probe.map(|last| now.saturating_sub(last));
                                 prop_assert!(since.is_none_or(|since| since >= FIRST_PAUSE), "{since:?}");
                                 last_probe = Some(now);
                             }

@@ -93,7 +93,7 @@ async fn of_a_rule_the_local_limit_decides_and_the_open_one_is_left_out() {
     for expected in ["ok Left=1", "ok Left=0"] {
         assert_eq!(ask(&worker, &["both"]).await.unwrap(), expected);
     }
-    assert!(ask(&worker, &["both"]).await.unwrap().starts_with("{"));
+    assert!(ask(&worker, &["both"]).await.unwrap().starts_with('{'));
 }
 
 #[tokio::test(start_paused = true)]
