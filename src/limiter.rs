@@ -1,22 +1,23 @@
 //! One decision from the clock to the verdict: read the time, [plan](Engine::plan), have the store settle the charges,
 //! [conclude](crate::engine::Plan::conclude). The server, `explain`, policy tests and benchmarks all come this way.
 
+mod breaker;
+mod without_store;
+
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::time::Instant;
+
+pub use breaker::{Breaker, Change};
+pub use without_store::WithoutStore;
 
 use crate::algorithm::Outcomes;
 use crate::clock::Clock;
 use crate::engine::{Engine, Plan, Scratch, Verdict};
-use crate::model::Request;
-use crate::policy::{Keyer, Policy};
+use crate::model::{Request, Timestamp};
+use crate::policy::{Keyer, OnStoreFailure, Policy};
 use crate::store::{Answers, Session, Store, StoreError};
 
-/// The longest that a store is waited for. Callers say how long they wait (Envoy always does, unless its `timeout` is `0s`),
-/// and that is less as a rule.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The most scratches that a worker keeps. More requests than that seldom wait for a store at a time.
 const KEPT: usize = 64;
 
@@ -29,6 +30,8 @@ pub struct Limiter<S, C> {
     pub store: S,
     /// What the time is read from.
     pub clock: C,
+    /// How long the store is waited for, and what is counted here when it fails.
+    pub without_store: WithoutStore,
 }
 
 impl<S: Store, C: Clock> Limiter<S, C> {
@@ -40,7 +43,7 @@ impl<S: Store, C: Clock> Limiter<S, C> {
     /// Enforces `policy` with counters in `store`, which `keyer` makes the keys of: the one that goes with the counters, where
     /// these outlive the process or others count in them too.
     pub fn with_keys(policy: Policy, keyer: Keyer, store: S, clock: C) -> Self {
-        Self { engine: Engine::new(policy, keyer), store, clock }
+        Self { engine: Engine::new(policy, keyer), store, clock, without_store: WithoutStore::default() }
     }
 
     /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
@@ -50,7 +53,14 @@ impl<S: Store, C: Clock> Limiter<S, C> {
 
     /// What decides for the thread that this is called on.
     pub fn worker(self: &Arc<Self>) -> Worker<S, C> {
-        Worker { session: self.store.session(), limiter: Arc::clone(self), spare: RefCell::default() }
+        Worker {
+            session: self.store.session(),
+            limiter: Arc::clone(self),
+            spare: RefCell::default(),
+            started: Instant::now(),
+            breaker: RefCell::default(),
+            notes: RefCell::default(),
+        }
     }
 }
 
@@ -69,6 +79,19 @@ pub struct Worker<S: Store, C> {
     limiter: Arc<Limiter<S, C>>,
     session: S::Session,
     spare: RefCell<Vec<Scratch>>,
+    /// What the breaker's times count from.
+    started: Instant,
+    breaker: RefCell<Breaker>,
+    notes: RefCell<Notes>,
+}
+
+/// What became of the store in the last decision.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Why the store could not be asked, where the request was decided all the same.
+    pub failure: Option<StoreError>,
+    /// Whether it is asked from now on, if that changed.
+    pub change: Option<Change>,
 }
 
 impl<S: Store, C: Clock> Worker<S, C> {
@@ -106,13 +129,19 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let now = self.limiter.clock.read();
         let plan = self.limiter.engine.plan(scratch, policy, request, now);
         match self.session.apply_now(plan.mode(), plan.charges(), now.steady) {
-            Some(outcomes) => conclude(plan, outcomes).map_err(NotNow::Failed),
+            Some(outcomes) => {
+                if self.session.answers() == Answers::MostlyNow {
+                    self.breaker.borrow_mut().answers();
+                }
+                conclude(plan, outcomes).map_err(NotNow::Failed)
+            }
             None => Err(NotNow::Waits(plan.into_scratch())),
         }
     }
 
     /// Decides `request` against `policy` and charges what it costs. The store is waited for until `deadline`, and not
-    /// for longer than ten seconds.
+    /// for longer than [`WithoutStore::timeout`]. When it fails, each limit's `on_store_failure` says what happens; see
+    /// [`take_notes`](Self::take_notes).
     ///
     /// Dropped before it is ready, it has made all charges of the request, or none.
     ///
@@ -134,23 +163,59 @@ impl<S: Store, C: Clock> Worker<S, C> {
         if self.may_decide_now()
             && let Some(outcomes) = self.session.apply_now(plan.mode(), plan.charges(), now.steady)
         {
+            self.breaker.borrow_mut().answers();
             return conclude(plan, outcomes);
         }
+        let error = match self.ask(&plan, now.steady, deadline).await {
+            Ok(outcomes) => return conclude(plan, outcomes),
+            Err(error) => error,
+        };
+        let decided = match plan.on_store_failure() {
+            OnStoreFailure::Open => {
+                self.reuse(plan.into_scratch());
+                return Err(error);
+            }
+            OnStoreFailure::Closed => plan.refuse(),
+            OnStoreFailure::Local => self.limiter.without_store.decide(plan, request, now),
+        };
+        self.notes.borrow_mut().failure = Some(error);
+        Ok(decided)
+    }
+
+    /// Has the store make the charges of `plan`, unless it failed lately.
+    async fn ask(
+        &self,
+        plan: &Plan<'_>,
+        now: Timestamp,
+        deadline: Option<Instant>,
+    ) -> Result<Outcomes, StoreError> {
         let asked = Instant::now();
-        let longest = asked + PATIENCE;
-        let deadline = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let settled = self.session.apply(plan.mode(), plan.charges(), now.steady, deadline);
-        let settled = match tokio::time::timeout_at(deadline, settled).await {
+        let permit = self.breaker.borrow_mut().ask(asked - self.started).ok_or(StoreError::Resting)?;
+        let longest = asked + self.limiter.without_store.timeout;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
+        let settled = self.session.apply(plan.mode(), plan.charges(), now, until);
+        let settled = match tokio::time::timeout_at(until, settled).await {
             Ok(settled) => settled,
             Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
         };
-        match settled {
-            Ok(outcomes) => conclude(plan, outcomes),
-            Err(error) => {
-                self.reuse(plan.into_scratch());
-                Err(error)
-            }
+        let answered = match &settled {
+            // A caller who waits for a moment only learns nothing about the store.
+            Err(StoreError::TimedOut { .. }) if until < longest => return settled,
+            Err(
+                StoreError::TimedOut { .. } | StoreError::Unreachable { .. } | StoreError::Refused { .. },
+            ) => false,
+            // Of this counter, not of all.
+            Ok(_) | Err(_) => true,
+        };
+        if let Some(change) = self.breaker.borrow_mut().record(permit, answered, self.started.elapsed()) {
+            self.notes.borrow_mut().change = Some(change);
         }
+        settled
+    }
+
+    /// What became of the store since this was called last.
+    pub fn take_notes(&self) -> Notes {
+        self.notes.take()
     }
 }
 

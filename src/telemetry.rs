@@ -48,6 +48,9 @@ pub struct Metrics {
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
     store_failures: AtomicU64,
+    store_breaks: AtomicU64,
+    refused_without_store: AtomicU64,
+    counted_without_store: AtomicU64,
     tallies: Tallies,
     tasks_ended: AtomicU64,
     unknown_domains: AtomicU64,
@@ -62,6 +65,7 @@ pub struct Metrics {
     refused_lines: Throttle,
     sent_limit_lines: Throttle,
     store_lines: Throttle,
+    store_state_lines: Throttle,
     unknown_domain_lines: Lasting,
     unmatched_lines: Throttle,
 }
@@ -143,6 +147,7 @@ impl Metrics {
             ("connections that could not be taken", &self.accept_lines),
             ("calls that failed", &self.panic_lines),
             ("calls that the counter store failed", &self.store_lines),
+            ("changes of whether the counter store is asked", &self.store_state_lines),
             ("limits that were sent along and left out", &self.sent_limit_lines),
         ];
         let each = kinds.into_iter().filter_map(|(what, lines)| Some((what, lines.left(last)?)));

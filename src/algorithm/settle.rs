@@ -39,6 +39,12 @@ pub enum Durability {
     Exact,
 }
 
+impl Durability {
+    /// The words for it in a policy file.
+    pub const NAMES: [(&str, Self); 3] =
+        [("reserve", Self::Reserve), ("exact", Self::Exact), ("none", Self::None)];
+}
+
 /// One limit's share of a request, and the counter it is charged to.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {

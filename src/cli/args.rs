@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -99,15 +101,17 @@ pub(super) struct Serve {
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
-    /// Where counters are kept: `memory`, `disk:DIR` or the URL of a Redis or Valkey server
-    #[arg(
-        long,
-        value_name = "STORE",
-        env = "SPILLWAY_STORE",
-        hide_env_values = true,
-        default_value = "memory"
-    )]
-    pub(super) store: Counters,
+    /// Where counters are kept: `memory`, `disk:DIR` or the URL of a Redis or Valkey server [default: `disk:$STATE_DIRECTORY`
+    /// where systemd sets that, else `memory`]
+    #[arg(long, value_name = "STORE", env = "SPILLWAY_STORE", hide_env_values = true)]
+    pub(super) store: Option<Counters>,
+    /// How long a store is waited for, as `10ms`; what happens then, each limit's `on_store_failure` says
+    #[arg(long, value_name = "TIME", env = "SPILLWAY_STORE_TIMEOUT", default_value = "10ms", value_parser = store_timeout)]
+    pub(super) store_timeout: Duration,
+    /// How many replicas share the store: each counts to as large a part of a limit with `on_store_failure: local`, and takes
+    /// leases of such a part
+    #[arg(long, value_name = "N", env = "SPILLWAY_REPLICAS", default_value_t = NonZeroU32::MIN)]
+    pub(super) replicas: NonZeroU32,
     /// The most counters that are kept; when there are more, those furthest from their limits are dropped first
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000, value_parser = counters)]
     pub(super) max_counters: usize,
@@ -220,8 +224,19 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
 
 fn drain_delay(text: &str) -> Result<Duration, String> {
     let expected = "expected a time of at most an hour, such as `15s` or `500ms`";
-    let delay = text.parse::<jiff::SignedDuration>().ok().and_then(|delay| Duration::try_from(delay).ok());
-    delay.filter(|delay| *delay <= LONGEST_DELAY).ok_or_else(|| expected.to_owned())
+    duration(text).filter(|delay| *delay <= LONGEST_DELAY).ok_or_else(|| expected.to_owned())
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
+}
+
+/// How long a store may be waited for.
+const STORE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+
+fn store_timeout(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time from `1ms` to `10s`; Envoy waits for 20 ms unless it is told otherwise";
+    duration(text).filter(|timeout| STORE_TIMEOUTS.contains(timeout)).ok_or_else(|| expected.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -264,6 +279,9 @@ pub(super) struct Check {
     /// Warnings count as mistakes
     #[arg(long)]
     pub(super) strict: bool,
+    /// Where counters are kept when the policies are served: limits are named whose counts a restart forgets there
+    #[arg(long, value_name = "STORE", env = "SPILLWAY_STORE", hide_env_values = true)]
+    pub(super) store: Option<Counters>,
     /// How what was found is written; all but `text` go to standard output
     #[arg(long, value_name = "FORMAT", ignore_case = true, default_value = "text")]
     pub(super) format: CheckFormat,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::args::{Check, CheckFormat};
 use super::compatibility::Environment;
+use super::counters::{Counters, forgotten};
 use super::formats;
 use super::{WRONG_INPUT, colour, complain, print, test};
 use crate::config::{self, Diagnostic, FileKind, Options, Severity};
@@ -36,6 +37,12 @@ pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         complain(&config::render(found, colour(&io::stderr())));
+        // No mistake of the files, so --strict lets it pass, and nothing is said where it is not known how they are served.
+        if let (Some(Counters::Memory), Some(limits)) = (&args.store, &checked.forgotten) {
+            complain(&format!(
+                "note: counters are kept in memory, so a restart forgets the counts of {limits}\n"
+            ));
+        }
         print(&format!("ok: {}\n", checked.counted()))
     };
     if refused { ExitCode::from(WRONG_INPUT) } else { written }
@@ -48,6 +55,8 @@ struct Checked {
     /// How many rules there are in how many files.
     policies: Option<(usize, usize)>,
     tests: usize,
+    /// Whose counts a restart forgets where they are kept in memory.
+    forgotten: Option<String>,
 }
 
 impl Checked {
@@ -79,6 +88,7 @@ impl Checked {
                 Ok(loaded) => {
                     checked.policies = Some((loaded.policy.rules(), loaded.names.len()));
                     checked.found.extend(loaded.warnings);
+                    checked.forgotten = forgotten(&loaded.policy);
                 }
                 Err(diagnostics) => checked.found.extend(diagnostics),
             }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::Merging;
+use super::counters::Counters;
 use super::variables::{OTHERS, is_without_effect};
 use crate::config::Options;
 use crate::response::{Emit, HeaderLine, HeaderSet};
@@ -29,6 +30,8 @@ pub(super) struct Environment {
     pub(super) log_level: Option<tracing::Level>,
     /// `LOG_FORMAT`.
     pub(super) json: bool,
+    /// `REDIS_URL` with `REDIS_AUTH`, or else the first of `STATE_DIRECTORY`.
+    pub(super) store: Counters,
     /// A variable that asks for what there is not, with what that is and what follows: the start must not go on.
     pub(super) missing: Option<(&'static str, &'static str)>,
     /// Variables that are set, and change nothing.
@@ -72,6 +75,8 @@ impl Environment {
             http: reader.address("HOST", "PORT", 8080),
             log_level: reader.log_level(),
             json: reader.json(),
+            store: redis()
+                .unwrap_or_else(|| Counters::in_state_directory(variable("STATE_DIRECTORY").as_deref())),
             missing: missing(),
             without_effect: without_effect(),
         };
@@ -123,8 +128,14 @@ fn truth(value: &str) -> Option<bool> {
     }
 }
 
-const ANOTHER_STORE: &str = "counters in Redis or memcached, which Spillway does not have yet: each replica would count alone, \
-                             and together they would let pass a multiple of every limit; unset it to have them in memory";
+const MEMCACHED: &str = "counters in memcached, which Spillway does not have: each replica would count alone, and together they \
+                         would let pass a multiple of every limit; unset it, and use REDIS_URL or --store";
+const NO_REDIS: &str =
+    "counters in Redis, and REDIS_URL does not say where; set it, or unset this to have them in memory";
+const REDIS_TLS: &str = "TLS to Redis, which Spillway does not have yet: what it expects to be encrypted would not be; unset it, \
+                         and have a sidecar or the mesh encrypt";
+const ONE_SERVER: &str = "more than one Redis server or another way to it, and Spillway counts in one over TCP; unset it, and have \
+                          REDIS_URL name that one";
 const TLS: &str = "TLS, which Spillway does not have yet: what calls it expects to be encrypted; unset it, and have a sidecar \
                    or the mesh encrypt";
 const XDS: &str = "a configuration from an xDS server, which Spillway does not ask yet: there would be no limits but those of \
@@ -135,17 +146,57 @@ const SOCKET: &str = "a Unix socket, on which Spillway does not listen yet: Envo
 
 /// The first variable that asks for what there is not.
 fn missing() -> Option<(&'static str, &'static str)> {
-    let asked = ["REDIS_URL", "REDIS_PERSECOND_URL", "MEMCACHE_HOST_PORT", "MEMCACHE_SRV"];
-    let other_than =
-        |name: &'static str, known: &str| variable(name).filter(|value| !value.eq_ignore_ascii_case(known));
-    asked
-        .into_iter()
-        .find(|name| variable(name).is_some())
-        .or(other_than("BACKEND_TYPE", "memory").map(|_| "BACKEND_TYPE"))
-        .map(|name| (name, ANOTHER_STORE))
-        .or(says_something("GRPC_SERVER_USE_TLS").then_some(("GRPC_SERVER_USE_TLS", TLS)))
-        .or(variable("GRPC_UDS").map(|_| ("GRPC_UDS", SOCKET)))
-        .or(other_than("CONFIG_TYPE", "FILE").map(|_| ("CONFIG_TYPE", XDS)))
+    let is_set = |name: &'static str| variable(name).is_some().then_some(name);
+    let other_than = |name: &'static str, known: &[&str]| {
+        let other =
+            variable(name).filter(|value| !known.iter().any(|known| value.eq_ignore_ascii_case(known)));
+        other.map(|_| name)
+    };
+    let says = |name: &'static str| says_something(name).then_some(name);
+    let has_redis = variable("REDIS_URL").is_some();
+    let of_redis = || {
+        other_than("REDIS_TYPE", &["single"])
+            .or(other_than("REDIS_SOCKET_TYPE", &["tcp"]))
+            .or(says("REDIS_PERSECOND"))
+            .or(is_set("REDIS_PERSECOND_URL"))
+            .map(|name| (name, ONE_SERVER))
+            .or(says("REDIS_TLS").map(|name| (name, REDIS_TLS)))
+    };
+    let memcached = is_set("MEMCACHE_HOST_PORT").or(is_set("MEMCACHE_SRV"));
+    memcached
+        .or(other_than("BACKEND_TYPE", &["memory", "redis"]))
+        .map(|name| (name, MEMCACHED))
+        .or(other_than("BACKEND_TYPE", &["memory"]).filter(|_| !has_redis).map(|name| (name, NO_REDIS)))
+        .or(is_set("REDIS_PERSECOND_URL").filter(|_| !has_redis).map(|name| (name, ONE_SERVER)))
+        .or_else(|| of_redis().filter(|_| has_redis))
+        .or(says("GRPC_SERVER_USE_TLS").map(|name| (name, TLS)))
+        .or(is_set("GRPC_UDS").map(|name| (name, SOCKET)))
+        .or(other_than("CONFIG_TYPE", &["FILE"]).map(|name| (name, XDS)))
+}
+
+/// Where `REDIS_URL` says that counters are: a host and a port, with or without `redis://`. `REDIS_AUTH` is the password, or a
+/// user and the password with `:` between them.
+fn redis() -> Option<Counters> {
+    let server = variable("REDIS_URL").filter(|_| variable("BACKEND_TYPE").as_deref() != Some("memory"))?;
+    Some(Counters::Redis(redis_url(&server, variable("REDIS_AUTH").as_deref())))
+}
+
+fn redis_url(server: &str, auth: Option<&str>) -> String {
+    let (scheme, server) = server.split_once("://").unwrap_or(("redis", server));
+    let escaped = |text: &str| -> String {
+        let escape = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        text.bytes().map(escape).collect()
+    };
+    match auth {
+        None => format!("{scheme}://{server}"),
+        Some(auth) => {
+            let (user, password) = auth.split_once(':').unwrap_or(("", auth));
+            format!("{scheme}://{}:{}@{server}", escaped(user), escaped(password))
+        }
+    }
 }
 
 #[derive(Default)]

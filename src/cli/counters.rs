@@ -1,12 +1,13 @@
 //! `--store`: where counters are kept.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::chain;
 use crate::hint::did_you_mean;
-use crate::policy::Keyer;
+use crate::policy::{Keyer, Policy};
 use crate::store::{AnyStore, DiskStore, LeasedStore, MemoryStore, RedisOptions, RedisStore, WrongUrl};
 
 /// A store, as it is written on the command line.
@@ -24,12 +25,19 @@ pub(super) enum Counters {
 const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-cluster", "redis-sentinel"];
 
 impl Counters {
-    /// Opens the store. Counters in memory are `most` at most, in so many `bytes`.
+    /// Where counters are kept if nothing is said: in the first of the `directories` that systemd made for the service
+    /// (`STATE_DIRECTORY`, with `:` between them), or in memory.
+    pub(super) fn in_state_directory(directories: Option<&str>) -> Self {
+        let first = directories.and_then(|directories| directories.split(':').next());
+        first.filter(|first| !first.is_empty()).map_or(Self::Memory, |first| Self::Disk(first.into()))
+    }
+
+    /// Opens the store. Counters in memory are `most` at most, in so many `bytes`; those in a server are shared by `replicas`.
     ///
     /// # Errors
     ///
     /// A sentence that says what is wrong with it.
-    pub(super) fn open(&self, most: usize, bytes: usize) -> Result<Opened, String> {
+    pub(super) fn open(&self, most: usize, bytes: usize, replicas: NonZeroU32) -> Result<Opened, String> {
         match self {
             Self::Memory => {
                 let store = MemoryStore::holding(most, bytes).into();
@@ -54,9 +62,10 @@ impl Counters {
                 let server = RedisStore::with(options).map_err(wrong)?;
                 let (keyer, place) =
                     (Keyer::shared(server.secret()), format!("redis at {}", server.address()));
-                let store = match lease {
-                    Some(replicas) => LeasedStore::new(server.clone(), replicas).into(),
-                    None => server.clone().into(),
+                let store = if lease {
+                    LeasedStore::new(server.clone(), replicas.get().into()).into()
+                } else {
+                    server.clone().into()
                 };
                 Ok(Opened { store, keyer, place, server: Some(server) })
             }
@@ -74,6 +83,30 @@ pub(super) struct Opened {
     pub(super) place: String,
     /// The server that they are in, which may be down.
     pub(super) server: Option<RedisStore>,
+}
+
+/// How many limits are named.
+const NAMED: usize = 3;
+
+/// Whose counts a restart forgets where counters are kept in memory, though they should survive it, for people; `None` if there
+/// are no such limits.
+pub(super) fn forgotten(policy: &Policy) -> Option<String> {
+    let limits = policy.durable_limits();
+    let named = limits.iter().take(NAMED).map(|limit| format!("`{limit}`")).collect::<Vec<_>>().join(", ");
+    let what = match limits.len() {
+        0 => return None,
+        1 => format!("{named}, whose window is a day or longer, or which is `durable`"),
+        many if many <= NAMED => {
+            format!("{many} limits whose window is a day or longer, or that are `durable`: {named}")
+        }
+        many => {
+            let others = many - NAMED;
+            format!(
+                "{many} limits whose window is a day or longer, or that are `durable`: {named} and {others} more"
+            )
+        }
+    };
+    Some(format!("{what}. Write `durable: none` where that is meant"))
 }
 
 impl FromStr for Counters {
@@ -120,6 +153,7 @@ impl fmt::Debug for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Options, load_text};
 
     #[test]
     fn stores_are_read_as_they_are_written() {
@@ -150,9 +184,46 @@ mod tests {
     }
 
     #[test]
+    fn the_first_limits_that_a_restart_forgets_are_named() {
+        let told = |limits: &[&str]| {
+            let limits = limits.iter().map(|limit| format!("{{requests_per_unit: 5, {limit}}}"));
+            let limits = limits.collect::<Vec<_>>().join(", ");
+            let yaml = format!("{{domain: d, descriptors: [{{key: x, rate_limits: [{limits}]}}]}}");
+            forgotten(&load_text("a.yaml", &yaml, Options::default()).unwrap().policy)
+        };
+        let end = "Write `durable: none` where that is meant";
+        let several = "limits whose window is a day or longer, or that are `durable`: `d: a`, `d: b`";
+        let (day, days, month) = ("name: a, unit: day", "name: b, per: 30d", "name: c, per: calendar_month");
+        let (exact, none) = ("name: e, unit: minute, durable: exact", "name: f, unit: week, durable: none");
+        for (limits, expected) in [
+            (&["unit: hour", none][..], None),
+            (
+                &[day, none],
+                Some(format!("`d: a`, whose window is a day or longer, or which is `durable`. {end}")),
+            ),
+            (&[days, day], Some(format!("2 {several}. {end}"))),
+            (&[days, day, exact, month], Some(format!("4 {several}, `d: c` and 1 more. {end}"))),
+        ] {
+            assert_eq!(told(limits), expected, "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_word_counters_are_where_systemd_says() {
+        for (directories, expected) in [
+            (None, Counters::Memory),
+            (Some(""), Counters::Memory),
+            (Some("/var/lib/spillway"), Counters::Disk("/var/lib/spillway".into())),
+            (Some("/var/lib/a:/var/lib/b"), Counters::Disk("/var/lib/a".into())),
+        ] {
+            assert_eq!(Counters::in_state_directory(directories), expected);
+        }
+    }
+
+    #[test]
     fn a_password_is_not_shown() {
         let store: Counters = "redis://user:hidden@host".parse().unwrap();
-        let opened = store.open(1_000, 1 << 20).unwrap();
+        let opened = store.open(1_000, 1 << 20, NonZeroU32::MIN).unwrap();
         assert!(!format!("{store:?}{opened:?}").contains("hidden"));
     }
 }

@@ -16,17 +16,19 @@ use tracing_subscriber::EnvFilter;
 use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::compatibility::Environment;
-use super::counters::Opened;
+use super::counters::{Opened, forgotten};
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine};
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
 use crate::control::{Reporting, Watched};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, WithoutStore};
+use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
+use crate::store::AnyStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{
-    self, ConfigLoaded, CountersAway, CountersKept, LeasesLost, Metrics, OnlyWatching, Starting,
+    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, LeasesLost, Metrics, OnlyWatching, Starting,
     WithoutEffect, build,
 };
 
@@ -55,7 +57,11 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
-    let counters = match args.store.open(args.max_counters, memory) {
+    let counters = match args.store.as_ref().unwrap_or(&environment.store).open(
+        args.max_counters,
+        memory,
+        args.replicas,
+    ) {
         Ok(opened) => opened,
         Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
     };
@@ -96,15 +102,12 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     report_what_holds(&options, environment, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
-    metrics.set_bounds(telemetry::Bounds {
-        counters: args.max_counters as u64,
-        counter_bytes: memory as u64,
-        grpc_connections: connections.grpc as u64,
-        http_connections: connections.http as u64,
-    });
-    CountersKept { place: &counters.place }.emit();
+    report_counters(&counters, &loaded.policy);
+    metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
     let Opened { store, keyer, server, .. } = counters;
-    let limiter = Arc::new(Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new()));
+    let mut limiter = Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new());
+    limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
+    let limiter = Arc::new(limiter);
 
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
     let http = args.http_addr.unwrap_or(environment.http);
@@ -147,6 +150,25 @@ fn report_what_holds(options: &Options, environment: &Environment, metrics: &Met
     }
     if !environment.without_effect.is_empty() {
         WithoutEffect { variables: &environment.without_effect }.emit();
+    }
+}
+
+/// Reports where counters are kept, and which of them a restart forgets.
+fn report_counters(counters: &Opened, policy: &Policy) {
+    CountersKept { place: &counters.place }.emit();
+    if let AnyStore::Memory(_) = counters.store
+        && let Some(limits) = forgotten(policy)
+    {
+        Forgotten { limits: &limits }.emit();
+    }
+}
+
+fn metric_bounds(counters: usize, counter_bytes: usize, connections: Limits) -> telemetry::Bounds {
+    telemetry::Bounds {
+        counters: counters as u64,
+        counter_bytes: counter_bytes as u64,
+        grpc_connections: connections.grpc as u64,
+        http_connections: connections.http as u64,
     }
 }
 

@@ -292,6 +292,10 @@ fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
         (&with("empty: absent, value: y"), "3:19 `empty` is for a descriptor without a value; it takes no empty value in any case, or a `*` says which it takes".into()),
         ("domain: d\ndescriptors: [{key: 'x*', empty: absent}]", "2:34 `empty` is for a descriptor without a value; it takes no empty value in any case, or a `*` says which it takes".into()),
         (&limit("requests_per_unit: 5, per: 1m, empty: absent"), "3:56 `empty` means nothing in `rate_limit`; it belongs in a descriptor".into()),
+        (&limit("requests_per_unit: 5, per: 1d, durable: resrve"), "3:65 `durable` cannot be `resrve`; did you mean `reserve`?".into()),
+        (&limit("requests_per_unit: 5, per: 1d, durable: true"), "3:65 `durable` cannot be `true`; ways to keep a count are reserve, exact, none".into()),
+        (&limit("requests_per_unit: 5, per: 1d, on_store_failure: deny"), "3:74 `on_store_failure` cannot be `deny`; ways to go on without the store are open, closed, local".into()),
+        (&with("durable: exact"), "3:12 `durable` stands outside of `rate_limit`, so there is no limit here; indent it below `rate_limit:`, as in `rate_limit: {requests_per_unit: 5, unit: minute}`".into()),
         ("domain: d\nevaluate: in_order\ndescriptors: [{key: x, quota_mode: true}]", "3:36 `quota_mode` needs `evaluate: each`; under the other ways a refusal settles the request".into()),
         ("domain: d\nsubjects: nowhere.yaml", "2:11 cannot read `nowhere.yaml`: there is no such file or directory; name a file beside the policy, as in `subjects: shop.subjects.yaml`".into()),
     ] {

@@ -84,7 +84,18 @@ pub fn answer<'v>(request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v>
     }
     answer.response_headers.sort_by_rank();
 
-    if verdict.over_limit {
+    if let Some(closed) = &verdict.closed {
+        if let Some(denial) = &closed.shape.denial {
+            let (body, entries) = (&mut answer.body, entries(request, verdict, closed.descriptor));
+            with_context(verdict, None, &entries.as_slice(), closed.credential.as_ref(), |context| {
+                denial.body.write_body(context, body);
+            });
+            answer.response_headers.add("Content-Type", |value| {
+                value.push_str(&denial.content_type);
+                true
+            });
+        }
+    } else if verdict.over_limit {
         if let Some(decisive) = spoken.first()
             && let Some(denial) = &decisive.limit.shape.denial
         {

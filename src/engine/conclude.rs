@@ -11,11 +11,20 @@ use crate::policy::Rule;
 
 impl<'p> Plan<'p> {
     /// Judges by what the counters answered: an outcome for each of the charges, in order.
-    pub fn conclude(mut self, outcomes: Outcomes) -> Verdict<'p> {
+    pub fn conclude(self, outcomes: Outcomes) -> Verdict<'p> {
+        self.judged(outcomes, Known::All)
+    }
+
+    /// The same where only some of the counters could be reached: limits without an outcome are left out.
+    pub fn conclude_partly(self, outcomes: Outcomes) -> Verdict<'p> {
+        self.judged(outcomes, Known::Some)
+    }
+
+    fn judged(mut self, outcomes: Outcomes, known: Known) -> Verdict<'p> {
         let mut decisions: Vec<Decision<'p>> = recycled(std::mem::take(&mut self.scratch.0.decisions));
         let mut outcomes = outcomes.into_iter();
         let matched = self.matched.drain(..).zip(&self.scratch.0.dispositions);
-        decisions.extend(matched.map(|(one, disposition)| decision(one, *disposition, &mut outcomes)));
+        decisions.extend(matched.map(|(one, disposition)| decision(one, *disposition, &mut outcomes, known)));
         let over_limit = judge(&mut decisions) || self.too_costly;
         let texts = RefCell::new(std::mem::take(&mut self.scratch.0.texts));
         Verdict {
@@ -26,6 +35,7 @@ impl<'p> Plan<'p> {
             somebody: self.somebody,
             unmatched: self.unmatched,
             too_costly: self.too_costly,
+            closed: None,
             texts,
             matched: self.matched,
             scratch: self.scratch,
@@ -33,11 +43,21 @@ impl<'p> Plan<'p> {
     }
 }
 
+/// Which of the counters answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// All. A charge without an outcome was not made, as an earlier stage refused.
+    All,
+    /// Some. A charge without an outcome could not be made.
+    Some,
+}
+
 /// Takes as many `outcomes` as charges were made of `one`.
 fn decision<'p>(
     one: Matched<'p>,
     disposition: Disposition,
     outcomes: &mut impl Iterator<Item = Option<Outcome>>,
+    known: Known,
 ) -> Decision<'p> {
     match one {
         Matched::Nothing | Matched::Exemption => Decision::NoLimit,
@@ -69,9 +89,11 @@ fn decision<'p>(
                         let watched = rule.shadow;
                         charged.push(Charged { limit, key, outcome, refuses: false, over, watched });
                     }
-                    None => reached = false,
+                    None if known == Known::All => reached = false,
+                    None => {}
                 }
             }
+            reached &= !charged.is_empty();
             match rule {
                 RuleRef::Written(rule) if !reached => Decision::Skipped(rule),
                 RuleRef::Sent(_) if !reached => Decision::NoLimit,

@@ -12,6 +12,7 @@ mod sent;
 mod series;
 mod trace;
 mod verdict;
+mod without_store;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use scratch::Scratch;
 pub use trace::{Trace, trace};
 pub(crate) use verdict::report_priority;
 pub use verdict::{Charged, Counted, Decision, RuleRef, Unmatched, Verdict};
+pub use without_store::Closed;
 
 use crate::model::Timestamp;
 use crate::policy::{Keyer, Policy};

@@ -1,5 +1,7 @@
 //! Before the counters: what each descriptor reaches, and what it costs which counter.
 
+use std::num::NonZeroU32;
+
 use super::disposition::{Disposition, dispositions, put_aside};
 use super::series::series;
 use super::{Engine, RuleRef, Scratch, Unmatched};
@@ -119,7 +121,7 @@ impl Engine {
         let charged = matched.iter().zip(&buffers.dispositions).zip(&request.descriptors);
         for (stage, ((one, disposition), descriptor)) in (0..).zip(charged) {
             if let (Matched::Rule(candidate), Disposition::Charged) = (one, disposition) {
-                buffers.charges.extend(candidate.charges(descriptor.hits, stage, now));
+                buffers.charges.extend(candidate.charges(descriptor.hits, stage, NonZeroU32::MIN, now));
             }
         }
         let mode = match domain.evaluate {
@@ -241,8 +243,17 @@ impl Candidate<'_> {
         !self.limits.is_empty() || self.rule.is_unlimited()
     }
 
-    fn charges(&self, hits: Hits, stage: u32, now: Reading) -> impl Iterator<Item = Charge> {
+    /// One charge for each limit, to the share that one of so many `replicas` has of it: at least one hit, of a limit that grants
+    /// any.
+    pub(super) fn charges(
+        &self,
+        hits: Hits,
+        stage: u32,
+        replicas: NonZeroU32,
+        now: Reading,
+    ) -> impl Iterator<Item = Charge> {
         self.limits.iter().map(move |&(at, key, granted)| {
+            let granted = (granted / u64::from(replicas.get())).max(granted.min(1));
             let limit = &self.rule.limits[at];
             let share = Share {
                 algorithm: limit.window.algorithm(

@@ -81,8 +81,8 @@ fn sent_limit(
         count_by: Arc::new([CountBy::Entries]),
         count_denied: overridden.map_or(domain.evaluate == Evaluate::Each, |limit| limit.count_denied),
         settles: overridden.is_some_and(|limit| limit.settles),
-        on_store_failure: overridden.map(|limit| limit.on_store_failure).unwrap_or_default(),
         durability: overridden.map(|limit| limit.durability).unwrap_or_default(),
+        on_store_failure: overridden.map_or(domain.on_store_failure, |limit| limit.on_store_failure),
         shape: Arc::clone(overridden.map_or(&domain.shape, |limit| &limit.shape)),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::answer::Texts;
 use super::plan::Matched;
 use super::scratch::Scratch;
+use super::without_store::Closed;
 use crate::model::{CellKey, Few, NoMatch, Outcome, Timestamp, recycled};
 use crate::policy::{Domain, Limit, Rule};
 use crate::subjects::Credential;
@@ -29,6 +30,8 @@ pub struct Verdict<'p> {
     pub unmatched: Unmatched,
     /// Its values would take too long to match with the policy's wildcards: nothing was charged, and it is refused.
     pub too_costly: bool,
+    /// What refused the request, where the store failed and the counters are not known.
+    pub closed: Option<Closed<'p>>,
     /// Where the texts of the answer are written.
     pub(super) texts: RefCell<Texts>,
     pub(super) matched: Vec<Matched<'p>>,

@@ -339,6 +339,14 @@ impl Level {
         }
     }
 
+    /// Shows `visit` each rule from here on, in no particular order.
+    pub fn each_rule<'l>(&'l self, visit: &mut impl FnMut(&'l Rule)) {
+        for node in self.nodes() {
+            node.rule.iter().for_each(&mut *visit);
+            node.children.each_rule(visit);
+        }
+    }
+
     /// How many nodes from here on carry a rule.
     pub fn rules(&self) -> usize {
         self.nodes().map(|node| usize::from(node.rule.is_some()) + node.children.rules()).sum()

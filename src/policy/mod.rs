@@ -21,6 +21,7 @@ pub use rule::{
 };
 pub use wildcards::Scratch;
 
+use crate::algorithm::Durability;
 use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};
 use crate::response::Template;
 use crate::subjects::Directory;
@@ -95,6 +96,8 @@ pub struct Domain {
     pub request_headers: Vec<(String, Template)>,
     /// How answers are reported where nothing nearer says so.
     pub shape: Arc<Shape>,
+    /// What becomes of requests when the store fails, where nothing nearer says so.
+    pub on_store_failure: OnStoreFailure,
     /// Keys whose values are credentials somewhere in the domain; they are shown nowhere.
     pub secrets: BTreeSet<String>,
 }
@@ -142,6 +145,19 @@ impl Policy {
     /// How many nodes of all domains carry a rule.
     pub fn rules(&self) -> usize {
         self.domains().map(|domain| domain.root.rules()).sum()
+    }
+
+    /// The limits whose counts should survive a restart, each as `DOMAIN: LIMIT`, in alphabetical order.
+    pub fn durable_limits(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for domain in self.domains() {
+            domain.root.each_rule(&mut |rule| {
+                let durable = rule.limits.iter().filter(|limit| limit.durability != Durability::None);
+                names.extend(durable.map(|limit| format!("{}: {}", domain.name, limit.name)));
+            });
+        }
+        names.sort_unstable();
+        names
     }
 
     /// What its domains and rules are called, once it is [prepared](Self::prepare).

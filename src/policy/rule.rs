@@ -96,6 +96,12 @@ pub enum OnStoreFailure {
     Local,
 }
 
+impl OnStoreFailure {
+    /// The words for it in a policy file.
+    pub const NAMES: [(&str, Self); 3] =
+        [("open", Self::Open), ("closed", Self::Closed), ("local", Self::Local)];
+}
+
 /// How an answer reports the numbers of a limit.
 #[derive(Debug, Default)]
 pub struct Shape {

@@ -18,12 +18,13 @@ use super::beyond::{Bound, Undecided};
 use super::codec::{PREFIX, decode, encode};
 use crate::clock::Clock;
 use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
-use crate::limiter::{NotNow, Worker};
+use crate::limiter::{Change, NotNow, Notes, Worker};
 use crate::model::{Outcome, Request};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{
-    Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreFailed, Tally, UnknownDomain, UnmatchedDescriptors,
+    Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreAsked, StoreFailed, StoreReplaced, Tally,
+    UnknownDomain, UnmatchedDescriptors,
 };
 
 /// The service's full name, by which health checks ask for it too.
@@ -92,11 +93,15 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let mut scratch = self.worker.scratch();
         let request = self.decode(&mut scratch, message, caller)?;
         let policy = self.worker.limiter().engine.policy();
-        let verdict = self
-            .worker
-            .decide(scratch, &policy, &request, caller.deadline)
-            .await
-            .map_err(|error| self.undecided(&error, caller))?;
+        let decided = self.worker.decide(scratch, &policy, &request, caller.deadline).await;
+        let Notes { failure, change } = self.worker.take_notes();
+        if let Some(change) = change {
+            StoreAsked { again: change == Change::Closed }.emit(&self.metrics);
+        }
+        let verdict = decided.map_err(|error| self.undecided(&error, caller))?;
+        if let Some(error) = failure {
+            StoreReplaced { error: &error, refused: verdict.closed.is_some() }.emit(&self.metrics);
+        }
         self.write(&policy, request, verdict, caller)
     }
 

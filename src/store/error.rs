@@ -52,6 +52,9 @@ pub enum StoreError {
         /// How many outcomes.
         found: usize,
     },
+    /// It failed lately, and is not asked for a moment. No charge was made.
+    #[error("the counter store failed lately, and is not asked for a moment")]
+    Resting,
     /// What it keeps cannot be read. No charge was made, and nothing was overwritten.
     #[error("a counter cannot be read")]
     Unreadable {

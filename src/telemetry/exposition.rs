@@ -187,6 +187,21 @@ impl Scrape {
             &metrics.store_failures,
         )?;
         to.counted(
+            "spillway_store_breaks",
+            "Times that a worker stopped asking the counter store, as it failed too often.",
+            &metrics.store_breaks,
+        )?;
+        to.counted(
+            "spillway_refused_without_store",
+            "Calls that were refused as the store failed, by `on_store_failure: closed`.",
+            &metrics.refused_without_store,
+        )?;
+        to.counted(
+            "spillway_counted_without_store",
+            "Calls that were counted in memory as the store failed, by `on_store_failure: local`.",
+            &metrics.counted_without_store,
+        )?;
+        to.counted(
             "spillway_unknown_domain_requests",
             "Requests for a domain that no policy has, which nothing limits.",
             &metrics.unknown_domains,

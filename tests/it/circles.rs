@@ -9,7 +9,7 @@ use std::path::Path as FilePath;
 
 /// Modules that still have circles. One that has lost its circles has to be removed here.
 const WITH_CIRCLES: &[&str] =
-    &["algorithm", "app", "cli", "clock", "config", "engine", "explain", "policy", "policy_test"];
+    &["algorithm", "app", "cli", "clock", "config", "engine", "explain", "policy", "policy_test", "store"];
 
 /// A file by its place in the tree of modules: `["subjects", "read"]`.
 type File = Vec<String>;

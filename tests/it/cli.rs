@@ -227,8 +227,10 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         ("LOG_LEVEL", "verbose", "expected `error`, `warn`"),
         ("LOG_FORMAT", "xml", "expected `text` or `json`"),
         ("LIMIT_RESET_HEADER", "no header", "the name of a header"),
-        ("REDIS_URL", "redis:6379", "REDIS_URL asks for counters in Redis"),
-        ("BACKEND_TYPE", "redis", "BACKEND_TYPE asks for"),
+        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for more than one Redis server"),
+        ("MEMCACHE_HOST_PORT", "memcached:11211", "MEMCACHE_HOST_PORT asks for counters in memcached"),
+        ("BACKEND_TYPE", "memcache", "BACKEND_TYPE asks for counters in memcached"),
+        ("BACKEND_TYPE", "redis", "REDIS_URL does not say where"),
         ("GRPC_SERVER_USE_TLS", "true", "GRPC_SERVER_USE_TLS asks for TLS"),
         ("GRPC_UDS", "/run/ratelimit.sock", "GRPC_UDS asks for a Unix socket"),
         ("CONFIG_TYPE", "GRPC_XDS_SOTW", "CONFIG_TYPE asks for a configuration from an xDS server"),
@@ -242,10 +244,46 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 }
 
 #[test]
+fn what_redis_url_does_not_reach_ends_the_start() {
+    for (name, value, reported) in [
+        ("REDIS_TLS", "true", "REDIS_TLS asks for TLS to Redis"),
+        ("REDIS_TYPE", "CLUSTER", "REDIS_TYPE asks for more than one Redis server"),
+        ("REDIS_SOCKET_TYPE", "unix", "REDIS_SOCKET_TYPE asks for"),
+        ("REDIS_PERSECOND", "true", "REDIS_PERSECOND asks for"),
+    ] {
+        let mut command = command(&["serve", "--config", "config"]);
+        let output = command.env("REDIS_URL", "127.0.0.1:1").env(name, value).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        assert!(stderr.contains(reported), "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn check_names_what_a_restart_forgets_and_that_is_no_mistake() {
+    let directory = directory(&[(
+        "a.yaml",
+        "{domain: a, descriptors: [{key: x, rate_limit: {unit: day, requests_per_unit: 5}}]}",
+    )]);
+    let path = directory.path().to_str().unwrap();
+    let run = |args: &[&str]| {
+        let output = command(&[&["check", "--strict", path], args].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = run(&["--store", "memory"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("a restart forgets the counts of `a: x`"), "{told}");
+    for args in [&[][..], &["--store", "disk:/var/lib/spillway"]] {
+        assert_eq!(run(args), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
 fn a_store_that_is_not_there_ends_the_start() {
     for (store, told) in [
-        ("disk:/var/lib/spillway", "counters on disk are not built in yet"),
-        ("redis://user:hidden@localhost:6379", "counters in Redis or Valkey are not built in yet"),
+        ("disk:Cargo.toml", "cannot"),
+        ("rediss://user:hidden@localhost:6379", "only `redis://` is supported"),
+        ("redis://user:hidden@localhost:6379?lease=perhaps", "`lease=perhaps` means nothing"),
         ("memroy", "did you mean `memory`?"),
         ("disk:", "the directory is missing, as in `disk:/var/lib/spillway`"),
     ] {
@@ -288,11 +326,14 @@ fn variables_that_change_nothing_are_named() {
         .env("USE_STATSD", "true")
         .env("NEAR_LIMIT_RATIO", "0.9")
         .env("TRACING_ENABLED", "false");
-    serve.env("CONFIG_TYPE", "FILE").env("GRPC_SERVER_USE_TLS", "n").env("REDIS_AUTH", "x");
+    serve.env("CONFIG_TYPE", "FILE").env("GRPC_SERVER_USE_TLS", "n").env("REDIS_POOL_SIZE", "9");
     let spillway = Spillway::running(&mut serve);
     let line = spillway.seen.iter().find(|line| line.contains("without effect here"));
     let line = line.unwrap_or_else(|| panic!("{:?}", spillway.seen));
-    assert!(line.contains("NEAR_LIMIT_RATIO REDIS_AUTH USE_STATSD") && !line.contains("TRACING"), "{line}");
+    assert!(
+        line.contains("NEAR_LIMIT_RATIO REDIS_POOL_SIZE USE_STATSD") && !line.contains("TRACING"),
+        "{line}"
+    );
 }
 
 #[test]

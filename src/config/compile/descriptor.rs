@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::subjects::Tell;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
 use crate::config::words::choices;
-use crate::policy::{self, CountBy, Endpoints, Evaluate, Level, MetricValues, Rule, Shape, SubjectNode};
+use crate::policy::{
+    self, CountBy, Endpoints, Evaluate, Level, MetricValues, OnStoreFailure, Rule, Shape, SubjectNode,
+};
 use crate::subjects::{Directory, Value};
 use crate::yaml::{Items, Span};
 
@@ -22,6 +24,7 @@ pub(in crate::config) fn empties() -> Vec<&'static str> {
 pub(super) struct Inherited<'p> {
     pub(super) evaluate: Evaluate,
     pub(super) shape: Arc<Shape>,
+    pub(super) on_store_failure: OnStoreFailure,
     pub(super) count_by: Option<Arc<[CountBy]>>,
     /// Whether this one, or one around it, resolves a subject.
     pub(super) has_subject: bool,
@@ -48,10 +51,11 @@ impl<'p> Inherited<'p> {
     pub(super) fn root(
         evaluate: Evaluate,
         shape: Arc<Shape>,
+        on_store_failure: OnStoreFailure,
         endpoints: Option<&'p Endpoints>,
         directory: Option<&'p Directory>,
     ) -> Self {
-        Self { evaluate, shape, directory, endpoints, ..Self::default() }
+        Self { evaluate, shape, on_store_failure, directory, endpoints, ..Self::default() }
     }
 
     /// This one and those around it, from the inside out, without the top of the domain.
@@ -166,6 +170,7 @@ impl Document<'_, '_> {
             exempt: &exempt,
             evaluate: around.evaluate,
             shape: self.shape(&fields, &around.shape),
+            on_store_failure: self.on_store_failure(&fields).unwrap_or(around.on_store_failure),
             count_by: self.count_by(&fields).or_else(|| around.count_by.clone()),
             has_subject,
             endpoints: around.endpoints,

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
-use crate::algorithm::Durability;
 use crate::model::Unit;
-use crate::policy::{CountBy, Evaluate, Limit, LimitId, MetricValues, OnStoreFailure, Rule, Window};
+use crate::policy::{CountBy, Evaluate, Limit, LimitId, MetricValues, Rule, Window};
 use window::{Written, parameters};
 
 impl Document<'_, '_> {
@@ -114,7 +113,9 @@ impl Document<'_, '_> {
             let hint = Some("remove one of the two");
             self.error(node.span(), "a limit with `settle` counts whatever it is charged", hint);
         }
+        let on_store_failure = self.on_store_failure(fields).unwrap_or(inherited.on_store_failure);
         let window = self.window(written?, fields, inherited)?;
+        let durability = self.durability(fields, &window);
 
         let counter = self.text(fields, "counter");
         self.shared_counter(fields, counter, &window, &count_by);
@@ -137,8 +138,8 @@ impl Document<'_, '_> {
             count_by,
             count_denied,
             settles,
-            durability: Durability::None,
-            on_store_failure: OnStoreFailure::Open,
+            durability,
+            on_store_failure,
             shape,
         })
     }
@@ -229,6 +230,8 @@ impl Document<'_, '_> {
             "at_most",
             "count_denied",
             "settle",
+            "durable",
+            "on_store_failure",
             "counter",
             "count_by",
         ];

@@ -13,6 +13,7 @@ mod names;
 mod repeated;
 mod root;
 mod subjects;
+mod survival;
 mod unseen;
 
 pub(super) use descriptor::empties;

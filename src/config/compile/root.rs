@@ -8,8 +8,9 @@ use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scala
 use crate::config::words::choices;
 use crate::policy::{Evaluate, Place, Shape};
 
-/// The words about answers that hold for a whole domain, or as far as nothing nearer says otherwise.
-const ANSWERS: [&str; 3] = ["headers", "deny", "request_headers"];
+/// The words about answers, and about those without the store, that hold for a whole domain, or as far as nothing nearer says
+/// otherwise.
+const ANSWERS: [&str; 4] = ["headers", "deny", "request_headers", "on_store_failure"];
 
 /// The first document of a domain.
 pub(super) struct First {
@@ -64,11 +65,13 @@ impl Document<'_, '_> {
             let default = self.compiler.options.headers.iter().cloned().collect();
             let default = Arc::new(Shape { headers: default, denial: None });
             compiled.shape = self.shape(&fields, &default);
+            compiled.on_store_failure = self.on_store_failure(&fields).unwrap_or_default();
         }
         let shape = Arc::clone(&compiled.shape);
         let inherited = Inherited::root(
             compiled.evaluate,
             shape,
+            compiled.on_store_failure,
             compiled.endpoints.as_ref(),
             compiled.directory.as_ref(),
         );

@@ -2,9 +2,10 @@
 
 use super::Origin::{Compatible, Own};
 use super::{Origin, Scope, Word};
+use crate::algorithm::Durability;
 use crate::config::compile::{MOST_SEGMENTS, algorithm_names, anchors, empties};
 use crate::config::takes::Takes;
-use crate::policy::Evaluate;
+use crate::policy::{Evaluate, OnStoreFailure};
 use crate::response::Emit;
 
 const ROOT: &[Scope] = &[Scope::Root];
@@ -182,6 +183,19 @@ pub(super) const WORDS: &[Word] = &[
         "for charges that come after the fact (Envoy's `apply_on_stream_done`, token budgets): they are always counted, beyond \
          the limit too, and a request is refused once the limit is reached",
         "settle: true",
+    ]),
+    word("durable", Own, LIMIT, Takes::OneOf(|| Durability::NAMES.map(|(name, _)| name).to_vec()), [
+        "`reserve` for windows and periods of a day or longer, otherwise `none`",
+        "whether a count survives a crash, where counters are kept on disk. `reserve`: it is never lower than it was, and at \
+         most 64 hits higher; `exact`: it is what it was, and a request is answered when its charge is on the disk; `none`: it \
+         begins anew",
+        "durable: exact",
+    ]),
+    word("on_store_failure", Own, NEAREST, Takes::OneOf(|| OnStoreFailure::NAMES.map(|(name, _)| name).to_vec()), [
+        "`open`",
+        "what becomes of a request when its counters cannot be reached. `open`: it is answered by an error, and Envoy's failure \
+         mode lets it pass; `closed`: it is refused; `local`: it is counted in memory, against this replica's share of the limit",
+        "on_store_failure: closed",
     ]),
     word("counter", Own, LIMIT, Takes::Text("text"), [
         "a counter of its own",

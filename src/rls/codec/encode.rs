@@ -17,8 +17,9 @@ use crate::response::Headers;
 /// Appends the response to `out`.
 pub(in crate::rls) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
     out.number(1, code(verdict.over_limit));
-    for decision in &verdict.decisions {
-        out.message(2, |out| status(decision, out));
+    for (at, decision) in verdict.decisions.iter().enumerate() {
+        let is_closed = verdict.closed.as_ref().is_some_and(|closed| closed.descriptor == at);
+        out.message(2, |out| if is_closed { out.number(1, code(true)) } else { status(decision, out) });
     }
     headers(3, &answer.response_headers, out);
     headers(4, &answer.request_headers, out);

@@ -13,8 +13,6 @@ const TIMEOUT: Duration = Duration::from_millis(10);
 const TOGETHER: usize = 16;
 /// What keys begin with, where nothing else is said.
 const PREFIX: &str = "spillway:";
-/// How many processes share the counters, where nothing else is said.
-const REPLICAS: u64 = 2;
 /// A peer that acknowledges nothing for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(5);
 
@@ -25,7 +23,6 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 /// | `prefix` | what keys begin with; `spillway:` |
 /// | `timeout` | how long a decision is waited for, in milliseconds; `10ms` |
 /// | `lease` | `on`: parts of fixed windows are taken ahead of time and spent in memory; `off` |
-/// | `replicas` | how many processes share the counters, which bounds what one of them takes ahead; `2` |
 /// | `password_file` | a file with the password, so that it is in no command line |
 #[derive(Clone)]
 pub struct RedisOptions {
@@ -36,8 +33,8 @@ pub struct RedisOptions {
     pub timeout: Duration,
     /// A file with the password. It is read when a connection is made.
     pub password_file: Option<PathBuf>,
-    /// Between how many processes leases are shared, if any are taken.
-    pub lease: Option<u64>,
+    /// Whether leases are taken ([`LeasedStore`](crate::store::LeasedStore)).
+    pub lease: bool,
     /// What hits are counted by.
     pub clock: CountedBy,
     /// The most requests that are decided in one run of the script: others wait meanwhile.
@@ -67,9 +64,7 @@ pub enum WrongUrl {
         reason: String,
     },
     /// It has a parameter that there is none of.
-    #[error(
-        "there is no parameter `{0}`. There are `prefix`, `timeout`, `lease`, `replicas` and `password_file`"
-    )]
+    #[error("there is no parameter `{0}`. There are `prefix`, `timeout`, `lease` and `password_file`")]
     Parameter(String),
     /// Its `timeout` is none.
     #[error("`timeout={0}` is no time in milliseconds. Write `timeout=10ms`")]
@@ -77,9 +72,6 @@ pub enum WrongUrl {
     /// Its `lease` is neither `on` nor `off`.
     #[error("`lease={0}` means nothing. Write `lease=on`")]
     Lease(String),
-    /// Its `replicas` is no number of them.
-    #[error("`replicas={0}` is no number of processes. Write `replicas=3`")]
-    Replicas(String),
     /// The password's file cannot be read.
     #[error("cannot read the password in `{path}`")]
     Password {
@@ -114,7 +106,7 @@ impl RedisOptions {
             return Err(wrong("only `redis://` is supported"));
         }
         let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), TIMEOUT, None);
-        let (mut is_leased, mut replicas) = (false, REPLICAS);
+        let mut lease = false;
         for (name, value) in parsed.query_pairs() {
             match &*name {
                 "prefix" => prefix = value.into_owned(),
@@ -125,15 +117,11 @@ impl RedisOptions {
                         Duration::from_millis(millis.ok_or_else(|| WrongUrl::Timeout(value.into_owned()))?);
                 }
                 "lease" => {
-                    is_leased = match &*value {
+                    lease = match &*value {
                         "on" => true,
                         "off" => false,
                         _ => return Err(WrongUrl::Lease(value.into_owned())),
                     }
-                }
-                "replicas" => {
-                    let number = value.parse().ok().filter(|number| *number > 0);
-                    replicas = number.ok_or_else(|| WrongUrl::Replicas(value.into_owned()))?;
                 }
                 "password_file" => password_file = Some(PathBuf::from(&*value)),
                 _ => return Err(WrongUrl::Parameter(name.into_owned())),
@@ -151,7 +139,7 @@ impl RedisOptions {
             prefix,
             timeout,
             password_file,
-            lease: is_leased.then_some(replicas),
+            lease,
             clock: CountedBy::default(),
             together: TOGETHER,
         })

@@ -132,6 +132,20 @@ impl OnlyWatching {
     }
 }
 
+/// Counts that should survive a restart will not: they are kept in memory.
+#[derive(Debug)]
+pub struct Forgotten<'a> {
+    /// Of which limits: how many there are, and the names of some.
+    pub limits: &'a str,
+}
+
+impl Forgotten<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!("counters are kept in memory, so a restart forgets the counts of {}", self.limits);
+    }
+}
+
 /// The environment has variables of envoyproxy/ratelimit that change nothing here.
 #[derive(Debug)]
 pub struct WithoutEffect<'a> {

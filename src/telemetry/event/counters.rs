@@ -116,3 +116,51 @@ impl LeasesLost<'_> {
         );
     }
 }
+
+/// A store could not say whether a request passes, and `on_store_failure` said what happens then.
+#[derive(Debug)]
+pub struct StoreReplaced<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+    /// Whether the request was refused; else it was counted in memory.
+    pub refused: bool,
+}
+
+impl StoreReplaced<'_> {
+    /// Counts it, and logs it at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.store_failures.fetch_add(1, Ordering::Relaxed);
+        let counter =
+            if self.refused { &metrics.refused_without_store } else { &metrics.counted_without_store };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let Some(held_back) = metrics.store_lines.admit() else { return };
+        let what = if self.refused { "refused" } else { "counted in memory" };
+        let cause = self.error.source().map(tracing::field::display);
+        tracing::error!(cause, held_back, "a request was {what}: {}", self.error);
+    }
+}
+
+/// The store failed so often that it is not asked for a while, or it answers again.
+#[derive(Debug)]
+pub struct StoreAsked {
+    /// Whether it answers again.
+    pub again: bool,
+}
+
+impl StoreAsked {
+    /// Counts it, and logs it at most once a second.
+    pub fn emit(&self, metrics: &Metrics) {
+        if !self.again {
+            metrics.store_breaks.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(held_back) = metrics.store_state_lines.admit() else { return };
+        if self.again {
+            tracing::info!(held_back, "the counter store answers again");
+        } else {
+            tracing::error!(
+                held_back,
+                "the counter store fails: it is asked now and then only, until it answers"
+            );
+        }
+    }
+}

@@ -7,13 +7,17 @@ mod lifecycle;
 mod unlimited;
 
 pub use configuration::{
-    ConfigLoaded, ConfigRefused, ConfigReloaded, ConfigWarned, Mistake, OnlyWatching, WithoutEffect,
+    ConfigLoaded, ConfigRefused, ConfigReloaded, ConfigWarned, Forgotten, Mistake, OnlyWatching,
+    WithoutEffect,
 };
 pub use connections::{
     AcceptFailed, AuthoritySanitized, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,
     RequestBeyondBounds,
 };
-pub use counters::{ClockStepped, CountersAway, CountersEvicted, CountersKept, LeasesLost, StoreFailed};
+pub use counters::{
+    ClockStepped, CountersAway, CountersEvicted, CountersKept, LeasesLost, StoreAsked, StoreFailed,
+    StoreReplaced,
+};
 pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};
 pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 

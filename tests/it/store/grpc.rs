@@ -24,6 +24,8 @@ headers: {emit: always, Left: remaining}
 descriptors:
   - {key: key, rate_limit: {unit: year, requests_per_unit: 100}}
   - {key: free, rate_limit: {unlimited: true}}
+  - {key: closed, rate_limit: {unit: year, requests_per_unit: 100, on_store_failure: closed}}
+  - {key: local, rate_limit: {unit: year, requests_per_unit: 10, on_store_failure: local}}
 ";
 
 /// A server with counters in `store`.
@@ -90,6 +92,19 @@ async fn a_failure_is_unavailable_with_a_sentence_and_the_next_call_is_answered(
     assert_eq!(failed.code(), GrpcCode::Unavailable);
     assert_eq!(failed.message(), "the counter store at `counters:6379` cannot be reached");
     assert_eq!(served.hit("key", None).await.unwrap(), (true, Some(99)), "nothing was counted for the other");
+}
+
+#[tokio::test]
+async fn a_closed_limit_refuses_and_a_local_one_counts_while_the_store_fails() {
+    let served = Served::by(Failing::in_turn(&[Some(Fails::Before)])).await;
+    for left in (0..10).rev() {
+        assert_eq!(served.hit("closed", None).await.unwrap(), (false, None), "no number is invented");
+        assert_eq!(served.hit("local", None).await.unwrap(), (true, Some(left)));
+    }
+    assert_eq!(served.hit("local", None).await.unwrap(), (false, Some(0)));
+    let open = served.hit("key", None).await.unwrap_err();
+    assert_eq!(open.code(), GrpcCode::Unavailable);
+    assert_eq!(open.message(), "the counter store failed lately, and is not asked for a moment");
 }
 
 #[tokio::test]

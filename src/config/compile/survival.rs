@@ -1,0 +1,106 @@
+//! `durable` and `on_store_failure`: what becomes of counts in a crash, and of requests when the store fails.
+
+use std::time::Duration;
+
+use super::{Document, Fields, scalar};
+use crate::algorithm::Durability;
+use crate::config::words::choices;
+use crate::policy::{OnStoreFailure, Window};
+
+/// Counts for so long, or longer, are worth to be kept through a crash.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Document<'_, '_> {
+    /// Whether counts in `window` survive a crash: as it is written, or else where they count for a day or longer.
+    pub(super) fn durability(&mut self, fields: &Fields<'_>, window: &Window) -> Durability {
+        let written = self.named(fields, "durable", "ways to keep a count", &Durability::NAMES);
+        // Periods of the calendar and of subscriptions are days at least.
+        let is_long = window.length().is_none_or(|length| length >= DAY);
+        written.unwrap_or(if is_long { Durability::Reserve } else { Durability::None })
+    }
+
+    /// What becomes of requests when the store fails, where it is written.
+    pub(super) fn on_store_failure(&mut self, fields: &Fields<'_>) -> Option<OnStoreFailure> {
+        self.named(fields, "on_store_failure", "ways to go on without the store", &OnStoreFailure::NAMES)
+    }
+
+    /// One of `known`, by its name.
+    fn named<T: Copy>(
+        &mut self,
+        fields: &Fields<'_>,
+        word: &str,
+        what: &str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let node = fields.get(word)?;
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let (message, typed) = match scalar::text(node) {
+            Ok(name) => match known.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => return Some(*value),
+                None => (format!("`{word}` cannot be `{name}`"), name),
+            },
+            Err(wrong) => (wrong.message, ""),
+        };
+        self.wrong_value(node.span(), &message, Some(&choices(typed, what, &names)));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Options, load_text};
+
+    /// What becomes of the limits of domain `d`, by their names.
+    fn read(yaml: &str) -> Vec<(String, Durability, OnStoreFailure)> {
+        let loaded = load_text("a.yaml", yaml, Options::default()).unwrap();
+        assert!(loaded.warnings.is_empty(), "{yaml}: {:?}", loaded.warnings);
+        let mut found = Vec::new();
+        loaded.policy.domain(b"d").unwrap().root.each_rule(&mut |rule| {
+            let limits = rule.limits.iter();
+            found.extend(limits.map(|one| (one.name.clone(), one.durability, one.on_store_failure)));
+        });
+        found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        found
+    }
+
+    #[test]
+    fn counts_of_a_day_or_longer_survive_unless_it_is_said_otherwise() {
+        for (limit, expected) in [
+            ("per: 23h", Durability::None),
+            ("per: 24h", Durability::Reserve),
+            ("per: 1d, algorithm: sliding_window", Durability::Reserve),
+            ("unit: hour", Durability::None),
+            ("unit: day", Durability::Reserve),
+            ("unit: month", Durability::Reserve),
+            ("per: calendar_day", Durability::Reserve),
+            ("unit: year, durable: none", Durability::None),
+            ("unit: second, durable: reserve", Durability::Reserve),
+            ("unit: day, durable: exact", Durability::Exact),
+        ] {
+            let yaml = format!(
+                "domain: d\ndescriptors: [{{key: x, rate_limit: {{requests_per_unit: 5, {limit}}}}}]"
+            );
+            assert_eq!(read(&yaml)[0].1, expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_word_says_what_becomes_of_requests_without_the_store() {
+        let found = read(
+            "domain: d
+on_store_failure: closed
+descriptors:
+- {key: a, rate_limit: {name: a, unit: hour, requests_per_unit: 5}}
+- key: b
+  on_store_failure: local
+  rate_limit: {name: b, unit: hour, requests_per_unit: 5}
+  descriptors:
+  - {key: c, rate_limit: {name: c, unit: hour, requests_per_unit: 5}}
+  - {key: d, rate_limit: {name: d, unit: hour, requests_per_unit: 5, on_store_failure: open}}",
+        );
+        let found: Vec<_> = found.iter().map(|(name, _, failure)| (name.as_str(), *failure)).collect();
+        let (open, closed, local) = (OnStoreFailure::Open, OnStoreFailure::Closed, OnStoreFailure::Local);
+        assert_eq!(found, [("a", closed), ("b", local), ("c", local), ("d", open)]);
+    }
+}
