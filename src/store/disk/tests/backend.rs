@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use redb::StorageBackend;
@@ -103,6 +105,8 @@ impl StorageBackend for Disk {
         if self.full.load(Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        // As long as a disk takes, or nothing would ever happen meanwhile.
+        thread::sleep(Duration::from_micros(300));
         let mut content = self.content.lock();
         let unsynced = std::mem::take(&mut content.unsynced);
         for write in unsynced {
