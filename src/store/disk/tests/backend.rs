@@ -80,6 +80,12 @@ impl Disk {
     }
 }
 
+/// As long as a disk takes, or nothing would ever happen meanwhile.
+#[expect(clippy::disallowed_methods, reason = "a part of the disk, on the thread that writes")]
+fn wait() {
+    thread::sleep(Duration::from_micros(300));
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> Result<u64, io::Error> {
         Ok(self.content.lock().seen.len() as u64)
@@ -105,8 +111,7 @@ impl StorageBackend for Disk {
         if self.full.load(Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        // As long as a disk takes, or nothing would ever happen meanwhile.
-        thread::sleep(Duration::from_micros(300));
+        wait();
         let mut content = self.content.lock();
         let unsynced = std::mem::take(&mut content.unsynced);
         for write in unsynced {
