@@ -65,7 +65,10 @@ async fn ask(store: &DiskStore, charge: Charge) -> Outcome {
 
 /// Told in one piece each: `?` and a counter's number before it is asked, `!` and the number when a hit was admitted.
 fn tell(what: u8, counter: usize) {
-    std::io::stdout().write_all(&[what, b'0' + u8::try_from(counter).unwrap()]).unwrap();
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&[what, b'0' + u8::try_from(counter).unwrap()]).unwrap();
+    // What is kept back would be lost with the process.
+    stdout.flush().unwrap();
 }
 
 /// The process that is killed. As one of the tests it does nothing.

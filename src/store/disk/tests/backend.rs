@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use redb::StorageBackend;
@@ -78,6 +80,12 @@ impl Disk {
     }
 }
 
+/// As long as a disk takes, or nothing would ever happen meanwhile.
+#[expect(clippy::disallowed_methods, reason = "a part of the disk, on the thread that writes")]
+fn wait() {
+    thread::sleep(Duration::from_micros(300));
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> Result<u64, io::Error> {
         Ok(self.content.lock().seen.len() as u64)
@@ -103,6 +111,7 @@ impl StorageBackend for Disk {
         if self.full.load(Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        wait();
         let mut content = self.content.lock();
         let unsynced = std::mem::take(&mut content.unsynced);
         for write in unsynced {
