@@ -216,7 +216,7 @@ mod tests {
             ),
             (
                 "redis://db?timeuot=1ms",
-                "there is no parameter `timeuot`. There are `prefix`, `timeout` and `password_file`",
+                "there is no parameter `timeuot`. There are `prefix`, `timeout`, `lease` and `password_file`",
             ),
             ("redis://db?timeout=0ms", "`timeout=0ms` is no time in milliseconds. Write `timeout=10ms`"),
             ("redis://db?timeout=1s", "`timeout=1s` is no time in milliseconds. Write `timeout=10ms`"),
