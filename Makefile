@@ -78,8 +78,8 @@ soak: ## every attacker at once beside a well-behaved Envoy, for MINUTES minutes
 	SPILLWAY_CONCURRENCY_CALLS=1000000 $(CARGO) test --test it concurrency::
 	$(CARGO) bench --bench soak -- --minutes $(MINUTES)
 
-demo: ## Spillway behind a real Envoy, in a minute; HOLD=1 keeps it up for requests of your own
-	@CARGO='$(CARGO)' HOLD='$(HOLD)' $(PYTHON) envoy/demo.py
+demo: ## Spillway behind a real Envoy, in a minute; HOLD=1 keeps it up, STORE=redis has two share a Valkey
+	@CARGO='$(CARGO)' HOLD='$(HOLD)' STORE='$(STORE)' $(PYTHON) envoy/demo.py
 
 clean-tools: ## remove what was installed into .tools
 	rm -rf .tools

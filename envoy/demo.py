@@ -2,7 +2,8 @@
 """Spillway's first minute: builds it, puts it behind a real Envoy, sends some requests and shows what became of them.
 
     make demo               ends by itself and leaves nothing running; exit code 0 when every answer was the right one
-    HOLD=1 make demo        keeps everything up for requests of your own, until Ctrl-C
+    make demo HOLD=1        keeps everything up for requests of your own, until Ctrl-C
+    make demo STORE=redis   counters in a Valkey that two Spillways share; STORE=memory: in memory; the default is on disk
 
 $SPILLWAY is a binary to take instead of building one; $ENVOY an Envoy (see find.py). NO_COLOR is honoured.
 What is sent and what must come back is in tables.py.
@@ -12,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,13 +31,16 @@ from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NoReturn, 
 sys.dont_write_bytecode = True  # no __pycache__ beside the sources
 import find  # noqa: E402
 from showing import paint, say, show  # noqa: E402
-from tables import HOUR, TABLES, Response, Step, Table  # noqa: E402
+from tables import HOUR, LASTING, TABLES, Response, Step, Table  # noqa: E402
 from upstream import Upstream  # noqa: E402
+import valkey  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 PORTS = {"gateway": 10000, "envoy admin": 9901, "spillway grpc": 8081, "spillway http": 8080, "upstream": 8000}
+MORE_PORTS = {"another spillway grpc": 0, "another spillway http": 0, "valkey": 0}  # any that is free
 ENVOY_OPTIONS = "--disable-hot-restart --concurrency 2 --log-level warn --file-flush-interval-msec 20".split()
+STORES = ("disk", "redis", "memory")
 READY_SECONDS = 20.0
 DEMO_SECONDS = 5  # what the first table takes, generously
 PROGRESS_WIDTH = 110
@@ -110,6 +115,11 @@ class Child:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             raise Failure(f"{self.name} {how}")
 
+    def kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(5)
+
     def stop(self, patience: float = 5) -> None:
         for wanted, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5)):
             with suppress(ProcessLookupError, PermissionError):  # nobody is left, which macOS says in the second way
@@ -128,7 +138,10 @@ class Child:
 class Stack:
     """An API, Spillway and Envoy; ends all of them on leaving, whatever the reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: str) -> None:
+        self.store = store
+        # Of two, each with its own ports, one is enough as long as nobody but Spillway has the counters.
+        self.spillways = ["spillway", "another spillway"] if store == "redis" else ["spillway"]
         self.children: Dict[str, Child] = {}
         self.ports: Dict[str, int] = {}
         self.upstream: Optional[Upstream] = None
@@ -157,35 +170,52 @@ class Stack:
             self.folder.cleanup()
 
     def start(self, spillway: str, envoy: Sequence[str]) -> None:
-        self.ports = free_ports()
+        self.ports = free_ports({**PORTS, **(MORE_PORTS if self.store == "redis" else {})})
         try:
             self.upstream = Upstream(self.ports["upstream"])
         except OSError as error:
             raise Failure(f"cannot listen on port {self.ports['upstream']}: {error.strerror}") from error
         threading.Thread(target=self.upstream.serve_forever, daemon=True).start()
-        self.start_spillway(spillway)
+        if self.store == "redis":
+            server = [str(valkey.installed()), "--bind", HOST, "--port", str(self.ports["valkey"]), "--save", ""]
+            self.run("valkey", [*server, "--dir", str(self.logs)])
+            self.wait("Valkey", lambda: socket.create_connection((HOST, self.ports["valkey"])).close() is None)
+        self.start_spillways(spillway)
         config = self.logs / "envoy.yaml"
         sample = (ROOT / "envoy/envoy.yaml").read_text(encoding="utf-8")
-        config.write_text(with_ports(sample, self.ports), encoding="utf-8")
+        replicas = [self.ports[f"{name} grpc"] for name in self.spillways]
+        config.write_text(with_replicas(with_ports(sample, self.ports), replicas), encoding="utf-8")
         self.run("envoy", [*envoy, "-c", str(config), *ENVOY_OPTIONS])
         self.wait("Envoy to be ready", lambda: self.get("envoy admin", "/ready")[0] == 200)
         self.wait_until_asked()
 
-    def start_spillway(self, binary: str) -> None:
-        addresses = [("--grpc-addr", "spillway grpc"), ("--http-addr", "spillway http")]
-        options = [word for option, port in addresses for word in (option, f"{HOST}:{self.ports[port]}")]
-        self.run("spillway", [binary, "serve", "--config", "config", "--log-format", "text", *options])
-        self.wait("Spillway to be ready", lambda: self.get("spillway http", "/ready")[0] == 200)
+    def start_spillways(self, binary: str) -> None:
+        where = {"disk": f"disk:{self.logs / 'counters'}", "memory": "memory"}
+        store = where.get(self.store) or f"redis://{HOST}:{self.ports['valkey']}"
+        # Ten milliseconds would do, but for a machine that builds something meanwhile.
+        options = ["--config", "config", "--log-format", "text", "--store", store, "--store-timeout", "90ms"]
+        for name in self.spillways:
+            addresses = [("--grpc-addr", f"{name} grpc"), ("--http-addr", f"{name} http")]
+            own = [word for option, port in addresses for word in (option, f"{HOST}:{self.ports[port]}")]
+            self.run(name, [binary, "serve", *options, *own])
+        for name in self.spillways:
+            self.wait("Spillway to be ready", lambda: self.get(f"{name} http", "/ready")[0] == 200)
 
-    def restart_spillway(self, binary: str) -> None:
-        """All counters start afresh."""
-        self.children.pop("spillway").stop()
-        self.start_spillway(binary)
+    def restart_spillways(self, binary: str, killed: bool = False, afresh: bool = False) -> None:
+        for name in self.spillways:
+            child = self.children.pop(name)
+            if killed:
+                child.kill()
+            else:
+                child.stop()
+        if afresh:
+            shutil.rmtree(self.logs / "counters", ignore_errors=True)
+        self.start_spillways(binary)
         self.wait_until_asked()
 
     def wait_until_asked(self) -> None:
-        """Envoy's health check has found Spillway: until then requests pass unlimited."""
-        healthy = "cluster.ratelimit.membership_healthy: 1"
+        """Envoy's health check has found every Spillway: until then requests pass unlimited."""
+        healthy = f"cluster.ratelimit.membership_healthy: {len(self.spillways)}"
         self.wait(
             "Envoy to find Spillway",
             lambda: healthy in self.get("envoy admin", "/stats?filter=^cluster.ratelimit.membership_healthy$")[1],
@@ -235,10 +265,10 @@ class Stack:
         return found
 
 
-def free_ports() -> Dict[str, int]:
+def free_ports(usual_ports: Mapping[str, int]) -> Dict[str, int]:
     """The usual ports where nobody listens yet, and any others in place of the rest."""
     chosen, open_sockets = {}, []
-    for name, usual in PORTS.items():
+    for name, usual in usual_ports.items():
         for port in (usual, 0):
             probe = socket.socket()
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -251,7 +281,7 @@ def free_ports() -> Dict[str, int]:
                 continue
     for probe in open_sockets:
         probe.close()
-    taken = [f"{usual} ({chosen[name]} instead)" for name, usual in PORTS.items() if chosen[name] != usual]
+    taken = [f"{usual} ({chosen[name]} instead)" for name, usual in usual_ports.items() if usual and chosen[name] != usual]
     if taken:
         say(f"In use already: {', '.join(taken)}.")
     return chosen
@@ -263,6 +293,13 @@ def with_ports(text: str, ports: Mapping[str, int]) -> str:
     if replaced != len(new):
         raise Failure(f"envoy/envoy.yaml has {replaced} ports where the demonstration knows {len(new)}")
     return text
+
+
+def with_replicas(text: str, ports: Sequence[int]) -> str:
+    """Has Envoy ask all of them: its sample names one."""
+    first, *others = ports
+    (line,) = [line for line in text.splitlines() if "- endpoint:" in line and f"port_value: {first} " in line]
+    return text.replace(line, "\n".join([line, *(line.replace(f" {first} ", f" {port} ") for port in others)]))
 
 
 # === The run ===
@@ -310,9 +347,12 @@ def avoid_turn_of_window() -> None:
         time.sleep(left)
 
 
-def introduce(ports: Mapping[str, int]) -> None:
-    envoy, spillway = f"{HOST}:{ports['gateway']}", f":{ports['spillway grpc']}"
-    say(f"Envoy on {envoy} asks Spillway on {spillway} about every request, then passes it on or answers 429.")
+def introduce(stack: Stack) -> None:
+    ports, whom = stack.ports, "Spillway"
+    if stack.store == "redis":
+        whom = f"two Spillways, which share the counters in a Valkey on :{ports['valkey']},"
+    envoy, spillway = f"{HOST}:{ports['gateway']}", " and ".join(f":{ports[f'{name} grpc']}" for name in stack.spillways)
+    say(f"Envoy on {envoy} asks {whom} on {spillway} about every request, then passes it on or answers 429.")
     say("Below, for each policy in config/: headers as clients get them, and the rule that decided as Envoy logs it.")
     say()
 
@@ -327,11 +367,11 @@ def close(spillway: str) -> None:
 
 
 def hold(stack: Stack, spillway: str) -> None:
-    stack.restart_spillway(spillway)
+    stack.restart_spillways(spillway, afresh=True)
     port = stack.ports["gateway"]
     gateway, http, admin = (f"{HOST}:{stack.ports[name]}" for name in ("gateway", "spillway http", "envoy admin"))
     key = "-H 'x-api-key: key_acme'"
-    say(f"{paint('green', '✓')} Every answer was the expected one. All is yours, with counters at zero, until Ctrl-C:")
+    say(f"{paint('green', '✓')} Every answer was the expected one. All is yours, until Ctrl-C:")
     say(f"  curl -i {key} {gateway}/leads")
     say(f"  curl -sX POST -o /dev/null -w '%{{http_code}} ' {key} '{gateway}/leads/bulk?n=[1-4]'")
     say(f"  curl -i -H 'x-api-key: key_c1_a' mega.localhost:{port}/leads        # or leadron, campaigns …")
@@ -343,20 +383,30 @@ def hold(stack: Stack, spillway: str) -> None:
         time.sleep(0.2)
 
 
+def play(stack: Stack, table: Table) -> None:
+    answered = send(stack, table)
+    show(table, answered)
+    for step, responses in zip(table.steps, answered):
+        mistake = step.mistake(responses)
+        if mistake:
+            raise Failure(mistake)
+
+
 def demonstrate() -> None:
     holding = os.environ.get("HOLD", "") not in ("", "0")
-    with Stack() as stack:
+    store = os.environ.get("STORE") or STORES[0]
+    with Stack(store) as stack:
+        if store not in STORES:
+            raise Failure(f"there is no STORE={store}: it is {', '.join(STORES)}")
         spillway = build(stack)
         stack.start(spillway, find.command())
         avoid_turn_of_window()
-        introduce(stack.ports)
+        introduce(stack)
         for table in TABLES:
-            answered = send(stack, table)
-            show(table, answered)
-            for step, responses in zip(table.steps, answered):
-                mistake = step.mistake(responses)
-                if mistake:
-                    raise Failure(mistake)
+            play(stack, table)
+        for killed, table in LASTING[store]:
+            stack.restart_spillways(spillway, killed)
+            play(stack, table)
         if not holding:
             return close(spillway)
         try:
@@ -412,7 +462,7 @@ def main() -> int:
         return 1
     except Failure:  # the stack has told
         return 1
-    except find.NotFound as error:
+    except (find.NotFound, valkey.NotFound) as error:
         complain(error)
         return 1
     return 0

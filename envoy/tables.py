@@ -445,3 +445,41 @@ CAMPAIGNS = Table(
 )
 
 TABLES: List[Table] = [DEMO, LEADRON, LEADPING, LEAPERONE, MEGA, CAMPAIGNS]
+
+
+# === What outlives the process ===
+
+# Leadron's customer `acme` has made 995 calls by now, and its address has used up its 15 minutes.
+GOES_ON = Step(
+    "The throttle of 15 minutes begins anew; the quota of the month goes on.",
+    "GET /leads",
+    [Answers(1, 200, "gateway", {**throttle(999), **usage(995)})],
+    key("key_acme_1"),
+)
+GOES_ON_AFTER_A_CRASH = Step(
+    "What was reserved ahead of time counts as used: a few calls more, and never one less.",
+    "GET /leads",
+    [Answers(1, 200, "gateway", {**throttle(999), USED: Within(997, 1061), QUOTA: 50000, UNUSED: Within(48939, 49003)})],
+    key("key_acme_1"),
+)
+STILL_REFUSED = Step(
+    "The two replicas have counted together, and the server still knows all of it.",
+    "GET /leads",
+    [Answers(1, 429, "gateway", throttle(0))],
+    key("key_acme_1"),
+)
+
+
+def after(what: str, step: Step) -> Table:
+    return Table(f"leadron, after {what}", LEADRON.host, LEADRON.columns, [step])
+
+
+# For each store: whether Spillway is killed or ends in good order, and what is there when it comes back.
+LASTING: Mapping[str, Sequence[Tuple[bool, Table]]] = {
+    "disk": [
+        (False, after("a restart", GOES_ON)),
+        (True, after("kill -9", GOES_ON_AFTER_A_CRASH)),
+    ],
+    "redis": [(True, after("kill -9 of both replicas", STILL_REFUSED))],
+    "memory": [],
+}

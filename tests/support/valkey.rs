@@ -90,7 +90,7 @@ fn pause(time: Duration) {
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let found = Command::new("python3").arg("tests/support/valkey.py").stderr(Stdio::inherit()).output();
+        let found = Command::new("python3").arg("envoy/valkey.py").stderr(Stdio::inherit()).output();
         let found = found.unwrap();
         assert!(found.status.success(), "there is no valkey-server, and none could be had");
         String::from_utf8(found.stdout).unwrap().trim().into()

