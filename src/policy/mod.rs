@@ -8,8 +8,10 @@ mod pattern;
 mod rule;
 mod wildcards;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 pub use endpoints::{EndpointError, Endpoints, Undeclared};
 pub use entries::{ENDPOINT, Entries};
