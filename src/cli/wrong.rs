@@ -22,6 +22,7 @@ pub(super) fn parse() -> Result<Args, ExitCode> {
             return print(&if in_colour { text.ansi().to_string() } else { text.to_string() });
         }
         name_the_variable(&mut error);
+        hide_passwords(&mut error);
         match log_format() {
             LogFormat::Json => complain(&last_line(LogFormat::Json, &in_short(&error))),
             // The reader may have gone away, and then nobody is left to read this.
@@ -96,6 +97,17 @@ fn name_the_variable(error: &mut clap::Error) {
     if let Some(variable) = argument.and_then(clap::Arg::get_env) {
         let variable = ContextValue::String(variable.to_string_lossy().into_owned());
         error.insert(ContextKind::InvalidArg, variable);
+    }
+}
+
+/// A URL that is wrong is shown without its user and its password.
+fn hide_passwords(error: &mut clap::Error) {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return };
+    if let Some((scheme, (_, server))) =
+        value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
+    {
+        let shown = ContextValue::String(format!("{scheme}://…@{server}"));
+        error.insert(ContextKind::InvalidValue, shown);
     }
 }
 

@@ -7,7 +7,7 @@ use super::Verdict;
 use super::disposition::Disposition;
 use super::plan::{Candidate, Matched, Plan};
 use crate::algorithm::{Charge, Outcomes};
-use crate::model::{Few, Reading, Request};
+use crate::model::{Few, Hits, Reading, Request};
 use crate::policy::{Limit, OnStoreFailure, Shape};
 use crate::subjects::Credential;
 use std::num::NonZeroU32;
@@ -68,18 +68,31 @@ impl<'p> Plan<'p> {
 
     /// The first limit that refuses: one of an ordinary rule, or else of a quota rule, where every quota rule has such a limit.
     fn closed(&self) -> Option<Closed<'p>> {
-        let refusing = |one: &Candidate<'p>| {
+        let refusing = |at: usize, one: &Candidate<'p>| {
+            // A refund asks for nothing that could be refused.
+            if self.gives_back(at) {
+                return None;
+            }
             let mut limits = limits(one);
             limits.find(|limit| limit.on_store_failure == OnStoreFailure::Closed && !one.rule.shadow).cloned()
         };
         let first = |is_quota: bool| {
             let mut rules = self.candidates().filter(move |(_, one)| one.rule.quota == is_quota);
-            rules.find_map(|(at, one)| Some((at, one, refusing(one)?)))
+            rules.find_map(|(at, one)| Some((at, one, refusing(at, one)?)))
         };
         let mut quotas = self.candidates().filter(|(_, one)| one.rule.quota);
-        let (descriptor, one, limit) = first(false)
-            .or_else(|| if quotas.all(|(_, one)| refusing(one).is_some()) { first(true) } else { None })?;
+        let (descriptor, one, limit) = first(false).or_else(|| {
+            if quotas.all(|(at, one)| refusing(at, one).is_some()) { first(true) } else { None }
+        })?;
         Some(Closed { descriptor, limit: limit.name, shape: limit.shape, credential: one.credential })
+    }
+
+    /// Whether the charges of this descriptor are refunds.
+    fn gives_back(&self, descriptor: usize) -> bool {
+        let charges = self.charges();
+        let first = charges.partition_point(|charge| (charge.share.stage as usize) < descriptor);
+        let of_it = charges.get(first).filter(|charge| charge.share.stage as usize == descriptor);
+        of_it.is_some_and(|charge| matches!(charge.share.hits, Hits::Refund(_)))
     }
 
     /// The rules that are charged, each with the place of its descriptor.

@@ -284,6 +284,7 @@ fn a_store_that_is_not_there_ends_the_start() {
         ("disk:Cargo.toml", "cannot"),
         ("rediss://user:hidden@localhost:6379", "only `redis://` is supported"),
         ("redis://user:hidden@localhost:6379?lease=perhaps", "`lease=perhaps` means nothing"),
+        ("reddis://user:hidden@localhost:6379", "did you mean `redis`?"),
         ("memroy", "did you mean `memory`?"),
         ("disk:", "the directory is missing, as in `disk:/var/lib/spillway`"),
     ] {

@@ -38,9 +38,17 @@ fn worker<S: Store>(store: S, replicas: u32) -> Worker<S, ManualClock> {
 
 /// What is answered to a request that reaches `keys`: «ok» or a body, and the header.
 async fn ask<S: Store>(worker: &Worker<S, ManualClock>, keys: &[&str]) -> Result<String, StoreError> {
+    ask_for(Hits::ONE, worker, keys).await
+}
+
+async fn ask_for<S: Store>(
+    hits: Hits,
+    worker: &Worker<S, ManualClock>,
+    keys: &[&str],
+) -> Result<String, StoreError> {
     let descriptors = keys.iter().map(|key| {
         let entry = Entry { key: key.as_bytes(), value: b"1" };
-        Descriptor { entries: [entry].into_iter().collect(), hits: Hits::ONE, limit: None }
+        Descriptor { entries: [entry].into_iter().collect(), hits, limit: None }
     });
     let request = Request { domain: b"d", descriptors: descriptors.collect() };
     let policy = worker.limiter().engine.policy();
@@ -65,6 +73,12 @@ async fn a_closed_limit_refuses_with_its_body_and_without_numbers() {
         assert_eq!(ask(&worker, keys).await.unwrap(), CLOSED, "{keys:?}");
         assert!(worker.take_notes().failure.is_some());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_asks_for_nothing_that_a_closed_limit_could_refuse() {
+    let error = ask_for(Hits::refund(3), &worker(broken(), 1), &["closed"]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
