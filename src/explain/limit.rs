@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::Context;
 use super::path::shown_counted;
+use crate::algorithm::Durability;
 use crate::engine::{Charged, Counted, Decision, Trace};
 use crate::model::{Entry, Outcome, Timestamp};
-use crate::policy::{CountBy, Limit, MatchResult, MatchedPath, Policy, Rule};
+use crate::policy::{CountBy, Limit, MatchResult, MatchedPath, OnStoreFailure, Policy, Rule};
 
 /// One limit that was charged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +37,10 @@ pub struct Granted {
     pub shadow: bool,
     /// Whether it refuses only together with every other quota.
     pub quota: bool,
+    /// Whether a request is answered only when its charge is kept.
+    pub exact: bool,
+    /// What becomes of it when the counters cannot be reached.
+    pub on_store_failure: OnStoreFailure,
 }
 
 /// The numbers of a limit after a call. Times are in whole milliseconds, rounded up.
@@ -132,6 +137,8 @@ impl Granted {
             window: limit.window.to_string(),
             shadow: rule.shadow,
             quota: rule.quota,
+            exact: limit.durability == Durability::Exact,
+            on_store_failure: limit.on_store_failure,
         }
     }
 }
@@ -148,7 +155,14 @@ impl fmt::Display for Granted {
         if self.quota {
             f.write_str(", quota: refused only when every quota is used up")?;
         }
-        Ok(())
+        if self.exact {
+            f.write_str(", durable to the hit")?;
+        }
+        f.write_str(match self.on_store_failure {
+            OnStoreFailure::Open => "",
+            OnStoreFailure::Closed => ", refused while the store fails",
+            OnStoreFailure::Local => ", counted in memory while the store fails",
+        })
     }
 }
 

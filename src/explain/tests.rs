@@ -78,6 +78,25 @@ fn the_path_says_what_each_entry_matched_up_to_the_first_that_matched_nothing() 
 }
 
 #[test]
+fn what_becomes_of_a_limit_without_its_store_is_told_where_somebody_chose_it() {
+    let limit = |words: &str| {
+        let policy = format!(
+            "{{domain: d, descriptors: [{{key: a, rate_limit: {{unit: day, requests_per_unit: 5{words}}}}}]}}"
+        );
+        let explanation = explained_by(&policy, "d", &[(&[("a", "1")], Hits::ONE, None)]);
+        explanation.text().lines().find_map(|line| line.trim().strip_prefix("limit    ").map(str::to_owned))
+    };
+    let is = |words: &str, expected: &str| {
+        let found = limit(words).unwrap_or_default();
+        assert!(found.ends_with(expected), "{words}: {found}");
+    };
+    is("", "5 per day");
+    is(", durable: exact", "5 per day, durable to the hit");
+    is(", on_store_failure: closed", "5 per day, refused while the store fails");
+    is(", durable: none, on_store_failure: local", "5 per day, counted in memory while the store fails");
+}
+
+#[test]
 fn text_and_json_say_the_same() {
     let sent = LimitOverride { requests_per_unit: 3, unit: Unit::Hour, unit_multiplier: 1 };
     let paths: &[(&str, &str)] = &[("user", "u"), ("path", "/a")];
