@@ -49,6 +49,7 @@ pub struct Metrics {
     sent_limits_left_out: AtomicU64,
     store_failures: AtomicU64,
     store_breaks: AtomicU64,
+    store_breakers_open: AtomicU64,
     refused_without_store: AtomicU64,
     counted_without_store: AtomicU64,
     tallies: Tallies,

@@ -22,7 +22,7 @@ pub(super) enum Counters {
 }
 
 /// How the URL of a server may begin.
-const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-cluster", "redis-sentinel"];
+const SCHEMES: [&str; 5] = ["redis", "valkey", "rediss", "redis-cluster", "redis-sentinel"];
 
 impl Counters {
     /// Where counters are kept if nothing is said: in the first of the `directories` that systemd made for the service
@@ -129,8 +129,10 @@ impl FromStr for Counters {
                 _ => Err(format!("the server is missing, as in `{scheme}://localhost:6379`")),
             },
             _ => {
+                // What is written right, and alone, needs more behind it.
                 let known = ["memory", "disk"].into_iter().chain(SCHEMES);
-                Err(match did_you_mean(scheme, known) {
+                let is_known = known.clone().any(|known| known == scheme);
+                Err(match did_you_mean(scheme, known).filter(|_| !is_known) {
                     Some(hint) => format!("{EXPECTED}; {hint}"),
                     None => EXPECTED.to_owned(),
                 })

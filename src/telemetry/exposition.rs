@@ -294,6 +294,11 @@ impl Scrape {
         let metrics = &*self.metrics;
         let program = [("version", build::VERSION), ("commit", build::COMMIT)];
         to.gauges("spillway_build_info", "Which program this is; always 1.", [(program, 1)])?;
+        to.gauge(
+            "spillway_store_breakers_open",
+            "Workers that do not ask the counter store at the moment, as it failed too often.",
+            metrics.store_breakers_open.load(Ordering::Relaxed),
+        )?;
         to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
         to.gauge(
             "spillway_draining",

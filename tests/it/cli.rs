@@ -282,7 +282,7 @@ fn check_names_what_a_restart_forgets_and_that_is_no_mistake() {
 fn a_store_that_is_not_there_ends_the_start() {
     for (store, told) in [
         ("disk:Cargo.toml", "cannot"),
-        ("rediss://user:hidden@localhost:6379", "only `redis://` is supported"),
+        ("rediss://user:hidden@localhost:6379", "only one server over TCP"),
         ("redis://user:hidden@localhost:6379?lease=perhaps", "`lease=perhaps` means nothing"),
         ("reddis://user:hidden@localhost:6379", "did you mean `redis`?"),
         ("memroy", "did you mean `memory`?"),

@@ -90,6 +90,11 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether whoever tried had to wait for it.
+    fn took_long(&self) -> bool {
+        matches!(self, Self::Unreachable(io::ErrorKind::TimedOut, _))
+    }
+
     /// As callers are told.
     pub(super) fn error(self, options: &RedisOptions) -> StoreError {
         let unreachable = |kind, words| StoreError::Unreachable {
@@ -141,7 +146,8 @@ impl Link {
         }
     }
 
-    /// The connection, once it is there. After a failure nobody waits for the next try, until one has succeeded.
+    /// The connection, once it is there. After one that took long nobody waits for the next try,
+    /// until one has succeeded.
     pub(super) async fn up(&self) -> Result<Up, Failure> {
         loop {
             let mut making = match self.look() {
@@ -186,7 +192,8 @@ impl Link {
             State::Down { not_before: Some(until), why: Some(why) } if Instant::now() < *until => {
                 return Found::Failed(why.clone());
             }
-            State::Down { why, .. } => why.clone(),
+            // A refusal comes at once, and so does a server that is there again. One that stands still is not waited for twice.
+            State::Down { why, .. } => why.clone().filter(Failure::took_long),
         };
         let (tell, making) = watch::channel(None);
         let shared = Arc::clone(&self.shared);

@@ -103,7 +103,9 @@ impl RedisOptions {
         let wrong = |reason: &str| WrongUrl::Url { url: without_password(url), reason: reason.into() };
         let mut parsed = redis::parse_redis_url(url).ok_or_else(|| wrong("write `redis://host:6379/0`"))?;
         if !matches!(parsed.scheme(), "redis" | "valkey") {
-            return Err(wrong("only `redis://` is supported"));
+            return Err(wrong(
+                "only one server over TCP, `redis://`, is supported yet; for TLS have a sidecar or the mesh encrypt",
+            ));
         }
         let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), TIMEOUT, None);
         let mut lease = false;
@@ -208,7 +210,7 @@ mod tests {
             ("db:6379", "`db:6379` is no URL of a Redis or Valkey server: write `redis://host:6379/0`"),
             (
                 "rediss://ann:geheim@db",
-                "`rediss://…@db` is no URL of a Redis or Valkey server: only `redis://` is supported",
+                "`rediss://…@db` is no URL of a Redis or Valkey server: only one server over TCP, `redis://`, is supported yet; for TLS have a sidecar or the mesh encrypt",
             ),
             (
                 "redis://:geheim@db/x",

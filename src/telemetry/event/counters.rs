@@ -150,8 +150,11 @@ pub struct StoreAsked {
 impl StoreAsked {
     /// Counts it, and logs it at most once a second.
     pub fn emit(&self, metrics: &Metrics) {
-        if !self.again {
+        if self.again {
+            metrics.store_breakers_open.fetch_sub(1, Ordering::Relaxed);
+        } else {
             metrics.store_breaks.fetch_add(1, Ordering::Relaxed);
+            metrics.store_breakers_open.fetch_add(1, Ordering::Relaxed);
         }
         let Some(held_back) = metrics.store_state_lines.admit() else { return };
         if self.again {

@@ -137,6 +137,22 @@ fn a_server_that_is_restarted_is_found_again_and_given_the_script() {
 }
 
 #[test]
+fn a_server_that_is_there_again_answers_the_first_who_asks() {
+    let mut server = Valkey::start(&[]);
+    run(async {
+        let session = session(&server.url());
+        server.kill();
+        for _ in 0..5 {
+            unreachable(&ask(&session, Hits::ONE).await);
+        }
+        server.restart();
+        // As long as nobody tries after that many failures.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert_eq!(ask(&session, Hits::ONE).await.unwrap(), 1);
+    });
+}
+
+#[test]
 fn a_server_that_is_down_at_the_start_is_found_when_it_is_up() {
     let mut server = Valkey::start(&[]);
     server.kill();
