@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::Context;
 use super::path::shown_counted;
-use crate::algorithm::Durability;
 use crate::engine::{Charged, Counted, Decision, Trace};
 use crate::model::{Entry, Outcome, Timestamp};
 use crate::policy::{CountBy, Limit, MatchResult, MatchedPath, OnStoreFailure, Policy, Rule};
@@ -137,7 +136,7 @@ impl Granted {
             window: limit.window.to_string(),
             shadow: rule.shadow,
             quota: rule.quota,
-            exact: limit.durability == Durability::Exact,
+            exact: limit.is_exact(),
             on_store_failure: limit.on_store_failure,
         }
     }

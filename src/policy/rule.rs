@@ -84,6 +84,13 @@ pub struct Limit {
     pub shape: Arc<Shape>,
 }
 
+impl Limit {
+    /// Whether a request is answered only when its charge is kept, where the store can keep it.
+    pub fn is_exact(&self) -> bool {
+        self.durability == Durability::Exact
+    }
+}
+
 /// What becomes of a request whose counters cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStoreFailure {
