@@ -200,7 +200,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
         };
         let answered = match &settled {
             // A caller who waits for a moment only learns nothing about the store.
-            Err(StoreError::TimedOut { .. }) if until < longest => return settled,
+            Err(StoreError::TimedOut { .. }) if until < longest && Instant::now() >= until => return settled,
             Err(
                 StoreError::TimedOut { .. } | StoreError::Unreachable { .. } | StoreError::Refused { .. },
             ) => false,

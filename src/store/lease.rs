@@ -123,7 +123,13 @@ impl<S: Session> Session for LeasedSession<S> {
                     // All or none: hits that were counted already are leased, and not spent.
                     for (at, (part, outcome)) in parts.iter().zip(&outcomes).enumerate() {
                         if let (false, Some(outcome)) = (refused.contains(&at), outcome) {
-                            self.leases.keep(&part.of, outcome, part.of.share.hits.cost() + part.ahead, now);
+                            self.leases.keep(
+                                &part.of,
+                                outcome,
+                                part.of.share.hits.cost() + part.ahead,
+                                true,
+                                now,
+                            );
                         }
                     }
                     return Err(error);
@@ -154,7 +160,7 @@ impl<S> LeasedSession<S> {
     fn settled(&self, part: &Part, told: Outcome, passes: bool, now: Timestamp) -> Outcome {
         let is_counted = passes && told.admitted;
         let back = if is_counted { part.ahead } else { part.covered };
-        let unspent = self.leases.keep(&part.of, &told, back, now);
+        let unspent = self.leases.keep(&part.of, &told, back, is_counted, now);
         let used = told.used.saturating_sub(unspent);
         let attempted = if is_counted { used } else { part.of.share.hits.applied_to(used) };
         Outcome { used, attempted, remaining: told.limit.saturating_sub(used), ..told }

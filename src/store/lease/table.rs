@@ -72,7 +72,10 @@ impl Leases {
         let mut shard = self.shard(charge.key);
         let lease = shard.get_mut(&charge.key).filter(|lease| lease.covers(charge, now))?;
         let hits = charge.share.hits.cost();
-        if lease.unspent < hits || lease.is_low() {
+        // A limit that was lowered may have been used up by what is leased of it.
+        let is_beyond =
+            (lease.told.used - lease.unspent.min(lease.told.used)).saturating_add(hits) > lease.told.limit;
+        if lease.unspent < hits || lease.is_low() || is_beyond {
             return None;
         }
         lease.unspent -= hits;
@@ -104,8 +107,16 @@ impl Leases {
         (covered, lease.next.min(left).min(LARGEST))
     }
 
-    /// Keeps `back` hits of what the store just told `told` about, and says how many are kept in all.
-    pub(super) fn keep(&self, charge: &Charge, told: &Outcome, back: u64, now: Timestamp) -> u64 {
+    /// Keeps `back` hits of what the store just told `told` about, and says how many are kept in all. Those that it did not grant just
+    /// now went with their window, if that has ended meanwhile.
+    pub(super) fn keep(
+        &self,
+        charge: &Charge,
+        told: &Outcome,
+        back: u64,
+        granted: bool,
+        now: Timestamp,
+    ) -> u64 {
         let mut shard = self.shard(charge.key);
         let until = now.plus(told.reset_after);
         if told.used == 0 || until <= now {
@@ -130,7 +141,9 @@ impl Leases {
         if is_next_window || lease.share.limit != charge.share.limit || told.used >= lease.told.used {
             (lease.told, lease.until, lease.share) = (*told, until, charge.share);
         }
-        lease.unspent += back;
+        if granted || !is_next_window {
+            lease.unspent += back;
+        }
         lease.next = lease.next.saturating_mul(2).min(LARGEST);
         lease.is_asked_for = false;
         lease.unspent

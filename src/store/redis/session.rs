@@ -74,6 +74,10 @@ impl RedisSession {
             return Err(Failure::Refused(format!("{} charges are too many for one request", charges.len())));
         }
         let up = self.link.up().await?;
+        // Those that were given up before they were sent wait no longer.
+        if Arc::strong_count(&self.waiting) > WAITING {
+            self.queue.borrow_mut().retain(|request| !request.answer.is_closed());
+        }
         if Arc::strong_count(&self.waiting) > WAITING {
             return Err(Failure::Refused(format!("{WAITING} requests wait for it already")));
         }

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use spillway::algorithm::{Algorithm, Charge, Durability, Mode, Share};
 use spillway::model::{CellKey, Hits, Timestamp};
 use spillway::store::{RedisSession, RedisStore, Session, Store, StoreError};
@@ -82,6 +83,22 @@ fn timed_out(answer: &Result<u64, StoreError>) {
 #[track_caller]
 fn unreachable(answer: &Result<u64, StoreError>) {
     assert!(matches!(answer, Err(StoreError::Unreachable { .. })), "{answer:?}");
+}
+
+#[test]
+fn calls_that_were_given_up_before_they_were_sent_keep_nobody_out() {
+    let server = Valkey::start(&[]);
+    run(async {
+        let session = session(&server.url());
+        assert_eq!(ask(&session, Hits::ONE).await.unwrap(), 1);
+        for _ in 0..5_000 {
+            let deadline = Instant::now() + PATIENCE;
+            let asked = [charge(Hits::ONE)];
+            let given_up = session.apply(Mode::Each, &asked, Timestamp::EPOCH, deadline).now_or_never();
+            assert!(given_up.is_none_or(|answer| answer.is_err()));
+        }
+        assert_eq!(ask(&session, Hits::ONE).await.unwrap(), 2);
+    });
 }
 
 #[test]
