@@ -177,7 +177,8 @@ fn missing() -> Option<(&'static str, &'static str)> {
 /// Where `REDIS_URL` says that counters are: a host and a port, with or without `redis://`. `REDIS_AUTH` is the password, or a
 /// user and the password with `:` between them.
 fn redis() -> Option<Counters> {
-    let server = variable("REDIS_URL").filter(|_| variable("BACKEND_TYPE").as_deref() != Some("memory"))?;
+    let in_memory = variable("BACKEND_TYPE").is_some_and(|value| value.eq_ignore_ascii_case("memory"));
+    let server = variable("REDIS_URL").filter(|_| !in_memory)?;
     Some(Counters::Redis(redis_url(&server, variable("REDIS_AUTH").as_deref())))
 }
 
