@@ -158,13 +158,18 @@ end
 
 local function period(charge, cell, hits, commit, now)
   local from, till = charge.window, charge.second
+  local here = now
   if charge.is_server_time then
     -- The caller's clock said that it lies in this period, and this one may say otherwise by a little.
     now = min(max(now, from), till - 1)
   end
   local length = till - from
   local seconds = min(floor(length / 1000000), 4294967295)
-  local used, counted = 0, cell.kind == PERIOD and now < cell.till
+  -- A caller whose clock is ahead does not end a period for the others; one whose clock is behind goes on counting in its own.
+  local used, counted = 0, cell.kind == PERIOD and min(here, now) < cell.till
+  if charge.is_server_time and counted and till > cell.till then
+    till, seconds, now = cell.till, cell.seconds, min(here, cell.till - 1)
+  end
   if counted then
     used = cell.used
     local counted_length = cell.seconds * 1000000

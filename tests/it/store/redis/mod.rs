@@ -2,6 +2,7 @@
 
 mod failures;
 mod histories;
+mod periods;
 mod secret;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
