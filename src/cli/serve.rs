@@ -28,8 +28,8 @@ use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::AnyStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{
-    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, LeasesLost, Metrics, OnlyWatching, Starting,
-    WithoutEffect, build,
+    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, Starting,
+    StoreNotClosed, WithoutEffect, build,
 };
 
 /// How long it may take to give back what was taken of shared counters.
@@ -120,14 +120,16 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         }
         let shutdown = reached(asked.clone(), 1);
         let served = Arc::clone(&limiter);
+        let serving = async {
+            let ended =
+                app::serve(served, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
+            close(&limiter).await;
+            ended.map(|()| true)
+        };
         tokio::select! {
-            ended = app::serve(served, metrics, watched, listeners, bounds, args.drain_delay, shutdown) => ended?,
-            () = reached(asked, 2) => return Ok(false),
+            ended = serving => ended,
+            () = reached(asked, 2) => Ok(false),
         }
-        if let Err(error) = limiter.store.close(limiter.clock.read().steady, Instant::now() + CLOSED_WITHIN).await {
-            LeasesLost { error: &error }.emit();
-        }
-        Ok(true)
     });
     // What is still running is not waited for: it was drained, or is to end at once.
     runtime.shutdown_background();
@@ -139,6 +141,14 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Ok(false) => fail(log, "ended by a second signal, before calls in flight were answered", FAILED),
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
+    }
+}
+
+/// Gives the store what it has yet to get.
+async fn close(limiter: &Limiter<AnyStore, SystemClock>) {
+    let now = limiter.clock.read().steady;
+    if let Err(error) = limiter.store.close(now, Instant::now() + CLOSED_WITHIN).await {
+        StoreNotClosed { error: &error }.emit();
     }
 }
 

@@ -12,6 +12,7 @@
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -40,14 +41,25 @@ impl<S> LeasedStore<S> {
 }
 
 impl<S: Store> LeasedStore<S> {
-    /// Gives back what was not spent, as a process does that is about to end.
+    /// Gives back what was not spent, as a process does that is about to end. Windows that end before the `deadline` take their hits
+    /// with them: given back late, these would be the next window's.
     ///
     /// # Errors
     ///
     /// That of the store. What was not given back is denied to all until its window ends.
     pub async fn give_back(&self, now: Timestamp, deadline: Instant) -> Result<(), StoreError> {
-        let session = self.inner.session();
-        give_back(&session, self.leases.take_all(now), now, deadline).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        let leased = self.leases.take_all(now.plus(left));
+        let Some(first) = leased.first() else { return Ok(()) };
+        // A connection may have to be made. A refund that is tried twice may be made twice, so a look finds out whether it is there.
+        let (session, look) = (self.inner.session(), [first.look()]);
+        while let Err(error) = session.apply(Mode::Each, &look, now, deadline).await {
+            if Instant::now() + AGAIN_AFTER >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        give_back(&session, leased, now, deadline).await
     }
 }
 
@@ -59,7 +71,8 @@ impl<S: Store> Store for LeasedStore<S> {
     }
 
     fn statistics(&self) -> Statistics {
-        self.inner.statistics()
+        let (of_inner, (leases, bytes)) = (self.inner.statistics(), self.leases.size());
+        Statistics { counters: of_inner.counters + leases, bytes: of_inner.bytes + bytes, ..of_inner }
     }
 
     fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
@@ -220,11 +233,17 @@ async fn give_back(
         return Ok(());
     }
     let refunds: Vec<Charge> = (0..).zip(leased).map(|(stage, lease)| lease.refund(stage)).collect();
+    let mut given = Ok(());
     for some in refunds.chunks(MOST_AT_ONCE) {
-        session.apply(Mode::Each, some, now, deadline).await?;
+        // One that fails is no reason to keep the others.
+        if let Err(error) = session.apply(Mode::Each, some, now, deadline).await {
+            given = Err(error);
+        }
     }
-    Ok(())
+    given
 }
 
+/// How long a store that does not answer is left alone.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Leases that are given back in one request.
 const MOST_AT_ONCE: usize = 100;

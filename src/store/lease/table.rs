@@ -8,6 +8,8 @@ use crate::model::{CellKey, Hits, Outcome, Timestamp};
 
 /// The most hits that are taken ahead of time.
 pub(super) const LARGEST: u64 = 1_000;
+/// The most leases of one shard. Whoever asks for more counters than that asks the store each time.
+const MOST: usize = 1_024;
 /// Locks, so that two requests seldom want the same one.
 const SHARDS: usize = 64;
 
@@ -45,6 +47,12 @@ pub(super) struct Returned {
 }
 
 impl Returned {
+    /// A charge that only looks at its counter.
+    pub(super) fn look(&self) -> Charge {
+        let share = Share { hits: Hits::Look, stage: 0, ..self.share };
+        Charge { key: self.key, durability: Durability::None, share }
+    }
+
     /// The charge that gives it back.
     pub(super) fn refund(&self, stage: u32) -> Charge {
         let share = Share { hits: Hits::refund(self.unspent), stage, ..self.share };
@@ -59,6 +67,15 @@ impl Leases {
 
     pub(super) fn unspent(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().values().map(|lease| lease.unspent).sum::<u64>()).sum()
+    }
+
+    /// How many leases there are, and the bytes that they take.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let of_shard = |shard: &Mutex<HashMap<CellKey, Lease>>| {
+            let shard = shard.lock();
+            (shard.len() as u64, shard.allocation_size() as u64)
+        };
+        self.shards.iter().map(of_shard).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
     fn shard(&self, key: CellKey) -> MutexGuard<'_, HashMap<CellKey, Lease>> {
@@ -123,6 +140,9 @@ impl Leases {
             shard.remove(&charge.key);
             return 0;
         }
+        if back == 0 && shard.len() >= MOST && !shard.contains_key(&charge.key) {
+            return 0;
+        }
         let lease = shard.entry(charge.key).or_insert_with(|| Lease {
             share: charge.share,
             told: *told,
@@ -163,10 +183,14 @@ impl Leases {
         keys.into_iter().filter_map(|key| self.take(key, now)).collect()
     }
 
-    /// Forgets the leases of windows that have ended.
+    /// Forgets the leases of windows that have ended, and those of which nothing is left.
     pub(super) fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
-            shard.lock().retain(|_, lease| now < lease.until);
+            let mut shard = shard.lock();
+            shard.retain(|_, lease| now < lease.until && lease.unspent > 0);
+            if shard.len() < shard.capacity() / 4 {
+                shard.shrink_to_fit();
+            }
         }
     }
 }

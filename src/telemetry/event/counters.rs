@@ -98,22 +98,18 @@ impl CountersAway<'_> {
     }
 }
 
-/// What was taken ahead of time from shared counters could not be given back at the end.
+/// The store could not take what it had yet to get at the end: leases that were not spent, or counters that were to be written.
 #[derive(Debug)]
-pub struct LeasesLost<'a> {
+pub struct StoreNotClosed<'a> {
     /// Why not.
     pub error: &'a (dyn std::error::Error + 'static),
 }
 
-impl LeasesLost<'_> {
+impl StoreNotClosed<'_> {
     /// Logs it.
     pub fn emit(&self) {
         let cause = self.error.source().map(tracing::field::display);
-        tracing::warn!(
-            cause,
-            "leases could not be given back, and are denied to all until their windows end: {}",
-            self.error
-        );
+        tracing::error!(cause, "the counter store was not closed in good order: {}", self.error);
     }
 }
 

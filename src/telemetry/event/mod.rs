@@ -15,7 +15,7 @@ pub use connections::{
     RequestBeyondBounds,
 };
 pub use counters::{
-    ClockStepped, CountersAway, CountersEvicted, CountersKept, LeasesLost, StoreAsked, StoreFailed,
+    ClockStepped, CountersAway, CountersEvicted, CountersKept, StoreAsked, StoreFailed, StoreNotClosed,
     StoreReplaced,
 };
 pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};

@@ -135,6 +135,57 @@ fn a_failure_strands_a_lease_at_most_and_frees_nobody() {
     });
 }
 
+#[test]
+fn counters_that_come_once_are_no_leases_for_long_and_many_of_them_take_little() {
+    run(Time::Paused, async {
+        let leased = Leased::new(MemoryStore::default(), 1);
+        let session = leased.session();
+        let of_memory = |number: u64| number - leased.unspent();
+        for number in 0..200_000 {
+            apply(&session, Mode::Each, &[charge(number, 1_000)], START).await;
+        }
+        let counters = of_memory(leased.statistics().counters) - 200_000;
+        assert!((1..=70_000).contains(&counters), "{counters} leases");
+        leased.sweep(START).for_each(drop);
+        assert_eq!(leased.statistics().counters, 200_000, "of none anything was left");
+    });
+}
+
+#[test]
+fn what_is_given_back_at_the_end_waits_for_a_store_that_is_not_there_at_once() {
+    run(Time::Paused, async {
+        // It fails four times more before it answers.
+        let turns = &[
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            Some(Fails::Before),
+            Some(Fails::Before),
+            Some(Fails::Before),
+            Some(Fails::Before),
+        ];
+        let leased = Leased::new(Failing::in_turn(turns), 1);
+        let session = leased.session();
+        let mut trips = 0;
+        while trips < 10 {
+            trips += usize::from(hit(&session, 100_000, START).await.unwrap().1);
+        }
+        assert!(leased.unspent() > 0);
+        let now = Instant::now();
+        leased.give_back(START, now + Duration::from_secs(1)).await.unwrap();
+        assert_eq!(leased.unspent(), 0);
+        // Too late to be sure of the window.
+        assert!(hit(&session, 100_000, START).await.is_ok());
+    });
+}
+
 /// Requests of one to three counters whose windows are fixed, each so many milliseconds after the one before.
 fn history() -> impl Strategy<Value = Vec<(u64, Mode, Vec<Charge>)>> {
     let modes = prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)];
