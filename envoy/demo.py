@@ -214,12 +214,20 @@ class Stack:
         self.wait_until_asked()
 
     def wait_until_asked(self) -> None:
-        """Envoy's health check has found every Spillway: until then requests pass unlimited."""
-        healthy = f"cluster.ratelimit.membership_healthy: {len(self.spillways)}"
+        """Envoy's health check has found every Spillway: until then requests pass unlimited. What it says at first may be of
+        those that were there before, so it is to have asked each of them anew."""
+        many = len(self.spillways)
+        asked = self.statistic("health_check.success")
         self.wait(
             "Envoy to find Spillway",
-            lambda: healthy in self.get("envoy admin", "/stats?filter=^cluster.ratelimit.membership_healthy$")[1],
+            lambda: self.statistic("health_check.success") >= asked + 2 * many
+            and self.statistic("membership_healthy") == many,
         )
+
+    def statistic(self, name: str) -> int:
+        """One of Envoy's about whom it asks; 0 as long as it does not know it."""
+        text = self.get("envoy admin", f"/stats?filter=^cluster.ratelimit.{name}$")[1]
+        return int(text.rpartition(": ")[2] or 0)
 
     def run(self, name: str, words: Sequence[str], capture: bool = True) -> Child:
         with uninterrupted():
