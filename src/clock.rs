@@ -33,11 +33,20 @@ pub enum Step {
     Back(Duration),
 }
 
+/// How long the wall clock is believed to go as the clock that is never set does, in nanoseconds. Each reading costs some
+/// twenty of them, and waits for all that the core has begun.
+const BELIEVED: u64 = 1_000_000;
+
 /// The operating system's wall clock, and beside it a time that is never set back.
+///
+/// The wall clock itself is looked at once a millisecond. In between it is what the clock that is never set says, so it is
+/// noticed a millisecond later at most that somebody has set it.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
     steady: Steady,
+    /// When the wall clock was looked at last, in nanoseconds since `start`.
+    looked: AtomicU64,
 }
 
 impl SystemClock {
@@ -45,7 +54,12 @@ impl SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads clocks")]
     pub fn new() -> Self {
         let start = Instant::now();
-        Self { start, steady: Steady::new(show(start)) }
+        Self { start, steady: Steady::new(show(start)), looked: AtomicU64::new(0) }
+    }
+
+    /// Nanoseconds since the start.
+    fn elapsed(&self) -> u64 {
+        nanos(self.start.elapsed())
     }
 }
 
@@ -58,21 +72,26 @@ impl Default for SystemClock {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads clocks")]
 fn show(start: Instant) -> Shown {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let elapsed = start.elapsed();
-    let nanos = |time: Duration| {
-        time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos().into())
-    };
-    Shown { wall: nanos(wall), elapsed: nanos(elapsed) }
+    Shown { wall: nanos(wall), elapsed: nanos(start.elapsed()) }
+}
+
+const fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(time.subsec_nanos() as u64)
 }
 
 impl Clock for SystemClock {
     fn read(&self) -> Reading {
+        let elapsed = self.elapsed();
+        if elapsed.saturating_sub(self.looked.load(Ordering::Relaxed)) < BELIEVED {
+            return self.steady.believed(elapsed);
+        }
+        self.looked.store(elapsed, Ordering::Relaxed);
         self.steady.read(|| show(self.start))
     }
 
     fn take_steps(&self) -> Vec<Step> {
         // Also where nobody has asked for the time since it was set.
-        self.read();
+        self.steady.read(|| show(self.start));
         self.steady.take_steps()
     }
 }
@@ -118,5 +137,33 @@ impl<C: Clock> Clock for std::sync::Arc<C> {
 
     fn take_steps(&self) -> Vec<Step> {
         C::take_steps(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is compared with the system's clocks")]
+    fn the_wall_clock_is_shown_as_it_is_also_where_it_was_not_looked_at() {
+        let clock = SystemClock::new();
+        let shown = || nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let (mut last, mut between) = (0, 0);
+        // Some fifty readings for each look.
+        for _ in 0..100_000 {
+            let before = shown();
+            let looked = clock.looked.load(Ordering::Relaxed);
+            let reading = clock.read();
+            between += u32::from(clock.looked.load(Ordering::Relaxed) == looked);
+            let (wall, after) = (reading.wall.as_nanos(), shown());
+            assert!(
+                before.saturating_sub(2_000_000) <= wall && wall <= after + 2_000_000,
+                "{before} {wall} {after}"
+            );
+            assert!(reading.steady.as_nanos() >= last);
+            last = reading.steady.as_nanos();
+        }
+        assert!(between > 50_000, "{between}");
     }
 }

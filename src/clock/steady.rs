@@ -76,6 +76,12 @@ impl Steady {
         }
     }
 
+    /// What both show when so much has elapsed, if the wall clock was not set since it was read last.
+    pub(super) fn believed(&self, elapsed: u64) -> Reading {
+        self.offsets.load().reading(elapsed)
+    }
+
+    /// What both show now.
     pub(super) fn read(&self, mut show: impl FnMut() -> Shown) -> Reading {
         let shown = show();
         let offsets = **self.offsets.load();

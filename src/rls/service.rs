@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
@@ -49,6 +48,15 @@ impl Caller {
     pub(super) fn waits_no_longer(self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
+}
+
+/// Answers that leave together, to requests that were read together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch {
+    /// When the requests were read.
+    pub(super) arrived: Instant,
+    /// How many answers there are.
+    pub(super) answers: u64,
 }
 
 /// Answers `ShouldRateLimit` on one thread.
@@ -129,9 +137,9 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         }
     }
 
-    /// Counts an answer that took so long, from when its request was read.
-    pub(super) fn took(&self, time: Duration) {
-        self.recorder.took(time);
+    /// Counts answers that take until now.
+    pub(super) fn took(&self, Batch { arrived, answers }: Batch) {
+        self.recorder.took(arrived.elapsed(), answers);
     }
 
     /// Reports descriptors that nothing limits.

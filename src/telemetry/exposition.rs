@@ -405,7 +405,7 @@ mod tests {
             tally.rule(RuleIndex(0), None, RuleHit { hits: 3, over: true, ..RuleHit::default() });
             tally.domain(DomainIndex(0), true);
         });
-        recorder.took(Duration::from_millis(21));
+        recorder.took(Duration::from_millis(21), 1);
         let same = [
             "spillway_requests_total{domain=\"d\",code=\"ok\"} 0",
             "spillway_requests_total{domain=\"d\",code=\"over_limit\"} 1",

@@ -130,12 +130,13 @@ impl Recorder {
         self.before.replace(Some(self.tally.replace(next)));
     }
 
-    /// Counts an answer that took so long, from when its request was read.
-    pub fn took(&self, time: Duration) {
+    /// Counts so many answers that took so long, from when their requests were read.
+    pub fn took(&self, time: Duration, answers: u64) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS.partition_point(|bound| *bound < micros);
-        self.latency.buckets[bucket].add(1);
-        self.latency.nanos.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.latency.buckets[bucket].add(answers);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.latency.nanos.add(nanos.saturating_mul(answers));
     }
 }
 
@@ -448,11 +449,13 @@ mod tests {
     fn answers_are_counted_by_their_time() {
         let tallies = Tallies::default();
         let recorder = tallies.recorder();
-        for micros in [0, 50, 51, 20_000, 20_001, 1_000_000, 1_000_001] {
-            recorder.took(Duration::from_micros(micros));
+        for (micros, answers) in
+            [(0, 1), (50, 1), (51, 3), (20_000, 1), (20_001, 1), (1_000_000, 1), (1_000_001, 1)]
+        {
+            recorder.took(Duration::from_micros(micros), answers);
         }
         let totals = tallies.totals(&catalog(&[]));
-        assert_eq!(totals.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
-        assert!((totals.seconds - 2.040_103).abs() < 1e-9, "{}", totals.seconds);
+        assert_eq!(totals.buckets, [2, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
+        assert!((totals.seconds - 2.040_205).abs() < 1e-9, "{}", totals.seconds);
     }
 }

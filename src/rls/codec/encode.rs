@@ -140,19 +140,19 @@ fn text(out: &mut BytesMut, text: &str) {
 /// The metadata of all matched rules that are not over their limit. A rule counts once, even if several descriptors match
 /// it.
 fn of_rules(verdict: &Verdict<'_>) -> Option<serde_json::Value> {
-    let mut merged_before: HashSet<*const serde_json::Map<String, serde_json::Value>> = HashSet::new();
-    let of_rules: Few<_> = verdict
+    let mut of_rules: Few<_> = verdict
         .decisions
         .iter()
         .filter_map(|decision| match decision {
             Decision::Counted(counted) if !counted.over_limit() => counted.rule.metadata.as_ref(),
             _ => None,
         })
-        .filter(|metadata| merged_before.insert(std::ptr::from_ref(*metadata)))
         .collect();
     if of_rules.is_empty() {
         return None;
     }
+    let mut merged_before: HashSet<*const serde_json::Map<String, serde_json::Value>> = HashSet::new();
+    of_rules.retain(|metadata| merged_before.insert(std::ptr::from_ref(*metadata)));
     let mut merged = serde_json::Map::new();
     of_rules.into_iter().for_each(|metadata| merge(&mut merged, metadata));
     (!merged.is_empty()).then_some(serde_json::Value::Object(merged))

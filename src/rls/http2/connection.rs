@@ -106,7 +106,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         let mut streams = Streams::default();
         let mut lifetime = Lifetime::new(&state, &activity);
         let io = TokioIo::new(self.observed(io, peer, &state));
-        let calls = self.calls(peer, activity, &state);
+        let calls = Rc::clone(&self).calls(peer, activity, &state);
         let answer = service_fn(move |call| Rc::clone(&calls).take(call));
         let mut connection = pin!(builder(streams.executor()).serve_connection(io, answer));
         let mut stopping = Seldom::new(stopping).fuse();
@@ -127,6 +127,9 @@ impl<S: Store, C: Clock> Server<S, C> {
                 }
             }
             let ended = poll_with_streams(connection.as_mut(), &mut streams, context);
+            if let Some(batch) = state.take_answered() {
+                self.service.took(batch);
+            }
             ended.map_err(|error| match state.flood.get() {
                 Some(flood) => flood.into(),
                 None => error.into(),
@@ -329,6 +332,13 @@ impl<S: Store, C: Clock> Calls<S, C> {
         })
     }
 
+    /// Counts an answer to a request that was read when it `arrived`. It takes until the batch leaves in which it is.
+    fn answered(&self, arrived: Instant) {
+        if let Some(batch) = self.state.answer(arrived) {
+            self.server.service.took(batch);
+        }
+    }
+
     /// The answer to a request that was read when it `arrived`.
     fn reply(
         &self,
@@ -336,7 +346,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
         arrived: Instant,
         in_flight: InFlight,
     ) -> Response<Reply> {
-        self.server.service.took(arrived.elapsed());
+        self.answered(arrived);
         match answer {
             Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, in_flight)),
             Err(undecided) => self.undecided(undecided),
@@ -370,7 +380,7 @@ impl<S: Store, C: Clock> Calls<S, C> {
 
     /// Resets a call whose caller does not wait any more. Its request was read when it `arrived`.
     fn late(&self, arrived: Instant) -> h2::Error {
-        self.server.service.took(arrived.elapsed());
+        self.answered(arrived);
         self.server.shared.metrics.count_late_call();
         LATE.into()
     }

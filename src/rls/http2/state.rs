@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::authority::SanitizedStream;
 use super::flood::Flood;
+use crate::rls::service::Batch;
 
 /// The state of a connection, which its stream and its calls keep up to date.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) struct ConnectionState {
     /// When the first read after a pause returned bytes. Calls that are being answered now came at that time, or a little
     /// later.
     pub(super) arrived: Cell<Instant>,
+    /// Answers that have not left yet.
+    answered: Cell<Option<Batch>>,
     /// Bytes of requests that were decided since the other connections had their turn.
     pub(super) decided: Cell<usize>,
     /// Whether the last read found no more bytes.
@@ -41,6 +44,7 @@ impl Default for ConnectionState {
             began: Cell::new(false),
             spoke: Cell::new(false),
             arrived: Cell::new(Instant::now()),
+            answered: Cell::new(None),
             decided: Cell::new(0),
             drained: Cell::new(true),
             begun: Cell::new(0),
@@ -52,6 +56,21 @@ impl Default for ConnectionState {
 }
 
 impl ConnectionState {
+    /// Adds an answer to those that have not left yet, all of which were read when it `arrived`: a batch that was read at
+    /// another time is returned.
+    pub(super) fn answer(&self, arrived: Instant) -> Option<Batch> {
+        let before = self.answered.take();
+        let same = before.filter(|batch| batch.arrived == arrived);
+        let answers = same.map_or(0, |batch| batch.answers) + 1;
+        self.answered.set(Some(Batch { arrived, answers }));
+        before.filter(|_| same.is_none())
+    }
+
+    /// The answers that leave now.
+    pub(super) fn take_answered(&self) -> Option<Batch> {
+        self.answered.take()
+    }
+
     /// Values that change whenever a call begins or ends.
     pub(super) fn progress(&self) -> (u64, u64) {
         (self.begun.get(), self.done.get())
@@ -151,4 +170,29 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for ObservedStream<IO> {
 
     // `is_write_vectored` stays false, although the socket supports it. With vectored writes h2 sends each answer of 256
     // bytes or more by itself; without them it copies answers of up to 1,024 bytes into the buffer of a batch.
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn answers_to_requests_that_were_read_together_are_one_batch() {
+        let state = ConnectionState::default();
+        let first = Instant::now();
+        let second = first + Duration::from_millis(1);
+        let counted = |batch: Option<Batch>| batch.map(|batch| (batch.arrived, batch.answers));
+        for arrived in [first, first, first] {
+            assert_eq!(counted(state.answer(arrived)), None);
+        }
+        assert_eq!(
+            counted(state.answer(second)),
+            Some((first, 3)),
+            "what was read before leaves with what is read now"
+        );
+        assert_eq!(counted(state.take_answered()), Some((second, 1)));
+        assert_eq!(counted(state.take_answered()), None);
+    }
 }
