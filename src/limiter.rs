@@ -133,7 +133,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 if self.session.answers() == Answers::MostlyNow {
                     self.breaker.borrow_mut().answers();
                 }
-                conclude(plan, outcomes).map_err(NotNow::Failed)
+                conclude(plan, &outcomes).map_err(NotNow::Failed)
             }
             None => Err(NotNow::Waits(plan.into_scratch())),
         }
@@ -158,16 +158,16 @@ impl<S: Store, C: Clock> Worker<S, C> {
         let now = self.limiter.clock.read();
         let plan = self.limiter.engine.plan(scratch, policy, request, now);
         if plan.charges().is_empty() {
-            return Ok(plan.conclude(Outcomes::new()));
+            return Ok(plan.conclude(&Outcomes::new()));
         }
         if self.may_decide_now()
             && let Some(outcomes) = self.session.apply_now(plan.mode(), plan.charges(), now.steady)
         {
             self.breaker.borrow_mut().answers();
-            return conclude(plan, outcomes);
+            return conclude(plan, &outcomes);
         }
         let error = match self.ask(&plan, now.steady, deadline).await {
-            Ok(outcomes) => return conclude(plan, outcomes),
+            Ok(outcomes) => return conclude(plan, &outcomes),
             Err(error) => error,
         };
         let decided = match plan.on_store_failure() {
@@ -219,7 +219,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
     }
 }
 
-fn conclude(plan: Plan<'_>, outcomes: Outcomes) -> Result<Verdict<'_>, StoreError> {
+fn conclude<'p>(plan: Plan<'p>, outcomes: &Outcomes) -> Result<Verdict<'p>, StoreError> {
     let (expected, found) = (plan.charges().len(), outcomes.len());
     if expected == found {
         Ok(plan.conclude(outcomes))

@@ -37,7 +37,7 @@ pub use bytes::Malformed;
 pub use fixed_window::FixedWindow;
 pub use log::Log;
 pub use period::{Calendar, billing_period, calendar_period};
-pub use settle::{Charge, Durability, Mode, Outcomes, Share, settle, wait_together};
+pub use settle::{Charge, Durability, Mode, Outcomes, Share, settle, settle_together, wait_together};
 use table::{Counting, State, algorithms};
 pub use table::{Grant, Row, Written};
 pub use worth::Worth;

@@ -103,6 +103,11 @@ pub fn settle(mode: Mode, charges: &[Share], cells: &mut [Cell], now: Timestamp)
     outcomes
 }
 
+/// Decides on charges that stand or fall together, whatever their stages, and adds an outcome for each.
+pub fn settle_together(charges: &[Share], cells: &mut [Cell], now: Timestamp, outcomes: &mut Outcomes) {
+    all_or_nothing(charges, cells, now, &mut Asked::default(), outcomes);
+}
+
 /// Reports to whoever was refused, of a cell that several charges ask for, when all of them pass, those of other stages too.
 pub fn wait_together(
     charges: &[Share],
@@ -269,31 +274,62 @@ fn all_or_nothing(
         return !charge.refuses(&outcome);
     }
 
+    if are_apart(stage) {
+        return all_or_nothing_apart(stage, cells, now, outcomes);
+    }
+
     asked.count(stage, cells.len());
     let tried: Few<Outcome> = stage.iter().map(|charge| asked.rehearse(charge, cells, now)).collect();
     let admits = !stage.iter().zip(&tried).any(|(charge, outcome)| charge.refuses(outcome));
     let any_refused = tried.iter().any(|outcome| !outcome.admitted);
-    for (charge, tried) in stage.iter().zip(tried) {
-        let commit = match (admits, tried.admitted) {
-            (true, _) => charge.commit(),
-            (false, _) if charge.settles => Commit::Always,
-            (false, false) if charge.count_denied => Commit::Always,
-            (false, _) => Commit::Never,
-        };
-        let mut outcome = charge.step_as(cells, commit, now);
-        // Those that share its cell are asked for together, whatever the cell says of it alone.
-        (outcome.admitted, outcome.attempted) = (tried.admitted, tried.attempted);
-        if !outcome.admitted {
-            // Also where refusals are not counted.
-            cells[charge.cell].set_worth(Worth::after(&outcome));
-        }
-        outcome.retry_after = outcome.retry_after.filter(|_| !tried.admitted);
-        outcomes.push(Some(outcome));
-    }
+    outcomes.extend(
+        stage
+            .iter()
+            .zip(&tried)
+            .map(|(charge, tried)| Some(charge.take_rehearsed(tried, admits, cells, now))),
+    );
     if asked.shared && any_refused {
         let of_stage = outcomes.len() - stage.len();
         asked.wait_for_all(stage, cells, now, &mut outcomes[of_stage..]);
     }
+    admits
+}
+
+/// Whether no two charges share a cell, where they are so few that this is sooner asked than what each cell is asked for.
+fn are_apart(stage: &[Share]) -> bool {
+    stage.len() <= 4
+        && stage
+            .iter()
+            .enumerate()
+            .all(|(at, charge)| stage[..at].iter().all(|other| other.cell != charge.cell))
+}
+
+/// [`all_or_nothing`] of charges that share no cell. When all others admit it is up to the last charge alone whether it is
+/// counted, so that one need not be rehearsed.
+fn all_or_nothing_apart(
+    stage: &[Share],
+    cells: &mut [Cell],
+    now: Timestamp,
+    outcomes: &mut Outcomes,
+) -> bool {
+    let Some((last, others)) = stage.split_last() else { return true };
+    let tried: Few<Outcome> = others.iter().map(|charge| charge.step_as(cells, Commit::Never, now)).collect();
+    let others_admit = !others.iter().zip(&tried).any(|(charge, outcome)| charge.refuses(outcome));
+    let (of_last, admits) = if others_admit {
+        let outcome = last.take(cells, now);
+        last.remember_refusal(&outcome, cells);
+        (outcome, !last.refuses(&outcome))
+    } else {
+        let tried = last.step_as(cells, Commit::Never, now);
+        (last.take_rehearsed(&tried, false, cells, now), false)
+    };
+    outcomes.extend(
+        others
+            .iter()
+            .zip(&tried)
+            .map(|(charge, tried)| Some(charge.take_rehearsed(tried, admits, cells, now))),
+    );
+    outcomes.push(Some(of_last));
     admits
 }
 
@@ -339,6 +375,29 @@ impl Share {
 
     fn step_as(&self, cells: &mut [Cell], commit: Commit, now: Timestamp) -> Outcome {
         self.ask(&mut cells[self.cell], commit, now)
+    }
+
+    /// Counts what was `tried` with all of its stage, which `admits` or refuses.
+    fn take_rehearsed(&self, tried: &Outcome, admits: bool, cells: &mut [Cell], now: Timestamp) -> Outcome {
+        let commit = match (admits, tried.admitted) {
+            (true, _) => self.commit(),
+            (false, _) if self.settles => Commit::Always,
+            (false, false) if self.count_denied => Commit::Always,
+            (false, _) => Commit::Never,
+        };
+        let mut outcome = self.step_as(cells, commit, now);
+        // Those that share its cell are asked for together, whatever the cell says of it alone.
+        (outcome.admitted, outcome.attempted) = (tried.admitted, tried.attempted);
+        self.remember_refusal(&outcome, cells);
+        outcome.retry_after = outcome.retry_after.filter(|_| !tried.admitted);
+        outcome
+    }
+
+    /// Has the cell know that its limit is reached, also where refusals are not counted.
+    fn remember_refusal(&self, outcome: &Outcome, cells: &mut [Cell]) {
+        if !outcome.admitted {
+            cells[self.cell].set_worth(Worth::after(outcome));
+        }
     }
 
     /// Whether that outcome refuses the stage.

@@ -74,13 +74,13 @@ pub fn answer<'v>(request: &Request<'_>, verdict: &'v Verdict<'_>) -> Answer<'v>
     // The one that decides comes first, and is the one whose word stands where two would say the same header.
     sort(&mut spoken);
 
-    for (descriptor, headers, refuses, reported) in families(&spoken, verdict) {
-        if !headers.is_sent(refuses) {
+    for (descriptor, headers, refuses, reported) in &families(&spoken, verdict) {
+        if !headers.is_sent(*refuses) {
             continue;
         }
         let from = answer.response_headers.iter().len();
-        headers.render(&reported, verdict.over_limit, &mut answer.response_headers);
-        answer.response_headers.rank(from, descriptor);
+        headers.render(reported, verdict.over_limit, &mut answer.response_headers);
+        answer.response_headers.rank(from, *descriptor);
     }
     answer.response_headers.sort_by_rank();
 

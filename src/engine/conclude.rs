@@ -4,27 +4,31 @@ use std::cell::RefCell;
 
 use super::disposition::Disposition;
 use super::plan::{Candidate, Matched, Plan};
+use super::scratch::Buffers;
 use super::{Charged, Counted, Decision, RuleRef, Verdict};
 use crate::algorithm::Outcomes;
-use crate::model::{Few, Outcome, recycled};
+use crate::model::{Outcome, recycled};
 use crate::policy::Rule;
 
 impl<'p> Plan<'p> {
     /// Judges by what the counters answered: an outcome for each of the charges, in order.
-    pub fn conclude(self, outcomes: Outcomes) -> Verdict<'p> {
+    pub fn conclude(self, outcomes: &Outcomes) -> Verdict<'p> {
         self.judged(outcomes, Known::All)
     }
 
     /// The same where only some of the counters could be reached: limits without an outcome are left out.
-    pub fn conclude_partly(self, outcomes: Outcomes) -> Verdict<'p> {
+    pub fn conclude_partly(self, outcomes: &Outcomes) -> Verdict<'p> {
         self.judged(outcomes, Known::Some)
     }
 
-    fn judged(mut self, outcomes: Outcomes, known: Known) -> Verdict<'p> {
+    fn judged(mut self, outcomes: &Outcomes, known: Known) -> Verdict<'p> {
         let mut decisions: Vec<Decision<'p>> = recycled(std::mem::take(&mut self.scratch.0.decisions));
-        let mut outcomes = outcomes.into_iter();
-        let matched = self.matched.drain(..).zip(&self.scratch.0.dispositions);
-        decisions.extend(matched.map(|(one, disposition)| decision(one, *disposition, &mut outcomes, known)));
+        let mut outcomes = outcomes.iter().copied();
+        let Buffers { dispositions, charged, .. } = &mut *self.scratch.0;
+        let matched = self.matched.drain(..).zip(dispositions);
+        decisions.extend(
+            matched.map(|(one, disposition)| decision(one, *disposition, &mut outcomes, known, charged)),
+        );
         let over_limit = judge(&mut decisions) || self.too_costly;
         let texts = RefCell::new(std::mem::take(&mut self.scratch.0.texts));
         Verdict {
@@ -52,12 +56,13 @@ enum Known {
     Some,
 }
 
-/// Takes as many `outcomes` as charges were made of `one`.
+/// Takes as many `outcomes` as charges were made of `one`, and a list for them of those that are `spare`.
 fn decision<'p>(
     one: Matched<'p>,
     disposition: Disposition,
     outcomes: &mut impl Iterator<Item = Option<Outcome>>,
     known: Known,
+    spare: &mut Vec<Vec<Charged>>,
 ) -> Decision<'p> {
     match one {
         Matched::Nothing | Matched::Exemption => Decision::NoLimit,
@@ -80,7 +85,8 @@ fn decision<'p>(
                 return Decision::NoLimit;
             }
             let mut reached = true;
-            let mut charged = Few::with_capacity(limits.len());
+            let mut charged = spare.pop().unwrap_or_default();
+            charged.clear();
             for (limit, key, _) in limits {
                 match outcomes.next().flatten() {
                     Some(outcome) => {

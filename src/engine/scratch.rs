@@ -1,9 +1,9 @@
 //! The buffers that a decision takes, from one request to the next.
 
-use super::Decision;
 use super::answer::Texts;
 use super::disposition::Disposition;
 use super::plan::Matched;
+use super::{Charged, Decision};
 use crate::algorithm::Charge;
 use crate::model::{Descriptor, Request, recycled};
 use crate::policy::Scratch as Search;
@@ -26,6 +26,8 @@ pub(super) struct Buffers {
     pub(super) dispositions: Vec<Disposition>,
     pub(super) charges: Vec<Charge>,
     pub(super) decisions: Vec<Decision<'static>>,
+    /// Lists for the limits of decisions.
+    pub(super) charged: Vec<Vec<Charged>>,
     pub(super) texts: Texts,
 }
 
@@ -37,8 +39,9 @@ impl Scratch {
 
     /// Whether it is no larger than most requests make it.
     pub fn is_small(&self) -> bool {
-        let Buffers { descriptors, matched, charges, decisions, .. } = &*self.0;
-        let longest = descriptors.capacity().max(matched.capacity()).max(decisions.capacity());
+        let Buffers { descriptors, matched, charges, decisions, charged, .. } = &*self.0;
+        let lists = [descriptors.capacity(), matched.capacity(), decisions.capacity(), charged.capacity()];
+        let longest = lists.into_iter().max().unwrap_or_default();
         longest <= LONGEST && charges.capacity() <= 4 * LONGEST
     }
 

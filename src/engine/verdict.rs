@@ -9,7 +9,7 @@ use super::answer::Texts;
 use super::plan::Matched;
 use super::scratch::Scratch;
 use super::without_store::Closed;
-use crate::model::{CellKey, Few, NoMatch, Outcome, Timestamp, recycled};
+use crate::model::{CellKey, NoMatch, Outcome, Timestamp, recycled};
 use crate::policy::{Domain, Limit, Rule};
 use crate::subjects::Credential;
 
@@ -64,7 +64,12 @@ impl Verdict<'_> {
     pub fn into_scratch(self) -> Scratch {
         let mut scratch = self.scratch;
         scratch.0.matched = recycled(self.matched);
-        scratch.0.decisions = recycled(self.decisions);
+        let mut decisions = self.decisions;
+        scratch.0.charged.extend(decisions.drain(..).filter_map(|decision| match decision {
+            Decision::Counted(counted) => Some(counted.limits),
+            _ => None,
+        }));
+        scratch.0.decisions = recycled(decisions);
         scratch.0.texts = self.texts.into_inner();
         scratch
     }
@@ -104,7 +109,6 @@ impl Verdict<'_> {
 
 /// What became of one descriptor.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would be an allocation for each decision")]
 pub enum Decision<'p> {
     /// It reached no rule, or a node without one (an exemption), or none of the rule's limits is meant for whoever asks; or,
     /// where another one settled the request, a limit of Envoy's that was not charged.
@@ -150,7 +154,7 @@ pub struct Counted<'p> {
     /// Who was charged, if a rule asked.
     pub credential: Option<Credential<'p>>,
     /// What each limit that is meant for whoever asks says now. In shadow mode no limit says no.
-    pub limits: Few<Charged>,
+    pub limits: Vec<Charged>,
     /// What the rule's metrics name of the descriptor, where the policy asks for that: `api_key=… > path=/leads`.
     pub series: Option<Box<str>>,
 }

@@ -62,7 +62,7 @@ impl<'p> Plan<'p> {
     pub fn refuse(self) -> Verdict<'p> {
         let closed = self.closed();
         let unknown = self.charges().iter().map(|_| None).collect::<Outcomes>();
-        let verdict = self.conclude(unknown);
+        let verdict = self.conclude(&unknown);
         Verdict { over_limit: closed.is_some(), closed, ..verdict }
     }
 

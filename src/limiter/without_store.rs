@@ -45,6 +45,6 @@ impl WithoutStore {
         let made = counters.apply_now(plan.mode(), &charges, now.steady).unwrap_or_default();
         let mut made = made.into_iter();
         let outcomes = local.into_iter().map(|charge| charge.and_then(|_| made.next().flatten()));
-        plan.conclude_partly(outcomes.collect::<Outcomes>())
+        plan.conclude_partly(&outcomes.collect::<Outcomes>())
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use self::shard::Shard;
 use super::{Answers, Session, Statistics, Store, StoreError};
-use crate::algorithm::{Cell, Charge, Mode, Outcomes, Share, settle, wait_together};
+use crate::algorithm::{Cell, Charge, Mode, Outcomes, Share, settle_together, wait_together};
 use crate::model::{CellKey, Few, Outcome, Timestamp};
 
 /// Many more shards than cores, so that two requests seldom want the same one, and sweeping one (which holds it for longer
@@ -130,14 +130,14 @@ impl Table {
     }
 
     /// Charges that stand or fall together.
-    fn settle(&self, stage: &[Charge], now: Timestamp) -> Outcomes {
+    fn settle(&self, stage: &[Charge], now: Timestamp, outcomes: &mut Outcomes) {
         let mut keys: Few<CellKey> = stage.iter().map(|charge| charge.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let cell = |charge: &Charge| keys.binary_search(&charge.key).unwrap_or_default();
         let numbered: Few<_> =
             stage.iter().map(|charge| Share { cell: cell(charge), ..charge.share }).collect();
-        self.lend(&keys, now, |cells| settle(Mode::AllOrNothing, &numbered, cells, now))
+        self.lend(&keys, now, |cells| settle_together(&numbered, cells, now, outcomes));
     }
 
     /// Lends the cells of `keys`, which are sorted and differ: every shard that holds one of them is locked, in the order of
@@ -249,21 +249,23 @@ impl Drop for Locked<'_> {
 
 impl Table {
     fn apply(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Outcomes {
+        let mut outcomes = Few::with_capacity(charges.len());
         if let [only] = charges {
-            return Few::from_iter([Some(self.step(only, now))]);
+            outcomes.push(Some(self.step(only, now)));
+            return outcomes;
         }
         let one_stage = charges.windows(2).all(|pair| pair[0].share.stage == pair[1].share.stage);
         if one_stage || mode == Mode::AllOrNothing {
-            return self.settle(charges, now);
+            self.settle(charges, now, &mut outcomes);
+            return outcomes;
         }
         // Stages know nothing of each other's counters but who refused, and how long all of them wait for one that they share: no
         // two are locked together.
-        let mut outcomes = Few::with_capacity(charges.len());
         for stage in charges.chunk_by(|a, b| a.share.stage == b.share.stage) {
             let first = outcomes.len();
             match stage {
                 [only] => outcomes.push(Some(self.step(only, now))),
-                _ => outcomes.append(&mut self.settle(stage, now)),
+                _ => self.settle(stage, now, &mut outcomes),
             }
             let mut decided = stage.iter().zip(outcomes[first..].iter().flatten());
             if mode == Mode::InOrder && decided.any(|(charge, outcome)| charge.share.refuses(outcome)) {
