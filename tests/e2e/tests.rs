@@ -24,8 +24,11 @@ pub(crate) const ALL: &[(&str, Test)] = &[
 ];
 
 /// Tests that fail where a call takes Envoy's default of 20 ms: nothing else runs beside them.
-pub(crate) const ALONE: &[&str] =
-    &["no_value_is_so_long_that_it_passes", "a_failing_store_is_what_envoys_failure_mode_makes_of_it"];
+pub(crate) const ALONE: &[&str] = &[
+    "no_value_is_so_long_that_it_passes",
+    "a_failing_store_is_what_envoys_failure_mode_makes_of_it",
+    "a_stalled_redis_holds_up_no_request_and_charges_for_none",
+];
 
 /// How many of `requests` requests passed, and the last answer.
 fn passed(requests: usize, mut one: impl FnMut(usize) -> Answer) -> (usize, Answer) {

@@ -128,11 +128,13 @@ fn a_server_that_stands_still_for_long_is_given_up_and_found_again() {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(3_500) {
             assert!(ask(&session, Hits::ONE).await.is_err());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         unreachable(&ask(&session, Hits::ONE).await);
         server.signal("CONT");
-        assert_eq!(used(&session).await, 1);
+        // Nobody asks meanwhile, as while a breaker is open.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(ask(&session, Hits::Look).await.unwrap(), 1);
         settle().await;
         assert_eq!(recovered(&session, Hits::ONE).await, 2);
     });
