@@ -1,6 +1,7 @@
 //! What every store promises. To have one tested: a `conformance!` line for it.
 
 mod disk;
+mod fleet;
 mod grpc;
 mod kill;
 mod laws;
