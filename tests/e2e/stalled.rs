@@ -30,8 +30,8 @@ const MODES: [&str; 3] = ["open", "closed", "local"];
 const PACE: Duration = Duration::from_millis(20);
 const BEFORE: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(10);
-/// A worker looks every two seconds whether the store answers again.
-const AFTER: Duration = Duration::from_secs(3);
+/// A worker looks every second whether the store answers again.
+const AFTER: Duration = Duration::from_secs(2);
 /// Envoy's default timeout for a call to a rate limit service.
 const ENVOY: Duration = Duration::from_millis(20);
 /// What the rest of a request may take: a connection to Envoy, its worker, the upstream, the way back.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 #[allow(dead_code, reason = "the benchmark uses more of it")]
-#[path = "../../bench/fleet/scenario.rs"]
+#[path = "../../bench/fleet/scenario/mod.rs"]
 mod scenario;
 
 use scenario::{Fault, Load, Scenario, Times, run};

@@ -64,13 +64,15 @@ impl Disks {
     }
 }
 
+/// Of a limit that was charged: whether it refuses, its number, what is used and what remains of it.
+type Numbers = (bool, u64, u64, u64);
+
 /// An answer, and the numbers that it was made of.
 #[derive(Clone, Debug, PartialEq)]
 struct Line {
     at: Timestamp,
     seen: Seen,
-    /// Of each limit that was charged: whether it refuses, its number, what is used and what remains of it.
-    limits: Vec<(bool, u64, u64, u64)>,
+    limits: Vec<Numbers>,
 }
 
 /// Answers from counters in a store, and keeps a transcript.
@@ -178,7 +180,7 @@ fn is_same_or_less(found: &Line, expected: &Line) -> bool {
     let headers = |found: &[(String, String)], expected: &[(String, String)]| {
         found.len() == expected.len() && found.iter().zip(expected).all(header)
     };
-    let limit = |(found, expected): (&(bool, u64, u64, u64), &(bool, u64, u64, u64))| {
+    let limit = |(found, expected): (&Numbers, &Numbers)| {
         (found.0, found.1) == (expected.0, expected.1) && found.2 >= expected.2 && found.3 <= expected.3
     };
     let (of, than) = (&found.seen, &expected.seen);

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::support::proxy::{Proxy, Way};
 use crate::support::valkey::Valkey;
-use crate::support::{Spillway, command, directory};
+use crate::support::{Spillway, command, directory, metric};
 
 /// What happens in the middle of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +55,9 @@ impl Fault {
         }
     }
 
-    /// How many replicas, of so many, have to answer without Redis for a while.
-    pub(crate) fn without_redis(self, replicas: usize) -> usize {
-        match self {
-            Self::None | Self::ReplicaKilled => 0,
-            Self::Partition => 1,
-            Self::RedisEmptied | Self::RedisRestarted | Self::Stall => replicas,
-        }
+    /// Whether replicas have to answer without Redis for a while.
+    pub(crate) fn takes_redis_away(self) -> bool {
+        !matches!(self, Self::None | Self::ReplicaKilled)
     }
 }
 
@@ -73,6 +69,7 @@ pub(crate) struct Fleet {
     way: Option<Proxy>,
     replicas: Vec<Spillway>,
     replicas_told: String,
+    counted_by_killed: u64,
     leases: bool,
     config: TempDir,
 }
@@ -89,6 +86,7 @@ impl Fleet {
             way,
             replicas: Vec::new(),
             replicas_told: replicas.to_string(),
+            counted_by_killed: 0,
             leases,
             config,
         };
@@ -116,11 +114,17 @@ impl Fleet {
         self.replicas.iter().map(|replica| format!("http://{}", replica.grpc)).collect()
     }
 
+    /// How many calls the replicas counted without Redis.
+    pub(crate) fn counted_here(&self) -> u64 {
+        self.counted_by_killed + self.replicas.iter().map(counted_by).sum::<u64>()
+    }
+
     /// The fault begins.
     pub(crate) fn break_something(&mut self) {
         match self.fault {
             Fault::None => {}
             Fault::ReplicaKilled => {
+                self.counted_by_killed += counted_by(&self.replicas[0]);
                 self.replicas[0].signal("KILL");
                 self.replicas[0].wait();
             }
@@ -149,6 +153,10 @@ impl Fleet {
             proxy.set(way);
         }
     }
+}
+
+fn counted_by(replica: &Spillway) -> u64 {
+    metric(replica.http, "spillway_counted_without_store_total")
 }
 
 /// When a fault begins and ends, and when the run does.
