@@ -61,8 +61,9 @@ impl Row {
         }
     }
 
-    /// Requests a second, with so many in flight.
-    async fn rate(&self, in_flight: u64) -> f64 {
+    /// Asks for a while with so many requests in flight.
+    async fn round(&self, server: &Valkey, in_flight: u64) -> Round {
+        let (here_before, there_before) = (cpu_here(), cpu_there(server));
         let (begun, done) = (Instant::now(), Rc::new(Cell::new(0_u32)));
         let clock = &SystemClock::new();
         let clients = (0..in_flight).map(|client| {
@@ -77,8 +78,37 @@ impl Row {
             }
         });
         join_all(clients).await;
-        f64::from(done.get()) / begun.elapsed().as_secs_f64()
+        let (took, requests) = (begun.elapsed(), f64::from(done.get()));
+        let of_each = |time: f64| time * 1e6 / requests;
+        Round {
+            rate: requests / took.as_secs_f64(),
+            here: of_each(cpu_here() - here_before),
+            there: of_each(cpu_there(server) - there_before),
+        }
     }
+}
+
+/// What came of one.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// Requests a second.
+    rate: f64,
+    /// Microseconds of CPU time for each request: of this client, and of the server.
+    here: f64,
+    there: f64,
+}
+
+/// Seconds of CPU time that this thread took.
+fn cpu_here() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap().as_secs_f64()
+}
+
+/// Seconds of CPU time that the server took.
+fn cpu_there(server: &Valkey) -> f64 {
+    let info: String = redis::from_redis_value(server.ask(&["INFO", "cpu"]).unwrap()).unwrap();
+    let of = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.parse::<f64>().ok()).unwrap();
+    of("used_cpu_user:") + of("used_cpu_sys:")
 }
 
 /// What a request asks of two windows.
@@ -141,36 +171,44 @@ fn main() {
             ("store, sliding windows of 100", Row::Store(store(&server, "s:", 16), sliding)),
         ];
         for in_flight in [1, 64, 256] {
-            compare(&rows, in_flight, "the pipeline").await;
+            compare(&server, &rows, in_flight, "the pipeline").await;
         }
         let hot = [
             ("hot keys in memory", Row::Memory(MemoryStore::default())),
             ("hot keys, leased", Row::Leased(LeasedStore::new(shared(&server, "l:", 16), 2).session())),
         ];
-        compare(&hot, 64, "memory").await;
+        compare(&server, &hot, 64, "memory").await;
     });
 }
 
 /// Takes all rows in turns, and prints them.
-async fn compare(rows: &[(&str, Row)], in_flight: u64, first: &str) {
-    println!("{in_flight} in flight, median of {ROUNDS} rounds:");
-    let mut rates = vec![Vec::new(); rows.len()];
+async fn compare(server: &Valkey, rows: &[(&str, Row)], in_flight: u64, first: &str) {
+    println!(
+        "{in_flight} in flight, median of {ROUNDS} rounds; CPU time for each request, of the client and of the server:"
+    );
+    let mut rounds = vec![Vec::new(); rows.len()];
     for _ in 0..ROUNDS {
-        for ((_, row), rates) in rows.iter().zip(&mut rates) {
-            rates.push(row.rate(in_flight).await);
+        for ((_, row), rounds) in rows.iter().zip(&mut rounds) {
+            rounds.push(row.round(server, in_flight).await);
         }
     }
-    for ((name, _), of_row) in rows.iter().zip(&rates) {
-        let mut ratios: Vec<f64> = of_row.iter().zip(&rates[0]).map(|(rate, first)| rate / first).collect();
-        ratios.sort_by(f64::total_cmp);
-        let mut sorted = of_row.clone();
-        sorted.sort_by(f64::total_cmp);
+    for ((name, _), of_row) in rows.iter().zip(&rounds) {
+        let median = |number: &dyn Fn(&Round) -> f64| sorted(of_row.iter().map(number))[ROUNDS / 2];
+        let ratios = sorted(of_row.iter().zip(&rounds[0]).map(|(of_row, first)| of_row.rate / first.rate));
         println!(
-            "  {name:<34} {:>8.0}/s   {:.2} of {first} ({:.2} to {:.2})",
-            sorted[ROUNDS / 2],
+            "  {name:<34} {:>8.0}/s   {:.2} of {first} ({:.2} to {:.2})   {:5.2} µs {:5.2} µs",
+            median(&|round| round.rate),
             ratios[ROUNDS / 2],
             ratios[0],
-            ratios[ROUNDS - 1]
+            ratios[ROUNDS - 1],
+            median(&|round| round.here),
+            median(&|round| round.there),
         );
     }
+}
+
+fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
 }

@@ -242,7 +242,23 @@ impl Script {
     }
 }
 
-/// What the server knows a counter by.
+/// What the server knows a counter by: the prefix, and 32 digits.
 fn key(prefix: &str, key: CellKey) -> Vec<u8> {
-    format!("{prefix}{:016x}{:016x}", key.high, key.low).into_bytes()
+    let mut bytes = Vec::with_capacity(prefix.len() + 32);
+    bytes.extend(prefix.as_bytes());
+    for byte in key.high.to_be_bytes().into_iter().chain(key.low.to_be_bytes()) {
+        bytes.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counters_key_has_32_digits() {
+        let counter = CellKey { high: 0x0123_4567_89ab_cdef, low: 10 };
+        assert_eq!(key("a:", counter), b"a:0123456789abcdef000000000000000a");
+    }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 pub(crate) use load::Load;
 use load::{Answers, Tally};
-use replicas::Fleet;
 pub(crate) use replicas::{Fault, Times};
+use replicas::{Fleet, WithoutRedis};
 
 /// What becomes of a request without Redis, in the policy's words.
 const MODES: [&str; 3] = ["open", "closed", "local"];
@@ -31,7 +31,7 @@ pub(crate) struct Row {
     pub(crate) mode: &'static str,
     /// The most that may be admitted of a key by an answer, whatever happens.
     pub(crate) promise: u64,
-    /// The most that was admitted of a key, and the least of one that was asked for often enough and always answered by Redis.
+    /// The most that was admitted of a key, and the least of one that was asked for often enough, where Redis answered all calls in time.
     pub(crate) most: u64,
     pub(crate) least: Option<u64>,
     pub(crate) calls: u64,
@@ -41,15 +41,15 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn of(scenario: Scenario, mode: &'static str, answers: &Answers, counted_here: u64) -> Self {
+    fn of(scenario: Scenario, mode: &'static str, answers: &Answers, without_redis: &[WithoutRedis]) -> Self {
         let all = || answers.keys.values();
-        let enough = |tally: &&Tally| {
-            !scenario.fault.takes_redis_away() && tally.failed == 0 && tally.asked >= 2 * scenario.load.limit
-        };
+        let is_answered = without_redis.iter().all(|one| one.counted + one.refused == 0);
+        let enough =
+            |tally: &&Tally| is_answered && tally.failed == 0 && tally.asked >= 2 * scenario.load.limit;
         Self {
             scenario,
             mode,
-            promise: promise(&scenario, mode, counted_here),
+            promise: promise(&scenario, mode, without_redis),
             most: all().map(|tally| tally.admitted).max().unwrap_or_default(),
             least: all().filter(enough).map(|tally| tally.admitted).min(),
             calls: all().map(|tally| tally.asked).sum(),
@@ -70,22 +70,22 @@ impl Row {
             Some("nothing was admitted".to_owned())
         } else if self.failed > 0 && !may_fail {
             Some(format!("{} calls failed", self.failed))
-        } else if is_exact && self.least.is_none_or(|least| least < load.limit) {
-            Some(format!("{:?} of a key were admitted, and {} might have been", self.least, load.limit))
         } else {
-            None
+            let least = self.least.filter(|least| is_exact && *least < load.limit)?;
+            Some(format!("{least} of a key were admitted, and {} might have been", load.limit))
         }
     }
 }
 
-/// The most that may be admitted of a key: what Redis counted, and with `local` what the replicas counted without it, each up to its
-/// share of the limit. Calls that fail are not admitted by anybody: what becomes of them is for Envoy's failure mode to say.
-fn promise(Scenario { fault, replicas, load, .. }: &Scenario, mode: &str, counted_here: u64) -> u64 {
+/// The most that may be admitted of a key: what Redis counted, and with `local` what each replica counted without it, up to its share
+/// of the limit. Calls that fail are not admitted by anybody: what becomes of them is for Envoy's failure mode to say.
+fn promise(scenario: &Scenario, mode: &str, without_redis: &[WithoutRedis]) -> u64 {
+    let Scenario { fault, replicas, load, .. } = scenario;
     // Counts that are lost begin again.
     let by_redis = if *fault == Fault::RedisEmptied { 2 * load.limit } else { load.limit };
     let share = (load.limit / *replicas as u64).max(1);
-    let shares = if *fault == Fault::Partition { share } else { share * *replicas as u64 };
-    by_redis + if mode == "local" { shares.min(counted_here) } else { 0 }
+    let here = without_redis.iter().map(|replica| share.min(replica.counted)).sum::<u64>();
+    by_redis + if mode == "local" { here } else { 0 }
 }
 
 /// Runs a scenario; a row for each mode.
@@ -102,7 +102,7 @@ pub(crate) fn run(scenario: Scenario) -> Vec<Row> {
     let mut fleet = Fleet::start(fault, replicas, leases, &policy, runtime.handle());
     let addresses = fleet.addresses();
     let (tell, told) = std::sync::mpsc::channel();
-    let (answers, counted_here) = std::thread::scope(|scope| {
+    let (answers, without_redis) = std::thread::scope(|scope| {
         // It waits for processes, while calls go on.
         let breaking = scope.spawn(move || {
             if told.recv().is_ok() {
@@ -113,7 +113,7 @@ pub(crate) fn run(scenario: Scenario) -> Vec<Row> {
             }
             // Replicas end after the last call.
             let _ = told.recv();
-            fleet.counted_here()
+            fleet.without_redis()
         });
         let mut next = vec![times.mended, times.breaks];
         let answers = runtime.block_on(load::ask(load, &addresses, times.ends, |now| {
@@ -124,7 +124,7 @@ pub(crate) fn run(scenario: Scenario) -> Vec<Row> {
         drop(tell);
         (answers, breaking.join().unwrap())
     });
-    let row = |(mode, answers)| Row::of(scenario, mode, answers, counted_here);
+    let row = |(mode, answers)| Row::of(scenario, mode, answers, &without_redis);
     MODES.into_iter().zip(&answers).map(row).collect()
 }
 

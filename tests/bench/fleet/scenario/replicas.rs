@@ -54,11 +54,6 @@ impl Fault {
             _ => &[],
         }
     }
-
-    /// Whether replicas have to answer without Redis for a while.
-    pub(crate) fn takes_redis_away(self) -> bool {
-        !matches!(self, Self::None | Self::ReplicaKilled)
-    }
 }
 
 /// The replicas, and the server that they share.
@@ -69,7 +64,7 @@ pub(crate) struct Fleet {
     way: Option<Proxy>,
     replicas: Vec<Spillway>,
     replicas_told: String,
-    counted_by_killed: u64,
+    of_killed: Option<WithoutRedis>,
     leases: bool,
     config: TempDir,
 }
@@ -86,7 +81,7 @@ impl Fleet {
             way,
             replicas: Vec::new(),
             replicas_told: replicas.to_string(),
-            counted_by_killed: 0,
+            of_killed: None,
             leases,
             config,
         };
@@ -114,9 +109,9 @@ impl Fleet {
         self.replicas.iter().map(|replica| format!("http://{}", replica.grpc)).collect()
     }
 
-    /// How many calls the replicas counted without Redis.
-    pub(crate) fn counted_here(&self) -> u64 {
-        self.counted_by_killed + self.replicas.iter().map(counted_by).sum::<u64>()
+    /// What each replica decided on without Redis.
+    pub(crate) fn without_redis(&self) -> Vec<WithoutRedis> {
+        self.of_killed.into_iter().chain(self.replicas.iter().map(WithoutRedis::of)).collect()
     }
 
     /// The fault begins.
@@ -124,7 +119,7 @@ impl Fleet {
         match self.fault {
             Fault::None => {}
             Fault::ReplicaKilled => {
-                self.counted_by_killed += counted_by(&self.replicas[0]);
+                self.of_killed = Some(WithoutRedis::of(&self.replicas[0]));
                 self.replicas[0].signal("KILL");
                 self.replicas[0].wait();
             }
@@ -155,8 +150,20 @@ impl Fleet {
     }
 }
 
-fn counted_by(replica: &Spillway) -> u64 {
-    metric(replica.http, "spillway_counted_without_store_total")
+/// Calls that a replica decided on without Redis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WithoutRedis {
+    /// Of `local` limits.
+    pub(crate) counted: u64,
+    /// Of `closed` ones.
+    pub(crate) refused: u64,
+}
+
+impl WithoutRedis {
+    fn of(replica: &Spillway) -> Self {
+        let calls = |what: &str| metric(replica.http, &format!("spillway_{what}_without_store_total"));
+        Self { counted: calls("counted"), refused: calls("refused") }
+    }
 }
 
 /// When a fault begins and ends, and when the run does.
