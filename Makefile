@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check reference descriptors deny fuzz model bench soak demo clean-tools
+.PHONY: help build test check reference descriptors deny fuzz model bench fleet soak demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -71,6 +71,9 @@ bench: ## how long a decision takes, and what a request costs the whole server b
 	plain=$$($(CARGO) bench --no-run --profile plain --bench server --message-format json-render-diagnostics \
 		| sed -n 's/.*"name":"server".*"executable":"\([^"]*\)".*/\1/p') \
 		&& SPILLWAY_BARE_PLAIN="$$plain" $(CARGO) bench
+
+fleet: ## replicas on one Valkey while something breaks: what was let through, beside what is promised
+	$(CARGO) bench --bench fleet
 
 MINUTES ?= 20
 

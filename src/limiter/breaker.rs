@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-/// It opens after so many failures in a row,
+/// It opens after so many failures in a row; those of requests that waited at the same time are one, for a moment's hitch is none of the
+/// store's,
 const IN_A_ROW: u32 = 5;
 /// or when half of so many answers were failures.
 const ANSWERS: u32 = 32;
 /// How long it stays open at first. A probe that fails doubles it,
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a store is asked.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Breaker {
     /// How often the state changed. What was asked in another state is not counted in this one.
     era: u64,
     pause: Duration,
+    /// When a failure was counted last.
+    last_failure: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,7 @@ const CLOSED: State = State::Closed { in_a_row: 0, answers: 0, failures: 0 };
 #[must_use]
 pub struct Permit {
     era: u64,
+    asked: Duration,
 }
 
 /// What came of asking meant for those who come next.
@@ -53,7 +57,7 @@ pub enum Change {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: CLOSED, era: 0, pause: FIRST_PAUSE }
+        Self { state: CLOSED, era: 0, pause: FIRST_PAUSE, last_failure: Duration::ZERO }
     }
 }
 
@@ -67,7 +71,7 @@ impl Breaker {
                 self.enter(State::HalfOpen { until: now.saturating_add(self.pause) });
             }
         }
-        Some(Permit { era: self.era })
+        Some(Permit { era: self.era, asked: now })
     }
 
     /// Tells that the store answered at once.
@@ -83,6 +87,7 @@ impl Breaker {
             return None;
         }
         match &mut self.state {
+            State::Closed { .. } if !answered && permit.asked < self.last_failure => None,
             State::Closed { in_a_row, answers, failures } => {
                 if *answers == ANSWERS {
                     (*answers, *failures) = (0, 0);
@@ -92,6 +97,7 @@ impl Breaker {
                     *in_a_row = 0;
                     return None;
                 }
+                self.last_failure = now;
                 *in_a_row += 1;
                 *failures += 1;
                 if *in_a_row < IN_A_ROW && *failures < ANSWERS / 2 {
@@ -157,6 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_fail_at_the_same_time_are_one_failure() {
+        let mut breaker = Breaker::default();
+        let mut opened = Vec::new();
+        for round in 0..10 {
+            let (asked, failed) = (ms(20 * round), ms(20 * round + 10));
+            let permits: Vec<_> = (0..100).map_while(|_| breaker.ask(asked)).collect();
+            for permit in permits {
+                opened.extend(breaker.record(permit, false, failed).map(|change| (round, change)));
+            }
+        }
+        assert_eq!(opened, [(4, Change::Opened)]);
+    }
+
+    #[test]
     fn it_opens_when_half_of_the_answers_are_failures() {
         let mut breaker = Breaker::default();
         let mut changes = Vec::new();
@@ -172,7 +192,7 @@ mod tests {
         let mut breaker = Breaker::default();
         fail(&mut breaker, ms(0));
         let mut now = ms(0);
-        for pause in [100, 200, 400, 800, 1600, 2000, 2000] {
+        for pause in [100, 200, 400, 800, 1000, 1000] {
             assert_eq!(breaker.ask(now + ms(pause - 1)), None);
             now += ms(pause);
             let probe = breaker.ask(now).expect("a probe");

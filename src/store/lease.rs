@@ -4,6 +4,9 @@
 //! take leases, they never admit more than the limit together. What a process has not spent is denied to the others until it is
 //! given back or the window ends: at most [`LARGEST`](table::LARGEST) hits, and at most an even share of half of what is left.
 //!
+//! What the store refused is refused here, too, until the window ends; it is asked again from time to time
+//! ([`DENIED_FOR`](table::DENIED_FOR)), for others may have given back what they did not spend.
+//!
 //! Only fixed windows and periods are leased, which forget all of their hits at once. Hits of a sliding window or of a bucket count
 //! from when they are made: those that were taken early would leave it early, and let more through than the limit. A request with
 //! one of those, a look, a refund, a charge that is counted though it is refused, or two charges of one counter goes to the store
@@ -16,10 +19,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::table::{Leases, Returned};
+use self::table::{Known, Leases, Returned, Taken};
 use super::{Answers, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Algorithm, Charge, Durability, Mode, Outcomes, Share};
-use crate::model::{Hits, Outcome, Timestamp};
+use crate::model::{Few, Hits, Outcome, Timestamp};
 
 /// A shared store, of whose fixed windows leases are taken.
 #[derive(Debug)]
@@ -91,19 +94,28 @@ pub struct LeasedSession<S> {
 impl<S: Session> Session for LeasedSession<S> {
     const ANSWERS: Answers = Answers::MostlyNow;
 
-    fn apply_now(&self, _: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
         if !may_be_leased(charges) {
             return None;
         }
-        let mut outcomes = Outcomes::with_capacity(charges.len());
-        for (at, charge) in charges.iter().enumerate() {
-            let Some(outcome) = self.leases.spend(charge, now) else {
-                charges[..at].iter().for_each(|spent| self.leases.put_back(spent, spent.share.hits.cost()));
+        let mut known = Few::with_capacity(charges.len());
+        for charge in charges {
+            let Some(one) = self.leases.spend(charge, now) else {
+                charges.iter().zip(&known).for_each(|(charge, one)| self.unspend(charge, one));
                 return None;
             };
-            outcomes.push(Some(outcome));
+            known.push(one);
         }
-        // Each of them passes, so it does not matter how they go together.
+        let mut outcomes: Outcomes = known.iter().map(|one| Some(one.outcome())).collect();
+        if known.iter().any(|one| matches!(one, Known::Denied(_))) {
+            let refused = refused(mode, charges, &outcomes);
+            let first = refused.first().map(|&at| charges[at].share.stage);
+            for &at in &refused {
+                self.unspend(&charges[at], &known[at]);
+                let is_reached = mode != Mode::InOrder || Some(charges[at].share.stage) == first;
+                outcomes[at] = is_reached.then(|| known[at].uncounted(charges[at].share.hits));
+            }
+        }
         Some(outcomes)
     }
 
@@ -115,86 +127,93 @@ impl<S: Session> Session for LeasedSession<S> {
         deadline: Instant,
     ) -> Result<Outcomes, StoreError> {
         if !may_be_leased(charges) {
-            let leased = charges.iter().filter_map(|charge| self.leases.take(charge.key, now)).collect();
+            // Given back later than that, they could be another window's.
+            let late = now.plus(deadline.saturating_duration_since(Instant::now()));
+            let leased = charges.iter().filter_map(|charge| self.leases.take(charge.key, late)).collect();
             give_back(&self.inner, leased, now, deadline).await?;
             return self.inner.apply(mode, charges, now, deadline).await;
         }
-        let mut parts: Vec<Part> = charges.iter().map(|charge| self.part(charge, now)).collect();
-        let asked: Vec<Charge> = parts.iter().map(Part::charge).collect();
-        let mut outcomes = self.inner.apply(mode, &asked, now, deadline).await?;
-
-        // What was refused may have been so for the hits ahead. Nothing was counted of it, so it can be asked again.
-        let refused = refused(mode, charges, &outcomes);
-        if refused.iter().any(|&at| parts[at].ahead > 0) {
-            for &at in &refused {
-                parts[at].ahead = 0;
-            }
-            let asked: Vec<Charge> = refused.iter().map(|&at| parts[at].charge()).collect();
-            match self.inner.apply(mode, &asked, now, deadline).await {
-                Ok(again) => refused.iter().zip(again).for_each(|(&at, outcome)| outcomes[at] = outcome),
-                Err(error) => {
-                    // All or none: hits that were counted already are leased, and not spent.
-                    for (at, (part, outcome)) in parts.iter().zip(&outcomes).enumerate() {
-                        if let (false, Some(outcome)) = (refused.contains(&at), outcome) {
-                            self.leases.keep(
-                                &part.of,
-                                outcome,
-                                part.of.share.hits.cost() + part.ahead,
-                                true,
-                                now,
-                            );
-                        }
-                    }
-                    return Err(error);
-                }
-            }
+        let parts: Vec<Part> = charges.iter().map(|charge| Part::of(&self.leases, charge, now)).collect();
+        let asked: Few<Charge> =
+            parts.iter().flat_map(|part| [Some(part.charge()), part.charge_ahead()]).flatten().collect();
+        let outcomes = self.inner.apply(mode, &asked, now, deadline).await?;
+        if outcomes.len() != asked.len() {
+            return Err(StoreError::Incomplete { expected: asked.len(), found: outcomes.len() });
         }
-        let refused = self::refused(mode, charges, &outcomes);
-        let settled = parts.iter().zip(outcomes).enumerate().map(|(at, (part, outcome))| {
-            let Some(outcome) = outcome else {
-                // It was not reached.
-                self.leases.put_back(&part.of, part.covered);
-                return None;
-            };
-            Some(self.settled(part, outcome, !refused.contains(&at), now))
+        let mut outcomes = outcomes.into_iter();
+        let mut next = || outcomes.next().flatten();
+        let mut told = Outcomes::with_capacity(parts.len());
+        let mut told_ahead = Outcomes::with_capacity(parts.len());
+        for part in &parts {
+            told.push(next());
+            told_ahead.push(if part.taken.ahead > 0 { next() } else { None });
+        }
+        let refused = refused(mode, charges, &told);
+        let each = parts.into_iter().zip(told).zip(told_ahead).enumerate();
+        let settled = each.map(|(at, ((part, told), ahead))| {
+            // One that was not reached has nothing to say.
+            Some(part.settled(told?, ahead, !refused.contains(&at), now))
         });
         Ok(settled.collect())
     }
 }
 
 impl<S> LeasedSession<S> {
-    /// What of `charge` is covered by a lease, and how much more is asked for.
-    fn part(&self, charge: &Charge, now: Timestamp) -> Part {
-        let (covered, ahead) = self.leases.prepare(charge, now);
-        Part { of: *charge, covered, ahead }
+    fn unspend(&self, charge: &Charge, known: &Known) {
+        if let Known::Spent(_, until) = known {
+            self.leases.put_back(charge, charge.share.hits.cost(), *until);
+        }
+    }
+}
+
+/// A charge, of which a part is covered by a lease. Dropped before it is settled, it gives that part back to the lease.
+#[derive(Debug)]
+struct Part<'a> {
+    leases: &'a Leases,
+    of: Charge,
+    taken: Taken,
+}
+
+impl<'a> Part<'a> {
+    /// Takes what a lease has of `charge`.
+    fn of(leases: &'a Leases, charge: &Charge, now: Timestamp) -> Self {
+        Self { leases, of: *charge, taken: leases.prepare(charge, now) }
+    }
+
+    /// What the store is asked for.
+    fn charge(&self) -> Charge {
+        let hits = Hits::charge(self.of.share.hits.cost() - self.taken.covered);
+        Charge { share: Share { hits, ..self.of.share }, ..self.of }
+    }
+
+    /// What it is asked for besides: hits that are counted if those of the whole stage are and these fit as well, and refuse nothing.
+    fn charge_ahead(&self) -> Option<Charge> {
+        let share = Share { hits: Hits::charge(self.taken.ahead), enforced: false, ..self.of.share };
+        (self.taken.ahead > 0).then_some(Charge { share, ..self.of })
     }
 
     /// What the store told of a part of a charge, as it is of all of it. `passes` says whether its stage was counted.
-    fn settled(&self, part: &Part, told: Outcome, passes: bool, now: Timestamp) -> Outcome {
+    fn settled(mut self, told: Outcome, ahead: Option<Outcome>, passes: bool, now: Timestamp) -> Outcome {
         let is_counted = passes && told.admitted;
-        let back = if is_counted { part.ahead } else { part.covered };
-        let unspent = self.leases.keep(&part.of, &told, back, is_counted, now);
-        let used = told.used.saturating_sub(unspent);
-        let attempted = if is_counted { used } else { part.of.share.hits.applied_to(used) };
+        let ahead = ahead.filter(|ahead| is_counted && ahead.admitted);
+        let granted = if ahead.is_some() { self.taken.ahead } else { 0 };
+        let latest = ahead.unwrap_or(told);
+        if is_counted {
+            self.taken.covered = 0;
+        }
+        // What is covered and was not counted goes back to where it came from.
+        let (leases, of) = (self.leases, self.of);
+        drop(self);
+        let unspent = leases.keep(&of, &latest, granted, now);
+        let used = latest.used.saturating_sub(unspent);
+        let attempted = if is_counted { used } else { of.share.hits.applied_to(used) };
         Outcome { used, attempted, remaining: told.limit.saturating_sub(used), ..told }
     }
 }
 
-/// A charge, of which a part is covered by a lease.
-#[derive(Debug)]
-struct Part {
-    of: Charge,
-    /// Hits that the lease had. They are not in the lease any more.
-    covered: u64,
-    /// Hits that are asked for beyond those of the charge.
-    ahead: u64,
-}
-
-impl Part {
-    /// What the store is asked for.
-    fn charge(&self) -> Charge {
-        let hits = Hits::charge((self.of.share.hits.cost() - self.covered).saturating_add(self.ahead));
-        Charge { share: Share { hits, ..self.of.share }, ..self.of }
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        self.leases.release(&self.of, &self.taken);
     }
 }
 

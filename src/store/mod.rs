@@ -19,7 +19,7 @@ pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, WrongUr
 pub use any::{AnySession, AnyStore};
 pub use disk::DiskStore;
 pub use error::StoreError;
-pub use lease::LeasedStore;
+pub use lease::{LeasedSession, LeasedStore};
 pub use memory::MemoryStore;
 
 use crate::algorithm::{Charge, Mode, Outcomes};

@@ -78,6 +78,19 @@ pub(crate) fn send_to_host(
     headers: &[&[u8]],
     body: &str,
 ) -> Answer {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(ask(host, from, to, request_line, headers, body))
+}
+
+/// The same on a runtime of the caller's.
+pub(crate) async fn ask(
+    host: &str,
+    from: &str,
+    to: SocketAddr,
+    request_line: &str,
+    headers: &[&[u8]],
+    body: &str,
+) -> Answer {
     let from: IpAddr = from.parse().unwrap();
     let mut bytes = format!("{request_line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n").into_bytes();
     for header in headers {
@@ -89,21 +102,16 @@ pub(crate) fn send_to_host(
     }
     bytes.extend(b"\r\n");
     bytes.extend(body.as_bytes());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let text = runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, async {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind(SocketAddr::new(from, 0)).unwrap();
-            let mut stream = socket.connect(to).await.unwrap();
-            stream.write_all(&bytes).await.unwrap();
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await.unwrap();
-            answer
-        })
-        .await
-        .expect("an answer in time")
+    let answered = tokio::time::timeout(PATIENCE, async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        let mut stream = socket.connect(to).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        answer
     });
-    parse(&String::from_utf8_lossy(&text))
+    parse(&String::from_utf8_lossy(&answered.await.expect("an answer in time")))
 }
 
 fn parse(text: &str) -> Answer {

@@ -20,7 +20,7 @@ const ISTIO: &str = "outbound|8081||ratelimit.default.svc.cluster.local";
 /// The limiter of the demonstration's virtual host, and that of the five APIs' virtual hosts.
 const LIMITERS: [&str; 2] = ["envoy.filters.http.ratelimit", "policy-writes-headers"];
 
-/// Rules with a `*` for what the door `defaults` is asked.
+/// Rules with a `*` for what the door `long` is asked.
 pub(crate) const WILDCARDS: usize = 1_000;
 
 /// Envoy, an upstream behind it, and the two Spillways it asks.
@@ -42,6 +42,8 @@ pub(crate) struct Gateway {
     pub(crate) failing_grpc: SocketAddr,
     /// The two replicas that the door `rolling` asks, which a test starts and stops.
     pub(crate) rolling_grpc: [SocketAddr; 2],
+    /// The two replicas that the doors `stalled-open`, `stalled-closed` and `stalled-local` ask, which a test starts.
+    pub(crate) stalled_grpc: [SocketAddr; 2],
     pub(crate) config: TempDir,
     /// What the five APIs' virtual hosts ask.
     pub(crate) published: Published,
@@ -66,8 +68,8 @@ impl Gateway {
 
         let (upstream, upstream_port) = upstream();
         let published = Published::start();
-        let [away_grpc, published_away_grpc, failing_grpc, one, another] = unused_addresses();
-        let rolling_grpc = [one, another];
+        let [away_grpc, published_away_grpc, failing_grpc] = unused_addresses();
+        let (rolling_grpc, stalled_grpc) = (unused_addresses(), unused_addresses());
         let files = tempfile::tempdir().unwrap();
         let admin_address = files.path().join("admin");
         let yaml = files.path().join("envoy.yaml");
@@ -79,6 +81,7 @@ impl Gateway {
             published_away: published_away_grpc.port(),
             failing: failing_grpc.port(),
             rolling: rolling_grpc.map(|address| address.port()),
+            stalled: stalled_grpc.map(|address| address.port()),
         };
         fs::write(&yaml, doors(&ports)).unwrap();
 
@@ -105,6 +108,7 @@ impl Gateway {
             published_away_grpc,
             failing_grpc,
             rolling_grpc,
+            stalled_grpc,
             config,
             published,
             _files: files,
@@ -172,44 +176,21 @@ struct Ports {
     published_away: u16,
     failing: u16,
     rolling: [u16; 2],
+    stalled: [u16; 2],
 }
 
 /// The sample with its ports changed, where the five APIs' virtual hosts ask the cluster `published`; and beside its
-/// listener `gateway` eight copies of it: `raw`, which also limits by a query parameter and by a header, `defaults`, which
+/// listener `gateway` copies of it: `raw`, which also limits by a query parameter and by a header, `defaults`, which
 /// limits by another one and leaves Envoy's settings as they are, `istio`, whose
 /// cluster has a name of Istio's, `away` and `published-away`, where one of the two Spillways is another, `failing` and
-/// `failing-closed`, whose Spillway's store fails, with Envoy's default timeout, and `rolling`, which asks two replicas.
+/// `failing-closed`, whose Spillway's store fails, with Envoy's default timeout, `rolling`, which asks two replicas, and
+/// `stalled-…`, which ask two others with Envoy's default timeout, each for a rule of its own.
 fn doors(ports: &Ports) -> String {
     let mut yaml: Value = serde_yaml::from_str(&fs::read_to_string("envoy/envoy.yaml").unwrap()).unwrap();
     yaml["admin"]["address"]["socket_address"]["port_value"] = 0.into();
     let resources = &mut yaml["static_resources"];
 
-    let clusters = resources["clusters"].as_sequence_mut().unwrap();
-    for cluster in clusters.iter_mut() {
-        let port = if cluster["name"] == "ratelimit" { ports.spillway } else { ports.upstream };
-        set_port(cluster, port);
-    }
-    let ratelimit = clusters.iter().find(|cluster| cluster["name"] == "ratelimit").unwrap().clone();
-    for (name, port) in [
-        (ISTIO, ports.spillway),
-        ("away", ports.away),
-        ("published", ports.published),
-        ("published-away", ports.published_away),
-        ("failing", ports.failing),
-        ("rolling", ports.rolling[0]),
-    ] {
-        let mut copy = ratelimit.clone();
-        copy["name"] = name.into();
-        copy["load_assignment"]["cluster_name"] = name.into();
-        set_port(&mut copy, port);
-        clusters.push(copy);
-    }
-    let rolling = clusters.last_mut().unwrap();
-    let replicas = rolling["load_assignment"]["endpoints"][0]["lb_endpoints"].as_sequence_mut().unwrap();
-    let mut another = replicas[0].clone();
-    another["endpoint"]["address"]["socket_address"]["port_value"] = ports.rolling[1].into();
-    replicas.push(another);
-
+    clusters(resources["clusters"].as_sequence_mut().unwrap(), ports);
     let [of_demo, of_published] = LIMITERS;
     let gateway = &mut resources["listeners"][0];
     gateway["address"]["socket_address"]["port_value"] = 0.into();
@@ -229,15 +210,11 @@ fn doors(ports: &Ports) -> String {
             - actions: [{request_headers: {header_name: x-raw, descriptor_key: raw}}]";
         manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
     });
-    // As who writes only what must be written: Envoy waits for 20 ms then.
-    let defaults = copy("defaults", &|manager| {
+    // How long an answer takes the test asks Spillway: Envoy's own 20 ms may pass while a busy machine runs neither.
+    let long = copy("long", &|manager| {
         let limits = "- actions: [{query_parameters: {query_parameter_name: w, descriptor_key: wild}}]";
         manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
-        let filters = manager["http_filters"].as_sequence_mut().unwrap();
-        let limiter = filters.iter_mut().find(|filter| filter["name"] == of_demo).unwrap();
-        let limiter = limiter["typed_config"].as_mapping_mut().unwrap();
-        assert!(limiter.remove("timeout").is_some());
-        limiter.insert("stat_prefix".into(), "defaults".into());
+        with_defaults(manager, "long")["timeout"] = "1s".into();
     });
     let istio = copy("istio", &|manager| {
         let grpc = service(manager, of_demo);
@@ -252,18 +229,63 @@ fn doors(ports: &Ports) -> String {
     let failing = |name: &'static str, is_closed: bool| {
         copy(name, &|manager| {
             service(manager, of_demo)["cluster_name"] = "failing".into();
-            let filters = manager["http_filters"].as_sequence_mut().unwrap();
-            let limiter = filters.iter_mut().find(|filter| filter["name"] == of_demo).unwrap();
-            let limiter = limiter["typed_config"].as_mapping_mut().unwrap();
-            limiter.remove("timeout");
-            limiter.insert("failure_mode_deny".into(), is_closed.into());
-            limiter.insert("stat_prefix".into(), name.into());
+            with_defaults(manager, name)["failure_mode_deny"] = is_closed.into();
+        })
+    };
+    let stalled = |mode: &'static str| {
+        let name = format!("stalled-{mode}");
+        copy(&name, &|manager| {
+            let limits =
+                format!("- actions: [{{generic_key: {{descriptor_key: mode, descriptor_value: {mode}}}}}]");
+            manager["route_config"]["virtual_hosts"][0]["rate_limits"] =
+                serde_yaml::from_str(&limits).unwrap();
+            service(manager, of_demo)["cluster_name"] = "stalled".into();
+            with_defaults(manager, &name);
         })
     };
     let (open, closed) = (failing("failing", false), failing("failing-closed", true));
-    let copies = [raw, defaults, istio, away, published_away, open, closed, rolling];
+    let copies = [raw, long, istio, away, published_away, open, closed, rolling];
+    let copies = copies.into_iter().chain(["open", "closed", "local"].map(stalled));
     resources["listeners"].as_sequence_mut().unwrap().extend(copies);
     serde_yaml::to_string(&yaml).unwrap()
+}
+
+/// The sample's clusters with their ports changed, and copies of `ratelimit` for those whom doors ask.
+fn clusters(clusters: &mut Vec<Value>, ports: &Ports) {
+    for cluster in clusters.iter_mut() {
+        let port = if cluster["name"] == "ratelimit" { ports.spillway } else { ports.upstream };
+        set_port(cluster, port);
+    }
+    let ratelimit = clusters.iter().find(|cluster| cluster["name"] == "ratelimit").unwrap().clone();
+    for (name, replicas) in [
+        (ISTIO, &[ports.spillway][..]),
+        ("away", &[ports.away]),
+        ("published", &[ports.published]),
+        ("published-away", &[ports.published_away]),
+        ("failing", &[ports.failing]),
+        ("rolling", &ports.rolling),
+        ("stalled", &ports.stalled),
+    ] {
+        let mut copy = ratelimit.clone();
+        copy["name"] = name.into();
+        copy["load_assignment"]["cluster_name"] = name.into();
+        let endpoints = copy["load_assignment"]["endpoints"][0]["lb_endpoints"].as_sequence_mut().unwrap();
+        *endpoints = vec![endpoints[0].clone(); replicas.len()];
+        for (endpoint, port) in endpoints.iter_mut().zip(replicas) {
+            endpoint["endpoint"]["address"]["socket_address"]["port_value"] = (*port).into();
+        }
+        clusters.push(copy);
+    }
+}
+
+/// Has the demonstration's limiter wait for as long as Envoy does by default, and counts its calls under a name of their own.
+fn with_defaults<'y>(manager: &'y mut Value, statistics: &str) -> &'y mut Value {
+    let filters = manager["http_filters"].as_sequence_mut().unwrap();
+    let limiter = filters.iter_mut().find(|filter| filter["name"] == LIMITERS[0]).unwrap();
+    let limiter = &mut limiter["typed_config"];
+    assert!(limiter.as_mapping_mut().unwrap().remove("timeout").is_some());
+    limiter["stat_prefix"] = statistics.into();
+    limiter
 }
 
 fn manager(listener: &mut Value) -> &mut Value {

@@ -10,6 +10,7 @@ mod client;
 mod gateway;
 mod published;
 mod rolling;
+mod stalled;
 mod store;
 #[allow(dead_code, reason = "it serves two test programs, and each uses what it needs")]
 #[path = "../support/mod.rs"]
@@ -37,7 +38,7 @@ fn main() {
 fn trials(gateway: Option<&Arc<Gateway>>) -> Vec<Trial> {
     // What is about Envoy's 20 ms has the machine to itself; the others run side by side.
     let machine = Arc::new(RwLock::new(()));
-    let all = tests::ALL.iter().chain(apis::ALL).chain(rolling::ALL).chain(store::ALL);
+    let all = tests::ALL.iter().chain(apis::ALL).chain(rolling::ALL).chain(store::ALL).chain(stalled::ALL);
     let each = all.map(|(name, test)| {
         let (gateway, machine) = (gateway.cloned(), Arc::clone(&machine));
         let is_alone = tests::ALONE.contains(name);

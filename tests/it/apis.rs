@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 
 use crate::rls::descriptor;
 
-fn scripts() -> Vec<(PathBuf, Script)> {
+pub(crate) fn scripts() -> Vec<(PathBuf, Script)> {
     let files = ["config", "tests/policies"].iter().flat_map(|path| config::test_files(Path::new(path)).0);
     let scripts = files.map(|file| {
         let script = Script::parse(&fs::read_to_string(&file).unwrap());
@@ -33,7 +33,7 @@ fn scripts() -> Vec<(PathBuf, Script)> {
     scripts.collect()
 }
 
-fn load(policy: &Path) -> Option<Policy> {
+pub(crate) fn load(policy: &Path) -> Option<Policy> {
     config::load(&[policy], Options::default()).ok().map(|loaded| loaded.policy)
 }
 

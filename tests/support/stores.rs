@@ -67,6 +67,33 @@ impl Session for Slow {
     }
 }
 
+/// Counters in memory that are asked when the caller has waited for a turn, and told about after another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Yielding(pub(crate) MemoryStore);
+
+over_memory!(Yielding: 0);
+
+impl Session for Yielding {
+    const ANSWERS: Answers = Answers::Later;
+
+    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
+        None
+    }
+
+    async fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        _: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        tokio::task::yield_now().await;
+        let outcomes = self.0.apply_now(mode, charges, now);
+        tokio::task::yield_now().await;
+        Ok(outcomes.expect("counters in memory answer at once"))
+    }
+}
+
 /// When a [`Failing`] store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fails {

@@ -1,7 +1,7 @@
 //! A real Valkey, started on a free port and ended with the test.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,7 +22,9 @@ impl Valkey {
     /// A server that keeps nothing on disk, with more settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
         let settings: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
-        let directory = tempfile::tempdir().unwrap();
+        // In memory if there is such a file system: no test is about the disk's speed.
+        let shared = Path::new("/dev/shm");
+        let directory = if shared.is_dir() { TempDir::new_in(shared) } else { TempDir::new() }.unwrap();
         // A port that is free now may be taken until the server asks for it.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -1,5 +1,7 @@
 //! The leases of a process.
 
+use std::time::Duration;
+
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -8,6 +10,8 @@ use crate::model::{CellKey, Hits, Outcome, Timestamp};
 
 /// The most hits that are taken ahead of time.
 pub(super) const LARGEST: u64 = 1_000;
+/// How long what the store refused is refused without asking it again: what others held may have come back to it.
+pub(super) const DENIED_FOR: Duration = Duration::from_millis(100);
 /// The most leases of one shard. Whoever asks for more counters than that asks the store each time.
 const MOST: usize = 1_024;
 /// Locks, so that two requests seldom want the same one.
@@ -26,8 +30,9 @@ pub(super) struct Leases {
 struct Lease {
     /// The charge that it was taken with.
     share: Share,
-    /// What the store told when the last hits were taken.
+    /// What the store told when the last hits were taken, and when it was asked.
     told: Outcome,
+    told_at: Timestamp,
     /// When the window ends. So does the lease.
     until: Timestamp,
     /// Hits that were taken and not spent.
@@ -36,6 +41,48 @@ struct Lease {
     next: u64,
     /// Whether somebody is at the store for more.
     is_asked_for: bool,
+}
+
+/// What a request took of a lease, to have the rest of its hits from the store.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// Hits that the lease had. They are not in the lease any more.
+    pub(super) covered: u64,
+    /// Hits that are asked for beyond those of the charge.
+    pub(super) ahead: u64,
+    /// When the window ends.
+    until: Timestamp,
+    /// Whether it is this request that asks for more.
+    asks: bool,
+}
+
+/// What is known of a charge without asking the store.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// Its hits were spent, of the window that ends then.
+    Spent(Outcome, Timestamp),
+    /// It is refused.
+    Denied(Outcome),
+}
+
+impl Known {
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Spent(outcome, _) | Self::Denied(outcome) => *outcome,
+        }
+    }
+
+    /// What is told if its `hits` are put back, as another charge is refused.
+    pub(super) fn uncounted(&self, hits: Hits) -> Outcome {
+        match self {
+            Self::Denied(outcome) => *outcome,
+            Self::Spent(outcome, _) => {
+                let used = outcome.used.saturating_sub(hits.cost());
+                let remaining = outcome.limit.saturating_sub(used);
+                Outcome { used, remaining, ..*outcome }
+            }
+        }
+    }
 }
 
 /// A lease that is to be given back.
@@ -83,89 +130,91 @@ impl Leases {
         self.shards[usize::try_from(key.high % SHARDS as u64).unwrap_or_default()].lock()
     }
 
-    /// Spends the hits of `charge`, if its lease has as many. When less than half of it is left, one request is told that there is
-    /// none, which goes to the store for it and for more.
-    pub(super) fn spend(&self, charge: &Charge, now: Timestamp) -> Option<Outcome> {
+    /// Spends the hits of `charge`, if its lease has as many, or refuses them, if the store has none. When less than half of a lease is
+    /// left, one request is told that nothing is known, which goes to the store for it and for more.
+    pub(super) fn spend(&self, charge: &Charge, now: Timestamp) -> Option<Known> {
         let mut shard = self.shard(charge.key);
         let lease = shard.get_mut(&charge.key).filter(|lease| lease.covers(charge, now))?;
-        let hits = charge.share.hits.cost();
+        let hits = charge.share.hits;
         // A limit that was lowered may have been used up by what is leased of it.
-        let is_beyond =
-            (lease.told.used - lease.unspent.min(lease.told.used)).saturating_add(hits) > lease.told.limit;
-        if lease.unspent < hits || lease.is_low() || is_beyond {
+        if lease.used().saturating_add(hits.cost()) > lease.told.limit {
+            let is_fresh = now < lease.told_at.plus(DENIED_FOR);
+            return is_fresh.then(|| Known::Denied(lease.refusal(hits, now)));
+        }
+        if lease.unspent < hits.cost() || lease.is_low() {
             return None;
         }
-        lease.unspent -= hits;
-        Some(lease.outcome(now))
+        lease.unspent -= hits.cost();
+        Some(Known::Spent(lease.outcome(now), lease.until))
     }
 
-    /// Puts back hits that were taken for `charge` and not needed.
-    pub(super) fn put_back(&self, charge: &Charge, hits: u64) {
-        if let Some(lease) = self.shard(charge.key).get_mut(&charge.key) {
+    /// Puts back hits that were taken for `charge` from the window that ends then, and not needed.
+    pub(super) fn put_back(&self, charge: &Charge, hits: u64, until: Timestamp) {
+        if let Some(lease) = self.shard(charge.key).get_mut(&charge.key).filter(|lease| lease.is_of(until)) {
             lease.unspent += hits;
         }
     }
 
     /// Takes what the lease of `charge` has of its hits, and says how many more to ask for.
-    pub(super) fn prepare(&self, charge: &Charge, now: Timestamp) -> (u64, u64) {
+    pub(super) fn prepare(&self, charge: &Charge, now: Timestamp) -> Taken {
         let mut shard = self.shard(charge.key);
         // The first request of a window asks for itself alone: there may be no second.
         let Some(lease) = shard.get_mut(&charge.key).filter(|lease| lease.covers(charge, now)) else {
-            return (0, 0);
+            return Taken { covered: 0, ahead: 0, until: now, asks: false };
         };
         let covered = lease.unspent.min(charge.share.hits.cost());
         lease.unspent -= covered;
-        // A limit that refuses nobody is not asked a second time where it is the hits ahead that are too many.
-        if lease.is_asked_for || !charge.share.enforced {
-            return (covered, 0);
-        }
+        let asks = !lease.is_asked_for;
         lease.is_asked_for = true;
         let left = lease.told.remaining / (2 * self.replicas);
-        (covered, lease.next.min(left).min(LARGEST))
+        let ahead = if asks { lease.next.min(left).min(LARGEST) } else { 0 };
+        Taken { covered, ahead, until: lease.until, asks }
     }
 
-    /// Keeps `back` hits of what the store just told `told` about, and says how many are kept in all. Those that it did not grant just
-    /// now went with their window, if that has ended meanwhile.
-    pub(super) fn keep(
-        &self,
-        charge: &Charge,
-        told: &Outcome,
-        back: u64,
-        granted: bool,
-        now: Timestamp,
-    ) -> u64 {
+    /// Undoes what [`prepare`](Self::prepare) did for `charge`, of whose `taken` hits none are spent but those that are not `covered`
+    /// any more.
+    pub(super) fn release(&self, charge: &Charge, taken: &Taken) {
+        if let Some(lease) = self.shard(charge.key).get_mut(&charge.key) {
+            lease.is_asked_for &= !taken.asks;
+            if lease.is_of(taken.until) {
+                lease.unspent += taken.covered;
+            }
+        }
+    }
+
+    /// Keeps what the store just told `told` about, with the hits that it `granted` ahead, and says how many are kept in all.
+    pub(super) fn keep(&self, charge: &Charge, told: &Outcome, granted: u64, now: Timestamp) -> u64 {
         let mut shard = self.shard(charge.key);
         let until = now.plus(told.reset_after);
         if told.used == 0 || until <= now {
             shard.remove(&charge.key);
             return 0;
         }
-        if back == 0 && shard.len() >= MOST && !shard.contains_key(&charge.key) {
+        if granted == 0 && shard.len() >= MOST && !shard.contains_key(&charge.key) {
             return 0;
         }
         let lease = shard.entry(charge.key).or_insert_with(|| Lease {
             share: charge.share,
             told: *told,
+            told_at: now,
             until,
             unspent: 0,
             next: 1,
             is_asked_for: false,
         });
-        // The end is known to within the time that the store took to answer, and windows follow each other by their length.
-        let is_next_window = until > lease.until.plus(told.window / 2);
-        if is_next_window {
-            // Its hits went with it.
-            (lease.unspent, lease.next) = (0, 1);
+        if !lease.is_of(until) {
+            if until < lease.until {
+                // The answer of a window that has ended meanwhile, and its hits with it.
+                return 0;
+            }
+            (lease.unspent, lease.next, lease.told.used) = (0, 1, 0);
         }
         // Answers may come in another order than they were given in: the one with more counted is the later one.
-        if is_next_window || lease.share.limit != charge.share.limit || told.used >= lease.told.used {
-            (lease.told, lease.until, lease.share) = (*told, until, charge.share);
+        if lease.share.limit != charge.share.limit || told.used >= lease.told.used {
+            (lease.told, lease.told_at, lease.until, lease.share) = (*told, now, until, charge.share);
         }
-        if granted || !is_next_window {
-            lease.unspent += back;
-        }
+        lease.unspent += granted;
         lease.next = lease.next.saturating_mul(2).min(LARGEST);
-        lease.is_asked_for = false;
         lease.unspent
     }
 
@@ -203,6 +252,18 @@ impl Lease {
             && self.share.limit == charge.share.limit
     }
 
+    /// Whether it is of the window that ends then. The end is known to within the time that the store took to answer, and windows follow
+    /// each other by their length.
+    fn is_of(&self, until: Timestamp) -> bool {
+        let half = self.told.window / 2;
+        until <= self.until.plus(half) && self.until <= until.plus(half)
+    }
+
+    /// What is used of the limit without what is leased of it.
+    fn used(&self) -> u64 {
+        self.told.used.saturating_sub(self.unspent)
+    }
+
     /// Whether more is to be taken, and nobody is at it.
     fn is_low(&self) -> bool {
         !self.is_asked_for && self.unspent < self.next / 2
@@ -210,8 +271,7 @@ impl Lease {
 
     /// What is told after hits were spent: the store's numbers when it was asked last, with what was spent since.
     fn outcome(&self, now: Timestamp) -> Outcome {
-        let used = self.told.used.saturating_sub(self.unspent);
-        let ends = self.until.since(now);
+        let (used, ends) = (self.used(), self.until.since(now));
         Outcome {
             admitted: true,
             used,
@@ -222,5 +282,76 @@ impl Lease {
             retry_after: None,
             ..self.told
         }
+    }
+
+    /// What is told when hits are refused.
+    fn refusal(&self, hits: Hits, now: Timestamp) -> Outcome {
+        let of = self.outcome(now);
+        let retry_after = (hits.cost() <= of.limit).then_some(of.reset_after);
+        Outcome { admitted: false, attempted: hits.applied_to(of.used), retry_after, ..of }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::Algorithm;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+    const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn charge() -> Charge {
+        let share = Share {
+            algorithm: Algorithm::aligned(WINDOW),
+            limit: 100,
+            hits: Hits::ONE,
+            count_denied: false,
+            settles: false,
+            enforced: true,
+            stage: 0,
+            cell: 0,
+        };
+        Charge { key: CellKey { high: 1, low: 2 }, durability: Durability::None, share }
+    }
+
+    /// What the store tells when so much is used and the window ends so soon.
+    fn told(used: u64, reset_after: Duration) -> Outcome {
+        Outcome {
+            admitted: true,
+            limit: 100,
+            quota: 100,
+            used,
+            attempted: used,
+            remaining: 100 - used,
+            window: WINDOW,
+            reset_after,
+            full_after: reset_after,
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_that_of_the_next_window_grants_nothing() {
+        let (leases, charge) = (Leases::new(1), charge());
+        let late = START.plus(Duration::from_millis(9_990));
+        let next = START.plus(WINDOW);
+        assert_eq!(leases.keep(&charge, &told(5, WINDOW), 4, START), 4);
+        assert_eq!(leases.keep(&charge, &told(3, WINDOW), 2, next), 2, "the next window begins with its own");
+        assert_eq!(leases.keep(&charge, &told(50, Duration::from_millis(10)), 40, late), 0);
+        assert_eq!(leases.unspent(), 2);
+    }
+
+    #[test]
+    fn what_was_taken_from_a_window_is_not_put_back_into_the_next_one() {
+        let (leases, charge) = (Leases::new(1), charge());
+        let next = START.plus(WINDOW);
+        leases.keep(&charge, &told(5, WINDOW), 4, START);
+        let Some(Known::Spent(_, until)) = leases.spend(&charge, START) else { panic!("it has four") };
+        let taken = leases.prepare(&charge, START);
+        assert_eq!(taken.covered, 1);
+        leases.keep(&charge, &told(3, WINDOW), 2, next);
+        leases.put_back(&charge, 1, until);
+        leases.release(&charge, &taken);
+        assert_eq!(leases.unspent(), 2);
     }
 }

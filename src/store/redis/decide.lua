@@ -696,61 +696,7 @@ local function cell_at(place)
   return cell
 end
 
--- Most requests have only hits for windows that none of them shares: what `settle` makes of those, without its tables.
-local charged, hits_of, limits, tills, befores = {}, {}, {}, {}, {}
-local function plain(many, is_late)
-  local admits, is_readable = true, true
-  for index = 1, many do
-    local place, algorithm, hits, limit, window
-    place, algorithm, hits, limit, window, at = unpack('<I2Bi8i8i8', packed, at)
-    local cell = cell_at(place + 1)
-    if not cell then
-      is_readable = false
-    elseif not is_late then
-      local till, used
-      if algorithm == 1 then
-        local of_now = now - fmod(now, window) + window
-        till, used = open(cell, window, of_now, now)
-        till = till or of_now
-        if till > of_now and of_now - now > tolerance(window) then
-          till, cell.till = of_now, of_now
-        end
-      else
-        till, used = open(cell, window, now + window, now)
-      end
-      if used + hits > limit then
-        admits = false
-      end
-      charged[index], hits_of[index], limits[index], befores[index] = cell, hits, limit, used
-      tills[index] = till or -window
-    end
-  end
-  if not is_readable or is_late then
-    answer[#answer + 1] = is_readable and '\1' or '\2'
-    return
-  end
-  answer[#answer + 1] = '\0'
-  for index = 1, many do
-    local till, used, hits = tills[index], befores[index], hits_of[index]
-    -- A window that only begins with what is counted.
-    if till < 0 then
-      till = admits and now - till or now
-    end
-    local left = max(till - now, 0)
-    if admits then
-      local cell, after = charged[index], used + hits
-      cell.kind, cell.till, cell.used = WINDOW, till, after
-      answer[#answer + 1] = pack('<Bi8i8i8i8i8', 1, used, after, left, left, NONE)
-    elseif used + hits <= limits[index] then
-      answer[#answer + 1] = pack('<Bi8i8i8i8i8', 1, used, used, left, left, NONE)
-    else
-      answer[#answer + 1] =
-        pack('<Bi8i8i8i8i8', 0, used, used, left, left, hits <= limits[index] and left or NONE)
-    end
-  end
-end
-
-local function any(mode, many, is_late, is_server_time)
+local function decide(mode, many, is_late, is_server_time)
   -- Whether two charges share a counter.
   local share = mode >= 4
   mode = share and mode - 4 or mode
@@ -775,11 +721,7 @@ while at <= #packed do
   if given >= 0 then
     now, slack = given, SLACK_OF_TESTS
   end
-  if mode == 8 then
-    plain(many, server_now > deadline)
-  else
-    any(mode, many, server_now > deadline, given < 0)
-  end
+  decide(mode, many, server_now > deadline, given < 0)
 end
 
 -- A server that takes no writes refuses the first of them, so all are made, or none. What is removed comes last: that is

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{RedisOptions, Shared, secret};
 use crate::store::StoreError;
@@ -46,11 +46,8 @@ enum State {
         not_before: Option<Instant>,
         why: Option<Failure>,
     },
-    /// One is being made, perhaps after a failure.
-    Making {
-        making: watch::Receiver<Option<Made>>,
-        after: Option<Failure>,
-    },
+    /// One is being made. What is told of a server that stands still is how the last try ended; others follow.
+    Making(watch::Receiver<Option<Made>>),
     Up(MultiplexedConnection),
 }
 
@@ -146,8 +143,8 @@ impl Link {
         }
     }
 
-    /// The connection, once it is there. After one that took long nobody waits for the next try,
-    /// until one has succeeded.
+    /// The connection, once it is there. Where the server stands still nobody waits for it after the first try: others are made by
+    /// themselves, so it is found again whoever asks and when.
     pub(super) async fn up(&self) -> Result<Up, Failure> {
         loop {
             let mut making = match self.look() {
@@ -162,12 +159,8 @@ impl Link {
     }
 
     fn look(&self) -> Found {
-        if let State::Making { making, after: Some(why) } = &*self.state.borrow() {
-            let (making, why) = (making.clone(), why.clone());
-            return if making.borrow().is_some() { Found::Making(making) } else { Found::Failed(why) };
-        }
         let mut state = self.state.borrow_mut();
-        let after = match &*state {
+        match &*state {
             State::Up(connection) if !self.is_broken() => {
                 self.share_secret(connection);
                 return Found::Up(Up {
@@ -184,28 +177,23 @@ impl Link {
                 *state = self.failed(why.clone());
                 return Found::Failed(why);
             }
-            State::Up(_) => {
-                self.failures.set(1);
-                None
+            State::Up(_) => self.failures.set(1),
+            State::Making(making) => {
+                return match &*making.borrow() {
+                    Some(Err(why)) if why.took_long() => Found::Failed(why.clone()),
+                    _ => Found::Making(making.clone()),
+                };
             }
-            State::Making { making, .. } => return Found::Making(making.clone()),
             State::Down { not_before: Some(until), why: Some(why) } if Instant::now() < *until => {
                 return Found::Failed(why.clone());
             }
-            // A refusal comes at once, and so does a server that is there again. One that stands still is not waited for twice.
-            State::Down { why, .. } => why.clone().filter(Failure::took_long),
-        };
+            // A refusal comes at once, and so does a server that is there again.
+            State::Down { .. } => {}
+        }
         let (tell, making) = watch::channel(None);
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            let _ = tell.send(Some(connect(&shared).await));
-        });
-        let found = match &after {
-            None => Found::Making(making.clone()),
-            Some(why) => Found::Failed(why.clone()),
-        };
-        *state = State::Making { making, after };
-        found
+        tokio::spawn(make(Arc::clone(&self.shared), tell));
+        *state = State::Making(making.clone());
+        Found::Making(making)
     }
 
     /// Makes sure of the secret, once in a while.
@@ -225,11 +213,12 @@ impl Link {
     /// Takes a connection that was made, unless somebody else has.
     fn conclude(&self, made: &watch::Receiver<Option<Made>>) {
         let mut state = self.state.borrow_mut();
-        if !matches!(&*state, State::Making { making, .. } if making.same_channel(made)) {
+        if !matches!(&*state, State::Making(making) if making.same_channel(made)) {
             return;
         }
         let made = made.borrow().clone();
         match made {
+            Some(Err(why)) if why.took_long() => {}
             Some(Ok((connection, time, at))) => {
                 self.generation.set(self.generation.get() + 1);
                 self.clock.forget();
@@ -265,6 +254,18 @@ impl Link {
     /// What the server's clock shows at `at`, or a little earlier than that, in microseconds since 1970.
     pub(super) fn server_time(&self, at: Instant) -> u64 {
         self.clock.at(at)
+    }
+}
+
+/// Makes a connection, and tells how that ended. A server that stands still is tried until it does not, or nobody is left to tell.
+async fn make(shared: Arc<Shared>, tell: watch::Sender<Option<Made>>) {
+    loop {
+        let made = connect(&shared).await;
+        let stands_still = matches!(&made, Err(why) if why.took_long());
+        if tell.send(Some(made)).is_err() || !stands_still {
+            return;
+        }
+        sleep(LONGEST_PAUSE).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counters in Redis or Valkey, which several replicas share.
 //!
-//! One script decides on a request, in one trip and all at once ([`DECIDE`]): its arithmetic is that of `algorithm`. Hits are
+//! One script decides on a request, in one trip and all at once ([`DECIDE`]): its arithmetic is that of `algorithm`. A shorter one does
+//! the same for requests that only have hits for windows ([`COUNT`]). Hits are
 //! counted by the server's clock, so that replicas whose clocks differ count in the same windows; only the bounds of calendar
 //! periods are the replica's. Counters end by themselves.
 
@@ -19,6 +20,8 @@ use crate::model::KeySecret;
 
 /// The script that decides.
 const DECIDE: &str = include_str!("decide.lua");
+/// The script that decides on what most requests are.
+const COUNT: &str = include_str!("count.lua");
 
 /// Counters in one Redis or Valkey server.
 #[derive(Clone, Debug)]
@@ -29,7 +32,8 @@ pub struct RedisStore(Arc<Shared>);
 struct Shared {
     options: RedisOptions,
     client: redis::Client,
-    script: redis::Script,
+    decide: redis::Script,
+    count: redis::Script,
     secret: KeySecret,
 }
 
@@ -54,7 +58,8 @@ impl RedisStore {
         Ok(Self(Arc::new(Shared {
             options,
             client,
-            script: redis::Script::new(DECIDE),
+            decide: redis::Script::new(DECIDE),
+            count: redis::Script::new(COUNT),
             secret: secret::random(),
         })))
     }

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::link::{Failure, Link, Up};
 use super::options::CountedBy;
-use super::wire::{self, Asked, Decided, Reply};
-use super::{DECIDE, Shared};
+use super::wire::{self, Asked, Decided, Form, Reply};
+use super::{COUNT, DECIDE, Shared};
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::{CellKey, Few, Timestamp};
 use crate::store::{Answers, Session, StoreError};
@@ -39,6 +39,7 @@ pub struct RedisSession {
 
 /// A request that is to be sent.
 struct Request {
+    form: Form,
     mode: Mode,
     charges: Few<Charge>,
     at: Option<Timestamp>,
@@ -89,7 +90,8 @@ impl RedisSession {
         let deadline = self.link.server_time(deadline);
         let charges = Few::from_slice(charges);
         let waits = Arc::clone(&self.waiting);
-        self.queue.borrow_mut().push(Request { mode, charges, at, deadline, answer, _waits: waits });
+        let form = wire::form(mode, &charges);
+        self.queue.borrow_mut().push(Request { form, mode, charges, at, deadline, answer, _waits: waits });
         // Whatever else came in with this turn of the event loop goes with it.
         tokio::task::yield_now().await;
         self.send_queue(&up);
@@ -104,6 +106,13 @@ impl RedisSession {
     fn send_queue(&self, up: &Up) {
         let mut queue = self.queue.take();
         queue.retain(|request| !request.answer.is_closed());
+        let (plain, rest) = queue.into_iter().partition(|request| request.form == Form::Count);
+        self.send(up, Form::Count, plain);
+        self.send(up, Form::Decide, rest);
+    }
+
+    /// Sends requests for one of the scripts.
+    fn send(&self, up: &Up, form: Form, mut queue: Vec<Request>) {
         while !queue.is_empty() {
             let mut charges = 0;
             let fits = |request: &&Request| {
@@ -113,7 +122,7 @@ impl RedisSession {
             let together = queue.iter().take(self.shared.options.together).take_while(fits).count().max(1);
             let batch: Vec<Request> = queue.drain(..together).collect();
             // Its own task, for it goes on also where those who asked give up.
-            tokio::spawn(run(Arc::clone(&self.shared), up.clone(), batch));
+            tokio::spawn(run(Arc::clone(&self.shared), up.clone(), form, batch));
         }
     }
 }
@@ -149,8 +158,8 @@ impl Session for RedisSession {
 }
 
 /// Decides on a batch in one trip, and tells each request what became of it.
-async fn run(shared: Arc<Shared>, mut up: Up, batch: Vec<Request>) {
-    let script = Script::of(&shared.options.prefix, &batch);
+async fn run(shared: Arc<Shared>, mut up: Up, form: Form, batch: Vec<Request>) {
+    let script = Script::of(&shared.options.prefix, form, &batch);
     let reply = timeout(SILENT_FOR, script.run(&shared, &mut up)).await.unwrap_or_else(|_| {
         up.is_broken();
         let words = format!("no answer within {} ms", SILENT_FOR.as_millis());
@@ -158,7 +167,7 @@ async fn run(shared: Arc<Shared>, mut up: Up, batch: Vec<Request>) {
     });
     let garbled = |error: wire::Garbled| Failure::Garbled(error.to_string());
     let mut reply = match &reply {
-        Ok(bytes) => Reply::new(bytes).map_err(garbled),
+        Ok(bytes) => Reply::new(form, bytes).map_err(garbled),
         Err(failure) => Err(failure.clone()),
     };
     for request in batch {
@@ -171,16 +180,17 @@ async fn run(shared: Arc<Shared>, mut up: Up, batch: Vec<Request>) {
     }
 }
 
-/// One run of the script.
+/// One run of a script.
 #[derive(Debug)]
 struct Script {
+    form: Form,
     keys: Vec<Vec<u8>>,
     requests: Vec<u8>,
 }
 
 impl Script {
-    fn of(prefix: &str, batch: &[Request]) -> Self {
-        let mut script = Self { keys: Vec::new(), requests: Vec::new() };
+    fn of(prefix: &str, form: Form, batch: &[Request]) -> Self {
+        let mut script = Self { form, keys: Vec::new(), requests: Vec::new() };
         let mut places: HashMap<CellKey, u16> = HashMap::new();
         for request in batch {
             let asked = Asked { mode: request.mode, deadline: request.deadline, at: request.at };
@@ -192,18 +202,22 @@ impl Script {
                 })
             };
             let places: Few<u16> = request.charges.iter().map(place).collect();
-            wire::write(&mut script.requests, asked, &request.charges, &places);
+            wire::write(&mut script.requests, form, asked, &request.charges, &places);
         }
         script
     }
 
     async fn run(&self, shared: &Shared, up: &mut Up) -> Result<Vec<u8>, Failure> {
-        let by_hash = self.command("EVALSHA", shared.script.get_hash());
+        let (hash, text) = match self.form {
+            Form::Count => (shared.count.get_hash(), COUNT),
+            Form::Decide => (shared.decide.get_hash(), DECIDE),
+        };
+        let by_hash = self.command("EVALSHA", hash);
         let answer: Result<Vec<u8>, RedisError> = by_hash.query_async(&mut up.connection).await;
         let answer = match answer {
             // It runs and is kept from now on.
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                self.command("EVAL", DECIDE).query_async(&mut up.connection).await
+                self.command("EVAL", text).query_async(&mut up.connection).await
             }
             answer => answer,
         };
@@ -228,7 +242,23 @@ impl Script {
     }
 }
 
-/// What the server knows a counter by.
+/// What the server knows a counter by: the prefix, and 32 digits.
 fn key(prefix: &str, key: CellKey) -> Vec<u8> {
-    format!("{prefix}{:016x}{:016x}", key.high, key.low).into_bytes()
+    let mut bytes = Vec::with_capacity(prefix.len() + 32);
+    bytes.extend(prefix.as_bytes());
+    for byte in key.high.to_be_bytes().into_iter().chain(key.low.to_be_bytes()) {
+        bytes.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counters_key_has_32_digits() {
+        let counter = CellKey { high: 0x0123_4567_89ab_cdef, low: 10 };
+        assert_eq!(key("a:", counter), b"a:0123456789abcdef000000000000000a");
+    }
 }

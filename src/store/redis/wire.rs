@@ -1,12 +1,11 @@
-//! Requests and outcomes as the script `decide.lua` reads and writes them: whole numbers, little-endian, eight bytes each where
+//! Requests and outcomes as the scripts `decide.lua` and `count.lua` read and write them: whole numbers, little-endian, eight bytes each where
 //! nothing else is said.
 //!
-//! | Sent | Bytes |
+//! | Sent to `decide.lua` | Bytes |
 //! |---|---|
 //! | for each request: its mode, plus 4 where two of its charges share a counter; the number of its charges | 1 + 2 |
 //! | the server's time after which it is too late, and the time to count at; -1 for the server's own | 8 + 8 |
-//! | for each charge, if the mode is 8: its counter's place and its algorithm; its hits, its limit and the window's length | 2 + 1 + 3 × 8 |
-//! | for each charge, else: its counter's place among the keys, its algorithm, five flags | 2 + 1 + 5 |
+//! | for each charge: its counter's place among the keys, its algorithm, five flags | 2 + 1 + 5 |
 //! | its hits (a refund's are negative), its limit, and three parameters of its algorithm | 5 × 8 |
 //!
 //! | Received | Bytes |
@@ -16,12 +15,23 @@
 //! | for each charge of one that was decided: refused, admitted, or not made, and then nothing more | 1 |
 //! | the count before, the count after, the times until the first hit leaves, until the last one does, and to wait; -1 for none | 5 × 8 |
 //!
+//! | Sent to `count.lua` | Bytes |
+//! |---|---|
+//! | for each request: the number of its charges, and its two times | 2 + 8 + 8 |
+//! | for each charge: its counter's place and its algorithm; its hits, its limit and the window's length | 2 + 1 + 3 × 8 |
+//!
+//! | Received | Bytes |
+//! |---|---|
+//! | the server's time | 8 |
+//! | for each request: whether all of it was counted, or nothing; or it was too late, or a counter of it is unreadable | 8 |
+//! | for each charge of one that was decided: the count before, and the time until its window ends | 2 × 8 |
+//!
 //! Times are microseconds, rounded up where somebody is told to wait; those of buckets are nanoseconds where these fit.
 
 use std::time::Duration;
 
 use crate::algorithm::{Algorithm, Charge, FixedWindow, Mode, Outcomes, Share};
-use crate::model::{Few, Hits, Outcome, Timestamp};
+use crate::model::{CellKey, Few, Hits, Outcome, Timestamp};
 
 /// The most that is counted: a larger limit is as good as this one. Sums of two and more of them are below 2^53, up to which the
 /// script's numbers are exact.
@@ -37,8 +47,14 @@ const EXACT_UP_TO: u64 = 1_024;
 /// Sub-buckets of a sliding window above.
 const PARTS: u128 = 60;
 
-/// The mode of a request that is told in short, and decided faster.
-const PLAIN: u8 = 8;
+/// Which script is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `count.lua`, where all requests only have hits for windows.
+    Count,
+    /// `decide.lua`, for all.
+    Decide,
+}
 
 /// What a request's bytes begin with, and how many are to be decided by when.
 #[derive(Clone, Copy, Debug)]
@@ -69,17 +85,15 @@ pub(super) enum Decided {
 pub(super) struct Garbled;
 
 /// Appends one request, the counters of whose charges are at `places` among the keys.
-pub(super) fn write(bytes: &mut Vec<u8>, asked: Asked, charges: &[Charge], places: &[u16]) {
-    let mode = match asked.mode {
-        Mode::Each => 0,
-        Mode::AllOrNothing => 1,
-        Mode::InOrder => 2,
-    };
-    let mut sorted = Few::from_slice(places);
-    sorted.sort_unstable();
-    let share = sorted.windows(2).any(|pair| pair[0] == pair[1]);
-    let is_plain = !share && is_plain(asked.mode, charges);
-    bytes.push(if is_plain { PLAIN } else { mode | u8::from(share) << 2 });
+pub(super) fn write(bytes: &mut Vec<u8>, form: Form, asked: Asked, charges: &[Charge], places: &[u16]) {
+    if form == Form::Decide {
+        let mode = match asked.mode {
+            Mode::Each => 0,
+            Mode::AllOrNothing => 1,
+            Mode::InOrder => 2,
+        };
+        bytes.push(mode | u8::from(share_a_counter(charges)) << 2);
+    }
     bytes.extend(u16::try_from(charges.len()).unwrap_or(u16::MAX).to_le_bytes());
     put(bytes, asked.deadline.min(MOST_MICROS));
     match asked.at {
@@ -92,7 +106,7 @@ pub(super) fn write(bytes: &mut Vec<u8>, asked: Asked, charges: &[Charge], place
         let begins_stage = stage.is_some_and(|stage| stage != share.stage);
         stage = Some(share.stage);
         let numbers = Numbers::of(share);
-        if is_plain {
+        if form == Form::Count {
             bytes.extend(place.to_le_bytes());
             bytes.push(numbers.algorithm);
             put(bytes, share.hits.cost().min(MOST_HITS + 1));
@@ -116,8 +130,16 @@ pub(super) fn write(bytes: &mut Vec<u8>, asked: Asked, charges: &[Charge], place
     }
 }
 
-/// Whether a request only has hits for windows, all of which are counted, or none: most do.
-fn is_plain(mode: Mode, charges: &[Charge]) -> bool {
+/// Whether two charges of a request share a counter.
+fn share_a_counter(charges: &[Charge]) -> bool {
+    let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Which script is to decide on a request. Most only have hits for windows, each with a counter of its own, all of which are counted,
+/// or none.
+pub(super) fn form(mode: Mode, charges: &[Charge]) -> Form {
     let is_plain = |Share { algorithm, hits, count_denied, settles, enforced, .. }: &Share| {
         let is_window = matches!(
             algorithm,
@@ -126,7 +148,10 @@ fn is_plain(mode: Mode, charges: &[Charge]) -> bool {
         is_window && matches!(hits, Hits::Charge(_)) && *enforced && !count_denied && !settles
     };
     let one_stage = charges.windows(2).all(|pair| pair[0].share.stage == pair[1].share.stage);
-    (one_stage || mode == Mode::AllOrNothing) && charges.iter().all(|charge| is_plain(&charge.share))
+    let is_plain = (one_stage || mode == Mode::AllOrNothing)
+        && charges.iter().all(|charge| is_plain(&charge.share))
+        && !share_a_counter(charges);
+    if is_plain { Form::Count } else { Form::Decide }
 }
 
 /// An algorithm as the script is told of it.
@@ -204,6 +229,7 @@ fn length_of(window: Duration) -> u64 {
 /// A reply that is being read.
 #[derive(Debug)]
 pub(super) struct Reply<'a> {
+    form: Form,
     rest: &'a [u8],
     /// The server's time, in microseconds since 1970.
     pub(super) time: u64,
@@ -211,14 +237,25 @@ pub(super) struct Reply<'a> {
 
 impl<'a> Reply<'a> {
     /// Begins to read a reply.
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Garbled> {
-        let mut reply = Self { rest: bytes, time: 0 };
+    pub(super) fn new(form: Form, bytes: &'a [u8]) -> Result<Self, Garbled> {
+        let mut reply = Self { form, rest: bytes, time: 0 };
         reply.time = reply.number()?.ok_or(Garbled)?;
         Ok(reply)
     }
 
     /// What became of the next request, whose charges these are.
     pub(super) fn next(&mut self, charges: &[Charge]) -> Result<Decided, Garbled> {
+        if self.form == Form::Count {
+            return match self.number()?.ok_or(Garbled)? {
+                state @ (0 | 1) => {
+                    let outcome = |charge: &Charge| self.counted(&charge.share, state == 0).map(Some);
+                    Ok(Decided::Outcomes(charges.iter().map(outcome).collect::<Result<_, _>>()?))
+                }
+                2 => Ok(Decided::Late),
+                3 => Ok(Decided::Unreadable),
+                _ => Err(Garbled),
+            };
+        }
         match self.byte()? {
             0 => charges
                 .iter()
@@ -267,6 +304,28 @@ impl<'a> Reply<'a> {
         }))
     }
 
+    /// What became of hits for a window, which were counted or not with all others of the request.
+    fn counted(&mut self, share: &Share, is_counted: bool) -> Result<Outcome, Garbled> {
+        let before = self.number()?.ok_or(Garbled)?;
+        let left = Duration::from_micros(self.number()?.ok_or(Garbled)?);
+        // As the script was told them.
+        let (hits, limit) = (share.hits.cost().min(MOST_HITS + 1), share.limit.min(MOST_HITS));
+        let admitted = is_counted || before.saturating_add(hits) <= limit;
+        let used = if is_counted { before.saturating_add(hits) } else { before };
+        Ok(Outcome {
+            admitted,
+            limit: share.limit,
+            quota: share.limit,
+            used,
+            attempted: share.hits.applied_to(before),
+            remaining: share.limit.saturating_sub(used),
+            window: share.algorithm.window().unwrap_or_default(),
+            reset_after: left,
+            full_after: left,
+            retry_after: (!admitted && hits <= limit).then_some(left),
+        })
+    }
+
     fn byte(&mut self) -> Result<u8, Garbled> {
         let (&first, rest) = self.rest.split_first().ok_or(Garbled)?;
         self.rest = rest;
@@ -287,7 +346,6 @@ mod tests {
 
     use super::*;
     use crate::algorithm::Durability;
-    use crate::model::CellKey;
 
     fn charge(algorithm: Algorithm, limit: u64, hits: Hits, stage: u32) -> Charge {
         let share = Share {
@@ -312,7 +370,7 @@ mod tests {
         ];
         let asked = Asked { mode: Mode::InOrder, deadline: 7, at: None };
         let mut bytes = Vec::new();
-        write(&mut bytes, asked, &charges, &[1, 0]);
+        write(&mut bytes, Form::Decide, asked, &charges, &[1, 0]);
         let numbers = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
         let expected = [
             vec![2, 2, 0],
@@ -348,8 +406,10 @@ mod tests {
         #[test]
         fn no_reply_panics(bytes in prop::collection::vec(0..4_u8, 0..120)) {
             let charges = [charge(Algorithm::aligned(Duration::from_secs(1)), 1, Hits::ONE, 0); 2];
-            if let Ok(mut reply) = Reply::new(&bytes) {
-                while reply.next(&charges).is_ok() {}
+            for form in [Form::Decide, Form::Count] {
+                if let Ok(mut reply) = Reply::new(form, &bytes) {
+                    while reply.next(&charges).is_ok() {}
+                }
             }
         }
     }

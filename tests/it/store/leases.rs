@@ -1,5 +1,6 @@
 //! Processes that take leases of the counters they share.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::laws::{START, Time, charge, run};
 use super::plain::Plain;
-use crate::support::stores::{Failing, Fails};
+use crate::support::stores::{Failing, Fails, Yielding};
 
 type Leased<S = MemoryStore> = LeasedStore<S>;
 
@@ -186,6 +187,107 @@ fn what_is_given_back_at_the_end_waits_for_a_store_that_is_not_there_at_once() {
     });
 }
 
+#[test]
+fn what_the_store_refused_is_refused_here_for_a_moment() {
+    run(Time::Paused, async {
+        let shared = MemoryStore::default();
+        let processes = [(); 2].map(|()| Leased::new(shared.clone(), 2));
+        let [one, other] = processes.each_ref().map(Store::session);
+        for _ in 0..40 {
+            assert!(hit(&other, 1_000, START).await.unwrap().0);
+        }
+        let held = processes[1].unspent();
+        assert!(held > 0);
+        while hit(&one, 1_000, START).await.unwrap().0 {}
+        let mut trips = 0;
+        for millisecond in 0..1_000 {
+            let now = START.plus(Duration::from_millis(millisecond));
+            let (passes, asked) = hit(&one, 1_000, now).await.unwrap();
+            assert!(!passes);
+            trips += usize::from(asked);
+        }
+        assert!((5..=10).contains(&trips), "{trips} of 1,000 went to the store");
+        // What others give back is found.
+        let now = START.plus(Duration::from_secs(1));
+        processes[1].give_back(now, Instant::now()).await.unwrap();
+        let mut passed = 0;
+        while hit(&one, 1_000, now.plus(Duration::from_millis(100))).await.unwrap().0 {
+            passed += 1;
+        }
+        assert_eq!(passed, held);
+    });
+}
+
+#[test]
+fn what_is_refused_here_keeps_other_counters_as_they_are() {
+    run(Time::Paused, async {
+        for mode in [Mode::Each, Mode::AllOrNothing, Mode::InOrder] {
+            let (leased, mut plain) = (Leased::new(MemoryStore::default(), 1), Plain::default());
+            let session = leased.session();
+            let stage = |of: Charge, stage: u32| Charge { share: Share { stage, ..of.share }, ..of };
+            let both = [stage(charge(1, 5), 0), stage(charge(2, 1_000), 1)];
+            for _ in 0..20 {
+                let free = [charge(2, 1_000)];
+                for charges in [&both[..], &free[..]] {
+                    let expected = plain.apply(mode, charges, START);
+                    assert_eq!(apply(&session, mode, charges, START).await, expected, "{mode:?}");
+                }
+            }
+            assert!(session.apply_now(mode, &both, START).is_some(), "{mode:?}: nothing is known");
+        }
+    });
+}
+
+#[test]
+fn given_up_while_it_asks_for_more_all_or_nothing_is_charged_and_nothing_is_lost() {
+    run(Time::Paused, async {
+        for polls in 0..12 {
+            // The one has a lease, and another process takes all that is left but for one hit.
+            let shared = MemoryStore::default();
+            let leased = Leased::new(Yielding(shared.clone()), 1);
+            let session = leased.session();
+            for _ in 0..6 {
+                assert!(hit(&session, 100, START).await.unwrap().0);
+            }
+            while leased.unspent() > 0 {
+                let _ = session.apply_now(Mode::Each, &[charge(1, 100)], START);
+                if session.apply_now(Mode::Each, &[charge(1, 100)], START).is_none() {
+                    break;
+                }
+            }
+            let spent = counted(&shared, START) - leased.unspent();
+            let rest = 99 - counted(&shared, START);
+            let of = charge(1, 100);
+            let taken = Charge { share: Share { hits: Hits::charge(rest), ..of.share }, ..of };
+            shared.apply_now(Mode::Each, &[taken], START);
+
+            let hits = leased.unspent() + 1;
+            let first = Charge { share: Share { hits: Hits::charge(hits), ..of.share }, ..of };
+            let second = Charge { share: Share { stage: 1, ..charge(2, 5).share }, ..charge(2, 5) };
+            let before = leased.unspent();
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let both = [first, second];
+            let mut asked = Box::pin(session.apply(Mode::Each, &both, START, deadline));
+            let mut answer = None;
+            for _ in 0..polls {
+                answer = futures_util::FutureExt::now_or_never(&mut asked);
+                if answer.is_some() {
+                    break;
+                }
+            }
+            drop(asked);
+            let look = Share { hits: Hits::Look, stage: 0, ..second.share };
+            let look = Charge { share: look, ..second };
+            let of_second = shared.apply_now(Mode::Each, &[look], START).unwrap()[0].unwrap().used;
+            let of_first = counted(&shared, START) - spent - rest - before;
+            assert_eq!(of_first, of_second, "given up after {polls} polls");
+            if answer.is_none() {
+                assert_eq!(leased.unspent(), before, "what the lease had is there again");
+            }
+        }
+    });
+}
+
 /// Requests of one to three counters whose windows are fixed, each so many milliseconds after the one before.
 fn history() -> impl Strategy<Value = Vec<(u64, Mode, Vec<Charge>)>> {
     let modes = prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)];
@@ -234,9 +336,9 @@ proptest! {
             let shared = MemoryStore::default();
             let processes = [(); 3].map(|()| Leased::new(shared.clone(), 3));
             let sessions = processes.each_ref().map(Store::session);
-            // All within one window.
-            let (mut passed, now) = ([0; 3], START);
-            for ((_, mode, charges), turn) in history.into_iter().zip(turns) {
+            let (mut passed, mut now) = (HashMap::<_, u64>::new(), START);
+            for ((later, mode, charges), turn) in history.into_iter().zip(turns) {
+                now = now.plus(Duration::from_millis(later));
                 let charges: Vec<_> = charges
                     .into_iter()
                     .map(|of| Charge { share: Share { enforced: true, ..of.share }, ..of })
@@ -245,12 +347,14 @@ proptest! {
                 for (at, of) in charges.iter().enumerate() {
                     let in_stage = |other: &Charge| mode == Mode::AllOrNothing || other.share.stage == of.share.stage;
                     let admits = charges.iter().zip(&outcomes).filter(|(other, _)| in_stage(other)).all(|(_, outcome)| outcome.is_some_and(|outcome| outcome.admitted));
-                    if admits && outcomes[at].is_some() {
-                        passed[usize::try_from(of.key.low).unwrap()] += of.share.hits.cost();
+                    if admits && let Some(told) = outcomes[at] {
+                        // The window, by when it ends.
+                        let window = (of.key.low, now.plus(told.reset_after));
+                        *passed.entry(window).or_default() += of.share.hits.cost();
                     }
                 }
             }
-            for (number, passed) in (0..).zip(passed) {
+            for ((number, _), passed) in passed {
                 prop_assert!(passed <= 20 + 10 * number, "{} of the counter {}", passed, number);
             }
             Ok(())

@@ -1,6 +1,7 @@
 //! What every store promises. To have one tested: a `conformance!` line for it.
 
 mod disk;
+mod fleet;
 mod grpc;
 mod kill;
 mod laws;
@@ -8,6 +9,7 @@ mod leases;
 mod limiter;
 mod plain;
 mod redis;
+mod transcripts;
 mod without_store;
 
 use std::time::Duration;

@@ -128,11 +128,13 @@ fn a_server_that_stands_still_for_long_is_given_up_and_found_again() {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(3_500) {
             assert!(ask(&session, Hits::ONE).await.is_err());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         unreachable(&ask(&session, Hits::ONE).await);
         server.signal("CONT");
-        assert_eq!(used(&session).await, 1);
+        // Nobody asks meanwhile, as while a breaker is open.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(ask(&session, Hits::Look).await.unwrap(), 1);
         settle().await;
         assert_eq!(recovered(&session, Hits::ONE).await, 2);
     });
@@ -286,13 +288,24 @@ fn a_user_needs_few_permissions_and_what_is_missing_is_told() {
     let server = Valkey::start(&[]);
     let address = server.address;
     let user = |name: &str, more: &[&str]| {
-        let may =
-            ["reset", "on", ">p", "~spillway:*", "-@all", "+evalsha", "+eval", "+time", "+get", "+mget"];
+        let may = [
+            "reset",
+            "on",
+            ">p",
+            "~spillway:*",
+            "-@all",
+            "+evalsha",
+            "+eval",
+            "+time",
+            "+get",
+            "+mget",
+            "+exists",
+        ];
         server.ask(&[&["ACL", "SETUSER", name][..], &may, more].concat()).unwrap();
         session(&format!("redis://{name}:p@{address}/"))
     };
     run(async {
-        assert_eq!(ask(&user("enough", &["+set", "+del"]), Hits::ONE).await.unwrap(), 1);
+        assert_eq!(ask(&user("enough", &["+set", "+setrange", "+del"]), Hits::ONE).await.unwrap(), 1);
         refused(ask(&user("no-set", &[]), Hits::ONE).await, "permission");
         refused(ask(&user("no-script", &["+set", "-evalsha"]), Hits::ONE).await, "NOPERM");
         assert_eq!(used(&session(&server.url())).await, 1);
@@ -368,6 +381,11 @@ fn a_counter_that_others_wrote_is_not_overwritten() {
                 redis::Value::BulkString(written.as_bytes().to_vec())
             );
         }
+        server.ask(&["DEL", key]).unwrap();
+        server.ask(&["HSET", key, "a", "b"]).unwrap();
+        let answer = ask(&session, Hits::ONE).await;
+        assert!(matches!(answer, Err(StoreError::Unreadable { .. })), "a hash: {answer:?}");
+        assert_eq!(server.ask(&["HLEN", key]).unwrap(), redis::Value::Int(1));
     });
 }
 
