@@ -18,7 +18,7 @@ mod time;
 mod watch;
 mod words;
 
-pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Severity, render};
+pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Related, Severity, render};
 pub use files::{Once, test_files};
 pub use kind::{FileKind, kind, policies_of};
 pub use language::{Section, WordRow, algorithms, language};

@@ -68,7 +68,7 @@ impl Source {
         let line = self.line(span.line);
         let excerpt = Excerpt {
             place: self.place(span),
-            line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.to_owned()),
+            line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.into()),
             length: span.length.max(1),
         };
         Diagnostic { severity, excerpt: Some(excerpt), ..Diagnostic::error(message) }.hint(hint)
