@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod envoy;
 pub mod explain;
 pub mod hint;
 pub mod limiter;

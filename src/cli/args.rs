@@ -276,6 +276,10 @@ pub(super) struct Check {
     /// Policy files, or directories of them; also tests and subjects files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// An Envoy configuration that asks these policies: its bootstrap, or what its admin port answers to `/config_dump`, as YAML or
+    /// JSON. Tells which descriptors and rules do not meet, and how a client could pass unlimited; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(super) envoy: Vec<PathBuf>,
     /// Warnings count as mistakes
     #[arg(long)]
     pub(super) strict: bool,

@@ -9,7 +9,7 @@ Policies are described in config/README.md";
 
 pub(super) const CHECK: &str = "\
 Examples:
-  spillway check config/
+  spillway check --envoy envoy/envoy.yaml config/
   spillway check --strict --format github config/starter.yaml config/starter.test.yaml
 
 Policies are described in config/README.md";

@@ -26,6 +26,7 @@ pub use load::{Loaded, Options, compile, load, load_text};
 pub use read::text as read_text;
 pub(crate) use reader::{Fields, Reader, hits};
 pub use schema::schema;
+pub(crate) use source::Source;
 pub use sources::Sources;
 pub use time::{TimeError, point_in_time};
 pub use watch::Fingerprint;

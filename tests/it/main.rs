@@ -6,6 +6,7 @@ mod allocations;
 mod apis;
 mod architecture;
 mod check;
+mod check_envoy;
 mod circles;
 mod cli;
 mod concurrency;
