@@ -48,9 +48,22 @@ pub(super) enum Command {
     /// Print the JSON Schema of a policy file, for editors
     #[command(after_help = examples::SCHEMA)]
     Schema,
+    /// Show every variable of the environment: what becomes of it, what it says, and its value now
+    #[command(after_help = examples::ENV)]
+    Env(Env),
     /// Look at counters on a disk, copy and move them, while no server has them open
     #[command(after_help = examples::STORE)]
     Store(Store),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Env {
+    /// Only those that are set
+    #[arg(long)]
+    pub(super) set: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

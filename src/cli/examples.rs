@@ -42,6 +42,13 @@ Examples:
 
 Policies, and how an editor takes the schema, are described in config/README.md";
 
+pub(super) const ENV: &str = "\
+Examples:
+  spillway env
+  GRPC_PORT=9081 spillway env --set
+
+Policies are described in config/README.md";
+
 pub(super) const STORE: &str = "\
 Examples:
   spillway store inspect disk:/var/lib/spillway

@@ -11,6 +11,7 @@ mod circles;
 mod cli;
 mod concurrency;
 mod drain;
+mod env;
 mod flood;
 mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
