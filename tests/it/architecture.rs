@@ -24,6 +24,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &["model", "yaml", "hint", "clock", "subjects", "policy", "store", "engine", "limiter", "config"],
     ),
     ("envoy", &["yaml", "hint", "policy", "config"]),
+    ("migrate", &["model", "yaml", "hint", "policy", "config"]),
     ("control", &["model", "clock", "telemetry", "policy", "store", "limiter", "config"]),
     ("admin", &["clock", "telemetry", "policy", "store", "limiter", "control"]),
     (
@@ -48,6 +49,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "config",
             "policy_test",
             "envoy",
+            "migrate",
             "control",
             "admin",
             "app",
