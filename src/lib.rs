@@ -12,6 +12,7 @@ pub mod envoy;
 pub mod explain;
 pub mod hint;
 pub mod limiter;
+pub mod migrate;
 pub mod model;
 pub mod policy;
 pub mod policy_test;

@@ -42,6 +42,13 @@ Examples:
 
 Policies, and how an editor takes the schema, are described in config/README.md";
 
+pub(super) const MIGRATE: &str = "\
+Examples:
+  spillway migrate config/demo.yaml
+  echo '[{namespace: a, max_value: 5, seconds: 9}]' >l.yaml; spillway migrate l.yaml --to p
+
+Policies are described in config/README.md";
+
 pub(super) const ENV: &str = "\
 Examples:
   spillway env

@@ -10,7 +10,7 @@ mod explain;
 mod formats;
 mod ignored;
 mod machine;
-
+mod migrate;
 mod schema;
 mod serve;
 mod store;
@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
         }
         Command::Schema => schema::run(),
         Command::Env(args) => env::run(&args),
+        Command::Migrate(args) => migrate::run(&args, &environment),
         Command::Store(args) => store::run(&args),
     }
 }

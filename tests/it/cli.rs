@@ -685,7 +685,7 @@ fn the_help_of_each_command_ends_with_two_examples_that_run() {
         std::os::unix::fs::symlink(of_ours, here.path().join(samples)).unwrap();
     }
     let path = program.parent().unwrap().display();
-    for name in ["serve", "check", "explain", "test", "completions", "schema", "env"] {
+    for name in ["serve", "check", "explain", "test", "completions", "schema", "env", "migrate"] {
         let (_, help, _) = run(&[name, "--help"]);
         let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
         let (examples, last) = examples.split_once("\n\n").unwrap();

@@ -17,6 +17,7 @@ mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
 mod metrics;
+mod migrate;
 mod model;
 mod readme;
 mod reference;
