@@ -48,9 +48,37 @@ pub(super) enum Command {
     /// Print the JSON Schema of a policy file, for editors
     #[command(after_help = examples::SCHEMA)]
     Schema,
+    /// Turn the limits of another rate limit service into policies, and tell what changes
+    #[command(after_help = examples::MIGRATE)]
+    Migrate(Migrate),
+    /// Show every variable of the environment: what becomes of it, what it says, and its value now
+    #[command(after_help = examples::ENV)]
+    Env(Env),
     /// Look at counters on a disk, copy and move them, while no server has them open
     #[command(after_help = examples::STORE)]
     Store(Store),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Migrate {
+    /// A directory or a file of envoyproxy/ratelimit, or a limits file of Limitador
+    #[arg(value_name = "FROM")]
+    pub(super) from: PathBuf,
+    /// Where policies are written; without it they are printed
+    #[arg(long, value_name = "DIR")]
+    pub(super) to: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) merging: Merging,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Env {
+    /// Only those that are set
+    #[arg(long)]
+    pub(super) set: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -276,6 +304,10 @@ pub(super) struct Check {
     /// Policy files, or directories of them; also tests and subjects files
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// An Envoy configuration that asks these policies: its bootstrap, or what its admin port answers to `/config_dump`, as YAML or
+    /// JSON. Tells which descriptors and rules do not meet, and how a client could pass unlimited; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(super) envoy: Vec<PathBuf>,
     /// Warnings count as mistakes
     #[arg(long)]
     pub(super) strict: bool,

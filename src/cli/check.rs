@@ -11,12 +11,16 @@ use super::counters::{Counters, forgotten};
 use super::formats;
 use super::{WRONG_INPUT, colour, complain, print, test};
 use crate::config::{self, Diagnostic, FileKind, Options, Severity};
+use crate::envoy;
+use crate::policy::Policy;
 
 pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
     let mut checked = Checked::of(&args.paths, &environment.options(args.merging));
+    checked.with_envoy(&args.envoy);
     let is_error = |one: &Diagnostic| one.severity == Severity::Error;
     let is_wrong = checked.found.iter().any(is_error);
-    let refused = is_wrong || args.strict && !checked.found.is_empty();
+    let is_counted = |one: &Diagnostic| one.severity != Severity::Note;
+    let refused = is_wrong || args.strict && checked.found.iter().any(is_counted);
     let machine = match args.format {
         CheckFormat::Text => None,
         CheckFormat::Json => Some(formats::json as fn(&[Diagnostic]) -> String),
@@ -24,7 +28,8 @@ pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
         CheckFormat::Github => Some(formats::github as _),
     };
     if machine.is_some() && args.strict {
-        checked.found.iter_mut().for_each(|one| one.severity = Severity::Error);
+        let counted = checked.found.iter_mut().filter(|one| is_counted(one));
+        counted.for_each(|one| one.severity = Severity::Error);
     }
     let found = &checked.found;
     let written = if let Some(format) = machine {
@@ -54,6 +59,9 @@ struct Checked {
     found: Vec<Diagnostic>,
     /// How many rules there are in how many files.
     policies: Option<(usize, usize)>,
+    policy: Option<Policy>,
+    /// How many Envoy configurations.
+    envoys: usize,
     tests: usize,
     /// Whose counts a restart forgets where they are kept in memory.
     forgotten: Option<String>,
@@ -89,6 +97,7 @@ impl Checked {
                     checked.policies = Some((loaded.policy.rules(), loaded.names.len()));
                     checked.found.extend(loaded.warnings);
                     checked.forgotten = forgotten(&loaded.policy);
+                    checked.policy = Some(loaded.policy);
                 }
                 Err(diagnostics) => checked.found.extend(diagnostics),
             }
@@ -97,6 +106,14 @@ impl Checked {
             checked.once();
         }
         checked
+    }
+
+    /// Looks at Envoy configurations beside the policies, if those are sound.
+    fn with_envoy(&mut self, paths: &[PathBuf]) {
+        self.envoys = paths.len();
+        if !paths.is_empty() {
+            self.found.extend(envoy::check(paths, self.policy.as_ref()));
+        }
     }
 
     /// A policy's mistakes are found again for each of its tests, and reported once.
@@ -114,7 +131,13 @@ impl Checked {
         let policies = self
             .policies
             .map(|(rules, files)| format!("{} in {}", counted(rules, "rule"), counted(files, "file")));
-        let more = [(self.tests, "test"), (self.found.len(), "warning")];
+        let of = |severity| self.found.iter().filter(|one| one.severity == severity).count();
+        let more = [
+            (self.envoys, "Envoy configuration"),
+            (self.tests, "test"),
+            (of(Severity::Warning), "warning"),
+            (of(Severity::Note), "note"),
+        ];
         let more =
             more.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| counted(number, what));
         policies.into_iter().chain(more).collect::<Vec<_>>().join(", ")
@@ -132,12 +155,13 @@ fn subjects_alone(path: &Path) -> Diagnostic {
 
 /// Every mistake, and how many there are, for the stream it is written to.
 pub(super) fn report(diagnostics: &[Diagnostic], stream: &impl IsTerminal) -> String {
-    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    let of = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let mut text = config::render(diagnostics, colour(stream));
-    text += &format!("\n{}", counted(errors, "error"));
-    match diagnostics.len() - errors {
-        0 => {}
-        warnings => text += &format!(", {}", counted(warnings, "warning")),
+    text += &format!("\n{}", counted(of(Severity::Error), "error"));
+    for (number, what) in [(of(Severity::Warning), "warning"), (of(Severity::Note), "note")] {
+        if number > 0 {
+            text += &format!(", {}", counted(number, what));
+        }
     }
     text + "\n"
 }

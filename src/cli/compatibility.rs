@@ -68,7 +68,8 @@ impl Environment {
         );
         let environment = Self {
             merge_domains: reader.switch("MERGE_DOMAIN_CONFIG"),
-            shadow_mode: reader.switch("SHADOW_MODE"),
+            // Both are read, so that both are told where they are not understood.
+            shadow_mode: reader.switch("SHADOW_MODE") | reader.switch("QUOTA_MODE"),
             headers: headers.filter(|_| shown).map(Arc::new),
             config,
             grpc: reader.address("GRPC_HOST", "GRPC_PORT", 8081),
@@ -83,7 +84,7 @@ impl Environment {
         if reader.wrong.is_empty() { Ok(environment) } else { Err(reader.wrong) }
     }
 
-    /// How files are read: `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` and
+    /// How files are read: `MERGE_DOMAIN_CONFIG`, unless the flag says so already, `SHADOW_MODE` or `QUOTA_MODE`, and
     /// `LIMIT_RESPONSE_HEADERS_ENABLED`. With `RUNTIME_ROOT`, files are policies whatever their names are.
     pub(super) fn options(&self, merging: Merging) -> Options {
         Options {

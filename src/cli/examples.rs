@@ -9,7 +9,7 @@ Policies are described in config/README.md";
 
 pub(super) const CHECK: &str = "\
 Examples:
-  spillway check config/
+  spillway check --envoy envoy/envoy.yaml config/
   spillway check --strict --format github config/starter.yaml config/starter.test.yaml
 
 Policies are described in config/README.md";
@@ -41,6 +41,20 @@ Examples:
   spillway schema | grep requests_per_unit
 
 Policies, and how an editor takes the schema, are described in config/README.md";
+
+pub(super) const MIGRATE: &str = "\
+Examples:
+  spillway migrate config/demo.yaml
+  echo '[{namespace: a, max_value: 5, seconds: 9}]' >l.yaml; spillway migrate l.yaml --to p
+
+Policies are described in config/README.md";
+
+pub(super) const ENV: &str = "\
+Examples:
+  spillway env
+  GRPC_PORT=9081 spillway env --set
+
+Policies are described in config/README.md";
 
 pub(super) const STORE: &str = "\
 Examples:

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Diagnostic, DiagnosticKind, Severity};
+use crate::config::{Diagnostic, DiagnosticKind, Related, Severity};
 use crate::telemetry::build;
 
 fn word(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Note => "note",
     }
 }
 
@@ -24,6 +25,11 @@ pub(super) fn json(diagnostics: &[Diagnostic]) -> String {
             object["file"] = (*excerpt.place.file).into();
             object["line"] = excerpt.place.line.into();
             object["column"] = excerpt.place.column.into();
+        }
+        if let Some(related) = &one.related {
+            let Related { what, place } = &**related;
+            object["related"] =
+                json!([{"message": what, "file": *place.file, "line": place.line, "column": place.column}]);
         }
         object
     };
@@ -42,6 +48,13 @@ pub(super) fn sarif(diagnostics: &[Diagnostic]) -> String {
                 "artifactLocation": {"uri": uri(&place.file)},
                 "region": {"startLine": place.line, "startColumn": place.column,
                            "endColumn": place.column + excerpt.length},
+            }}]);
+        }
+        if let Some(related) = &one.related {
+            let Related { what, place } = &**related;
+            result["relatedLocations"] = json!([{"message": {"text": what}, "physicalLocation": {
+                "artifactLocation": {"uri": uri(&place.file)},
+                "region": {"startLine": place.line, "startColumn": place.column},
             }}]);
         }
         result
@@ -89,7 +102,11 @@ pub(super) fn github(diagnostics: &[Diagnostic]) -> String {
         });
         let hint = one.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
         let place = format!("{place}{}title={}", if place.is_empty() { " " } else { "," }, one.kind.id());
-        lines += &format!("::{}{place}::{}\n", word(one.severity), text(&format!("{}{hint}", one.message)));
+        let related = one.related.as_ref().map_or(String::new(), |related| {
+            format!("; {}: {}:{}", related.what, related.place.file, related.place.line)
+        });
+        let command = if one.severity == Severity::Note { "notice" } else { word(one.severity) };
+        lines += &format!("::{command}{place}::{}\n", text(&format!("{}{hint}{related}", one.message)));
     }
     lines
 }

@@ -4,11 +4,13 @@ mod args;
 mod check;
 mod compatibility;
 mod counters;
+mod env;
 mod examples;
 mod explain;
 mod formats;
+mod ignored;
 mod machine;
-
+mod migrate;
 mod schema;
 mod serve;
 mod store;
@@ -16,7 +18,7 @@ mod test;
 mod variables;
 mod wrong;
 
-pub use variables::variables;
+pub use variables::{ignored_variables, variables};
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -40,6 +42,10 @@ pub fn main() -> ExitCode {
         Ok(args) => args.command,
         Err(code) => return code,
     };
+    // What is wrong with the environment is what this is for.
+    if let Command::Env(args) = &command {
+        return env::run(args);
+    }
     let environment = match Environment::read() {
         Ok(environment) => environment,
         Err(wrong) => return wrong::report(wrong.iter().map(ToString::to_string)),
@@ -61,6 +67,8 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Command::Schema => schema::run(),
+        Command::Env(args) => env::run(&args),
+        Command::Migrate(args) => migrate::run(&args, &environment),
         Command::Store(args) => store::run(&args),
     }
 }

@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 
 use super::args::Args;
+use super::ignored::{FAMILIES, IGNORED};
 
 /// Those of envoyproxy/ratelimit, and what is common among programs. What they say, in Markdown.
 pub(super) const OTHERS: &[(&str, &str)] = &[
@@ -17,6 +18,7 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("LOG_FORMAT", "`text`, `json`"),
     ("MERGE_DOMAIN_CONFIG", "`true`: several files may describe one domain"),
     ("SHADOW_MODE", "`true`: every limit is counted and reported, and refuses nothing"),
+    ("QUOTA_MODE", "`true`: the same"),
     ("LIMIT_RESPONSE_HEADERS_ENABLED", "`true`: three headers on the answers of policies without `headers`"),
     ("LIMIT_LIMIT_HEADER", "the name of the first; `RateLimit-Limit` by default"),
     ("LIMIT_REMAINING_HEADER", "the name of the second; `RateLimit-Remaining` by default"),
@@ -44,48 +46,34 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("NO_COLOR", "anything: no colours"),
 ];
 
-/// Those of envoyproxy/ratelimit that change nothing here: no limit is another one for them. A line of the log names those
-/// that are set.
-const WITHOUT_EFFECT: &[&str] = &[
-    "CACHE_KEY_PREFIX",
-    "DEBUG_HOST",
-    "DEBUG_PORT",
-    "DISABLE_STATS",
-    "EXPIRATION_JITTER_MAX_SECONDS",
-    "EXTRA_TAGS",
-    "FORCE_START_WITHOUT_INITIAL_CONFIG",
-    "GRPC_CLIENT_TLS_CACERT",
-    "GRPC_CLIENT_TLS_SAN",
-    "GRPC_MAX_CONNECTION_AGE",
-    "GRPC_MAX_CONNECTION_AGE_GRACE",
-    "GRPC_SERVER_TLS_CERT",
-    "GRPC_SERVER_TLS_KEY",
-    "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
-    "LOCAL_CACHE_SIZE_IN_BYTES",
-    "NEAR_LIMIT_RATIO",
-    "PROMETHEUS_ADDR",
-    "PROMETHEUS_MAPPER_YAML",
-    "PROMETHEUS_PATH",
-    "RESPONSE_DYNAMIC_METADATA",
-    "RUNTIME_IGNOREDOTFILES",
-    "RUNTIME_WATCH_ROOT",
-    "STATS_FLUSH_INTERVAL",
-    "STATSD_HOST",
-    "STATSD_PORT",
-    "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
-    "USE_DOG_STATSD",
-    "USE_DOG_STATSD_MOGRIFIERS",
-    "USE_PROMETHEUS",
-    "USE_STATSD",
+/// Those of [`OTHERS`] that ask for what there is not, whatever they say but «no».
+pub(super) const REFUSED: &[&str] = &[
+    "REDIS_PERSECOND",
+    "REDIS_PERSECOND_URL",
+    "REDIS_TLS",
+    "MEMCACHE_HOST_PORT",
+    "MEMCACHE_SRV",
+    "GRPC_SERVER_USE_TLS",
+    "GRPC_UDS",
 ];
 
-/// The same of whole families, by how their names begin.
-const FAMILIES: &[&str] = &["REDIS_", "MEMCACHE_", "TRACING_", "CONFIG_GRPC_XDS_", "XDS_CLIENT_"];
+fn is_honoured(name: &str) -> bool {
+    OTHERS.iter().any(|(known, _)| *known == name)
+}
 
-/// Whether it is one of those, and none of [`OTHERS`].
+/// Whether it is one of envoyproxy/ratelimit's that changes nothing here. A line of the log names those that are set.
 pub(super) fn is_without_effect(name: &str) -> bool {
-    let known = OTHERS.iter().any(|(known, _)| *known == name);
-    !known && (WITHOUT_EFFECT.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family)))
+    let is_listed = IGNORED.iter().any(|ignored| ignored.names.contains(&name));
+    !is_honoured(name) && (is_listed || FAMILIES.iter().any(|family| name.starts_with(family)))
+}
+
+/// Those of envoyproxy/ratelimit that change nothing here: the names that have one reason, and the reason.
+pub fn ignored_variables() -> Vec<(Vec<&'static str>, &'static str)> {
+    let each = IGNORED.iter().map(|ignored| {
+        let names = ignored.names.iter().copied().filter(|name| !is_honoured(name));
+        (names.collect::<Vec<_>>(), ignored.why)
+    });
+    each.filter(|(names, _)| !names.is_empty()).collect()
 }
 
 /// Variables of the environment that are almost one of Spillway's, each with the one that is meant. Others are let be:

@@ -50,6 +50,14 @@ fn command() -> clap::Command {
     names.into_iter().fold(Args::command(), |all, name| all.mut_subcommand(name, |one| one.mut_args(said)))
 }
 
+/// What is wrong with the variables of `serve`'s flags; the first of them.
+pub(super) fn of_serve() -> Option<String> {
+    let mut error = command().try_get_matches_from(["spillway", "serve"]).err()?;
+    name_the_variable(&mut error);
+    hide_passwords(&mut error);
+    Some(in_short(&error))
+}
+
 /// Reports each variable of the environment that is wrong.
 pub(super) fn report(wrong: impl IntoIterator<Item = String>) -> ExitCode {
     let format = log_format();

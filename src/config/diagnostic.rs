@@ -14,6 +14,8 @@ pub enum Severity {
     Error,
     /// The set is used, but probably does not do what was meant.
     Warning,
+    /// Nothing is wrong; it is a choice that its reader should know of.
+    Note,
 }
 
 /// One mistake.
@@ -29,8 +31,19 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// Where it is; none for what concerns no line, such as a file that cannot be read.
     pub excerpt: Option<Excerpt>,
+    /// Another place that it has to do with.
+    pub related: Option<Box<Related>>,
     /// Whether a file could not be read, which may end without its changing.
     pub unread: bool,
+}
+
+/// Another place that a mistake has to do with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// What is there, in a few words.
+    pub what: String,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// The offending piece of a file.
@@ -40,7 +53,7 @@ pub struct Excerpt {
     pub place: Place,
     /// The whole line it is on; none when nobody could read it for its length, nor in a file whose lines must not be
     /// shown, because credentials are among them.
-    pub line: Option<String>,
+    pub line: Option<Box<str>>,
     /// How many characters of the line it covers, at least 1.
     pub length: usize,
 }
@@ -54,6 +67,7 @@ impl Diagnostic {
             message: message.into(),
             hint: None,
             excerpt: None,
+            related: None,
             unread: false,
         }
     }
@@ -80,24 +94,30 @@ pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
         let level = match diagnostic.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let title = level.primary_title(diagnostic.message.as_str());
-        let mut report = match &diagnostic.excerpt {
-            None => title.elements(None::<Origin<'_>>),
-            Some(Excerpt { place, line: None, .. }) => {
-                title.element(Origin::path(place.file.as_ref()).line(place.line).char_column(place.column))
-            }
-            Some(Excerpt { place, line: Some(line), length }) => title.element(
-                Snippet::source(line.as_str())
-                    .path(place.file.as_ref())
-                    .line_start(place.line)
-                    .annotation(AnnotationKind::Primary.span(byte_range(line, place.column - 1, *length))),
-            ),
-        };
+        let mut report =
+            match &diagnostic.excerpt {
+                None => title.elements(None::<Origin<'_>>),
+                Some(Excerpt { place, line: None, .. }) => title
+                    .element(Origin::path(place.file.as_ref()).line(place.line).char_column(place.column)),
+                Some(Excerpt { place, line: Some(line), length }) => title.element(
+                    Snippet::source(&**line).path(place.file.as_ref()).line_start(place.line).annotation(
+                        AnnotationKind::Primary.span(byte_range(line, place.column - 1, *length)),
+                    ),
+                ),
+            };
         if let Some(hint) = &diagnostic.hint {
             report = report.element(Level::HELP.message(hint.as_str()));
         }
-        renderer.render(&[report]) + "\n"
+        let related = diagnostic.related.iter().map(|related| {
+            let Related { what, place } = &**related;
+            let origin = Origin::path(place.file.as_ref()).line(place.line).char_column(place.column);
+            Level::NOTE.secondary_title(what.as_str()).element(origin)
+        });
+        let groups: Vec<_> = std::iter::once(report).chain(related).collect();
+        renderer.render(&groups) + "\n"
     });
     each.collect::<Vec<_>>().join("\n")
 }

@@ -18,7 +18,7 @@ mod time;
 mod watch;
 mod words;
 
-pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Severity, render};
+pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Related, Severity, render};
 pub use files::{Once, test_files};
 pub use kind::{FileKind, kind, policies_of};
 pub use language::{Section, WordRow, algorithms, language};
@@ -26,6 +26,7 @@ pub use load::{Loaded, Options, compile, load, load_text};
 pub use read::text as read_text;
 pub(crate) use reader::{Fields, Reader, hits};
 pub use schema::schema;
+pub(crate) use source::Source;
 pub use sources::Sources;
 pub use time::{TimeError, point_in_time};
 pub use watch::Fingerprint;

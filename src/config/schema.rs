@@ -135,7 +135,7 @@ fn taken(takes: Takes) -> Value {
             json!({"type": "array", "items": {"anyOf": [template, named]}})
         }
         Takes::CountBy => one_or_several(json!({"type": "string", "anyOf": [
-            {"enum": ["entries", "subject", "credential"]},
+            {"enum": ["entries", "subject", "credential", "domain"]},
             {"minLength": 1},
         ]})),
         Takes::Headers => one_or_several(reference(Scope::Headers)),

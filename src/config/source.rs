@@ -12,9 +12,9 @@ const LONGEST_SHOWN: usize = 4096;
 
 /// A file that was read.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) file: Arc<str>,
-    pub(super) text: String,
+pub(crate) struct Source {
+    pub(crate) file: Arc<str>,
+    pub(crate) text: String,
     /// Its lines hold credentials and are never shown.
     secret: bool,
     /// Byte offset at which each line starts.
@@ -22,7 +22,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(file: &str, text: String) -> Self {
+    pub(crate) fn new(file: &str, text: String) -> Self {
         let bytes = text.as_bytes();
         // To YAML a carriage return ends a line as well, be it alone or before a line feed; and so do three characters that
         // few editors take for an end. Their last bytes are told apart by those before.
@@ -43,12 +43,12 @@ impl Source {
         Self { secret: true, ..Self::new(file, text) }
     }
 
-    pub(super) fn place(&self, span: Span) -> Place {
+    pub(crate) fn place(&self, span: Span) -> Place {
         Place { file: Arc::clone(&self.file), line: span.line, column: span.column }
     }
 
     /// Its text without a byte order mark before it.
-    pub(super) fn without_mark(&self) -> &str {
+    pub(crate) fn without_mark(&self) -> &str {
         self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.text)
     }
 
@@ -58,7 +58,7 @@ impl Source {
         self.text.get(start..end).unwrap_or_default().trim_end_matches(is_break)
     }
 
-    pub(super) fn diagnose(
+    pub(crate) fn diagnose(
         &self,
         severity: Severity,
         span: Span,
@@ -68,7 +68,7 @@ impl Source {
         let line = self.line(span.line);
         let excerpt = Excerpt {
             place: self.place(span),
-            line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.to_owned()),
+            line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.into()),
             length: span.length.max(1),
         };
         Diagnostic { severity, excerpt: Some(excerpt), ..Diagnostic::error(message) }.hint(hint)

@@ -78,7 +78,8 @@ impl Takes {
                 "a list of templates, `METHOD /path`, or of names with a list of templates".to_owned()
             }
             Self::CountBy => {
-                "`entries`, `subject`, `credential`, the key of an entry, or a list of such".to_owned()
+                "`entries`, `subject`, `credential`, `domain`, the key of an entry, or a list of such"
+                    .to_owned()
             }
             Self::Headers => format!("{}, or a list of such", a_mapping(Scope::Headers)),
             Self::Dialects => "a [dialect](#dialects), or a list of dialects".to_owned(),

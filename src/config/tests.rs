@@ -365,6 +365,7 @@ fn what_would_match_nobody_or_share_nothing_is_refused() {
     for (yaml, expected) in [
         (with("subject: key"), "the domain has no subjects, so this matches nobody"),
         (limit("requests_per_unit: 5, per: 1m, count_by: []"), "`count_by` names nothing, so all would share one counter"),
+        (limit("requests_per_unit: 5, per: 1m, count_by: [domain, x]"), "`domain` stands alone: all would share one counter"),
         (limit("requests_per_unit: 5, per: 1m, counter: c"), "limits that count by all their entries share no counter"),
         (limit("requests_per_unit: 5, per: 1m, algorithm: token_bucket, burst: 0"), "a `burst` of 0 lets nothing pass"),
         (

@@ -209,7 +209,7 @@ impl Engine {
                 (CountBy::Credential, Some(credential)) => {
                     key.push(&self.keyer.part(credential.id.as_bytes()));
                 }
-                (CountBy::Subject | CountBy::Credential, None) => {}
+                (CountBy::Subject | CountBy::Credential, None) | (CountBy::Domain, _) => {}
             }
         }
         key

@@ -119,6 +119,7 @@ fn counter(limit: &Limit, entries: &[Entry<'_>], matched: &MatchedPath<'_>, poli
         (CountBy::Credential, Some(credential)) => {
             vec![format!("a credential of {}", credential.subject.id())]
         }
+        (CountBy::Domain, _) => vec![format!("all of `{}`", limit.name)],
         (CountBy::Subject | CountBy::Credential, None) => Vec::new(),
     });
     parts.collect::<Vec<_>>().join(", ")

@@ -4,6 +4,8 @@
 //! value must be somebody's credential, then the key alone. There is no way back: once an entry has chosen a node, only
 //! that node's children are looked at for the next one.
 
+mod possible;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -129,6 +129,8 @@ pub enum CountBy {
     Subject,
     /// The credential.
     Credential,
+    /// Everybody who comes to the limit, whatever the entries are.
+    Domain,
 }
 
 /// The number of hits that a window grants.

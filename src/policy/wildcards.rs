@@ -74,6 +74,11 @@ impl Wildcards {
         if self.listed.len() <= FEW || self.index().is_some() { &self.listed } else { &[] }
     }
 
+    /// All of them, in the order of their ranks.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &Wildcard> {
+        self.listed.iter()
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.listed.is_empty()

@@ -212,6 +212,11 @@ impl HeaderSet {
         }
     }
 
+    /// The names of its headers.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.lines.iter().map(HeaderLine::name)
+    }
+
     /// Whether it names counters apart that have one name.
     pub fn names_counters(&self) -> bool {
         self.lines.iter().any(|line| line.parts.contains(&Part::Number(Number::PartitionKey)))

@@ -23,6 +23,8 @@ const MODULES: &[(&str, &[&str])] = &[
         "policy_test",
         &["model", "yaml", "hint", "clock", "subjects", "policy", "store", "engine", "limiter", "config"],
     ),
+    ("envoy", &["yaml", "hint", "policy", "config"]),
+    ("migrate", &["model", "yaml", "hint", "policy", "config"]),
     ("control", &["model", "clock", "telemetry", "policy", "store", "limiter", "config"]),
     ("admin", &["clock", "telemetry", "policy", "store", "limiter", "control"]),
     (
@@ -46,6 +48,8 @@ const MODULES: &[(&str, &[&str])] = &[
             "rls",
             "config",
             "policy_test",
+            "envoy",
+            "migrate",
             "control",
             "admin",
             "app",

@@ -680,13 +680,12 @@ fn a_wrong_value_is_reported_by_the_variable_that_has_it() {
 fn the_help_of_each_command_ends_with_two_examples_that_run() {
     let program = std::path::PathBuf::from(command(&[]).get_program());
     let here = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config"),
-        here.path().join("config"),
-    )
-    .unwrap();
+    for samples in ["config", "envoy"] {
+        let of_ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(samples);
+        std::os::unix::fs::symlink(of_ours, here.path().join(samples)).unwrap();
+    }
     let path = program.parent().unwrap().display();
-    for name in ["serve", "check", "explain", "test", "completions", "schema"] {
+    for name in ["serve", "check", "explain", "test", "completions", "schema", "env", "migrate"] {
         let (_, help, _) = run(&[name, "--help"]);
         let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
         let (examples, last) = examples.split_once("\n\n").unwrap();

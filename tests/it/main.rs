@@ -6,15 +6,18 @@ mod allocations;
 mod apis;
 mod architecture;
 mod check;
+mod check_envoy;
 mod circles;
 mod cli;
 mod concurrency;
 mod drain;
+mod env;
 mod flood;
 mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
 mod metrics;
+mod migrate;
 mod model;
 mod readme;
 mod reference;

@@ -393,6 +393,7 @@ impl Document<'_, '_> {
                 "entries" => CountBy::Entries,
                 "subject" => CountBy::Subject,
                 "credential" => CountBy::Credential,
+                "domain" => CountBy::Domain,
                 key => CountBy::Entry(key.to_owned()),
             })
         });

@@ -173,8 +173,12 @@ impl Document<'_, '_> {
                 fields,
                 "count_by",
                 "`count_by` names nothing, so all would share one counter",
-                None,
+                Some("write `count_by: domain` where that is meant"),
             );
+        }
+        if count_by.len() > 1 && count_by.contains(&CountBy::Domain) {
+            let hint = Some("write `count_by: domain`, or leave `domain` out of the list");
+            self.error_at(fields, "count_by", "`domain` stands alone: all would share one counter", hint);
         }
         for part in count_by {
             match part {
@@ -302,6 +306,7 @@ pub(super) fn tag(count_by: &[CountBy]) -> String {
         CountBy::Entry(key) => format!("entry {key}"),
         CountBy::Subject => "subject".to_owned(),
         CountBy::Credential => "credential".to_owned(),
+        CountBy::Domain => "domain".to_owned(),
     });
     if count_by == [CountBy::Entries] { String::new() } else { tags.collect::<Vec<_>>().join(", ") }
 }

@@ -27,6 +27,16 @@ pub enum DiagnosticKind {
     UnseenCharacter,
     /// A mistake in a subjects file.
     WrongSubjects,
+    /// A descriptor that Envoy sends and that no rule is for.
+    UnmatchedDescriptor,
+    /// A descriptor in an Envoy configuration that Envoy never sends.
+    UnsentDescriptor,
+    /// A limit that a client of Envoy can get round.
+    Bypass,
+    /// How Envoy calls the rate limit service: cluster, timeout, authority, failure mode.
+    EnvoyService,
+    /// A header that clients of Envoy get twice.
+    DoubledHeader,
     /// Anything else.
     #[default]
     Other,
@@ -34,7 +44,7 @@ pub enum DiagnosticKind {
 
 impl DiagnosticKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::Syntax,
         Self::UnreadableFile,
         Self::UnknownWord,
@@ -47,6 +57,11 @@ impl DiagnosticKind {
         Self::MissingNumber,
         Self::UnseenCharacter,
         Self::WrongSubjects,
+        Self::UnmatchedDescriptor,
+        Self::UnsentDescriptor,
+        Self::Bypass,
+        Self::EnvoyService,
+        Self::DoubledHeader,
         Self::Other,
     ];
 
@@ -65,6 +80,11 @@ impl DiagnosticKind {
             Self::MissingNumber => "missing-number",
             Self::UnseenCharacter => "unseen-character",
             Self::WrongSubjects => "wrong-subjects",
+            Self::UnmatchedDescriptor => "unmatched-descriptor",
+            Self::UnsentDescriptor => "unsent-descriptor",
+            Self::Bypass => "bypass",
+            Self::EnvoyService => "envoy-service",
+            Self::DoubledHeader => "doubled-header",
             Self::Other => "other",
         }
     }
@@ -86,6 +106,11 @@ impl DiagnosticKind {
                 "a character that nobody sees, in a value that requests are compared with"
             }
             Self::WrongSubjects => "a mistake in a subjects file",
+            Self::UnmatchedDescriptor => "a descriptor that Envoy sends and that no rule is for",
+            Self::UnsentDescriptor => "a descriptor in an Envoy configuration that Envoy never sends",
+            Self::Bypass => "a limit that a client of Envoy can get round",
+            Self::EnvoyService => "how Envoy calls the rate limit service",
+            Self::DoubledHeader => "a header that clients of Envoy get twice",
             Self::Other => "any other mistake, or what is probably not meant",
         }
     }

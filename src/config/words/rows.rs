@@ -204,8 +204,8 @@ pub(super) const WORDS: &[Word] = &[
     ]),
     word("count_by", Own, &[Scope::Descriptor, Scope::RateLimit], Takes::CountBy, [
         "`subject` below a `subject:`, otherwise `entries`",
-        "what has a counter of its own: each combination of the entries' values, each subject, each credential, or each value \
-         of the entries whose keys are named",
+        "what has a counter of its own: each combination of the entries' values, each subject, each credential, the whole \
+         domain, or each value of the entries whose keys are named",
         "count_by: [credential, endpoint]",
     ]),
     word("subjects", Own, ROOT, Takes::Text("a file, beside this one"), [

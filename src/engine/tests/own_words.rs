@@ -615,3 +615,23 @@ descriptors:
     assert_eq!(bench.send(&["key=k1"]), "OK: b 199/200");
     assert_eq!(bench.send(&["key=k2"]), "OK: b 1/2");
 }
+
+#[test]
+fn what_counts_by_the_domain_has_one_counter_for_everybody_on_every_way_to_it() {
+    let bench = with_subjects(
+        "
+domain: d
+descriptors:
+  - key: user
+    rate_limit: &all {name: all, requests_per_unit: 3, per: 1h, count_by: domain, counter: all}
+  - key: method
+    value: GET
+    descriptors: [{key: path, rate_limit: *all}]
+",
+        PEOPLE,
+    );
+    assert_eq!(bench.send(&["user=ann"]), "OK: all 2/3");
+    assert_eq!(bench.send(&["user=bob"]), "OK: all 1/3");
+    assert_eq!(bench.send(&["method=GET,path=/a"]), "OK: all 0/3");
+    assert_eq!(bench.send(&["method=GET,path=/b"]), "OVER: all 0/3 over");
+}

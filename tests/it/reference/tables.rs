@@ -15,7 +15,14 @@ pub(super) fn of_the_command() -> Vec<(&'static str, String)> {
     let rows = cli::variables()
         .into_iter()
         .map(|(name, flag, says)| [code(&name), flag.map_or("—".to_owned(), |flag| code(&flag)), says]);
-    vec![("variables", table(["Variable", "Flag", "Says"], rows.collect::<Vec<_>>()))]
+    let ignored = cli::ignored_variables().into_iter().map(|(names, why)| {
+        let names: Vec<_> = names.into_iter().map(code).collect();
+        [names.join(", "), why.to_owned()]
+    });
+    vec![
+        ("variables", table(["Variable", "Flag", "Says"], rows.collect::<Vec<_>>())),
+        ("ignored variables", table(["Variables", "Why nothing is at stake"], ignored.collect::<Vec<_>>())),
+    ]
 }
 
 /// The tables of `config/README.md` by their names.
