@@ -10,6 +10,7 @@ mod process;
 mod series;
 mod tally;
 mod throttle;
+mod times;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -47,11 +48,13 @@ pub struct Metrics {
     log_lines_dropped: OnceLock<Dropped>,
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
+    store_errors: Labelled,
     store_failures: AtomicU64,
     store_breaks: AtomicU64,
     store_breakers_open: AtomicU64,
     refused_without_store: AtomicU64,
     counted_without_store: AtomicU64,
+    failed_open_without_store: AtomicU64,
     tallies: Tallies,
     tasks_ended: AtomicU64,
     unknown_domains: AtomicU64,

@@ -8,7 +8,8 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, command, directory, get};
+use crate::support::valkey::Valkey;
+use crate::support::{PATIENCE, Spillway, command, directory, get, metric, serve};
 
 const POLICY: &str = "
 domain: d
@@ -177,6 +178,49 @@ async fn what_is_known_before_the_first_event_is_reported() {
         "spillway_calls_failed_total{grpc_code=\"Unavailable\"} 0",
         "spillway_unmatched_descriptors_total{domain=\"d\",reason=\"unknown_key\"} 0",
         "spillway_unmatched_descriptors_total{domain=\"d\",reason=\"unknown_credential\"} 1",
+    ] {
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    }
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+}
+
+const OPEN_AND_CLOSED: &str = "
+domain: d
+descriptors:
+  - {key: open, rate_limit: {unit: year, requests_per_unit: 5}}
+  - {key: closed, on_store_failure: closed, rate_limit: {unit: year, requests_per_unit: 5}}
+";
+
+#[tokio::test]
+async fn a_store_is_reported_by_how_long_it_takes_and_by_why_it_fails() {
+    let mut valkey = Valkey::start(&[]);
+    let files = directory(&[("d.yaml", OPEN_AND_CLOSED)]);
+    let mut serve = serve();
+    // Long, so that a busy machine is no failing store.
+    serve.arg(files.path()).args(["--store", &valkey.url(), "--store-timeout", "5s"]);
+    let spillway = Spillway::running(&mut serve);
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    for _ in 0..3 {
+        client.should_rate_limit(request(vec![descriptor(&[("open", "1")])])).await.unwrap();
+    }
+    assert_eq!(metric(spillway.http, "spillway_store_duration_seconds_count"), 3);
+    assert_eq!(metric(spillway.http, "spillway_store_duration_seconds_bucket{le=\"+Inf\"}"), 3);
+    assert_eq!(metric(spillway.http, "spillway_store_errors_total{kind=\"unreachable\"}"), 0);
+
+    valkey.kill();
+    client.should_rate_limit(request(vec![descriptor(&[("open", "1")])])).await.unwrap_err();
+    client.should_rate_limit(request(vec![descriptor(&[("closed", "1")])])).await.unwrap();
+    let answer = get(spillway.http, "/metrics");
+    let kinds = answer.lines().filter(|line| line.starts_with("spillway_store_errors_total{"));
+    let errors = kinds.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
+    assert_eq!(errors, 2, "{answer}");
+    for line in [
+        "spillway_store_failures_total 2",
+        "spillway_failed_open_without_store_total 1",
+        "spillway_refused_without_store_total 1",
+        "spillway_counted_without_store_total 0",
+        "spillway_store_errors_total{kind=\"timed_out\"} 0",
     ] {
         assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
     }

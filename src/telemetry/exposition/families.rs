@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::telemetry::times::{BUCKETS, TimeTotals};
 
 /// Writes metrics of the kinds there are here. The names of counters are given without the `_total` that they end in.
 pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
@@ -40,6 +43,16 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// A histogram in seconds, whose name is given without `_seconds`.
+    pub(super) fn times(&mut self, name: &str, help: &str, times: &TimeTotals) -> fmt::Result {
+        let bounds = BUCKETS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(times.buckets).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut histogram =
+            self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        histogram.encode_histogram::<NoLabelSet>(times.seconds, count, &buckets, None)
+    }
+
     /// A counter for each set of labels.
     pub(super) fn labelled<'l, const N: usize>(
         &mut self,
@@ -53,4 +66,9 @@ impl Families<'_> {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bounds are short")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
