@@ -12,6 +12,7 @@ mod concurrency;
 mod drain;
 mod flood;
 mod fuzz;
+mod grafana;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
 mod metrics;

@@ -8,6 +8,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
+use crate::support::prometheus::program;
 use crate::support::valkey::Valkey;
 use crate::support::{PATIENCE, Spillway, command, directory, get, metric, serve};
 
@@ -42,11 +43,7 @@ fn get_accepting(http: SocketAddr, accept: &str) -> String {
 
 /// What `promtool check metrics` says of a text.
 fn check(text: &str) -> Result<(), String> {
-    let found = Command::new("python3").arg("tests/support/promtool.py").stderr(Stdio::inherit()).output();
-    let found = found.unwrap();
-    assert!(found.status.success(), "there is no promtool, and none could be had");
-    let promtool = String::from_utf8(found.stdout).unwrap();
-    let mut check = Command::new(promtool.trim())
+    let mut check = Command::new(program("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
