@@ -41,6 +41,17 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("GRPC_SERVER_USE_TLS", "`true` asks for TLS, which Spillway does not have yet, and ends the start"),
     ("GRPC_UDS", "asks for a Unix socket, on which Spillway does not listen yet, and ends the start"),
     ("CONFIG_TYPE", "`FILE`. Anything else asks for a configuration from an xDS server, and ends the start"),
+    (
+        "USE_PROMETHEUS",
+        "`true`: the metrics of envoyproxy/ratelimit are on /metrics, too, as with `--ratelimit-metrics`",
+    ),
+    ("USE_STATSD", "`true`: the statistics of envoyproxy/ratelimit are sent to StatsD by UDP"),
+    ("USE_DOG_STATSD", "`true`: they are sent to DogStatsD, where `EXTRA_TAGS` are tags"),
+    ("STATSD_HOST", "where they are sent; `localhost` by default"),
+    ("STATSD_PORT", "the port there; 8125 by default"),
+    ("STATS_FLUSH_INTERVAL", "how often, as `10s`, which is the default"),
+    ("EXTRA_TAGS", "what goes with each of them, as `region:eu,stage:prod`"),
+    ("DISABLE_STATS", "`true`: nothing is sent"),
     ("NO_COLOR", "anything: no colours"),
 ];
 
@@ -50,9 +61,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "CACHE_KEY_PREFIX",
     "DEBUG_HOST",
     "DEBUG_PORT",
-    "DISABLE_STATS",
     "EXPIRATION_JITTER_MAX_SECONDS",
-    "EXTRA_TAGS",
     "FORCE_START_WITHOUT_INITIAL_CONFIG",
     "GRPC_CLIENT_TLS_CACERT",
     "GRPC_CLIENT_TLS_SAN",
@@ -69,14 +78,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "RESPONSE_DYNAMIC_METADATA",
     "RUNTIME_IGNOREDOTFILES",
     "RUNTIME_WATCH_ROOT",
-    "STATS_FLUSH_INTERVAL",
-    "STATSD_HOST",
-    "STATSD_PORT",
     "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
-    "USE_DOG_STATSD",
     "USE_DOG_STATSD_MOGRIFIERS",
-    "USE_PROMETHEUS",
-    "USE_STATSD",
 ];
 
 /// The same of whole families, by how their names begin.

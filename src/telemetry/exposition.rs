@@ -1,5 +1,6 @@
 //! `/metrics`: all numbers, in either of the formats that Prometheus reads.
 
+mod compatibility;
 mod families;
 mod process;
 mod rules;
@@ -14,6 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use self::families::Families;
+use super::compatibility::Statistics;
 use super::log::Dropped;
 use super::tally::Totals;
 use super::{Metrics, build};
@@ -132,6 +134,10 @@ impl Collector for Scrape {
         self.connections(&mut to)?;
         self.bounds(&mut to)?;
         self.state(&mut to)?;
+        if self.metrics.has_ratelimit_names.load(Ordering::Relaxed) {
+            let statistics = Statistics::of(&self.metrics, &self.totals);
+            compatibility::compatibility(&statistics, &self.totals.answers, &mut to)?;
+        }
         process::process(&mut to)
     }
 }

@@ -36,6 +36,10 @@ impl Times {
 }
 
 impl TimeTotals {
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
     pub(super) fn add(&mut self, times: &Times) {
         for (sum, count) in self.buckets.iter_mut().zip(&times.buckets) {
             *sum += count.get();

@@ -45,12 +45,23 @@ impl Families<'_> {
 
     /// A histogram in seconds, whose name is given without `_seconds`.
     pub(super) fn times(&mut self, name: &str, help: &str, times: &TimeTotals) -> fmt::Result {
-        let bounds = BUCKETS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(times.buckets).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
         let mut histogram =
             self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        histogram.encode_histogram::<NoLabelSet>(times.seconds, count, &buckets, None)
+        let buckets = buckets(times);
+        histogram.encode_histogram::<NoLabelSet>(times.seconds, times.count(), &buckets, None)
+    }
+
+    /// The same with labels.
+    pub(super) fn times_by<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: [(&str, &str); N],
+        times: &TimeTotals,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let mut histogram = family.encode_family(&labels)?;
+        histogram.encode_histogram::<NoLabelSet>(times.seconds, times.count(), &buckets(times), None)
     }
 
     /// A counter for each set of labels.
@@ -66,6 +77,12 @@ impl Families<'_> {
         }
         Ok(())
     }
+}
+
+/// How many times were up to each bound, and longer than the one before.
+fn buckets(times: &TimeTotals) -> Vec<(f64, u64)> {
+    let bounds = BUCKETS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
+    bounds.zip(times.buckets).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bounds are short")]
