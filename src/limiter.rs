@@ -6,6 +6,8 @@ mod without_store;
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 pub use breaker::{Breaker, Change};
@@ -92,6 +94,8 @@ pub struct Notes {
     pub failure: Option<StoreError>,
     /// Whether it is asked from now on, if that changed.
     pub change: Option<Change>,
+    /// How long it was waited for, where it was asked and did not answer at once.
+    pub took: Option<Duration>,
 }
 
 impl<S: Store, C: Clock> Worker<S, C> {
@@ -198,6 +202,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
             Ok(settled) => settled,
             Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
         };
+        self.notes.borrow_mut().took = Some(asked.elapsed());
         let answered = match &settled {
             // A caller who waits for a moment only learns nothing about the store.
             Err(StoreError::TimedOut { .. }) if until < longest && Instant::now() >= until => return settled,

@@ -1,6 +1,7 @@
 //! What is logged and counted: events with their log lines, counts for each rule, and `/metrics`.
 
 pub mod build;
+mod compatibility;
 mod event;
 mod exposition;
 mod hits;
@@ -8,19 +9,25 @@ mod labelled;
 pub mod log;
 mod process;
 mod series;
+mod statsd;
 mod tally;
 mod throttle;
+mod times;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 pub use self::event::*;
 pub use self::exposition::{Format, Snapshot, SubjectCounts};
 pub use self::hits::RuleHit;
+pub use self::statsd::{Dialect, StatsdOptions};
 pub use self::tally::{Recorder, Tally};
 
+use self::compatibility::Statistics;
 use self::labelled::Labelled;
 use self::log::Dropped;
+use self::statsd::Statsd;
 use self::tally::Tallies;
 use self::throttle::{Lasting, Throttle, Throttles};
 use crate::model::{Catalog, NoMatch};
@@ -44,14 +51,18 @@ pub struct Metrics {
     http_connections: Arc<AtomicU64>,
     is_draining: AtomicBool,
     is_shadow_mode: AtomicBool,
+    has_ratelimit_names: AtomicBool,
     log_lines_dropped: OnceLock<Dropped>,
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
+    statsd: OnceLock<Mutex<Statsd>>,
+    store_errors: Labelled,
     store_failures: AtomicU64,
     store_breaks: AtomicU64,
     store_breakers_open: AtomicU64,
     refused_without_store: AtomicU64,
     counted_without_store: AtomicU64,
+    failed_open_without_store: AtomicU64,
     tallies: Tallies,
     tasks_ended: AtomicU64,
     unknown_domains: AtomicU64,
@@ -94,6 +105,36 @@ impl Metrics {
     /// Has `/metrics` report that no limit is enforced, as `SHADOW_MODE` has it.
     pub fn set_shadow_mode(&self) {
         self.is_shadow_mode.store(true, Ordering::Relaxed);
+    }
+
+    /// Has `/metrics` report what envoyproxy/ratelimit counts, too, under its names.
+    pub fn report_ratelimit_names(&self) {
+        self.has_ratelimit_names.store(true, Ordering::Relaxed);
+    }
+
+    /// Has [`send_statistics`](Self::send_statistics) send what envoyproxy/ratelimit counts to `StatsD`.
+    pub fn report_to_statsd(&self, options: StatsdOptions) {
+        // They are given once, when the process starts.
+        let _ = self.statsd.set(Mutex::new(Statsd::new(options)));
+    }
+
+    /// The time after which statistics are to be sent again; `None` where nobody wants them.
+    pub fn statistics_interval(&self) -> Option<Duration> {
+        let statsd = self.statsd.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(statsd.options().interval)
+    }
+
+    /// Sends what was counted since the last time, for the rules of `catalog`. It looks up a name, which may take long.
+    pub fn send_statistics(&self, catalog: &Arc<Catalog>) {
+        let Some(statsd) = self.statsd.get() else { return };
+        let statistics = Statistics::of(self, &self.tallies.totals(catalog));
+        let mut statsd = statsd.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = statsd.send(&statistics);
+        let is_failing = sent.is_err();
+        if is_failing != statsd.is_failing {
+            StatisticsSent { to: statsd.options(), error: sent.as_ref().err() }.emit();
+        }
+        statsd.is_failing = is_failing;
     }
 
     /// Has `/metrics` report how many log lines were dropped.

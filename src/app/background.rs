@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::http;
 use super::slots::Slots;
@@ -73,6 +74,33 @@ pub(super) fn free_counters<S: Store, C: Clock>(
     in_background("freeing counters", metrics, move || {
         sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&of_task))
     })
+}
+
+/// Sends statistics from time to time, where somebody wants them.
+pub(super) fn report_statistics<S: Store, C: Clock>(
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Option<Guarded<()>> {
+    let interval = metrics.statistics_interval()?;
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    Some(in_background("sending statistics", metrics, move || {
+        let (limiter, metrics) = (Arc::clone(&limiter), Arc::clone(&of_task));
+        async move {
+            let mut ticks = tokio::time::interval(interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                send_statistics(Arc::clone(&limiter), Arc::clone(&metrics)).await;
+            }
+        }
+    }))
+}
+
+/// Sends statistics on a thread that may wait.
+pub(super) async fn send_statistics<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) {
+    let sending = move || metrics.send_statistics(limiter.engine.policy().catalog());
+    // A panic was logged, and the next try is a new one.
+    let _ = tokio::task::spawn_blocking(sending).await;
 }
 
 /// Spawns a task that runs until the handle is dropped: see [`supervised`].

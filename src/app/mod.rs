@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use self::background::{Evicted, answer_operators, free_counters, reload_files, report_clock_steps};
+use self::background::{
+    Evicted, answer_operators, free_counters, reload_files, report_clock_steps, report_statistics,
+    send_statistics,
+};
 use self::grpc::Grpc;
 use crate::admin::{self, Health};
 use crate::clock::Clock;
@@ -28,6 +31,9 @@ use crate::store::Store;
 use crate::telemetry::{Drained, Listening, Metrics, NotReady, Ready};
 
 pub use limits::{Limits, TooFewDescriptors};
+
+/// How long the last statistics may take to be sent.
+const LAST_STATISTICS: Duration = Duration::from_secs(1);
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +131,7 @@ pub async fn serve<S: Store, C: Clock>(
         Some(answer_operators(listeners.http, bounds.connections.http, operators)),
         Some(report_clock_steps(&limiter, &metrics)),
         Some(free_counters(&limiter, &evicted, &metrics)),
+        report_statistics(&limiter, &metrics),
     ];
 
     serving.set(true);
@@ -144,6 +151,9 @@ pub async fn serve<S: Store, C: Clock>(
     let complete = grpc.drain().await;
     evicted.report(&limiter.store);
     metrics.report_held_back(true);
+    // What was counted since the last time. The name was looked up before, as a rule, and nobody waits for long.
+    let last = send_statistics(Arc::clone(&limiter), Arc::clone(&metrics));
+    let _ = tokio::time::timeout(LAST_STATISTICS, last).await;
     Drained { complete }.emit();
     Ok(())
 }

@@ -173,6 +173,9 @@ pub(super) struct Serve {
     /// How long calls are still served after SIGTERM or SIGINT while /ready and gRPC health say no, as `15s`
     #[arg(long, value_name = "TIME", env = "SPILLWAY_DRAIN_DELAY", default_value = "0s", value_parser = drain_delay)]
     pub(super) drain_delay: Duration,
+    /// Report the metrics of envoyproxy/ratelimit, too, under its names: `ratelimit_service_rate_limit_total_hits` and so on
+    #[arg(long, env = "SPILLWAY_RATELIMIT_METRICS")]
+    pub(super) ratelimit_metrics: bool,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,
@@ -255,7 +258,7 @@ fn drain_delay(text: &str) -> Result<Duration, String> {
     duration(text).filter(|delay| *delay <= LONGEST_DELAY).ok_or_else(|| expected.to_owned())
 }
 
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
 }
 

@@ -5,14 +5,20 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::args::Merging;
+use super::args::{Merging, duration};
 use super::counters::Counters;
 use super::variables::{OTHERS, is_without_effect};
 use crate::config::Options;
 use crate::response::{Emit, HeaderLine, HeaderSet};
+use crate::telemetry::{Dialect, Metrics, StatsdOptions};
+
+/// How often statistics may be sent.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
 
 /// What it says.
 #[derive(Debug)]
@@ -32,10 +38,33 @@ pub(super) struct Environment {
     pub(super) json: bool,
     /// `REDIS_URL` with `REDIS_AUTH`, or else the first of `STATE_DIRECTORY`.
     pub(super) store: Counters,
+    /// `USE_PROMETHEUS`, `USE_STATSD` and `USE_DOG_STATSD`.
+    pub(super) reports: Reports,
     /// A variable that asks for what there is not, with what that is and what follows: the start must not go on.
     pub(super) missing: Option<(&'static str, &'static str)>,
     /// Variables that are set, and change nothing.
     pub(super) without_effect: Vec<String>,
+}
+
+/// How that server's metrics are reported.
+#[derive(Clone, Debug)]
+pub(super) struct Reports {
+    /// On `/metrics`, under its names.
+    pub(super) with_its_names: bool,
+    /// By UDP.
+    statsd: Option<StatsdOptions>,
+}
+
+impl Reports {
+    /// Has `metrics` report so.
+    pub(super) fn apply_to(self, metrics: &Metrics) {
+        if self.with_its_names {
+            metrics.report_ratelimit_names();
+        }
+        if let Some(statsd) = self.statsd {
+            metrics.report_to_statsd(statsd);
+        }
+    }
 }
 
 /// A variable whose value is not understood.
@@ -78,6 +107,7 @@ impl Environment {
             json: reader.json(),
             store: redis()
                 .unwrap_or_else(|| Counters::in_state_directory(variable("STATE_DIRECTORY").as_deref())),
+            reports: Reports { with_its_names: reader.switch("USE_PROMETHEUS"), statsd: reader.statsd() },
             missing: missing(),
             without_effect: without_effect(),
         };
@@ -235,6 +265,44 @@ impl Reader {
             line("LIMIT_RESET_HEADER", "RateLimit-Reset", "reset_s"),
         ];
         HeaderSet::new(lines.into_iter().collect::<Option<Vec<_>>>()?, Emit::Always).ok()
+    }
+
+    /// Where statistics are sent, if they are.
+    fn statsd(&mut self) -> Option<StatsdOptions> {
+        let (plain, with_tags) = (self.switch("USE_STATSD"), self.switch("USE_DOG_STATSD"));
+        let is_wanted = !self.switch("DISABLE_STATS") && (plain || with_tags);
+        let port = variable("STATSD_PORT").unwrap_or_else(|| "8125".to_owned());
+        let port = port.parse().unwrap_or_else(|_| {
+            self.wrong("STATSD_PORT", port, "a port, from 0 to 65535");
+            0
+        });
+        let interval = variable("STATS_FLUSH_INTERVAL").unwrap_or_else(|| "10s".to_owned());
+        let interval =
+            duration(&interval).filter(|interval| INTERVALS.contains(interval)).unwrap_or_else(|| {
+                self.wrong("STATS_FLUSH_INTERVAL", interval, "a time from `100ms` to `1h`, as in `10s`");
+                Duration::from_secs(10)
+            });
+        let options = StatsdOptions {
+            host: variable("STATSD_HOST").unwrap_or_else(|| "localhost".to_owned()),
+            port,
+            interval,
+            dialect: if with_tags { Dialect::DogStatsd } else { Dialect::Statsd },
+            tags: self.tags(),
+        };
+        is_wanted.then_some(options)
+    }
+
+    /// `EXTRA_TAGS`, in the order of their names.
+    fn tags(&mut self) -> Vec<(String, String)> {
+        let Some(text) = variable("EXTRA_TAGS") else { return Vec::new() };
+        let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+        let pairs = pairs.map(|pair| pair.split_once(':').map(|(name, value)| (name.trim(), value.trim())));
+        let Some(mut tags) = pairs.collect::<Option<Vec<_>>>() else {
+            self.wrong("EXTRA_TAGS", text, "names and values, as in `region:eu,stage:prod`");
+            return Vec::new();
+        };
+        tags.sort_unstable();
+        tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     fn address(&mut self, host: &'static str, port: &'static str, default_port: u16) -> SocketAddr {

@@ -99,7 +99,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     metrics.watch_log(log.dropped());
     let reporting = if format == LogFormat::Json { Reporting::Fields } else { Reporting::Text };
     reporting.warned(&loaded.warnings);
-    report_what_holds(&options, environment, &metrics);
+    report_what_holds(&options, environment, args.ratelimit_metrics, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     report_counters(&counters, &loaded.policy);
@@ -152,8 +152,11 @@ async fn close(limiter: &Limiter<AnyStore, SystemClock>) {
     }
 }
 
-/// Reports what an operator may have forgotten that they asked for.
-fn report_what_holds(options: &Options, environment: &Environment, metrics: &Metrics) {
+/// Reports what an operator may have forgotten that they asked for, and has metrics reported as they want them.
+fn report_what_holds(options: &Options, environment: &Environment, its_names: bool, metrics: &Metrics) {
+    let mut reports = environment.reports.clone();
+    reports.with_its_names |= its_names;
+    reports.apply_to(metrics);
     if options.shadow_mode {
         metrics.set_shadow_mode();
         OnlyWatching.emit();

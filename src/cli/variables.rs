@@ -43,6 +43,17 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("GRPC_SERVER_USE_TLS", "`true` asks for TLS, which Spillway does not have yet, and ends the start"),
     ("GRPC_UDS", "asks for a Unix socket, on which Spillway does not listen yet, and ends the start"),
     ("CONFIG_TYPE", "`FILE`. Anything else asks for a configuration from an xDS server, and ends the start"),
+    (
+        "USE_PROMETHEUS",
+        "`true`: the metrics of envoyproxy/ratelimit are on /metrics, too, as with `--ratelimit-metrics`",
+    ),
+    ("USE_STATSD", "`true`: the statistics of envoyproxy/ratelimit are sent to StatsD by UDP"),
+    ("USE_DOG_STATSD", "`true`: they are sent to DogStatsD, where `EXTRA_TAGS` are tags"),
+    ("STATSD_HOST", "where they are sent; `localhost` by default"),
+    ("STATSD_PORT", "the port there; 8125 by default"),
+    ("STATS_FLUSH_INTERVAL", "how often, as `10s`, which is the default"),
+    ("EXTRA_TAGS", "what goes with each of them, as `region:eu,stage:prod`"),
+    ("DISABLE_STATS", "`true`: nothing is sent"),
     ("NO_COLOR", "anything: no colours"),
 ];
 

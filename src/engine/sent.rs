@@ -91,6 +91,7 @@ fn sent_limit(
 fn sent_rule(limit: Limit, index: Option<RuleIndex>) -> Rule {
     Rule {
         label: limit.name.clone(),
+        path: None,
         index,
         name: None,
         limits: vec![limit],

@@ -1,6 +1,6 @@
 //! The names of domains and rules, by the numbers that they are counted under.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Which domain of a policy, counted from 0.
@@ -18,6 +18,8 @@ pub struct Catalog {
     pub domains: Vec<Arc<str>>,
     /// The domain and the label of each rule.
     pub rules: Vec<(DomainIndex, Arc<str>)>,
+    /// The way to each rule whose label is a name; the label of others is the way: `api_key > endpoint=POST /leads`.
+    pub paths: BTreeMap<RuleIndex, Arc<str>>,
     /// The rules that have a series for each combination of some values.
     pub with_series: BTreeSet<RuleIndex>,
 }

@@ -182,6 +182,9 @@ impl Policy {
                     RuleIndex(number(catalog.rules.len() - 1))
                 });
                 rule.index = Some(index);
+                if let Some(path) = &rule.path {
+                    catalog.paths.entry(index).or_insert_with(|| path.as_str().into());
+                }
                 if rule.metric_values != MetricValues::Together {
                     catalog.with_series.insert(index);
                 }

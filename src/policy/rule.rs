@@ -17,6 +17,8 @@ use crate::subjects::{Credential, Value};
 pub struct Rule {
     /// Its `name`, or else the way to it: `api_key > endpoint=POST /leads`.
     pub label: String,
+    /// The way to it, where its label is a `name`.
+    pub path: Option<String>,
     /// The index of its metrics; `None` for the rule of a limit that Envoy sent with the request.
     pub index: Option<RuleIndex>,
     /// The name other rules can replace it by.

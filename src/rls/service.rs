@@ -102,13 +102,17 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let request = self.decode(&mut scratch, message, caller)?;
         let policy = self.worker.limiter().engine.policy();
         let decided = self.worker.decide(scratch, &policy, &request, caller.deadline).await;
-        let Notes { failure, change } = self.worker.take_notes();
+        let Notes { failure, change, took } = self.worker.take_notes();
+        if let Some(took) = took {
+            self.recorder.store_took(took);
+        }
         if let Some(change) = change {
             StoreAsked { again: change == Change::Closed }.emit(&self.metrics);
         }
         let verdict = decided.map_err(|error| self.undecided(&error, caller))?;
         if let Some(error) = failure {
-            StoreReplaced { error: &error, refused: verdict.closed.is_some() }.emit(&self.metrics);
+            let refused = verdict.closed.is_some();
+            StoreReplaced { error: &error, kind: error.kind(), refused }.emit(&self.metrics);
         }
         self.write(&policy, request, verdict, caller)
     }
@@ -126,7 +130,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
 
     /// Could not decide: an error, so that Envoy's own failure mode applies, and never an OK with invented numbers.
     fn undecided(&self, error: &StoreError, caller: Caller) -> Status {
-        StoreFailed { error }.emit(&self.metrics);
+        StoreFailed { error, kind: error.kind() }.emit(&self.metrics);
         match error {
             // As gRPC has it for a caller that waits no longer, whichever of the two noticed first.
             StoreError::TimedOut { .. } if caller.waits_no_longer() => {

@@ -62,3 +62,19 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+impl StoreError {
+    /// Its name in metrics, one for each kind.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "timed_out",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Conflict { .. } => "conflict",
+            Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
+            Self::Incomplete { .. } => "incomplete",
+            Self::Resting => "resting",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+}

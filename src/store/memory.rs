@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use self::shard::Shard;
+use self::shard::{Freed, Shard};
 use super::{Answers, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Cell, Charge, Mode, Outcomes, Share, settle_together, wait_together};
 use crate::model::{CellKey, Few, Outcome, Timestamp};
@@ -45,6 +45,7 @@ struct Table {
     /// Bytes of all counters, and the room that is kept for more.
     bytes: AtomicUsize,
     evicted: AtomicU64,
+    expired: AtomicU64,
 }
 
 /// Two locks in one cache line would be taken from each other by two cores that want none in common.
@@ -70,6 +71,7 @@ impl MemoryStore {
             most_bytes,
             bytes: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
         }))
     }
 
@@ -210,8 +212,8 @@ impl Locked<'_> {
         }
         let full = self.shard.len() >= self.table.most;
         if full || (self.shard.is_to_grow() && self.are_too_many_bytes(self.shard.table_bytes())) {
-            let evicted = self.shard.make_places(now);
-            self.count(evicted);
+            let freed = self.shard.make_places(now);
+            self.count(freed);
         }
         self.shard.insert(key, cell);
     }
@@ -219,8 +221,8 @@ impl Locked<'_> {
     /// Makes room if the shard has grown, and all counters together take too many bytes now.
     fn stay_within_bytes(&mut self, now: Timestamp) {
         if self.shard.bytes() > self.before && self.are_too_many_bytes(0) {
-            let evicted = self.shard.make_bytes(now);
-            self.count(evicted);
+            let freed = self.shard.make_bytes(now);
+            self.count(freed);
         }
     }
 
@@ -230,8 +232,9 @@ impl Locked<'_> {
         others.saturating_add(self.shard.bytes()).saturating_add(more) > self.table.most_bytes
     }
 
-    fn count(&self, evicted: u64) {
-        self.table.evicted.fetch_add(evicted, Ordering::Relaxed);
+    fn count(&self, freed: Freed) {
+        self.table.evicted.fetch_add(freed.evicted, Ordering::Relaxed);
+        self.table.expired.fetch_add(freed.expired, Ordering::Relaxed);
     }
 }
 
@@ -288,7 +291,12 @@ impl Store for MemoryStore {
     }
 
     fn statistics(&self) -> Statistics {
-        Statistics { counters: self.len() as u64, bytes: self.bytes() as u64, evicted: self.evicted() }
+        Statistics {
+            counters: self.len() as u64,
+            bytes: self.bytes() as u64,
+            evicted: self.evicted(),
+            expired: self.0.expired.load(Ordering::Relaxed),
+        }
     }
 
     /// Returns memory, too, once a part has become mostly empty.
@@ -296,7 +304,9 @@ impl Store for MemoryStore {
         let shards = self.0.shards.len();
         (0..shards).step_by(SWEPT).map(move |first| {
             for shard in first..shards.min(first + SWEPT) {
-                self.0.lock(shard).shard.sweep(now);
+                let mut locked = self.0.lock(shard);
+                let expired = locked.shard.sweep(now);
+                locked.count(Freed { expired, evicted: 0 });
             }
         })
     }
@@ -360,6 +370,7 @@ mod tests {
         assert_eq!(store.len(), 3);
         store.sweep(Timestamp::from_secs(10)).for_each(drop);
         assert_eq!(store.len(), 1);
+        assert_eq!((store.statistics().expired, store.evicted()), (2, 0));
 
         let again = store.0.apply(Mode::Each, &[charge(3, 100)], Timestamp::from_secs(10));
         assert_eq!(again[0].unwrap().used, 2, "the living counter kept its count");
@@ -415,11 +426,14 @@ mod tests {
         }
         // When they are spent, nothing that counts has to go.
         let later = Timestamp::from_secs(10);
-        let before = store.evicted();
+        let (before, kept) = (store.evicted(), store.len() as u64);
+        assert_eq!(store.statistics().expired, 0);
         for n in 200_000..200_500 {
             store.0.apply(Mode::Each, &[at(n)], later);
         }
         assert_eq!(store.evicted(), before);
+        let made = kept + 500 - store.len() as u64;
+        assert_eq!(store.statistics().expired, made, "what made room had ended");
     }
 
     #[test]

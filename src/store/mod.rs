@@ -97,4 +97,6 @@ pub struct Statistics {
     pub bytes: u64,
     /// Counters that made room for others while they still counted, since the start.
     pub evicted: u64,
+    /// Counters that were freed after their windows had ended, since the start.
+    pub expired: u64,
 }

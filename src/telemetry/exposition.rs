@@ -1,23 +1,23 @@
 //! `/metrics`: all numbers, in either of the formats that Prometheus reads.
 
+mod compatibility;
 mod families;
 mod process;
 mod rules;
+mod store;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, prometheus_text, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
+use prometheus_client::registry::Registry;
 
 use self::families::Families;
-use super::labelled::Labelled;
+use super::compatibility::Statistics;
 use super::log::Dropped;
-use super::tally::{BUCKETS, Totals};
+use super::tally::Totals;
 use super::{Metrics, build};
 use crate::model::{Catalog, NoMatch, Timestamp};
 
@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub counter_bytes: u64,
     /// Counters that made room for others while they still counted.
     pub evicted: u64,
+    /// Counters that were freed after their windows had ended.
+    pub expired: u64,
     /// Rules in force.
     pub rules: usize,
     /// Whether traffic should be sent here.
@@ -127,10 +129,15 @@ impl Collector for Scrape {
         self.requests(&mut to)?;
         rules::rules(&self.totals, &mut to)?;
         self.failures(&mut to)?;
+        store::store(&self.metrics, &self.totals, &mut to)?;
         self.counters(&mut to)?;
         self.connections(&mut to)?;
         self.bounds(&mut to)?;
         self.state(&mut to)?;
+        if self.metrics.has_ratelimit_names.load(Ordering::Relaxed) {
+            let statistics = Statistics::of(&self.metrics, &self.totals);
+            compatibility::compatibility(&statistics, &self.totals.answers, &mut to)?;
+        }
         process::process(&mut to)
     }
 }
@@ -144,21 +151,16 @@ impl Scrape {
         });
         to.labelled("spillway_requests", "Requests that were decided, by domain and answer.", answers)?;
 
-        let bounds = BUCKETS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(self.totals.buckets).collect();
-        let mut histogram = to.0.encode_descriptor(
+        to.times(
             "spillway_answer_duration",
             "Time from when a request was read to its answer.",
-            Some(&Unit::Seconds),
-            MetricType::Histogram,
-        )?;
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        histogram.encode_histogram::<NoLabelSet>(self.totals.seconds, count, &buckets, None)
+            &self.totals.answers,
+        )
     }
 
     fn failures(&self, to: &mut Families<'_>) -> fmt::Result {
         let metrics = &*self.metrics;
-        let failed = with_zeros(FAILURES.iter().copied(), &metrics.calls_failed);
+        let failed = metrics.calls_failed.with(FAILURES);
         let failed = failed.iter().map(|(code, count)| ([("grpc_code", &**code)], *count));
         to.labelled("spillway_calls_failed", "Calls that were answered by an error, by gRPC code.", failed)?;
         to.counted(
@@ -182,26 +184,6 @@ impl Scrape {
             &metrics.sent_limits_left_out,
         )?;
         to.counted(
-            "spillway_store_failures",
-            "Calls whose counters the store could not charge.",
-            &metrics.store_failures,
-        )?;
-        to.counted(
-            "spillway_store_breaks",
-            "Times that a worker stopped asking the counter store, as it failed too often.",
-            &metrics.store_breaks,
-        )?;
-        to.counted(
-            "spillway_refused_without_store",
-            "Calls that were refused as the store failed, by `on_store_failure: closed`.",
-            &metrics.refused_without_store,
-        )?;
-        to.counted(
-            "spillway_counted_without_store",
-            "Calls that were counted in memory as the store failed, by `on_store_failure: local`.",
-            &metrics.counted_without_store,
-        )?;
-        to.counted(
             "spillway_unknown_domain_requests",
             "Requests for a domain that no policy has, which nothing limits.",
             &metrics.unknown_domains,
@@ -209,7 +191,7 @@ impl Scrape {
         let of_all = &self.totals.catalog.domains;
         let domains =
             || of_all.iter().take(if of_all.len() > MANY { 0 } else { MANY }).map(|domain| &**domain);
-        let unmatched = metrics.unmatched_descriptors.each_ref().map(|counts| with_zeros(domains(), counts));
+        let unmatched = metrics.unmatched_descriptors.each_ref().map(|counts| counts.with(domains()));
         let unmatched = NoMatch::ALL.iter().zip(&unmatched).flat_map(|(reason, counts)| {
             counts.iter().map(|(domain, count)| ([("domain", &**domain), ("reason", reason.name())], *count))
         });
@@ -231,6 +213,11 @@ impl Scrape {
             "spillway_counters_evicted",
             "Counters that were forgotten before their windows ended, to make room for others.",
             self.now.evicted,
+        )?;
+        to.counter(
+            "spillway_counters_expired",
+            "Counters that were freed after their windows had ended.",
+            self.now.expired,
         )?;
         let steps =
             [("back", &self.metrics.clock_steps_back), ("forward", &self.metrics.clock_steps_forward)];
@@ -348,17 +335,6 @@ impl Scrape {
             &metrics.tasks_ended,
         )
     }
-}
-
-/// The counts by their labels, of which `known` ones are there before the first event: a rate needs a number to start from.
-fn with_zeros<'k>(known: impl Iterator<Item = &'k str>, counts: &Labelled) -> BTreeMap<Box<str>, u64> {
-    let zeros = known.map(|label| (label.into(), 0));
-    zeros.chain(counts.counts()).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "bounds are short")]
-fn seconds(micros: u64) -> f64 {
-    micros as f64 / 1e6
 }
 
 #[cfg(test)]

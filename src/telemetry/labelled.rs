@@ -31,6 +31,13 @@ impl Labelled {
     pub(super) fn counts(&self) -> Vec<(Box<str>, u64)> {
         self.0.load().iter().map(|(value, number)| (value.clone(), number.load(Ordering::Relaxed))).collect()
     }
+
+    /// The same, with zeros for those `known` values that were not counted yet: a rate needs a number to start from.
+    pub(super) fn with<'k>(&self, known: impl IntoIterator<Item = &'k str>) -> BTreeMap<Box<str>, u64> {
+        let mut counts: BTreeMap<Box<str>, u64> = known.into_iter().map(|value| (value.into(), 0)).collect();
+        counts.extend(self.counts());
+        counts
+    }
 }
 
 #[cfg(test)]

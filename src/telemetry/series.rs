@@ -135,6 +135,7 @@ mod tests {
             domains: vec!["d".into()],
             rules: rules.iter().map(|label| (DomainIndex(0), (*label).into())).collect(),
             with_series: (0..).take(rules.len()).map(RuleIndex).collect(),
+            ..Catalog::default()
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::hits::{Count, RuleCounts, RuleHit, RuleTotals};
 use super::series::{Admitted, Series};
+use super::times::{TimeTotals, Times};
 use crate::model::{Catalog, DomainIndex, RuleIndex};
 
 /// Requests of one domain, by their answers.
@@ -88,16 +89,11 @@ impl Tally {
     }
 }
 
-/// The upper bounds of the histogram's buckets, in microseconds: close to each other around Envoy's default timeout of 20 ms.
-pub(super) const BUCKETS: [u64; 14] =
-    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 15_000, 20_000, 25_000, 50_000, 100_000, 1_000_000];
-
-/// How long answers took.
+/// How long one worker's answers took, and its store.
 #[derive(Debug, Default)]
-struct Latency {
-    /// One more than there are bounds: what took longer than all of them.
-    buckets: [Count; BUCKETS.len() + 1],
-    nanos: Count,
+struct Latencies {
+    answers: Times,
+    store: Times,
 }
 
 /// What one worker counts with.
@@ -107,7 +103,7 @@ pub struct Recorder {
     tally: RefCell<Arc<Tally>>,
     /// The one before.
     before: RefCell<Option<Arc<Tally>>>,
-    latency: Arc<Latency>,
+    latencies: Arc<Latencies>,
 }
 
 impl Recorder {
@@ -132,11 +128,12 @@ impl Recorder {
 
     /// Counts so many answers that took so long, from when their requests were read.
     pub fn took(&self, time: Duration, answers: u64) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS.partition_point(|bound| *bound < micros);
-        self.latency.buckets[bucket].add(answers);
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.latency.nanos.add(nanos.saturating_mul(answers));
+        self.latencies.answers.add(time, answers);
+    }
+
+    /// Counts a trip to the store that took so long, whatever came of it.
+    pub fn store_took(&self, time: Duration) {
+        self.latencies.store.add(time, 1);
     }
 }
 
@@ -147,7 +144,7 @@ pub(super) struct Tallies(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     live: Vec<Arc<Tally>>,
-    latencies: Vec<Arc<Latency>>,
+    latencies: Vec<Arc<Latencies>>,
     admitted: Admitted,
     past: Past,
 }
@@ -172,21 +169,22 @@ pub(super) struct Totals {
     pub(super) domains: Vec<DomainTotals>,
     /// Those of rules that have some, in order.
     pub(super) series: BTreeMap<(RuleIndex, Arc<str>), RuleTotals>,
-    /// How many answers took up to each bound and no less, and those that took longer than all.
-    pub(super) buckets: [u64; BUCKETS.len() + 1],
-    pub(super) seconds: f64,
+    /// From when requests were read to their answers.
+    pub(super) answers: TimeTotals,
+    /// Trips to the store.
+    pub(super) store: TimeTotals,
 }
 
 impl Tallies {
     /// For one more worker.
     pub(super) fn recorder(&self) -> Recorder {
-        let latency = Arc::default();
-        self.state().latencies.push(Arc::clone(&latency));
+        let latencies = Arc::default();
+        self.state().latencies.push(Arc::clone(&latencies));
         Recorder {
             tallies: self.clone(),
             tally: RefCell::new(self.begin(&Arc::default())),
             before: RefCell::default(),
-            latency,
+            latencies,
         }
     }
 
@@ -256,11 +254,9 @@ impl Tallies {
         for (sum, name) in totals.domains.iter_mut().zip(&catalog.domains) {
             sum.add(past.domains.get(name).copied().unwrap_or_default());
         }
-        for latency in &latencies {
-            for (sum, count) in totals.buckets.iter_mut().zip(&latency.buckets) {
-                *sum += count.get();
-            }
-            totals.seconds += Duration::from_nanos(latency.nanos.get()).as_secs_f64();
+        for of_worker in &latencies {
+            totals.answers.add(&of_worker.answers);
+            totals.store.add(&of_worker.store);
         }
         totals
     }
@@ -443,19 +439,5 @@ mod tests {
             assert!(state.live.len() <= 2 && state.past.rules.len() <= 2, "{reload}");
         }
         assert_eq!(tallies.totals(&catalog(&["r"])).rules[0].total, 100);
-    }
-
-    #[test]
-    fn answers_are_counted_by_their_time() {
-        let tallies = Tallies::default();
-        let recorder = tallies.recorder();
-        for (micros, answers) in
-            [(0, 1), (50, 1), (51, 3), (20_000, 1), (20_001, 1), (1_000_000, 1), (1_000_001, 1)]
-        {
-            recorder.took(Duration::from_micros(micros), answers);
-        }
-        let totals = tallies.totals(&catalog(&[]));
-        assert_eq!(totals.buckets, [2, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
-        assert!((totals.seconds - 2.040_205).abs() < 1e-9, "{}", totals.seconds);
     }
 }

@@ -80,7 +80,7 @@ fn to_count_what_reaches_no_rule_takes_no_allocation() {
 fn to_count_a_rule_takes_no_allocation_nor_does_a_series_that_is_there() {
     let rules = vec![(DomainIndex(0), "plain".into()), (DomainIndex(0), "detailed".into())];
     let with_series = [RuleIndex(1)].into();
-    let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, with_series });
+    let catalog = Arc::new(Catalog { domains: vec!["d".into()], rules, with_series, ..Catalog::default() });
     let metrics = Metrics::default();
     let recorder = metrics.recorder();
     let count = || {

@@ -74,6 +74,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("tracing_appender", &["telemetry/log"]),
     ("prometheus_client", &["telemetry/exposition"]),
     ("procfs", &["telemetry/process"]),
+    ("cadence", &["telemetry/statsd"]),
     ("redis", &["store"]),
 ];
 

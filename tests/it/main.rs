@@ -14,6 +14,7 @@ mod drain;
 mod env;
 mod flood;
 mod fuzz;
+mod grafana;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
 mod metrics;

@@ -1,14 +1,16 @@
 //! `/metrics` of the real program, and what Prometheus' own checker says of it.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, command, directory, get};
+use crate::support::prometheus::program;
+use crate::support::valkey::Valkey;
+use crate::support::{PATIENCE, Spillway, command, directory, get, metric, serve};
 
 const POLICY: &str = "
 domain: d
@@ -41,11 +43,7 @@ fn get_accepting(http: SocketAddr, accept: &str) -> String {
 
 /// What `promtool check metrics` says of a text.
 fn check(text: &str) -> Result<(), String> {
-    let found = Command::new("python3").arg("tests/support/promtool.py").stderr(Stdio::inherit()).output();
-    let found = found.unwrap();
-    assert!(found.status.success(), "there is no promtool, and none could be had");
-    let promtool = String::from_utf8(found.stdout).unwrap();
-    let mut check = Command::new(promtool.trim())
+    let mut check = Command::new(program("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -184,6 +182,49 @@ async fn what_is_known_before_the_first_event_is_reported() {
     check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
 }
 
+const OPEN_AND_CLOSED: &str = "
+domain: d
+descriptors:
+  - {key: open, rate_limit: {unit: year, requests_per_unit: 5}}
+  - {key: closed, on_store_failure: closed, rate_limit: {unit: year, requests_per_unit: 5}}
+";
+
+#[tokio::test]
+async fn a_store_is_reported_by_how_long_it_takes_and_by_why_it_fails() {
+    let mut valkey = Valkey::start(&[]);
+    let files = directory(&[("d.yaml", OPEN_AND_CLOSED)]);
+    let mut serve = serve();
+    // Long, so that a busy machine is no failing store.
+    serve.arg(files.path()).args(["--store", &valkey.url(), "--store-timeout", "5s"]);
+    let spillway = Spillway::running(&mut serve);
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    for _ in 0..3 {
+        client.should_rate_limit(request(vec![descriptor(&[("open", "1")])])).await.unwrap();
+    }
+    assert_eq!(metric(spillway.http, "spillway_store_duration_seconds_count"), 3);
+    assert_eq!(metric(spillway.http, "spillway_store_duration_seconds_bucket{le=\"+Inf\"}"), 3);
+    assert_eq!(metric(spillway.http, "spillway_store_errors_total{kind=\"unreachable\"}"), 0);
+
+    valkey.kill();
+    client.should_rate_limit(request(vec![descriptor(&[("open", "1")])])).await.unwrap_err();
+    client.should_rate_limit(request(vec![descriptor(&[("closed", "1")])])).await.unwrap();
+    let answer = get(spillway.http, "/metrics");
+    let kinds = answer.lines().filter(|line| line.starts_with("spillway_store_errors_total{"));
+    let errors = kinds.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
+    assert_eq!(errors, 2, "{answer}");
+    for line in [
+        "spillway_store_failures_total 2",
+        "spillway_failed_open_without_store_total 1",
+        "spillway_refused_without_store_total 1",
+        "spillway_counted_without_store_total 0",
+        "spillway_store_errors_total{kind=\"timed_out\"} 0",
+    ] {
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    }
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+}
+
 #[tokio::test]
 async fn values_have_series_of_their_own_where_the_policy_asks_for_it() {
     let files = directory(&[("d.yaml", DETAILED), ("people.subjects.yaml", PEOPLE)]);
@@ -265,4 +306,96 @@ async fn open_metrics_are_reported_to_whoever_asks_for_them() {
         "{answer}"
     );
     assert!(answer.ends_with("# EOF\n"), "{answer}");
+}
+
+const NESTED: &str = "
+domain: d
+descriptors:
+  - {key: key, rate_limit: {name: per-key, unit: year, requests_per_unit: 5}}
+  - key: plan
+    value: free
+    descriptors:
+      - key: path
+        descriptors: [{key: method, rate_limit: {unit: year, requests_per_unit: 1}}]
+";
+
+/// Asks twice for each rule of [`NESTED`].
+async fn ask_nested(spillway: &Spillway) {
+    let mut client = RateLimitServiceClient::new(channel(spillway).await);
+    for _ in 0..2 {
+        for entries in [&[("key", "1")][..], &[("plan", "free"), ("path", "/a"), ("method", "GET")]] {
+            client.should_rate_limit(request(vec![descriptor(entries)])).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn dashboards_for_envoyproxy_ratelimit_find_its_metrics() {
+    let files = directory(&[("d.yaml", NESTED)]);
+    let spillway = Spillway::running(serve().arg(files.path()).arg("--ratelimit-metrics"));
+    ask_nested(&spillway).await;
+    let answer = get(spillway.http, "/metrics");
+    for line in [
+        "# TYPE ratelimit_service_rate_limit_total_hits untyped",
+        r#"ratelimit_service_rate_limit_total_hits{domain="d",key1="key"} 2"#,
+        r#"ratelimit_service_rate_limit_within_limit{domain="d",key1="key"} 2"#,
+        // The mapping has no label for the third key.
+        r#"ratelimit_service_rate_limit_total_hits{domain="d",key1="plan_free",key2="path"} 2"#,
+        r#"ratelimit_service_rate_limit_over_limit{domain="d",key1="plan_free",key2="path"} 1"#,
+        r#"ratelimit_service_should_rate_limit_error{err_type="redis_error"} 0"#,
+        r#"ratelimit_service_total_requests{grpc_method="ShouldRateLimit"} 4"#,
+        r#"ratelimit_service_response_time_seconds_count{grpc_method="ShouldRateLimit"} 4"#,
+        "ratelimit_service_config_load_success 1",
+        "ratelimit_service_config_load_error 0",
+    ] {
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    }
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+
+    let without = Spillway::serving(NESTED);
+    assert!(!get(without.http, "/metrics").contains("ratelimit_service"), "they are for those who ask");
+}
+
+#[tokio::test]
+async fn statistics_of_envoyproxy_ratelimit_are_sent_to_dogstatsd() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let files = directory(&[("d.yaml", NESTED)]);
+    let mut command = serve();
+    command.arg(files.path()).env("USE_DOG_STATSD", "true").env("EXTRA_TAGS", "stage:prod,region:eu");
+    command
+        .env("STATSD_HOST", "127.0.0.1")
+        .env("STATSD_PORT", socket.local_addr().unwrap().port().to_string());
+    // Longer than the test: what it does not get before comes with the end.
+    let mut spillway = Spillway::running(command.env("STATS_FLUSH_INTERVAL", "1h"));
+    ask_nested(&spillway).await;
+    spillway.signal("TERM");
+    assert!(spillway.wait().success());
+    let mut lines = Vec::new();
+    while !lines.iter().any(|line: &String| line.contains("method.total_hits")) {
+        let mut datagram = [0; 2_000];
+        let length = socket.recv(&mut datagram).expect("the statistics come");
+        lines.extend(String::from_utf8_lossy(&datagram[..length]).lines().map(str::to_owned));
+    }
+    let expected =
+        "ratelimit.service.rate_limit.d.plan_free.path.method.total_hits:2|c|#region:eu,stage:prod";
+    assert!(lines.contains(&expected.to_owned()), "{lines:?}");
+    let loads = "ratelimit.service.config_load_success:1|c|#region:eu,stage:prod";
+    assert_eq!(lines.iter().filter(|line| *line == loads).count(), 1, "{lines:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_variables_of_statsd_ends_the_start() {
+    for (name, value, expected) in [
+        ("STATSD_PORT", "statsd", "a port, from 0 to 65535"),
+        ("STATS_FLUSH_INTERVAL", "10", "a time from `100ms` to `1h`, as in `10s`"),
+        ("EXTRA_TAGS", "prod", "names and values, as in `region:eu,stage:prod`"),
+        ("USE_STATSD", "perhaps", "`true` or `false`"),
+    ] {
+        let ended = serve().arg("config").env(name, value).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("{name}={value:?}: expected {expected}")), "{said}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The real program, started on free ports and ended with the test.
 
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod stores;
 pub(crate) mod valkey;
@@ -163,8 +164,10 @@ pub(crate) fn command(args: &[&str]) -> Command {
             "NO_COLOR",
             "BACKEND_TYPE",
             "CONFIG_TYPE",
+            "DISABLE_STATS",
+            "EXTRA_TAGS",
         ];
-        let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_"];
+        let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_", "USE_", "STATS"];
         peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     for (name, _) in std::env::vars_os() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints the path of `promtool`, which checks what /metrics says.
+"""Prints the path of `promtool`, which checks what /metrics says, or of the other program that is named: `prometheus`.
 
-Taken is `promtool` on the PATH, and else that of Debian's package `prometheus`, which is unpacked into .tools/ of this
+Taken is the one on the PATH, and else that of Debian's package `prometheus`, which is unpacked into .tools/ of this
 project, once. Nothing but the path goes to stdout.
 """
 
@@ -46,11 +46,12 @@ def run(*words: str, directory: str) -> None:
 
 
 def main() -> int:
+    program = sys.argv[1] if len(sys.argv) > 1 else "promtool"
     try:
-        print(shutil.which("promtool") or installed())
+        print(shutil.which(program) or installed().with_name(program))
         return 0
     except (OSError, ValueError, subprocess.TimeoutExpired) as wrong:
-        print(f"there is no promtool, and it could not be had: {wrong}; put one on the PATH", file=sys.stderr)
+        print(f"there is no {program}, and it could not be had: {wrong}; put one on the PATH", file=sys.stderr)
         return 1
 
 

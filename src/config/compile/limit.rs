@@ -277,6 +277,7 @@ impl Document<'_, '_> {
 fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherited: &Inherited<'_>) -> Rule {
     Rule {
         label: name.clone().unwrap_or_else(|| inherited.label()),
+        path: name.is_some().then(|| inherited.label()),
         index: None,
         name,
         limits,

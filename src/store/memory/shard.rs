@@ -10,6 +10,15 @@ use crate::model::{CellKey, Timestamp};
 /// What makes room at once: one counter in so many. Were it a single one, each new counter would look through all.
 const PART: usize = 8;
 
+/// How many counters were forgotten, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Freed {
+    /// They still counted, and made room for others.
+    pub(super) evicted: u64,
+    /// Their windows had ended.
+    pub(super) expired: u64,
+}
+
 /// The counters of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
@@ -59,36 +68,43 @@ impl Shard {
         self.table_bytes = self.table.allocation_size();
     }
 
-    /// Forgets the counters that decide nothing any more, and gives memory back when few are left.
-    pub(super) fn sweep(&mut self, now: Timestamp) {
-        self.retain(|cell| !cell.is_spent(now));
+    /// Forgets the counters that decide nothing any more, and gives memory back when few are left. Returns how many there were.
+    pub(super) fn sweep(&mut self, now: Timestamp) -> u64 {
+        let expired = self.expire(now);
         if self.table.len() < self.table.capacity() / 4 {
             self.rebuild(self.len());
         }
         // Whatever a step that failed has left wrong.
         self.elsewhere = self.table.iter().map(|(_, cell)| cell.heap_bytes()).sum();
+        expired
+    }
+
+    /// Forgets the counters that decide nothing any more. Returns how many there were.
+    fn expire(&mut self, now: Timestamp) -> u64 {
+        let before = self.len();
+        self.retain(|cell| !cell.is_spent(now));
+        (before - self.len()) as u64
     }
 
     /// Forgets what decides nothing any more, and then, if it must be, what is worth least; of those the first to end.
-    /// An eighth of the counters goes, so that there are places for others. Returns how many were forgotten that still
-    /// counted.
-    pub(super) fn make_places(&mut self, now: Timestamp) -> u64 {
+    /// An eighth of the counters goes, so that there are places for others.
+    pub(super) fn make_places(&mut self, now: Timestamp) -> Freed {
         let most = self.len() - self.len().div_ceil(PART);
-        self.retain(|cell| !cell.is_spent(now));
+        let expired = self.expire(now);
         let too_many = self.len().saturating_sub(most);
         let evicted = if too_many > 0 { self.forget(too_many, &mut self.ranks(too_many)) } else { 0 };
         // What was removed leaves marks in the table, which would grow for want of free places.
         if self.is_to_grow() {
             self.rebuild(self.len() + 1);
         }
-        evicted
+        Freed { evicted, expired }
     }
 
     /// The same until an eighth of the bytes is given back, be they the table's or what counters keep elsewhere. A table
     /// gives bytes back only when it is half as large.
-    pub(super) fn make_bytes(&mut self, now: Timestamp) -> u64 {
+    pub(super) fn make_bytes(&mut self, now: Timestamp) -> Freed {
         let most = self.bytes() - self.bytes() / PART;
-        self.retain(|cell| !cell.is_spent(now));
+        let expired = self.expire(now);
         let mut ranks = self.ranks(self.len());
         ranks.sort_unstable();
         let (mut len, mut elsewhere, mut places) = (self.len(), self.elsewhere, self.places());
@@ -110,7 +126,7 @@ impl Shard {
         if self.len() <= self.places() / 2 {
             self.rebuild(self.len());
         }
-        evicted
+        Freed { evicted, expired }
     }
 
     /// How many counters the table has places for, as large as it is.

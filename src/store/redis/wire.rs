@@ -373,7 +373,8 @@ mod tests {
         write(&mut bytes, Form::Decide, asked, &charges, &[1, 0]);
         let numbers = |numbers: &[i64]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
         let expected = [
-            vec![2, 2, 0],
+            // In order, and two of them ask for one counter.
+            vec![2 | 1 << 2, 2, 0],
             numbers(&[7, -1]),
             vec![1, 0, 1, 1, 0, 1, 0, 0],
             numbers(&[-2, 1 << 50, 1_000_000, 0, 0]),

@@ -57,12 +57,16 @@ impl ClockStepped {
 pub struct StoreFailed<'a> {
     /// Why not.
     pub error: &'a (dyn std::error::Error + 'static),
+    /// The kind of error, as the metric names it.
+    pub kind: &'static str,
 }
 
 impl StoreFailed<'_> {
     /// Counts it, and logs it at most once a second.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.store_failures.fetch_add(1, Ordering::Relaxed);
+        metrics.store_errors.add(self.kind, 1);
+        metrics.failed_open_without_store.fetch_add(1, Ordering::Relaxed);
         let Some(held_back) = metrics.store_lines.admit() else { return };
         let cause = self.error.source().map(tracing::field::display);
         tracing::error!(cause, held_back, "a call was answered by an error: {}", self.error);
@@ -118,6 +122,8 @@ impl StoreNotClosed<'_> {
 pub struct StoreReplaced<'a> {
     /// Why not.
     pub error: &'a (dyn std::error::Error + 'static),
+    /// The kind of error, as the metric names it.
+    pub kind: &'static str,
     /// Whether the request was refused; else it was counted in memory.
     pub refused: bool,
 }
@@ -126,6 +132,7 @@ impl StoreReplaced<'_> {
     /// Counts it, and logs it at most once a second.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.store_failures.fetch_add(1, Ordering::Relaxed);
+        metrics.store_errors.add(self.kind, 1);
         let counter =
             if self.refused { &metrics.refused_without_store } else { &metrics.counted_without_store };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, StatsdOptions};
 
 /// The first line.
 #[derive(Debug)]
@@ -92,6 +92,27 @@ impl Drained {
             tracing::info!("drained");
         } else {
             tracing::warn!("some connections did not close in time and were cut off");
+        }
+    }
+}
+
+/// Statistics could not be sent to `StatsD`, or can again.
+#[derive(Debug)]
+pub struct StatisticsSent<'a> {
+    /// Where they go.
+    pub to: &'a StatsdOptions,
+    /// Why they could not be sent.
+    pub error: Option<&'a std::io::Error>,
+}
+
+impl StatisticsSent<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let StatsdOptions { host, port, .. } = self.to;
+        if let Some(error) = self.error {
+            tracing::warn!("cannot send statistics to `{host}:{port}`, and will try again: {error}");
+        } else {
+            tracing::info!("statistics are sent to `{host}:{port}` again");
         }
     }
 }

@@ -18,7 +18,7 @@ pub use counters::{
     ClockStepped, CountersAway, CountersEvicted, CountersKept, StoreAsked, StoreFailed, StoreNotClosed,
     StoreReplaced,
 };
-pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};
+pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, StatisticsSent, TaskEnded};
 pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
 
 /// The most bytes of a client's text that a line shows.
