@@ -38,7 +38,7 @@ const ENVOY: Duration = Duration::from_millis(20);
 const THE_REST: Duration = Duration::from_millis(30);
 /// A machine on which a timer is so late is too busy to tell whether 20 ms are kept.
 const BUSY: Duration = Duration::from_millis(4);
-const TRIES: usize = 4;
+const TRIES: usize = 2;
 
 /// Who decided on a request, as its answer tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ struct Seen {
     /// How many more requests Envoy let pass by its failure mode, in each mode, and how many calls failed.
     allowed: [u64; 3],
     errors: [u64; 3],
+    /// Calls before the first that are not among these, as Redis did not answer them.
+    early: u64,
     /// How late a timer was at most.
     late: Duration,
 }
@@ -89,6 +91,15 @@ struct Seen {
 impl Seen {
     fn by(&self, mode: usize, is: impl Fn(By) -> bool) -> u64 {
         self.calls.iter().filter(|call| call.mode == mode && is(call.by)).count() as u64
+    }
+
+    /// What Redis counted, as its answers tell.
+    fn used(&self, mode: usize) -> u64 {
+        let left = self.calls.iter().filter(|call| call.mode == mode).filter_map(|call| match call.by {
+            By::Redis(left) => Some(left),
+            _ => None,
+        });
+        LIMIT - left.min().unwrap_or(LIMIT)
     }
 
     /// What is not as it should be.
@@ -126,11 +137,7 @@ impl Seen {
 
             // Answers by Redis were counted, and nothing else was.
             let counted = self.by(mode, |by| matches!(by, By::Redis(_)));
-            let left = self.calls.iter().filter(|call| call.mode == mode).filter_map(|call| match call.by {
-                By::Redis(left) => Some(left),
-                _ => None,
-            });
-            let used = LIMIT - left.min().unwrap_or(LIMIT);
+            let used = self.used(mode);
             check(used == counted, format!("{name}: {used} were counted, and {counted} answered"));
             let of_mode = self.calls.iter().filter(|call| call.mode == mode);
             let last = of_mode.max_by_key(|call| call.at).map(|call| call.by);
@@ -138,22 +145,45 @@ impl Seen {
         }
         wrong
     }
+
+    /// The same where Envoy's time may be up before anybody had a chance to answer: such a call passes, and may have been charged.
+    fn wrong_on_any_machine(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (mode, name) in MODES.iter().enumerate() {
+            let used = self.used(mode);
+            let counted = self.by(mode, |by| matches!(by, By::Redis(_)));
+            let passed = self.by(mode, |by| by == By::Nobody);
+            if used > counted + self.errors[mode] + self.early {
+                wrong.push(format!(
+                    "{name}: {used} were counted, {counted} answered, and {} failed",
+                    self.errors[mode]
+                ));
+            }
+            if passed != self.allowed[mode] {
+                wrong.push(format!(
+                    "{name}: {passed} passed unlimited, and {} by Envoy's failure mode",
+                    self.allowed[mode]
+                ));
+            }
+        }
+        wrong
+    }
 }
 
+#[expect(clippy::print_stderr, reason = "whoever runs it should know what was not checked")]
 fn a_stalled_redis_holds_up_no_request_and_charges_for_none(gateway: &Gateway) {
-    for more in (0..TRIES).rev() {
+    for _ in 0..TRIES {
         let seen = stall(gateway);
         let wrong = seen.wrong();
         if wrong.is_empty() {
             return;
         }
-        assert!(
-            more > 0 && seen.late >= BUSY,
-            "a timer was {:?} late at most, and\n{}",
-            seen.late,
-            wrong.join("\n")
-        );
+        let on_any = seen.wrong_on_any_machine();
+        let late = seen.late;
+        assert!(late >= BUSY, "a timer was {late:?} late at most, and\n{}", wrong.join("\n"));
+        assert!(on_any.is_empty(), "on a busy machine, too:\n{}", on_any.join("\n"));
     }
+    eprintln!("NOT CHECKED: whether 20 ms are kept while Redis stands still, as this machine is too busy");
 }
 
 /// Calls at a steady pace before, while and after Redis stands still.
@@ -177,11 +207,14 @@ fn stall(gateway: &Gateway) -> Seen {
         });
         calls.collect()
     };
-    let mut calls = Vec::new();
+    let (mut calls, mut early) = (Vec::new(), 0);
     wait_for("answers by Redis", || {
         let more = warm_up();
         let is_found = more.iter().all(|call| matches!(call.by, By::Redis(_)));
-        calls.extend(more.into_iter().filter(|call| matches!(call.by, By::Redis(_))));
+        let (answered, other): (Vec<_>, Vec<_>) =
+            more.into_iter().partition(|call| matches!(call.by, By::Redis(_)));
+        calls.extend(answered);
+        early += other.len() as u64;
         is_found.then_some(())
     });
 
@@ -222,6 +255,7 @@ fn stall(gateway: &Gateway) -> Seen {
         calls,
         allowed: more(allowed, statistics("failure_mode_allowed")),
         errors: more(errors, statistics("error")),
+        early,
         late,
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Tally {
     pub(crate) admitted: u64,
     /// Calls that failed, which Envoy's failure mode is for.
     pub(crate) failed: u64,
+    /// Calls that Envoy would not have waited for any longer, on a machine that is busy.
+    pub(crate) late: u64,
 }
 
 /// What was answered in one mode.
@@ -82,10 +84,14 @@ pub(crate) async fn ask(
                 let answers = &mut answers[mode];
                 let tally = answers.keys.entry(key).or_default();
                 tally.asked += 1;
-                tally.admitted += u64::from(answer == Some(true));
-                if answer.is_none() {
-                    tally.failed += 1;
-                    answers.last_failure = Some(begun.elapsed());
+                match answer {
+                    Answer::Passes => tally.admitted += 1,
+                    Answer::Refused => {}
+                    Answer::Late => tally.late += 1,
+                    Answer::Failed => {
+                        tally.failed += 1;
+                        answers.last_failure = Some(begun.elapsed());
+                    }
                 }
             });
             asked += 1;
@@ -99,12 +105,23 @@ pub(crate) async fn ask(
     answers.clone()
 }
 
-/// Whether a request passes; `None` if nobody says.
-async fn call(mut client: RateLimitServiceClient<Channel>, mode: usize, key: u64) -> Option<bool> {
+/// What became of a call.
+enum Answer {
+    Passes,
+    Refused,
+    Failed,
+    Late,
+}
+
+async fn call(mut client: RateLimitServiceClient<Channel>, mode: usize, key: u64) -> Answer {
     let entries = [("mode", MODES[mode].to_owned()), ("key", key.to_string())];
     let entries = entries.map(|(key, value)| Entry { key: key.into(), value });
     let descriptor = RateLimitDescriptor { entries: entries.into(), ..Default::default() };
     let request = RateLimitRequest { domain: "fleet".into(), descriptors: vec![descriptor], hits_addend: 0 };
-    let answer = timeout(ENVOY, client.should_rate_limit(request)).await.ok()?.ok()?;
-    Some(answer.into_inner().overall_code() == Code::Ok)
+    match timeout(ENVOY, client.should_rate_limit(request)).await {
+        Err(_) => Answer::Late,
+        Ok(Err(_)) => Answer::Failed,
+        Ok(Ok(answer)) if answer.get_ref().overall_code() == Code::Ok => Answer::Passes,
+        Ok(Ok(_)) => Answer::Refused,
+    }
 }

@@ -44,8 +44,9 @@ impl Row {
     fn of(scenario: Scenario, mode: &'static str, answers: &Answers, without_redis: &[WithoutRedis]) -> Self {
         let all = || answers.keys.values();
         let is_answered = without_redis.iter().all(|one| one.counted + one.refused == 0);
-        let enough =
-            |tally: &&Tally| is_answered && tally.failed == 0 && tally.asked >= 2 * scenario.load.limit;
+        let enough = |tally: &&Tally| {
+            is_answered && tally.failed + tally.late == 0 && tally.asked >= 2 * scenario.load.limit
+        };
         Self {
             scenario,
             mode,
