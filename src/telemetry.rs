@@ -7,6 +7,8 @@ mod hits;
 mod labelled;
 pub mod log;
 mod process;
+mod reading;
+mod recent;
 mod series;
 mod tally;
 mod throttle;
@@ -16,11 +18,14 @@ use std::sync::{Arc, OnceLock};
 
 pub use self::event::*;
 pub use self::exposition::{Format, Snapshot, SubjectCounts};
-pub use self::hits::RuleHit;
-pub use self::tally::{Recorder, Tally};
+pub use self::hits::{RuleHit, RuleTotals};
+pub use self::reading::{Connections, Counts, StoreHealth};
+pub use self::recent::{Denial, KEPT, Seen, Unmatched};
+pub use self::tally::{DomainTotals, Recorder, Tally};
 
 use self::labelled::Labelled;
 use self::log::Dropped;
+use self::recent::Recent;
 use self::tally::Tallies;
 use self::throttle::{Lasting, Throttle, Throttles};
 use crate::model::{Catalog, NoMatch};
@@ -29,6 +34,8 @@ use crate::model::{Catalog, NoMatch};
 #[derive(Debug, Default)]
 pub struct Metrics {
     accepts_failed: AtomicU64,
+    admin_connections: Arc<AtomicU64>,
+    admin_refused: AtomicU64,
     authorities_sanitized: AtomicU64,
     bounds: OnceLock<Bounds>,
     calls_failed: Labelled,
@@ -45,6 +52,7 @@ pub struct Metrics {
     is_draining: AtomicBool,
     is_shadow_mode: AtomicBool,
     log_lines_dropped: OnceLock<Dropped>,
+    recent: Recent,
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
     store_failures: AtomicU64,
@@ -58,6 +66,7 @@ pub struct Metrics {
     unmatched_descriptors: [Labelled; NoMatch::ALL.len()],
 
     accept_lines: Throttle,
+    admin_lines: Throttle,
     authority_lines: Throttle,
     beyond_lines: Throttles,
     ended_lines: Throttle,
@@ -117,6 +126,11 @@ impl Metrics {
         Arc::clone(&self.http_connections)
     }
 
+    /// Where the number of open connections of the admin port is written.
+    pub fn admin_connections(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.admin_connections)
+    }
+
     /// Counts a call that was answered by an error of this gRPC code.
     pub fn count_failed_call(&self, code: &str) {
         self.calls_failed.add(code, 1);
@@ -141,6 +155,7 @@ impl Metrics {
     /// (`last`) of all that were.
     pub fn report_held_back(&self, last: bool) {
         let kinds = [
+            ("requests that the admin port refused", &self.admin_lines),
             ("calls with an invalid `:authority`", &self.authority_lines),
             ("connections that ended", &self.ended_lines),
             ("connections that were lost", &self.lost_lines),
