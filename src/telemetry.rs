@@ -8,6 +8,8 @@ mod hits;
 mod labelled;
 pub mod log;
 mod process;
+mod reading;
+mod recent;
 mod series;
 mod statsd;
 mod tally;
@@ -20,13 +22,16 @@ use std::time::Duration;
 
 pub use self::event::*;
 pub use self::exposition::{Format, Snapshot, SubjectCounts};
-pub use self::hits::RuleHit;
+pub use self::hits::{RuleHit, RuleTotals};
+pub use self::reading::{Connections, Counts, StoreHealth};
+pub use self::recent::{Denial, KEPT, Seen, Unmatched};
 pub use self::statsd::{Dialect, StatsdOptions};
-pub use self::tally::{Recorder, Tally};
+pub use self::tally::{DomainTotals, Recorder, Tally};
 
 use self::compatibility::Statistics;
 use self::labelled::Labelled;
 use self::log::Dropped;
+use self::recent::Recent;
 use self::statsd::Statsd;
 use self::tally::Tallies;
 use self::throttle::{Lasting, Throttle, Throttles};
@@ -36,6 +41,8 @@ use crate::model::{Catalog, NoMatch};
 #[derive(Debug, Default)]
 pub struct Metrics {
     accepts_failed: AtomicU64,
+    admin_connections: Arc<AtomicU64>,
+    admin_refused: AtomicU64,
     authorities_sanitized: AtomicU64,
     bounds: OnceLock<Bounds>,
     calls_failed: Labelled,
@@ -53,6 +60,7 @@ pub struct Metrics {
     is_shadow_mode: AtomicBool,
     has_ratelimit_names: AtomicBool,
     log_lines_dropped: OnceLock<Dropped>,
+    recent: Recent,
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
     statsd: OnceLock<Mutex<Statsd>>,
@@ -69,6 +77,7 @@ pub struct Metrics {
     unmatched_descriptors: [Labelled; NoMatch::ALL.len()],
 
     accept_lines: Throttle,
+    admin_lines: Throttle,
     authority_lines: Throttle,
     beyond_lines: Throttles,
     ended_lines: Throttle,
@@ -158,6 +167,11 @@ impl Metrics {
         Arc::clone(&self.http_connections)
     }
 
+    /// Where the number of open connections of the admin port is written.
+    pub fn admin_connections(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.admin_connections)
+    }
+
     /// Counts a call that was answered by an error of this gRPC code.
     pub fn count_failed_call(&self, code: &str) {
         self.calls_failed.add(code, 1);
@@ -182,6 +196,7 @@ impl Metrics {
     /// (`last`) of all that were.
     pub fn report_held_back(&self, last: bool) {
         let kinds = [
+            ("requests that the admin port refused", &self.admin_lines),
             ("calls with an invalid `:authority`", &self.authority_lines),
             ("connections that ended", &self.ended_lines),
             ("connections that were lost", &self.lost_lines),

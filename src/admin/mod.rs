@@ -1,7 +1,26 @@
-//! The operator's HTTP.
+//! The operator's HTTP: probes and metrics on one port, and on another what is to be seen and changed while the server runs.
 
+mod answer;
+mod api;
+mod asked;
+mod changes;
+mod compatibility;
+mod connection;
+mod desk;
+mod guard;
 mod health;
 mod http;
+mod live;
+mod port;
+mod reads;
+mod router;
+mod shown;
+mod token;
+mod viewers;
 
+pub use api::StorePlace;
+pub use connection::Connection;
 pub use health::Health;
-pub use http::{Parts, router};
+pub use http::{Parts, router as operators_router};
+pub use port::{AdminParts, admin_router};
+pub use token::TokenFile;

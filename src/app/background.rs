@@ -49,9 +49,9 @@ pub(super) fn answer_operators<S: Store, C: Clock>(
 ) -> Guarded<()> {
     let metrics = Arc::clone(&parts.metrics);
     let (listener, slots) = (Arc::new(listener), Slots::new(most_connections, metrics.http_connections()));
-    let (router, of_task) = (admin::router(parts), Arc::clone(&metrics));
+    let (router, of_task) = (admin::operators_router(parts), Arc::clone(&metrics));
     in_background("HTTP", &metrics, move || {
-        http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task))
+        http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task), "HTTP")
     })
 }
 

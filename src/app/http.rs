@@ -1,10 +1,12 @@
-//! The operators' port. Its connections are bounded in number and time, because any client may reach it.
+//! The operators' ports. Their connections are bounded in number and time, because any client may reach them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use futures_util::FutureExt as _;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +17,7 @@ use tower_service::Service as _;
 
 use super::accept::accept;
 use super::slots::{Slot, Slots};
+use crate::admin::Connection;
 use crate::telemetry::{ConnectionRefused, Metrics};
 
 /// The most time that a client may take to send the headers of its request.
@@ -30,24 +33,28 @@ pub(super) async fn serve(
     router: Router,
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
+    what: &'static str,
 ) {
     let mut open = JoinSet::new();
     loop {
         let (connection, peer) = accept(&listener, &metrics).await;
         let Some(slot) = slots.admit().await else {
-            ConnectionRefused { what: "HTTP", peer }.emit(&metrics);
+            ConnectionRefused { what, peer }.emit(&metrics);
             continue;
         };
-        open.spawn(answer(connection, router.clone(), slot));
+        open.spawn(answer(connection, peer, router.clone(), slot));
         // Removes the tasks that ended. A panic was logged, and ended one connection.
         while open.join_next().now_or_never().flatten().is_some() {}
     }
 }
 
-async fn answer(connection: TcpStream, router: Router, slot: Slot) {
+async fn answer(connection: TcpStream, peer: SocketAddr, router: Router, slot: Slot) {
     let activity = Arc::clone(&slot.activity);
-    let service = service_fn(move |request| {
-        activity.call(Instant::now());
+    let known = Connection::new(peer, move || activity.call(Instant::now()));
+    let of_requests = known.clone();
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        of_requests.is_in_use();
+        request.extensions_mut().insert(of_requests.clone());
         router.clone().call(request)
     });
     let connection = http1::Builder::new()
@@ -63,6 +70,15 @@ async fn answer(connection: TcpStream, router: Router, slot: Slot) {
         // An error is the client's.
         _ = connection => {}
         () = slot.wanted() => {}
-        () = tokio::time::sleep(LASTS) => {}
+        () = known.end.notified() => {}
+        () = too_long(&known) => {}
+    }
+}
+
+/// Resolves when a connection has been kept for as long as it may be. One whose answer goes on is kept while it is read.
+async fn too_long(connection: &Connection) {
+    tokio::time::sleep(LASTS).await;
+    while connection.is_lasting() {
+        tokio::time::sleep(LASTS).await;
     }
 }

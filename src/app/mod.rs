@@ -1,6 +1,7 @@
 //! Builds the parts, runs the servers, drains.
 
 mod accept;
+mod admin_thread;
 mod background;
 mod dispatch;
 mod grpc;
@@ -17,12 +18,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use self::admin_thread::AdminThread;
 use self::background::{
     Evicted, answer_operators, free_counters, reload_files, report_clock_steps, report_statistics,
     send_statistics,
 };
 use self::grpc::Grpc;
-use crate::admin::{self, Health};
+use crate::admin::{self, AdminParts, Health, StorePlace, TokenFile};
 use crate::clock::Clock;
 use crate::control::{Publisher, Watched};
 use crate::limiter::Limiter;
@@ -72,23 +74,55 @@ fn reason(error: &io::Error) -> String {
 pub struct Listeners {
     /// For Envoy.
     pub grpc: TcpListener,
-    /// For operators.
+    /// For probes and scrapes.
     pub http: TcpListener,
+    /// For operators, if there is one.
+    pub admin: Option<AdminPort>,
+}
+
+/// The port on which operators see and change what is going on.
+#[derive(Debug)]
+pub struct AdminPort {
+    /// The port.
+    pub listener: TcpListener,
+    /// Who may use it; without it everybody who reaches it.
+    pub token: Option<TokenFile>,
+    /// Where counters are kept, for who looks.
+    pub store: StorePlace,
 }
 
 impl Listeners {
     /// Opens both ports, or neither.
     pub async fn bind(grpc: SocketAddr, http: SocketAddr) -> Result<Self, ServeError> {
-        async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-            TcpListener::bind(address).await.map_err(|source| ServeError::Bind { what, address, source })
-        }
-        let listeners = Self { grpc: listen("gRPC", grpc).await?, http: listen("HTTP", http).await? };
+        let listeners =
+            Self { grpc: listen("gRPC", grpc).await?, http: listen("HTTP", http).await?, admin: None };
         for (what, listener) in [("gRPC", &listeners.grpc), ("HTTP", &listeners.http)] {
-            if let Ok(address) = listener.local_addr() {
-                Listening { what, address }.emit();
-            }
+            report(what, listener);
         }
         Ok(listeners)
+    }
+
+    /// Opens the admin port as well.
+    pub async fn bind_admin(
+        &mut self,
+        address: SocketAddr,
+        token: Option<TokenFile>,
+        store: StorePlace,
+    ) -> Result<(), ServeError> {
+        let listener = listen("admin", address).await?;
+        report("admin", &listener);
+        self.admin = Some(AdminPort { listener, token, store });
+        Ok(())
+    }
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { what, address, source })
+}
+
+fn report(what: &'static str, listener: &TcpListener) {
+    if let Ok(address) = listener.local_addr() {
+        Listening { what, address }.emit();
     }
 }
 
@@ -126,6 +160,14 @@ pub async fn serve<S: Store, C: Clock>(
         limiter: Arc::clone(&limiter),
         latest: publisher.latest(),
     };
+    let begun = watched.as_ref().map(|watched| watched.files.clone()).unwrap_or_default();
+    publisher.latest().begin(&begun, limiter.engine.policy().rules());
+    let _admin = listeners.admin.map(|AdminPort { listener, token, store }| {
+        let (health, metrics, limiter) = (Arc::clone(&health), Arc::clone(&metrics), Arc::clone(&limiter));
+        let (publisher, watched) = (Arc::clone(&publisher), watched.clone());
+        let parts = AdminParts { health, metrics, limiter, publisher, watched, store, token };
+        AdminThread::start(listener, bounds.connections.http, parts)
+    });
     let _background = [
         watched.map(|watched| reload_files(watched, publisher, &metrics)),
         Some(answer_operators(listeners.http, bounds.connections.http, operators)),

@@ -129,6 +129,14 @@ pub(super) struct Serve {
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
+    /// Where operators see and change what is going on: the API below /api/v1, /rlconfig, /stats; `off` for nowhere [default:
+    /// 127.0.0.1:6070]
+    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_ADMIN_ADDR", value_parser = admin_address)]
+    pub(super) admin_addr: Option<AdminAddress>,
+    /// A file with the token that the admin port asks for, at least 16 characters; needed where it listens on another address
+    /// than this machine's own. It is read again when it changes
+    #[arg(long, value_name = "PATH", env = "SPILLWAY_ADMIN_TOKEN_FILE")]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// Where counters are kept: `memory`, `disk:DIR` or the URL of a Redis or Valkey server [default: `disk:$STATE_DIRECTORY`
     /// where systemd sets that, else `memory`]
     #[arg(long, value_name = "STORE", env = "SPILLWAY_STORE", hide_env_values = true)]
@@ -188,6 +196,24 @@ pub(super) struct Serve {
 
 fn no_address() -> String {
     "there is no such address; write `HOST:PORT` or `:PORT`, as in `127.0.0.1:8081`".to_owned()
+}
+
+/// Where the admin port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AdminAddress {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+/// An address, of this machine alone where only a port is given, or `off`.
+fn admin_address(text: &str) -> Result<AdminAddress, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(AdminAddress::Off);
+    }
+    let whole = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+    address(&whole).map(AdminAddress::At).map_err(|wrong| format!("{wrong}; or `off`"))
 }
 
 /// `0.0.0.0:8081`, `localhost:8081`, or `:8081` for every address of the machine.

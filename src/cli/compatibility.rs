@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admin::PORT;
 use super::args::{Merging, duration};
 use super::counters::Counters;
 use super::variables::{OTHERS, is_without_effect};
@@ -32,6 +33,8 @@ pub(super) struct Environment {
     pub(super) grpc: SocketAddr,
     /// `HOST` and `PORT`.
     pub(super) http: SocketAddr,
+    /// `DEBUG_HOST` and `DEBUG_PORT`, if one of them is set.
+    pub(super) admin: Option<SocketAddr>,
     /// `LOG_LEVEL`.
     pub(super) log_level: Option<tracing::Level>,
     /// `LOG_FORMAT`.
@@ -103,6 +106,7 @@ impl Environment {
             config,
             grpc: reader.address("GRPC_HOST", "GRPC_PORT", 8081),
             http: reader.address("HOST", "PORT", 8080),
+            admin: reader.admin(),
             log_level: reader.log_level(),
             json: reader.json(),
             store: redis()
@@ -303,6 +307,17 @@ impl Reader {
         };
         tags.sort_unstable();
         tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// On this machine alone where no host is said.
+    fn admin(&mut self) -> Option<SocketAddr> {
+        let is_said = variable("DEBUG_HOST").is_some();
+        if !is_said && variable("DEBUG_PORT").is_none() {
+            return None;
+        }
+        let address = self.address("DEBUG_HOST", "DEBUG_PORT", PORT);
+        let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port());
+        Some(if is_said { address } else { here })
     }
 
     fn address(&mut self, host: &'static str, port: &'static str, default_port: u16) -> SocketAddr {

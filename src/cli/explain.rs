@@ -18,7 +18,8 @@ use crate::policy::Policy;
 use crate::store::MemoryStore;
 
 pub(super) fn run(args: &Explain, environment: &Environment) -> ExitCode {
-    let typed: Result<Vec<_>, _> = args.descriptors.iter().map(|descriptor| parse(descriptor)).collect();
+    let typed: Result<Vec<_>, _> =
+        args.descriptors.iter().map(|descriptor| explain::typed(descriptor)).collect();
     let typed = match typed {
         Ok(typed) => typed,
         Err(wrong) => {
@@ -63,46 +64,4 @@ fn unknown_domain(typed: &str, policy: &Policy) -> String {
     let hint = did_you_mean(typed, names.iter().copied());
     let hint = hint.unwrap_or_else(|| format!("there is {}", names.join(", ")));
     format!("no domain `{typed}` is configured; {hint}")
-}
-
-type Typed = Vec<(String, String)>;
-
-/// `key=value,key=value` with `\` before a comma or a backslash that belongs to a value.
-fn parse(descriptor: &str) -> Result<Typed, String> {
-    let mut parts = vec![String::new()];
-    let mut characters = descriptor.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            // Before anything else it is itself, as in `CORP\alice`.
-            '\\' if characters.as_str().starts_with([',', '\\']) => {
-                parts.last_mut().into_iter().for_each(|part| part.extend(characters.next()));
-            }
-            ',' => parts.push(String::new()),
-            _ => parts.last_mut().into_iter().for_each(|part| part.push(character)),
-        }
-    }
-    let entries = parts.into_iter().map(|part| match part.trim_start().split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("`{part}` is not an entry; write `key=value,key=value`")),
-    });
-    entries.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn descriptors_are_typed_as_entries_with_commas_between() {
-        let check = |typed: &str, entries: &[(&str, &str)]| {
-            let entries: Vec<_> =
-                entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            assert_eq!(parse(typed), Ok(entries), "{typed}");
-        };
-        check("a=1", &[("a", "1")]);
-        check("a=1, endpoint=GET /x?y=z", &[("a", "1"), ("endpoint", "GET /x?y=z")]);
-        check(r"a=1\,2,b=\\", &[("a", "1,2"), ("b", r"\")]);
-        check("a=,b=2", &[("a", ""), ("b", "2")]);
-        assert_eq!(parse("a"), Err("`a` is not an entry; write `key=value,key=value`".to_owned()));
-    }
 }

@@ -1,5 +1,6 @@
 //! Words on the command line.
 
+mod admin;
 mod args;
 mod check;
 mod compatibility;

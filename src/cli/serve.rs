@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
+use super::admin::{Admin, store_place};
 use super::args::{Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::compatibility::Environment;
@@ -56,6 +57,11 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
+    let admin = Admin::of(args.admin_addr, environment.admin, args.admin_token_file.as_deref());
+    let admin = match admin {
+        Ok(admin) => admin,
+        Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
+    };
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
     let counters = match args.store.as_ref().unwrap_or(&environment.store).open(
         args.max_counters,
@@ -104,7 +110,8 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     report_counters(&counters, &loaded.policy);
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
-    let Opened { store, keyer, server, .. } = counters;
+    let Opened { store, keyer, server, place } = counters;
+    let store_place = store_place(&store, &place);
     let mut limiter = Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new());
     limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
     let limiter = Arc::new(limiter);
@@ -112,7 +119,10 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
     let http = args.http_addr.unwrap_or(environment.http);
     let ended = runtime.block_on(async {
-        let listeners = Listeners::bind(grpc, http).await?;
+        let mut listeners = Listeners::bind(grpc, http).await?;
+        if let Some(admin) = admin {
+            admin.open(&mut listeners, store_place).await?;
+        }
         if let Some(server) = server
             && let Err(error) = server.ready().await
         {

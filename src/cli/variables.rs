@@ -14,6 +14,11 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("GRPC_PORT", "its port; 8081 by default"),
     ("HOST", "where operators look; every address by default"),
     ("PORT", "its port; 8080 by default"),
+    (
+        "DEBUG_HOST",
+        "where operators see and change what is going on; this machine alone by default. Another address needs `--admin-token-file`",
+    ),
+    ("DEBUG_PORT", "its port; 6070 by default"),
     ("LOG_LEVEL", "`error`, `warn`, `info`, `debug`, `trace`; also `warning`, `fatal` and `panic`"),
     ("LOG_FORMAT", "`text`, `json`"),
     ("MERGE_DOMAIN_CONFIG", "`true`: several files may describe one domain"),

@@ -8,7 +8,8 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::publisher::{Change, Published, Publisher};
+use super::change::Change;
+use super::publisher::{Published, Publisher};
 use super::reporting::{self, Reporting};
 use crate::clock::Clock;
 use crate::config::{Diagnostic, Fingerprint, Options, Sources};

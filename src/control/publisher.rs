@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::change::Change;
+use super::history::{Event, History};
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
-use crate::policy::Policy;
 use crate::store::Store;
 
 /// What is in force, and whether it is the newest that was seen.
@@ -21,6 +22,8 @@ pub struct Status {
     pub stale: bool,
     /// Why it was refused; empty unless stale.
     pub refusal: Arc<[Diagnostic]>,
+    /// The names of what it was compiled from; empty until it is known.
+    pub files: Arc<[String]>,
 }
 
 /// The status, for whoever wants to read it.
@@ -34,12 +37,26 @@ struct Known {
     in_force: Version,
     /// The newest version that was put in force or refused.
     newest: Version,
+    history: History,
 }
 
 impl Latest {
     /// What holds now.
     pub fn status(&self) -> Status {
         self.lock().status.clone()
+    }
+
+    /// What was put in force and what was refused, the newest first.
+    pub fn history(&self) -> Vec<Event> {
+        self.lock().history.newest_first()
+    }
+
+    /// Says what the configuration was compiled from that the server started with, of so many rules.
+    pub fn begin(&self, files: &[String], rules: usize) {
+        let mut known = self.lock();
+        known.status.files = files.into();
+        let at = known.status.since;
+        known.history.add(Event::applied(at, 1, rules, &Change::default()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -51,34 +68,6 @@ impl Latest {
 /// When a configuration was seen, among all that are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u64);
-
-/// What a configuration has that the one before had not, and the other way round.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// How many rules there were.
-    pub rules_before: usize,
-    /// The names of the domains that came, in their order.
-    pub added: Vec<String>,
-    /// The names of the domains that went. Nothing limits their requests any more.
-    pub removed: Vec<String>,
-}
-
-impl Change {
-    fn between(before: &Policy, after: &Policy) -> Self {
-        let missing_in = |other: &Policy, of: &Policy| {
-            let names = of.domains().map(|domain| &domain.name);
-            let mut names: Vec<String> =
-                names.filter(|name| other.domain(name.as_bytes()).is_none()).cloned().collect();
-            names.sort_unstable();
-            names
-        };
-        Self {
-            rules_before: before.rules(),
-            added: missing_in(before, after),
-            removed: missing_in(after, before),
-        }
-    }
-}
 
 /// What became of a configuration.
 #[derive(Debug)]
@@ -114,8 +103,9 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     /// Publishes to `limiter`, whose policy is generation 1.
     pub fn new(limiter: Arc<Limiter<S, C>>) -> Self {
         let since = limiter.clock.now();
-        let status = Status { generation: 1, since, stale: false, refusal: Arc::new([]) };
-        let known = Known { status, in_force: Version(0), newest: Version(0) };
+        let status =
+            Status { generation: 1, since, stale: false, refusal: Arc::new([]), files: Arc::new([]) };
+        let known = Known { status, in_force: Version(0), newest: Version(0), history: History::default() };
         Self { limiter, seen: AtomicU64::new(0), latest: Arc::new(Latest(Mutex::new(known))) }
     }
 
@@ -145,6 +135,8 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         if version > known.newest {
             known.newest = version;
             (known.status.stale, known.status.refusal) = (true, diagnostics.into());
+            let at = self.limiter.clock.now();
+            known.history.add(Event::rejected(at, diagnostics));
         }
     }
 
@@ -169,6 +161,9 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         known.in_force = version;
         known.status.generation += 1;
         known.status.since = self.limiter.clock.now();
+        known.status.files = names.as_slice().into();
+        let Status { generation, since, .. } = known.status;
+        known.history.add(Event::applied(since, generation, rules, &change));
         // Where a newer one was refused meanwhile, that still is the newest.
         if version > known.newest {
             known.newest = version;

@@ -10,6 +10,7 @@ mod plan;
 mod scratch;
 mod sent;
 mod series;
+mod subject;
 mod trace;
 mod verdict;
 mod without_store;
@@ -21,6 +22,7 @@ use arc_swap::{ArcSwap, Guard};
 pub use answer::{Answer, Texts, answer};
 pub use plan::Plan;
 pub use scratch::Scratch;
+pub use subject::{Elsewhere, OfSubject, SubjectCounter};
 pub use trace::{Trace, trace};
 pub(crate) use verdict::report_priority;
 pub use verdict::{Charged, Counted, Decision, RuleRef, Unmatched, Verdict};
@@ -47,6 +49,11 @@ impl Engine {
     /// The policy in force; a request sees one from start to end. Nothing is written that other threads read.
     pub fn policy(&self) -> Guard<Arc<Policy>> {
         self.policy.load()
+    }
+
+    /// What makes the keys of counters.
+    pub fn keyer(&self) -> &Keyer {
+        &self.keyer
     }
 
     /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached by `now`.

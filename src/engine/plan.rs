@@ -8,7 +8,8 @@ use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, NoMatch, Reading, Request, Timestamp, recycled};
 use crate::policy::{
-    CountBy, Domain, Evaluate, KeyBuilder, Limit, MatchResult, MatchedPath, Part, Policy, Scratch as Search,
+    CountBy, Domain, Evaluate, KeyBuilder, Limit, MatchResult, MatchedPath, Part, Policy, Rule,
+    Scratch as Search,
 };
 use crate::subjects::Credential;
 
@@ -255,22 +256,30 @@ impl Candidate<'_> {
         self.limits.iter().map(move |&(at, key, granted)| {
             let granted = (granted / u64::from(replicas.get())).max(granted.min(1));
             let limit = &self.rule.limits[at];
-            let share = Share {
-                algorithm: limit.window.algorithm(
-                    granted,
-                    limit.requests.written(),
-                    self.credential.as_ref(),
-                    now,
-                ),
-                limit: granted,
-                hits,
-                count_denied: limit.count_denied,
-                settles: limit.settles,
-                enforced: !self.rule.shadow,
-                stage,
-                cell: 0,
-            };
-            Charge { key, durability: limit.durability, share }
+            charge(&self.rule, limit, (key, granted), self.credential.as_ref(), hits, stage, now)
         })
     }
+}
+
+/// The charge of `hits` to the counter `key` of one limit of `rule`, which grants that many.
+pub(super) fn charge(
+    rule: &Rule,
+    limit: &Limit,
+    (key, granted): (CellKey, u64),
+    credential: Option<&Credential<'_>>,
+    hits: Hits,
+    stage: u32,
+    now: Reading,
+) -> Charge {
+    let share = Share {
+        algorithm: limit.window.algorithm(granted, limit.requests.written(), credential, now),
+        limit: granted,
+        hits,
+        count_denied: limit.count_denied,
+        settles: limit.settles,
+        enforced: !rule.shadow,
+        stage,
+        cell: 0,
+    };
+    Charge { key, durability: limit.durability, share }
 }

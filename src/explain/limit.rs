@@ -167,7 +167,8 @@ impl fmt::Display for Granted {
 }
 
 impl Numbers {
-    fn of(outcome: &Outcome) -> Self {
+    /// The numbers of an outcome.
+    pub fn of(outcome: &Outcome) -> Self {
         Self {
             limit: outcome.limit,
             used: outcome.used,

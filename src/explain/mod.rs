@@ -2,13 +2,17 @@
 //! programs. Both are made of the same fields, and no credential is in any of them.
 
 mod limit;
+mod live;
 mod path;
 mod text;
+mod typed;
 
 use serde::{Serialize, Serializer};
 
 pub use limit::{Granted, LimitExplained, NotCharged, Numbers, Subject};
-pub use path::{Below, Match, Step};
+pub use live::{LiveExplanation, Next, explain_live, look};
+pub use path::{Below, Match, Step, why_unmatched};
+pub use typed::{Typed, typed};
 
 use crate::clock::Clock;
 use crate::engine::{Decision, Trace, Verdict, answer, trace};

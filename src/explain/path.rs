@@ -119,6 +119,50 @@ pub(super) fn match_of(trace: &Trace<'_>, entries: &[Entry<'_>], context: &Conte
     }
 }
 
+/// Why a descriptor of `domain` reached no rule, of which only this is known: the entry that matched nothing, and where the node
+/// is (file, line, column) whose descriptors were looked through. `None` where the policy has changed so far that neither is there.
+pub fn why_unmatched(
+    policy: &Policy,
+    domain: &str,
+    entry: Option<(&str, &str)>,
+    below: Option<(&str, usize, usize)>,
+) -> Option<Match> {
+    let Some(found) = policy.domain(domain.as_bytes()) else {
+        let hint = did_you_mean(domain, policy.domains().map(|domain| domain.name.as_str()));
+        return Some(Match::UnknownDomain { domain: domain.to_owned(), hint });
+    };
+    let Some((key, value)) = entry else { return Some(Match::NoEntries) };
+    let last = match below {
+        Some(place) => Some(node_at(&found.root, place)?),
+        None => None,
+    };
+    let level = last.map_or(&found.root, |node| &node.children);
+    let entry = Entry { key: key.as_bytes(), value: value.as_bytes() };
+    let asks = |node: &&Node| node.subject.is_some() && node.label.as_bytes() == entry.key;
+    if let Some((node, asked)) =
+        level.nodes().find(asks).and_then(|node| Some((node, node.subject.as_ref()?)))
+    {
+        return Some(Match::NoCredential {
+            node: (node.label.clone(), node.place.clone()),
+            kind: asked.kind.clone(),
+        });
+    }
+    let below = Below(last.map(|node| (node.label.clone(), node.place.clone())));
+    let shown = format!("{key}={value}");
+    if level.is_empty() {
+        return Some(Match::TooManyEntries { entry: shown, below });
+    }
+    Some(Match::Nothing { entry: shown, below, hint: hint(&entry, level, policy) })
+}
+
+/// The node that was written at a place.
+fn node_at<'p>(level: &'p Level, place: (&str, usize, usize)) -> Option<&'p Node> {
+    level.nodes().find_map(|node| {
+        let Place { file, line, column } = &node.place;
+        if (&**file, *line, *column) == place { Some(node) } else { node_at(&node.children, place) }
+    })
+}
+
 /// Why `entry` matches nothing of `level`, the descriptors below `last`.
 fn unmatched(entry: &Entry<'_>, last: Option<&Node>, level: &Level, context: &Context<'_, '_>) -> Match {
     if let Some(no_credential) = no_credential(entry, level, context) {

@@ -7,6 +7,7 @@ mod codec;
 mod health;
 mod http2;
 mod reflection;
+mod samples;
 mod service;
 
 pub use beyond::{BeyondBounds, Bound, Undecided};

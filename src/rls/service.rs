@@ -15,6 +15,7 @@ use tonic::Status;
 
 use super::beyond::{Bound, Undecided};
 use super::codec::{PREFIX, decode, encode};
+use super::samples;
 use crate::clock::Clock;
 use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
 use crate::limiter::{Change, NotNow, Notes, Worker};
@@ -181,6 +182,17 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         }
         if verdict.unmatched.many > 0 {
             self.report_unlimited(policy, &request, verdict.unmatched, caller);
+            if self.recorder.samples_unmatched(verdict.now)
+                && let Some(one) = samples::unmatched(policy, &request, verdict.unmatched.first, &verdict)
+            {
+                self.metrics.keep_unmatched(one, verdict.now);
+            }
+        }
+        if verdict.over_limit
+            && self.recorder.samples_denial(verdict.now)
+            && let Some(denial) = samples::denial(policy, &request, &verdict)
+        {
+            self.metrics.keep_denial(denial);
         }
         let mut buffer = self.buffer.borrow_mut();
         if buffer.capacity() < BUFFER_LEFT {

@@ -124,6 +124,40 @@ pub struct Subject<'d> {
 }
 
 impl<'d> Subject<'d> {
+    /// What the file says of it, sorted as it is written there; of the tier's attribute that is the floor.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'d str, &'d Value)> {
+        self.directory.attributes.all(self.row().attributes)
+    }
+
+    /// The attribute that follows from facts, and what it is at `now`.
+    pub fn derived_tier(&self, now: Timestamp) -> Option<(&'d str, Option<&'d Value>)> {
+        let tiers = self.directory.tiers.as_ref()?;
+        Some((&*tiers.attribute, self.tier(now)))
+    }
+
+    /// What was paid, in millionths, and when first, as far as the file says.
+    pub fn facts(&self) -> (Option<u64>, Option<Timestamp>) {
+        let facts = self.row().facts;
+        (facts.spend, facts.first_payment)
+    }
+
+    /// Its credentials, each with whether it is enabled. All credentials of the file are looked through.
+    pub fn credentials(&self) -> impl Iterator<Item = (Credential<'d>, bool)> + use<'d> {
+        let subject = *self;
+        self.directory
+            .credentials
+            .all()
+            .iter()
+            .filter(move |entry| entry.subject as usize == subject.at)
+            .map(move |entry| (Credential { subject, id: entry.id, own: entry.attributes }, entry.enabled))
+    }
+
+    /// Whoever presents one of its credentials that has no attributes of its own. It is not one of them: nothing is to be counted
+    /// by its id.
+    pub fn by_any_credential(self) -> Credential<'d> {
+        Credential { subject: self, id: CredentialId::of("", b""), own: Run::default() }
+    }
+
     fn row(&self) -> &'d Row {
         self.directory.roster.row(self.at)
     }

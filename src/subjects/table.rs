@@ -55,6 +55,11 @@ impl Table {
         self.entries.get(start as usize..end as usize)?.iter().find(|entry| entry.id == id)
     }
 
+    /// All of them, sorted by number.
+    pub(super) fn all(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()

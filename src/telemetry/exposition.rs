@@ -228,13 +228,22 @@ impl Scrape {
 
     fn connections(&self, to: &mut Families<'_>) -> fmt::Result {
         let metrics = &*self.metrics;
-        let open = [("grpc", &metrics.grpc_connections), ("http", &metrics.http_connections)];
+        let open = [
+            ("grpc", &metrics.grpc_connections),
+            ("http", &metrics.http_connections),
+            ("admin", &metrics.admin_connections),
+        ];
         let open = open.map(|(port, count)| ([("port", port)], count.load(Ordering::Relaxed)));
         to.gauges("spillway_connections_open", "Connections that are open, by port.", open)?;
         to.counted(
             "spillway_accept_failures",
             "Connections that could not be taken, as when file descriptors run out.",
             &metrics.accepts_failed,
+        )?;
+        to.counted(
+            "spillway_admin_refused_requests",
+            "Requests to the admin port that were refused for who sent them, or how.",
+            &metrics.admin_refused,
         )?;
         to.counted(
             "spillway_authority_sanitized_connections",

@@ -31,12 +31,17 @@ pub struct RuleHit {
 
 /// Hits of one rule, by what became of them: the statistics of envoyproxy/ratelimit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RuleTotals {
-    pub(super) total: u64,
-    pub(super) over: u64,
-    pub(super) near: u64,
-    pub(super) within: u64,
-    pub(super) shadow: u64,
+pub struct RuleTotals {
+    /// All.
+    pub total: u64,
+    /// Those that were over a limit.
+    pub over: u64,
+    /// Those within the limits that left less than a fifth of one.
+    pub near: u64,
+    /// Those within the limits.
+    pub within: u64,
+    /// Those that were over a limit which is only watched.
+    pub shadow: u64,
 }
 
 #[derive(Debug, Default)]

@@ -10,15 +10,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::hits::{Count, RuleCounts, RuleHit, RuleTotals};
+use super::recent::Sampling;
 use super::series::{Admitted, Series};
 use super::times::{TimeTotals, Times};
-use crate::model::{Catalog, DomainIndex, RuleIndex};
+use crate::model::{Catalog, DomainIndex, RuleIndex, Timestamp};
 
 /// Requests of one domain, by their answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct DomainTotals {
-    pub(super) ok: u64,
-    pub(super) over_limit: u64,
+pub struct DomainTotals {
+    /// Those that passed.
+    pub ok: u64,
+    /// Those that were refused.
+    pub over_limit: u64,
 }
 
 impl DomainTotals {
@@ -104,9 +107,21 @@ pub struct Recorder {
     /// The one before.
     before: RefCell<Option<Arc<Tally>>>,
     latencies: Arc<Latencies>,
+    denials: Sampling,
+    unmatched: Sampling,
 }
 
 impl Recorder {
+    /// Whether a request that is refused at `now` is one of those that are kept to be looked at.
+    pub fn samples_denial(&self, now: Timestamp) -> bool {
+        self.denials.is_due(now)
+    }
+
+    /// The same of one with a descriptor that reached no rule.
+    pub fn samples_unmatched(&self, now: Timestamp) -> bool {
+        self.unmatched.is_due(now)
+    }
+
     /// Hands the tally for rules of `catalog` to `count`.
     pub fn count(&self, catalog: &Arc<Catalog>, count: impl FnOnce(&Tally)) {
         let tally = self.tally.borrow();
@@ -185,6 +200,8 @@ impl Tallies {
             tally: RefCell::new(self.begin(&Arc::default())),
             before: RefCell::default(),
             latencies,
+            denials: Sampling::default(),
+            unmatched: Sampling::default(),
         }
     }
 

@@ -67,8 +67,11 @@ impl Spillway {
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--nofile={descriptors}:{descriptors}")).arg(serve.get_program());
         limited.args(serve.get_args()).arg(config);
-        for (name, _) in serve.get_envs() {
-            limited.env_remove(name);
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
         }
         Self::running(&mut limited)
     }
@@ -167,13 +170,18 @@ pub(crate) fn command(args: &[&str]) -> Command {
             "DISABLE_STATS",
             "EXTRA_TAGS",
         ];
-        let prefixes = ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_", "USE_", "STATS"];
+        let prefixes =
+            ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_", "USE_", "STATS", "DEBUG_"];
         peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(ours) {
             command.env_remove(name);
         }
+    }
+    // One port for all of them would be in use.
+    if args.first() == Some(&"serve") {
+        command.env("SPILLWAY_ADMIN_ADDR", "off");
     }
     command
 }

@@ -1,11 +1,13 @@
 //! What happens, each kind as a struct that writes its log line and counts itself. It is named nowhere else.
 
+mod admin;
 mod configuration;
 mod connections;
 mod counters;
 mod lifecycle;
 mod unlimited;
 
+pub use admin::{AdminAway, AdminChange, AdminRefused};
 pub use configuration::{
     ConfigLoaded, ConfigRefused, ConfigReloaded, ConfigWarned, Forgotten, Mistake, OnlyWatching,
     WithoutEffect,

@@ -1,0 +1,108 @@
+//! What changes something. Each change that was made is one line of the log: who asked, for what, and what it was before.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Problem, json as answer, read};
+use super::api::Api;
+use super::asked::ResetBody;
+use super::connection::Connection;
+use super::shown;
+use crate::control::{Change, Published};
+use crate::telemetry::{AdminChange, ConfigReloaded};
+
+/// Reads the configuration anew and says what became of it.
+pub(super) async fn reload(
+    State(api): State<Arc<Api>>,
+    Extension(connection): Extension<Connection>,
+) -> Answer {
+    let before = api.latest.status().generation;
+    let served = Arc::clone(&api.served);
+    // On a thread that serves nobody: a large policy takes its time.
+    let published = tokio::task::spawn_blocking(move || served.reload()).await;
+    let published = published.map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "loading the configuration panicked, which is a bug")
+    })?;
+    let published = published.ok_or_else(|| {
+        Problem::new(StatusCode::CONFLICT, "the configuration came from no files that could be read again")
+    })?;
+    let (status, told, after) = match published {
+        Published::Applied { generation, rules, change, names, warnings } => {
+            let Change { rules_before, added, removed } = &change;
+            ConfigReloaded { files: names.len(), rules, rules_before: *rules_before, added, removed }
+                .emit(&api.metrics);
+            let told = json!({
+                "result": "applied",
+                "generation": generation,
+                "rules": rules,
+                "rules_before": rules_before,
+                "domains_added": added,
+                "domains_removed": removed,
+                "files": names,
+                "diagnostics": shown::mistakes(&warnings),
+            });
+            (StatusCode::OK, told, format!("generation {generation}"))
+        }
+        Published::Rejected(diagnostics) => {
+            let told = json!({"result": "rejected", "generation": before, "diagnostics": shown::mistakes(&diagnostics)});
+            (StatusCode::UNPROCESSABLE_ENTITY, told, "rejected".to_owned())
+        }
+        Published::Superseded => {
+            let generation = api.latest.status().generation;
+            let told = json!({"result": "superseded", "generation": generation, "diagnostics": []});
+            (StatusCode::OK, told, format!("generation {generation}"))
+        }
+    };
+    let before = format!("generation {before}");
+    AdminChange {
+        peer: connection.peer,
+        what: "config reload",
+        object: "config",
+        before: &before,
+        after: &after,
+    }
+    .emit();
+    Ok(answer(status, &told))
+}
+
+/// Gives back the hits of a descriptor's counters, or of all counters of a subject.
+pub(super) async fn reset(
+    State(api): State<Arc<Api>>,
+    Extension(connection): Extension<Connection>,
+    body: Bytes,
+) -> Answer {
+    let question = read::<ResetBody>(&body)?.question(&api.served.engine().policy())?;
+    let told = api.ask(question).await?;
+    let whose = match told["subject"].as_str() {
+        Some(subject) => format!("subject {subject}"),
+        None => told["descriptor"].as_str().unwrap_or_default().to_owned(),
+    };
+    let object = format!("{}: {whose}", told["domain"].as_str().unwrap_or_default());
+    let (before, after) = (used(&told["before"]), used(&told["after"]));
+    AdminChange {
+        peer: connection.peer,
+        what: "counters reset",
+        object: &object,
+        before: &before,
+        after: &after,
+    }
+    .emit();
+    Ok(answer(StatusCode::OK, &told))
+}
+
+/// `3 of 5, 40 of 1000`.
+fn used(counters: &Value) -> String {
+    /// More nobody reads in one line.
+    const MOST: usize = 20;
+    let all = counters.as_array().map(Vec::as_slice).unwrap_or_default();
+    let shown = all.iter().take(MOST).map(|counter| {
+        let numbers = &counter["numbers"];
+        format!("{} of {}", numbers["used"], numbers["limit"])
+    });
+    let more = (all.len() > MOST).then(|| format!("{} more", all.len() - MOST));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,172 @@
+//! Asks the store what operators ask. It has a session of its own, as each worker has, on the thread of the admin port; workers
+//! are not asked and wait for nothing.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::answer::Problem;
+use super::api::Job;
+use super::asked::{Call, Question, known};
+use super::shown;
+use crate::algorithm::{Charge, Mode, Outcomes, Share};
+use crate::clock::Clock;
+use crate::engine::{OfSubject, Scratch};
+use crate::explain::{explain_live, look};
+use crate::limiter::Limiter;
+use crate::model::{Hits, Outcome};
+use crate::store::{Session, Store, StoreError};
+
+/// How long the store is waited for. Nobody at a port for people waits for 10 ms.
+const WITHIN: Duration = Duration::from_secs(1);
+/// The most questions that wait for the store at a time.
+const AT_ONCE: usize = 16;
+/// The most limits of a subject that are shown.
+const MOST_LIMITS: usize = 1_000;
+
+/// Answers what comes, until nobody asks any more. It has to run in a `LocalSet`.
+pub(super) async fn answer<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, mut jobs: mpsc::Receiver<Job>) {
+    let desk = Rc::new(Desk { session: limiter.store.session(), limiter });
+    let open = Arc::new(Semaphore::new(AT_ONCE));
+    while let Some(Job { question, answer }) = jobs.recv().await {
+        // It is never closed.
+        let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
+        let desk = Rc::clone(&desk);
+        tokio::task::spawn_local(async move {
+            // Whoever asked may have gone.
+            let _ = answer.send(desk.answer(question).await);
+            drop(permit);
+        });
+    }
+}
+
+struct Desk<S: Store, C> {
+    limiter: Arc<Limiter<S, C>>,
+    session: S::Session,
+}
+
+type Told = Result<Value, Problem>;
+
+impl<S: Store, C: Clock> Desk<S, C> {
+    async fn answer(&self, question: Question) -> Told {
+        match question {
+            Question::Explain(call, at) => {
+                let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
+                let policy = engine.policy();
+                let until = Instant::now() + WITHIN;
+                let told =
+                    explain_live(&self.session, engine, &policy, &call.request(), (now, at), until).await?;
+                Ok(json!(told))
+            }
+            Question::Lookup(call) => self.look(&call).await,
+            Question::Reset(call) => self.reset(&call).await,
+            Question::Subject { domain, id } => self.subject(&domain, &id).await,
+            Question::ResetSubject { domain, id } => self.reset_subject(&domain, &id).await,
+        }
+    }
+
+    async fn look(&self, call: &Call) -> Told {
+        let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
+        let policy = engine.policy();
+        let until = Instant::now() + WITHIN;
+        let seen = look(&self.session, engine, &policy, &call.request(), now, until).await?;
+        let mut descriptors = seen.call.descriptors;
+        let Some(one) = descriptors.pop() else { return Err(Problem::wrong("there is no descriptor")) };
+        Ok(json!({
+            "domain": seen.domain,
+            "at": seen.at,
+            "descriptor": one.descriptor,
+            "rule": one.rule,
+            "subject": one.subject,
+            "counters": one.limits,
+        }))
+    }
+
+    /// Gives all hits back that the counters of a descriptor have.
+    async fn reset(&self, call: &Call) -> Told {
+        let before = self.look(call).await?;
+        if before["counters"].as_array().is_none_or(Vec::is_empty) {
+            let rule = before["rule"].as_str().unwrap_or_default();
+            return Err(Problem::missing(format!("the descriptor has no counter; rule {rule}")));
+        }
+        let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
+        let policy = engine.policy();
+        let mut request = call.request();
+        request.descriptors.iter_mut().for_each(|descriptor| descriptor.hits = Hits::Look);
+        let plan = engine.plan(Scratch::default(), &policy, &request, now);
+        self.give_back(plan.charges()).await?;
+        let after = self.look(call).await?;
+        Ok(
+            json!({"domain": after["domain"], "descriptor": after["descriptor"], "before": before["counters"], "after": after["counters"]}),
+        )
+    }
+
+    /// Has each counter give back as many hits as it has now. Hits that are counted meanwhile stay.
+    async fn give_back(&self, charges: &[Charge]) -> Result<(), StoreError> {
+        let outcomes = self.ask(charges).await?;
+        let refund = |(charge, outcome): (&Charge, &Option<Outcome>)| {
+            let used = outcome.as_ref().map_or(0, |outcome| outcome.used);
+            let share = Share { hits: Hits::refund(used), ..charge.share };
+            (used > 0).then_some(Charge { share, ..*charge })
+        };
+        let refunds: Vec<Charge> = charges.iter().zip(&outcomes).filter_map(refund).collect();
+        self.ask(&refunds).await.map(|_| ())
+    }
+
+    async fn ask(&self, charges: &[Charge]) -> Result<Outcomes, StoreError> {
+        if charges.is_empty() {
+            return Ok(Outcomes::new());
+        }
+        let (begun, now) = (Instant::now(), self.limiter.clock.read().steady);
+        let until = begun + WITHIN;
+        let asked = self.session.apply(Mode::Each, charges, now, until);
+        let late = |_| StoreError::TimedOut { after: begun.elapsed() };
+        tokio::time::timeout_at(until, asked).await.map_err(late)?
+    }
+
+    async fn subject(&self, domain_name: &str, id: &str) -> Told {
+        let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
+        let policy = engine.policy();
+        known(domain_name, &policy)?;
+        let found = policy
+            .domain(domain_name.as_bytes())
+            .and_then(|domain| Some((domain, domain.directory.as_ref()?.subject(id)?)));
+        let (domain, subject) = found.ok_or_else(|| nobody(domain_name, id))?;
+        let limits = engine.of_subject(domain, subject, Hits::Look, MOST_LIMITS, now);
+        let charges: Vec<Charge> = limits.counters.iter().map(|counter| counter.charge).collect();
+        let outcomes = self.ask(&charges).await?;
+        Ok(shown::subject(domain, subject, &limits, &outcomes, now.wall))
+    }
+
+    /// Gives all hits back that a subject has used, as far as its counters are known.
+    async fn reset_subject(&self, domain: &str, id: &str) -> Told {
+        let before = self.subject(domain, id).await?;
+        {
+            let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
+            let policy = engine.policy();
+            let found = policy.domain(domain.as_bytes());
+            let found = found.and_then(|domain| Some((domain, domain.directory.as_ref()?.subject(id)?)));
+            let (of_domain, subject) = found.ok_or_else(|| nobody(domain, id))?;
+            let OfSubject { counters, .. } =
+                engine.of_subject(of_domain, subject, Hits::Look, MOST_LIMITS, now);
+            let charges: Vec<Charge> = counters.iter().map(|counter| counter.charge).collect();
+            self.give_back(&charges).await?;
+        }
+        let after = self.subject(domain, id).await?;
+        Ok(json!({
+            "domain": domain,
+            "subject": id,
+            "before": before["limits"],
+            "after": after["limits"],
+            "not_reset": after["other_limits"],
+        }))
+    }
+}
+
+fn nobody(domain: &str, id: &str) -> Problem {
+    Problem::missing(format!("the domain `{domain}` has no subject `{id}`"))
+}
