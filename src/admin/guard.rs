@@ -62,12 +62,15 @@ fn check(token: Option<&TokenFile>, request: &Request) -> Result<(), Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the request names another host than this machine")
             .hint("use an address or `localhost`, or give the server `--admin-token-file`, with which any name is answered".to_owned()));
     }
-    if is_from_another_site(headers, host) {
+    // The page itself may be linked to: whoever follows the link sees it, and the other site does not.
+    let has_data = BEHIND_THE_TOKEN.iter().any(|behind| path.starts_with(behind));
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if (has_data || !is_read) && is_from_another_site(headers, host) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the request comes from another site's page"));
     }
     if let Some(token) = token
         && path != LOGIN
-        && BEHIND_THE_TOKEN.iter().any(|behind| path.starts_with(behind))
+        && has_data
         && !is_known(token, headers)
     {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong").hint(
@@ -75,7 +78,7 @@ fn check(token: Option<&TokenFile>, request: &Request) -> Result<(), Problem> {
                 .to_owned(),
         ));
     }
-    let is_question = matches!(*request.method(), Method::GET | Method::HEAD) || QUESTIONS.contains(&path);
+    let is_question = is_read || QUESTIONS.contains(&path);
     if !is_question && headers.get(CHANGE).is_none_or(|value| value != "1") {
         return Err(Problem::new(StatusCode::FORBIDDEN, "a change needs the header `X-Spillway-Change: 1`")
             .hint("no form of another site can send it; add it to the request".to_owned()));

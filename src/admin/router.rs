@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use super::answer::Problem;
 use super::api::{Api, LONGEST_BODY};
 use super::guard::{LOGIN, guard, login, logout};
-use super::{changes, compatibility, live, reads};
+use super::{changes, compatibility, live, page, reads};
 
 /// The longest that an answer may take, until its first byte.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
@@ -40,6 +40,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/unmatched", get(reads::unmatched));
     Router::new()
         .nest("/api/v1", v1)
+        .merge(page::routes())
         .route(LOGIN, post(login))
         .route("/rlconfig", get(compatibility::rlconfig))
         .route("/stats", get(compatibility::stats))
