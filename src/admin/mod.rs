@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod http;
 mod live;
+mod people;
 mod port;
 mod reads;
 mod router;
