@@ -10,7 +10,7 @@ use super::answer::Problem;
 use super::asked::Question;
 use super::token::TokenFile;
 use super::viewers::Viewers;
-use crate::control::{Latest, Published};
+use crate::control::{Amendment, Latest, NotChanged, Published};
 use crate::engine::Engine;
 use crate::model::Reading;
 use crate::store::Statistics;
@@ -32,6 +32,12 @@ pub(super) trait Served: Debug + Send + Sync {
 
     /// Reads the configuration anew and puts it in force, which takes its time. `None` where it came from no files.
     fn reload(&self) -> Option<Published>;
+
+    /// Changes a subject, which takes its time. `None` where the configuration came from no files.
+    fn change_subject(&self, amendment: &Amendment) -> Option<Result<u64, NotChanged>>;
+
+    /// Whether changes of subjects outlive the process.
+    fn keeps_changes(&self) -> bool;
 }
 
 /// Where counters are kept.

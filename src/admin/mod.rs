@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod live;
 mod page;
+mod people;
 mod port;
 mod reads;
 mod router;

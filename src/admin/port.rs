@@ -12,7 +12,7 @@ use super::token::TokenFile;
 use super::{desk, live, router};
 use crate::clock::Clock;
 use crate::config::Sources;
-use crate::control::{Published, Publisher, Watched};
+use crate::control::{Amendment, NotChanged, Published, Publisher, Watched};
 use crate::engine::Engine;
 use crate::limiter::Limiter;
 use crate::model::Reading;
@@ -71,6 +71,16 @@ impl<S: Store, C: Clock> Served for Live<S, C> {
         let version = self.publisher.version();
         let sources = Sources::in_files(&[path], options.every_file);
         Some(self.publisher.publish(version, &sources, options.clone()))
+    }
+
+    fn change_subject(&self, amendment: &Amendment) -> Option<Result<u64, NotChanged>> {
+        let Watched { path, options, .. } = self.watched.as_ref()?;
+        let sources = Sources::in_files(&[path], options.every_file);
+        Some(self.publisher.change_subject(amendment, &sources, options.clone()))
+    }
+
+    fn keeps_changes(&self) -> bool {
+        self.publisher.keeps_changes()
     }
 }
 

@@ -8,12 +8,12 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::answer::Problem;
 use super::api::{Api, LONGEST_BODY};
 use super::guard::{LOGIN, guard, login, logout};
-use super::{changes, compatibility, live, page, reads};
+use super::{changes, compatibility, live, page, people, reads};
 
 /// The longest that an answer may take, until its first byte.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
@@ -36,7 +36,11 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/rules", get(reads::rules))
         .route("/store", get(reads::store_state))
         .route("/subjects", get(reads::subjects))
-        .route("/subjects/{domain}/{id}", get(reads::subject))
+        .route("/subjects/{domain}", post(people::create))
+        .route("/subjects/{domain}/{id}", get(reads::subject).patch(people::change))
+        .route("/subjects/{domain}/{id}/changes", delete(people::take_back))
+        .route("/subjects/{domain}/{id}/credentials", post(people::add_credential))
+        .route("/subjects/{domain}/{id}/credentials/revoke", post(people::revoke_credential))
         .route("/unmatched", get(reads::unmatched));
     Router::new()
         .nest("/api/v1", v1)

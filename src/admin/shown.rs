@@ -222,8 +222,6 @@ pub(super) fn subject(
         (&*place.file, place.line, limit.name.as_str(), told)
     }).collect();
     shown.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
-    let mut others: Vec<&Elsewhere<'_>> = limits.elsewhere.iter().collect();
-    others.sort_by(|a, b| (&a.place.file, a.place.line).cmp(&(&b.place.file, b.place.line)));
     json!({
         "domain": domain.name,
         "id": subject.id(),
@@ -235,15 +233,25 @@ pub(super) fn subject(
         "facts": {"spend": spend.map(money), "first_payment": first_payment.map(time)},
         "credentials": {"enabled": enabled, "disabled": subject.credentials().count() - enabled},
         "limits": shown.into_iter().map(|(.., told)| told).collect::<Vec<_>>(),
-        "other_limits": others.iter().map(|other| json!({
-            "rule": other.rule.label,
-            "file": &*other.place.file,
-            "line": other.place.line,
-            "limit": other.limit.name,
-            "count_by": other.limit.count_by.iter().map(count_by).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
+        "other_limits": without_counter(&limits.elsewhere),
+        "limits_without_number": without_counter(&limits.without_number),
         "limits_left_out": limits.left_out,
     })
+}
+
+fn without_counter(limits: &[Elsewhere<'_>]) -> Vec<Json> {
+    let mut limits: Vec<&Elsewhere<'_>> = limits.iter().collect();
+    limits.sort_by(|a, b| (&a.place.file, a.place.line).cmp(&(&b.place.file, b.place.line)));
+    let shown = limits.into_iter().map(|Elsewhere { rule, place, limit }| {
+        json!({
+            "rule": rule.label,
+            "file": &*place.file,
+            "line": place.line,
+            "limit": limit.name,
+            "count_by": limit.count_by.iter().map(count_by).collect::<Vec<_>>(),
+        })
+    });
+    shown.collect()
 }
 
 /// Millionths as a decimal number in a text, which loses nothing: `12.5`.

@@ -3,11 +3,13 @@
 mod change;
 mod files;
 mod history;
+mod people;
 mod publisher;
 mod reporting;
 
 pub use change::Change;
 pub use files::{Watched, follow};
 pub use history::{Event, HISTORY};
+pub use people::{Amendment, InMemory, NotChanged, SubjectChanges};
 pub use publisher::{Latest, Published, Publisher, Status, Version};
 pub use reporting::Reporting;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::Change;
 use super::history::{Event, History};
+use super::people::{Amendment, InMemory, NotChanged, SubjectChanges, amend, amend_one};
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
 use crate::limiter::Limiter;
@@ -97,6 +98,10 @@ pub struct Publisher<S, C> {
     limiter: Arc<Limiter<S, C>>,
     seen: AtomicU64,
     latest: Arc<Latest>,
+    /// What operators changed of subjects while the server runs.
+    changes: Box<dyn SubjectChanges>,
+    /// Held from when these are read until they are in force.
+    publishing: Mutex<()>,
 }
 
 impl<S: Store, C: Clock> Publisher<S, C> {
@@ -106,7 +111,50 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         let status =
             Status { generation: 1, since, stale: false, refusal: Arc::new([]), files: Arc::new([]) };
         let known = Known { status, in_force: Version(0), newest: Version(0), history: History::default() };
-        Self { limiter, seen: AtomicU64::new(0), latest: Arc::new(Latest(Mutex::new(known))) }
+        Self {
+            limiter,
+            seen: AtomicU64::new(0),
+            latest: Arc::new(Latest(Mutex::new(known))),
+            changes: Box::new(InMemory::default()),
+            publishing: Mutex::default(),
+        }
+    }
+
+    /// Whether changes of subjects outlive the process.
+    pub fn keeps_changes(&self) -> bool {
+        self.changes.is_durable()
+    }
+
+    /// Changes one subject: compiles `sources` once more, which takes its time, with all changes that were made and this one, keeps
+    /// the change and puts the policy in force. Returns its generation.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused. Nothing has changed then.
+    pub fn change_subject(
+        &self,
+        amendment: &Amendment,
+        sources: &Sources,
+        options: Options,
+    ) -> Result<u64, NotChanged> {
+        let version = self.version();
+        let loaded = config::compile(sources, options);
+        let mut loaded = loaded.map_err(|diagnostics| NotChanged::Files(diagnostics.len()))?;
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        if version <= self.latest.lock().in_force {
+            return Err(NotChanged::Superseded);
+        }
+        let Amendment { domain, id, .. } = amendment;
+        let kept = amend_one(&mut loaded.policy, &*self.changes, amendment)?;
+        let others: Vec<_> = loaded.policy.domains().map(|domain| domain.name.clone()).collect();
+        for other in others.iter().filter(|other| *other != domain) {
+            amend(&mut loaded.policy, &*self.changes, other).map_err(|_| NotChanged::Files(1))?;
+        }
+        self.changes.put(domain, id, kept.as_ref()).map_err(NotChanged::NotKept)?;
+        match self.put_in_force(version, loaded) {
+            Published::Applied { generation, .. } => Ok(generation),
+            Published::Rejected(_) | Published::Superseded => Err(NotChanged::Superseded),
+        }
     }
 
     /// What is in force, at any time from now on.
@@ -148,7 +196,19 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
     }
 
-    fn apply(&self, version: Version, loaded: Loaded) -> Published {
+    fn apply(&self, version: Version, mut loaded: Loaded) -> Published {
+        // Its guard protects nothing that a panic could leave half done.
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let domains: Vec<_> = loaded.policy.domains().map(|domain| domain.name.clone()).collect();
+        for domain in domains {
+            if let Err(wrong) = amend(&mut loaded.policy, &*self.changes, &domain) {
+                return Published::Rejected(vec![wrong]);
+            }
+        }
+        self.put_in_force(version, loaded)
+    }
+
+    fn put_in_force(&self, version: Version, loaded: Loaded) -> Published {
         let Loaded { policy, warnings, names } = loaded;
         let rules = policy.rules();
         // Held while the policy is put in force, so that publications come one after the other.

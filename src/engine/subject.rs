@@ -40,6 +40,8 @@ pub struct OfSubject<'p> {
     pub counters: Vec<SubjectCounter<'p>>,
     /// Those with counters that cannot be listed.
     pub elsewhere: Vec<Elsewhere<'p>>,
+    /// Those that have no number for it, and so do not limit it.
+    pub without_number: Vec<Elsewhere<'p>>,
     /// Limits that are left out, as there are too many.
     pub left_out: usize,
 }
@@ -99,7 +101,9 @@ impl<'p> Search<'_, 'p> {
                     self.counter(rule, place, limit, Some(at), credential);
                 }
             }
-            _ if limit.requests.granted(Some(&whoever), self.now.wall).is_none() => {}
+            _ if limit.requests.granted(Some(&whoever), self.now.wall).is_none() => {
+                self.no_number(rule, place, limit);
+            }
             _ if self.is_full() => self.found.left_out += 1,
             _ => self.found.elsewhere.push(Elsewhere { rule, place, limit }),
         }
@@ -113,7 +117,9 @@ impl<'p> Search<'_, 'p> {
         number: Option<usize>,
         whose: Credential<'p>,
     ) {
-        let Some(granted) = limit.requests.granted(Some(&whose), self.now.wall) else { return };
+        let Some(granted) = limit.requests.granted(Some(&whose), self.now.wall) else {
+            return self.no_number(rule, place, limit);
+        };
         if self.is_full() {
             self.found.left_out += 1;
             return;
@@ -131,7 +137,16 @@ impl<'p> Search<'_, 'p> {
         self.found.counters.push(SubjectCounter { rule, place, limit, credential: number, charge });
     }
 
+    fn no_number(&mut self, rule: &'p Rule, place: &'p Place, limit: &'p Limit) {
+        if self.is_full() {
+            self.found.left_out += 1;
+        } else {
+            self.found.without_number.push(Elsewhere { rule, place, limit });
+        }
+    }
+
     fn is_full(&self) -> bool {
-        self.found.counters.len() + self.found.elsewhere.len() >= self.most
+        let OfSubject { counters, elsewhere, without_number, .. } = &self.found;
+        counters.len() + elsewhere.len() + without_number.len() >= self.most
     }
 }

@@ -144,6 +144,11 @@ impl Policy {
         self.domains.values()
     }
 
+    /// The same, to be changed before they are in force.
+    pub fn domains_mut(&mut self) -> impl Iterator<Item = &mut Domain> {
+        self.domains.values_mut()
+    }
+
     /// How many nodes of all domains carry a rule.
     pub fn rules(&self) -> usize {
         self.domains().map(|domain| domain.root.rules()).sum()

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::tz::TimeZone;
 
 use super::attributes::{Attributes, Run};
-use super::credential::{CredentialHash, CredentialId};
+use super::credential::{CredentialHash, CredentialId, from_hex};
 use super::roster::{Roster, Row};
 use super::table::Table;
 use super::tiers::Tiers;
@@ -150,6 +150,13 @@ impl<'d> Subject<'d> {
             .iter()
             .filter(move |entry| entry.subject as usize == subject.at)
             .map(move |entry| (Credential { subject, id: entry.id, own: entry.attributes }, entry.enabled))
+    }
+
+    /// Whether it has the credential with this SHA-256, enabled or not.
+    pub fn has_credential(&self, kind: &str, sha256: &str) -> bool {
+        let id = from_hex(sha256).map(|hash| CredentialId::of_hashed(kind, &hash));
+        let entry = id.and_then(|id| self.directory.credentials.find(id));
+        entry.is_some_and(|entry| entry.subject as usize == self.at)
     }
 
     /// Whoever presents one of its credentials that has no attributes of its own. It is not one of them: nothing is to be counted

@@ -5,6 +5,7 @@
 //! directory at all, and every mistake is reported at once.
 
 mod attributes;
+mod change;
 mod credential;
 mod directory;
 mod draft;
@@ -23,6 +24,7 @@ mod tiers;
 mod value;
 mod words;
 
+pub use change::{CredentialChange, SubjectChange, WrongChange, credential_sha256};
 pub use credential::{CredentialHash, CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
 pub use problem::Problem;

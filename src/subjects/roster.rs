@@ -51,6 +51,19 @@ impl Roster {
         roster
     }
 
+    /// The same with more subjects after the others, whose ids nobody has.
+    pub(super) fn with(self, more: Vec<(String, Row)>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let Self { mut ids, mut rows, .. } = self;
+        for (id, row) in more {
+            ids.push_str(&id);
+            rows.push(Row { id_end: index(ids.len()), ..row });
+        }
+        Self::new(ids, rows)
+    }
+
     /// Each subject whose id an earlier one has, after the first that has it.
     pub(super) fn repeated(&self) -> impl Iterator<Item = (usize, usize)> {
         let same =

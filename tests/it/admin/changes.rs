@@ -72,5 +72,143 @@ async fn counters_are_reset_on_a_disk() {
 #[tokio::test]
 async fn counters_are_reset_in_redis() {
     let valkey = Valkey::start(&[]);
-    resets(Server::with(shop(), &["--store", &valkey.url(), "--store-timeout", "5s"])).await;
+    // A machine that is busy answers slowly.
+    let store = format!("{}?timeout=5s", valkey.url());
+    resets(Server::with(shop(), &["--store", &store, "--store-timeout", "5s"])).await;
+}
+
+const ACME: &str = "/api/v1/subjects/shop/acme";
+
+fn per_customer(answer: &super::Answer) -> (u64, u64) {
+    let subject = answer.json();
+    let subject = if subject["subject"].is_object() { &subject["subject"] } else { &subject };
+    let limits = subject["limits"].as_array().unwrap();
+    let numbers = &limits.iter().find(|one| one["limit"] == "per-customer").unwrap()["numbers"];
+    (numbers["used"].as_u64().unwrap(), numbers["limit"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn a_customer_who_bought_more_gets_it_at_once_and_keeps_the_count() {
+    let mut server = Server::start();
+    let key = [("api_key", "key_acme_1")];
+    for _ in 0..5 {
+        assert_eq!(server.limited(&key).await, Code::Ok);
+    }
+    // What is refused counts, too, in a window of a unit.
+    assert_eq!(server.limited(&key).await, Code::OverLimit);
+    let scaled =
+        server.change("PATCH", ACME, &json!({"attributes": {"plan": "scale", "per_year": 7}}).to_string());
+    assert_eq!((scaled.status, per_customer(&scaled)), (200, (6, 7)), "{scaled:?}");
+    assert_eq!((&scaled.json()["durable"], &scaled.json()["generation"]), (&json!(false), &json!(2)));
+    assert_eq!(server.limited(&key).await, Code::Ok);
+    let line = server.spillway.log_line("admin change");
+    for said in ["what=\"subject change\"", "object=\"shop: subject acme\"", "growth", "scale"] {
+        assert!(line.contains(said), "{line}");
+    }
+
+    // The files change beside it: what was changed here stays, and what was not follows them.
+    let subjects =
+        super::SUBJECTS.replace("plan: growth, per_year: 5", "plan: growth, per_year: 6, seats: 3");
+    std::fs::write(server.config.path().join("shop.subjects.yaml"), subjects).unwrap();
+    assert_eq!(server.change("POST", "/api/v1/config/reload", "").status, 200);
+    let after = server.get(ACME);
+    assert_eq!(after.json()["attributes"], json!({"plan": "scale", "per_year": 7, "seats": 3}));
+    assert_eq!(per_customer(&after), (7, 7));
+    let back = server.change("DELETE", &format!("{ACME}/changes"), "");
+    assert_eq!((back.status, per_customer(&back)), (200, (7, 6)), "{back:?}");
+    assert_eq!(server.limited(&key).await, Code::OverLimit);
+}
+
+#[tokio::test]
+async fn subjects_and_credentials_come_and_go_and_no_credential_is_ever_shown() {
+    let mut server = Server::start();
+    let new = json!({"id": "newco", "attributes": {"per_year": 1}, "credentials": [{"kind": "api_key", "value": "key_newco_1"}]});
+    let created = server.change("POST", "/api/v1/subjects/shop", &new.to_string());
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.json()["subject"]["credentials"], json!({"enabled": 1, "disabled": 0}));
+    assert_eq!(server.limited(&[("api_key", "key_newco_1")]).await, Code::Ok);
+    assert_eq!(server.limited(&[("api_key", "key_newco_1")]).await, Code::OverLimit);
+    assert_eq!(server.change("POST", "/api/v1/subjects/shop", &new.to_string()).status, 409, "it is there");
+
+    let credential = |value: &str| json!({"kind": "api_key", "value": value}).to_string();
+    let credentials = format!("{ACME}/credentials");
+    assert_eq!(server.change("POST", &credentials, &credential("key_acme_2")).status, 200);
+    for _ in 0..5 {
+        server.limited(&[("api_key", "key_acme_2")]).await;
+    }
+    assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::OverLimit, "both are acme");
+    let taken = server.change("POST", &credentials, &credential("key_newco_1"));
+    assert_eq!(
+        (taken.status, &taken.json()["error"]),
+        (422, &json!("a credential that `acme` is given belongs to `newco`"))
+    );
+
+    let revoke = format!("{credentials}/revoke");
+    assert_eq!(server.change("POST", &revoke, &credential("key_acme_one")).status, 404, "a slip");
+    assert_eq!(server.change("POST", &revoke, &credential("key_acme_1")).status, 200);
+    assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::Ok, "nobody, whom nothing limits");
+    assert_eq!(server.limited(&[("api_key", "key_acme_2")]).await, Code::OverLimit);
+
+    let disabled = server.change("PATCH", ACME, "{\"enabled\": false}");
+    assert_eq!(
+        (disabled.status, &disabled.json()["subject"]["enabled"]),
+        (200, &json!(false)),
+        "{disabled:?}"
+    );
+    assert_eq!(server.limited(&[("api_key", "key_acme_2")]).await, Code::Ok);
+    server.spillway.log_line("subject change");
+    let shown = format!("{}{}{}", server.get(ACME).body, created.body, server.spillway.seen.join("\n"));
+    assert!(!shown.contains("key_"), "{shown}");
+    for path in ["/api/v1/config", "/api/v1/subjects", "/api/v1/unmatched"] {
+        assert!(!server.get(path).body.contains("key_"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_change_is_refused_whole_with_its_reason() {
+    let server = Server::start();
+    let nobody = "/api/v1/subjects/shop/nobody";
+    for (method, path, body, status, said) in [
+        ("PATCH", ACME, "{}", 400, "names nothing"),
+        ("PATCH", ACME, "{\"attribute\": {}}", 400, "attribute"),
+        ("PATCH", ACME, "{\"attributes\": {\"per_year\": [1]}}", 422, "not understood"),
+        (
+            "PATCH",
+            ACME,
+            "{\"attributes\": {\"per_year\": 9}, \"billing_anchor\": \"soon\"}",
+            422,
+            "not understood",
+        ),
+        ("PATCH", ACME, "{\"facts\": {\"spent\": 5}}", 422, "not understood"),
+        ("PATCH", nobody, "{\"enabled\": false}", 404, "no subject `nobody`"),
+        ("DELETE", "/api/v1/subjects/shop/nobody/changes", "", 404, "no subject `nobody`"),
+        ("POST", "/api/v1/subjects/shop", "{\"id\": \"a/b\"}", 400, "an id has"),
+        (
+            "POST",
+            "/api/v1/subjects/shop",
+            "{\"id\": \"x\", \"credentials\": [{\"kind\": \"api_key\"}]}",
+            400,
+            "`value`, or by `sha256`",
+        ),
+        ("POST", "/api/v1/subjects/shp", "{\"id\": \"x\"}", 404, "no domain `shp`"),
+    ] {
+        let answer = server.change(method, path, body);
+        assert_eq!(answer.status, status, "{method} {path} {body}: {answer:?}");
+        assert!(answer.body.contains(said), "{answer:?}");
+    }
+    assert_eq!(server.get(ACME).json()["attributes"]["per_year"], 5);
+    assert_eq!(server.get("/api/v1/config").json()["generation"], 1);
+
+    // While the files have a mistake nothing is changed beside them.
+    std::fs::write(server.config.path().join("shop.subjects.yaml"), "subjects: [{idd: a}]").unwrap();
+    let refused = server.change("PATCH", ACME, "{\"enabled\": false}");
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn who_has_no_number_for_a_limit_is_shown_as_not_limited_by_it() {
+    let server = Server::start();
+    let created = server.change("POST", "/api/v1/subjects/shop", "{\"id\": \"bare\"}").json();
+    assert_eq!(created["subject"]["limits_without_number"][0]["limit"], "per-customer", "{created}");
 }

@@ -1,0 +1,155 @@
+//! Subjects that operators change while the server runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::Diagnostic;
+use crate::policy::Policy;
+use crate::subjects::{SubjectChange, WrongChange};
+
+/// Where changes of subjects are kept. It may block; it is called on threads that serve nobody.
+pub trait SubjectChanges: fmt::Debug + Send + Sync {
+    /// The changes of a domain's subjects, by id.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be read.
+    fn all(&self, domain: &str) -> Result<Vec<(String, SubjectChange)>, String>;
+
+    /// Keeps what is said of a subject from now on, or nothing any more. It outlives the process if [`Self::is_durable`].
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be kept.
+    fn put(&self, domain: &str, id: &str, change: Option<&SubjectChange>) -> Result<(), String>;
+
+    /// Whether what is kept outlives the process.
+    fn is_durable(&self) -> bool;
+}
+
+/// Changes that end with the process.
+#[derive(Debug, Default)]
+pub struct InMemory(Mutex<BTreeMap<(String, String), SubjectChange>>);
+
+impl SubjectChanges for InMemory {
+    fn all(&self, domain: &str) -> Result<Vec<(String, SubjectChange)>, String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_domain = all.iter().filter(|((of, _), _)| of == domain);
+        Ok(of_domain.map(|((_, id), change)| (id.clone(), change.clone())).collect())
+    }
+
+    fn put(&self, domain: &str, id: &str, change: Option<&SubjectChange>) -> Result<(), String> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (domain.to_owned(), id.to_owned());
+        match change {
+            Some(change) => all.insert(key, change.clone()),
+            None => all.remove(&key),
+        };
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+/// A change of one subject that is asked for.
+#[derive(Clone, Debug)]
+pub struct Amendment {
+    /// Of which domain.
+    pub domain: String,
+    /// Which subject.
+    pub id: String,
+    /// What changes; `None` takes back every change that was made of it.
+    pub change: Option<SubjectChange>,
+}
+
+/// Why a subject is not changed. What was in force stays so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotChanged {
+    /// The domain knows no subjects.
+    #[error("the domain `{0}` has no `subjects:`")]
+    NoSubjects(String),
+    /// There is no such subject.
+    #[error("the domain `{domain}` has no subject `{id}`")]
+    Unknown {
+        /// The domain.
+        domain: String,
+        /// The subject.
+        id: String,
+    },
+    /// There is such a subject.
+    #[error("the domain `{domain}` has a subject `{id}` already")]
+    Exists {
+        /// The domain.
+        domain: String,
+        /// The subject.
+        id: String,
+    },
+    /// It makes no sense.
+    #[error(transparent)]
+    Wrong(#[from] WrongChange),
+    /// The files could not be read once more, which a change of a subject needs.
+    #[error("the files have {0} mistakes, and a subject can be changed only while they have none")]
+    Files(usize),
+    /// It cannot be kept.
+    #[error("the change cannot be kept: {0}")]
+    NotKept(String),
+    /// Newer files came into force meanwhile.
+    #[error("newer files came into force meanwhile; ask again")]
+    Superseded,
+}
+
+/// Makes the changes that are kept of the subjects of a domain.
+pub(super) fn amend(
+    policy: &mut Policy,
+    changes: &dyn SubjectChanges,
+    domain: &str,
+) -> Result<(), Diagnostic> {
+    let wrong = |why: String| {
+        Diagnostic::error(format!("subjects of `{domain}` were changed on the admin port: {why}"))
+            .hint(Some("take the change back there, or change the file".to_owned()))
+    };
+    let changes = changes.all(domain).map_err(wrong)?;
+    let directory =
+        policy.domains_mut().find(|known| known.name == domain).and_then(|known| known.directory.as_mut());
+    let Some(directory) = directory.filter(|_| !changes.is_empty()) else { return Ok(()) };
+    let before = std::mem::take(directory);
+    *directory = before.changed(&changes).map_err(|why| wrong(why.to_string()))?;
+    Ok(())
+}
+
+/// Makes one more change: what is kept of the subject from then on.
+pub(super) fn amend_one(
+    policy: &mut Policy,
+    changes: &dyn SubjectChanges,
+    amendment: &Amendment,
+) -> Result<Option<SubjectChange>, NotChanged> {
+    let Amendment { domain, id, change } = amendment;
+    let no_subjects = || NotChanged::NoSubjects(domain.clone());
+    let of_domain = policy.domains_mut().find(|known| known.name == *domain).ok_or_else(no_subjects)?;
+    let directory = of_domain.directory.as_mut().ok_or_else(no_subjects)?;
+    let all = changes.all(domain).map_err(NotChanged::NotKept)?;
+    let (mut mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(of, _)| of == id);
+    let earlier = mine.pop().map(|(_, change)| change);
+    let is_there = directory.subject(id).is_some() || earlier.as_ref().is_some_and(|earlier| earlier.created);
+    let named = || (domain.clone(), id.clone());
+    match change {
+        Some(change) if change.created && is_there => {
+            let (domain, id) = named();
+            return Err(NotChanged::Exists { domain, id });
+        }
+        Some(change) if change.created => {}
+        _ if is_there || change.is_none() && earlier.is_some() => {}
+        _ => {
+            let (domain, id) = named();
+            return Err(NotChanged::Unknown { domain, id });
+        }
+    }
+    let kept = change.clone().map(|change| earlier.unwrap_or_default().then(change));
+    let all: Vec<_> = others.into_iter().chain(kept.clone().map(|kept| (id.clone(), kept))).collect();
+    let before = std::mem::take(directory);
+    *directory = before.changed(&all)?;
+    Ok(kept)
+}

@@ -1,0 +1,300 @@
+//! Changes of single subjects that are made while the server runs, in the words of a subjects file.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::credential::CredentialHash;
+use super::directory::Directory;
+use super::index::index;
+use super::problem::Problem;
+use super::roster::Row;
+use super::table::{Entry, Table};
+
+/// What is said of one subject beside its file, or instead of it. What is not there stays as it is.
+///
+/// It is written as it is kept: a credential by its SHA-256, never as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubjectChange {
+    /// Whether the subject is there though its file does not have it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub created: bool,
+    /// Whether its credentials resolve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Attributes by name: a plan, a number of its own.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub attributes: Map<String, Json>,
+    /// When its subscription began (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billing_anchor: Option<String>,
+    /// In which months of the subscription are counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// `spend` and `first_payment`, from which a tier follows.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub facts: Map<String, Json>,
+    /// Credentials that come, or that change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<CredentialChange>,
+}
+
+/// A credential that comes, or that changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialChange {
+    /// Its kind.
+    pub kind: String,
+    /// Its SHA-256, as 64 hexadecimal digits.
+    pub sha256: String,
+    /// Whether it resolves.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Attributes of its own.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub attributes: Map<String, Json>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Why changes cannot be made. Nothing in it is a credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongChange {
+    /// The words of a change say nothing that a subjects file could.
+    #[error("the change of `{id}` is not understood: {}", first(problems))]
+    NotUnderstood {
+        /// The subject.
+        id: String,
+        /// Everything that is wrong.
+        problems: Vec<Problem>,
+    },
+    /// A credential is somebody else's.
+    #[error("a credential that `{id}` is given belongs to `{owner}`")]
+    Taken {
+        /// Who is given it.
+        id: String,
+        /// Who has it.
+        owner: String,
+    },
+}
+
+fn first(problems: &[Problem]) -> &str {
+    problems.first().map_or("", |problem| &problem.message)
+}
+
+/// The SHA-256 of a credential as hexadecimal digits.
+pub fn credential_sha256(credential: &[u8]) -> String {
+    CredentialHash::of(credential).0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl SubjectChange {
+    /// This change, and then `next`.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        self.created |= next.created;
+        self.enabled = next.enabled.or(self.enabled);
+        self.attributes.extend(next.attributes);
+        self.billing_anchor = next.billing_anchor.or(self.billing_anchor);
+        self.time_zone = next.time_zone.or(self.time_zone);
+        self.facts.extend(next.facts);
+        for credential in next.credentials {
+            let same = |known: &&mut CredentialChange| {
+                known.kind == credential.kind && known.sha256.eq_ignore_ascii_case(&credential.sha256)
+            };
+            match self.credentials.iter_mut().find(same) {
+                Some(known) => *known = credential,
+                None => self.credentials.push(credential),
+            }
+        }
+        self
+    }
+
+    /// The line of a subjects file that says so.
+    fn line(&self, id: &str) -> String {
+        let mut written = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = written.as_object_mut() {
+            fields.remove("created");
+            fields.insert("id".to_owned(), id.into());
+        }
+        written.to_string()
+    }
+}
+
+impl Directory {
+    /// The same directory with `changes` made, each of the subject with that id; those of subjects that are neither there nor
+    /// created are left out.
+    ///
+    /// # Errors
+    ///
+    /// The first change that cannot be made.
+    pub fn changed(mut self, changes: &[(String, SubjectChange)]) -> Result<Self, WrongChange> {
+        let (mut credentials, mut created) = (self.credentials.all().to_vec(), Vec::new());
+        for (id, change) in changes {
+            let problems = |problems| WrongChange::NotUnderstood { id: id.clone(), problems };
+            let said = Self::parse_lines(&change.line(id)).map_err(problems)?;
+            let at = match self.roster.find(id) {
+                Some(at) => at,
+                None if change.created => self.roster.len() + created.len(),
+                None => continue,
+            };
+            let mut row = self.roster.find(id).map_or_else(Row::default, |at| *self.roster.row(at));
+            self.change_row(&mut row, change, &said);
+            match self.roster.find(id) {
+                Some(at) => *self.roster.row_mut(at) = row,
+                None => created.push((id.clone(), row)),
+            }
+            for entry in said.credentials.all() {
+                let own: Vec<_> = said
+                    .attributes
+                    .all(entry.attributes)
+                    .map(|(name, value)| (name.to_owned(), value.clone()))
+                    .collect();
+                let attributes = self.attributes.changed(super::attributes::Run::default(), &own);
+                let entry = Entry { id: entry.id, subject: index(at), attributes, enabled: entry.enabled };
+                match credentials.iter_mut().find(|known| known.id == entry.id) {
+                    Some(known) if known.subject == entry.subject => {
+                        // To disable one takes nothing else from it.
+                        let attributes = if own.is_empty() { known.attributes } else { entry.attributes };
+                        *known = Entry { attributes, ..entry };
+                    }
+                    Some(known) => {
+                        let owner = known.subject as usize;
+                        let owner = match owner.checked_sub(self.roster.len()) {
+                            None => self.roster.id(owner).to_owned(),
+                            Some(at) => created[at].0.clone(),
+                        };
+                        return Err(WrongChange::Taken { id: id.clone(), owner });
+                    }
+                    None => credentials.push(entry),
+                }
+            }
+        }
+        self.roster = self.roster.with(created);
+        credentials.sort_unstable_by_key(|entry| entry.id);
+        self.credentials = Table::new(credentials);
+        Ok(self)
+    }
+
+    /// Makes those changes of `row` that are there; `said` is how they were understood.
+    fn change_row(&mut self, row: &mut Row, change: &SubjectChange, said: &Self) {
+        let new = said.roster.row(0);
+        row.enabled = change.enabled.unwrap_or(row.enabled);
+        row.billing_anchor = new.billing_anchor.or(row.billing_anchor);
+        row.facts.spend = new.facts.spend.or(row.facts.spend);
+        row.facts.first_payment = new.facts.first_payment.or(row.facts.first_payment);
+        if let Some(zone) = (new.zone as usize).checked_sub(1).and_then(|at| said.zones.get(at)) {
+            self.zones.push(zone.clone());
+            row.zone = index(self.zones.len());
+        }
+        let attributes: Vec<_> = said
+            .attributes
+            .all(new.attributes)
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect();
+        row.attributes = self.attributes.changed(row.attributes, &attributes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Timestamp;
+
+    const FILE: &str = "
+subjects:
+  - {id: acme, attributes: {plan: growth, n: 5}, credentials: [{kind: key, value: k1, attributes: {own: 1}}]}
+  - {id: other, credentials: [{kind: key, value: k2}]}
+tiers: {attribute: tier, rules: [{tier: 0}, {tier: 1, spend: 5}]}
+";
+
+    fn change(words: Json) -> SubjectChange {
+        serde_json::from_value(words).unwrap()
+    }
+
+    fn changed(changes: &[(&str, Json)]) -> Result<Directory, WrongChange> {
+        let changes: Vec<_> =
+            changes.iter().map(|(id, words)| ((*id).to_owned(), change(words.clone()))).collect();
+        Directory::parse(FILE).unwrap().changed(&changes)
+    }
+
+    fn key(value: &str) -> Json {
+        json!({"kind": "key", "sha256": credential_sha256(value.as_bytes())})
+    }
+
+    fn whose(directory: &Directory, credential: &str) -> Option<String> {
+        directory.resolve("key", credential.as_bytes()).map(|found| found.subject.id().to_owned())
+    }
+
+    #[test]
+    fn what_a_change_names_changes_and_nothing_else() {
+        let directory =
+            changed(&[("acme", json!({"attributes": {"plan": "scale"}, "facts": {"spend": 12.5}}))]).unwrap();
+        let acme = directory.subject("acme").unwrap();
+        assert_eq!(acme.attribute("plan").unwrap().as_text(), "scale");
+        assert_eq!(acme.attribute("n").unwrap().as_number(), Some(5));
+        assert_eq!(acme.attribute_at("tier", Timestamp::EPOCH).unwrap().as_number(), Some(1));
+        assert_eq!(whose(&directory, "k1").as_deref(), Some("acme"));
+        let own = directory.resolve("key", b"k1").unwrap();
+        assert_eq!(own.attribute("own").unwrap().as_number(), Some(1));
+        assert_eq!((directory.subjects(), directory.credentials()), (2, 2));
+    }
+
+    #[test]
+    fn subjects_and_credentials_come_and_are_disabled() {
+        let directory = changed(&[
+            ("new", json!({"created": true, "credentials": [key("k3")], "time_zone": "Europe/Berlin"})),
+            ("acme", json!({"credentials": [key("k4"), {"kind": "key", "sha256": credential_sha256(b"k1"), "enabled": false}]})),
+            ("other", json!({"enabled": false})),
+            ("gone", json!({"enabled": true})),
+        ])
+        .unwrap();
+        assert_eq!(whose(&directory, "k3").as_deref(), Some("new"));
+        assert_eq!(whose(&directory, "k4").as_deref(), Some("acme"));
+        assert_eq!((whose(&directory, "k1"), whose(&directory, "k2")), (None, None));
+        assert_eq!(directory.subjects(), 3, "one that the file no longer has is not made up");
+        let zone = directory.subject("new").unwrap().time_zone().unwrap();
+        assert_eq!(zone.iana_name(), Some("Europe/Berlin"));
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_made_says_why_without_the_credential() {
+        let taken = changed(&[("acme", json!({"credentials": [key("k2")]}))]).unwrap_err();
+        assert_eq!(taken.to_string(), "a credential that `acme` is given belongs to `other`");
+        let created = json!({"created": true, "credentials": [key("k3")]});
+        let taken = changed(&[("a", created.clone()), ("b", created)]).unwrap_err();
+        assert_eq!(taken.to_string(), "a credential that `b` is given belongs to `a`");
+        for words in [
+            json!({"attributes": {"n": [1]}}),
+            json!({"billing_anchor": "soon"}),
+            json!({"facts": {"spent": 1}}),
+            json!({"credentials": [{"kind": "key", "sha256": "abc"}]}),
+        ] {
+            let wrong = changed(&[("acme", words.clone())]).unwrap_err();
+            assert!(
+                wrong.to_string().starts_with("the change of `acme` is not understood: "),
+                "{words}: {wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_later_change_adds_to_an_earlier_one() {
+        let first =
+            change(json!({"created": true, "attributes": {"a": 1, "b": 1}, "credentials": [key("k3")]}));
+        let mut disabled = key("k3");
+        disabled["enabled"] = json!(false);
+        let both = first.then(change(
+            json!({"attributes": {"b": 2}, "enabled": false, "credentials": [disabled.clone()]}),
+        ));
+        assert_eq!(
+            both,
+            change(
+                json!({"created": true, "enabled": false, "attributes": {"a": 1, "b": 2}, "credentials": [disabled]})
+            )
+        );
+    }
+}
