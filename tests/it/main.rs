@@ -21,6 +21,7 @@ mod hostile;
 mod metrics;
 mod migrate;
 mod model;
+mod page;
 mod readme;
 mod reference;
 mod reload;
