@@ -74,9 +74,12 @@ fn values_are_shown_with_where_they_come_from() {
         (&"overridden".into(), &"SPILLWAY_LOG_LEVEL".into())
     );
 
-    let output = command(&["env", "--set"]).env("STATSD_HOST", "graphite").output().unwrap();
+    let output = command(&["env", "--set"]).env("EXPIRATION_JITTER_MAX_SECONDS", "300").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("Ignored: ") && text.contains("  STATSD_HOST=graphite\n"), "{text}");
+    assert!(
+        text.starts_with("Ignored: ") && text.contains("  EXPIRATION_JITTER_MAX_SECONDS=300\n"),
+        "{text}"
+    );
     assert!(!text.contains("GRPC_PORT"), "{text}");
 }
 
