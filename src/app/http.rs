@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::FutureExt as _;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::accept::accept;
+use super::json::Peer;
 use super::slots::{Slot, Slots};
 use crate::telemetry::{ConnectionRefused, Metrics};
 
@@ -46,7 +49,9 @@ pub(super) async fn serve(
 
 async fn answer(connection: TcpStream, router: Router, slot: Slot) {
     let activity = Arc::clone(&slot.activity);
-    let service = service_fn(move |request| {
+    let Ok(peer) = connection.peer_addr() else { return };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
         activity.call(Instant::now());
         router.clone().call(request)
     });

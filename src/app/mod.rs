@@ -5,6 +5,7 @@ mod background;
 mod dispatch;
 mod grpc;
 mod http;
+mod json;
 mod limits;
 mod slots;
 mod workers;
@@ -120,9 +121,11 @@ pub async fn serve<S: Store, C: Clock>(
         limiter: Arc::clone(&limiter),
         latest: publisher.latest(),
     };
+    let json = rls::JsonRequests::start(Arc::clone(&limiter), Arc::clone(&metrics));
+    let json = json.map_err(|error| failed("JSON", error))?;
     let _background = [
         watched.map(|watched| reload_files(watched, publisher, &metrics)),
-        Some(answer_operators(listeners.http, bounds.connections.http, operators)),
+        Some(answer_operators(listeners.http, bounds.connections.http, operators, json)),
         Some(report_clock_steps(&limiter, &metrics)),
         Some(free_counters(&limiter, &evicted, &metrics)),
     ];

@@ -16,6 +16,7 @@ mod flood;
 mod fuzz;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
+mod json;
 mod metrics;
 mod migrate;
 mod model;
