@@ -24,7 +24,7 @@ use crate::admin::{self, Health};
 use crate::clock::Clock;
 use crate::control::{Publisher, Watched};
 use crate::limiter::Limiter;
-use crate::rls::{self, BeyondBounds, InvalidAuthority};
+use crate::rls::{self, BeyondBounds, InvalidAuthority, MaxAge};
 use crate::store::Store;
 use crate::telemetry::{Drained, Listening, Metrics, NotReady, Ready};
 
@@ -96,6 +96,8 @@ pub struct Bounds {
     pub requests: BeyondBounds,
     /// What becomes of a call whose `:authority` is invalid.
     pub authorities: InvalidAuthority,
+    /// How old a connection for gRPC may become, if there is a bound.
+    pub connection_age: Option<MaxAge>,
 }
 
 /// Answers from `limiter` until `shutdown` resolves, then drains. While the server drains it is not ready: for `drain_delay`

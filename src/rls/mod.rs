@@ -13,7 +13,7 @@ mod service;
 pub use beyond::{BeyondBounds, Bound, Undecided};
 pub use codec::{NoLimit, decode};
 pub use health::Serving;
-pub use http2::{Activity, InvalidAuthority, LongRequests, MemoryBudget, Seldom, Server, Shared};
+pub use http2::{Activity, InvalidAuthority, LongRequests, MaxAge, MemoryBudget, Seldom, Server, Shared};
 pub use json::JsonRequests;
 pub use reflection::reflected;
 pub use service::{NAME, RateLimitService};
