@@ -31,7 +31,7 @@ pub(super) fn check_address(proxy: &Proxy<'_>, findings: &mut Findings) {
             Bypass,
             "the client's address is the peer of the connection: behind a load balancer all clients have one, and share their limits",
         );
-        let hint = "with N proxies of your own in front write `xff_num_trusted_hops: N`, without any 0";
+        let hint = "with N proxies of your own in front write `xff_num_trusted_hops: N`, and with none 0";
         findings.at(at, found.hint(hint).related(what, action.place()));
     }
 }
