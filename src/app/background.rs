@@ -11,12 +11,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::http;
 use super::slots::Slots;
+use super::{http, json};
 use crate::admin;
 use crate::clock::{Clock, Step};
 use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
+use crate::rls::JsonRequests;
 use crate::store::Store;
 use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, TaskEnded};
 
@@ -46,10 +47,12 @@ pub(super) fn answer_operators<S: Store, C: Clock>(
     listener: TcpListener,
     most_connections: usize,
     parts: admin::Parts<S, C>,
+    requests: JsonRequests,
 ) -> Guarded<()> {
     let metrics = Arc::clone(&parts.metrics);
     let (listener, slots) = (Arc::new(listener), Slots::new(most_connections, metrics.http_connections()));
-    let (router, of_task) = (admin::operators_router(parts), Arc::clone(&metrics));
+    let (router, of_task) =
+        (admin::operators_router(parts).merge(json::router(requests)), Arc::clone(&metrics));
     in_background("HTTP", &metrics, move || {
         http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task), "HTTP")
     })

@@ -50,6 +50,7 @@ impl Grpc {
             long_requests: long_requests.map_err(|error| failed("gRPC", error))?,
             beyond_bounds: bounds.requests,
             invalid_authority: bounds.authorities,
+            max_age: bounds.connection_age,
         };
         let (stop, stopping) = watch::channel(());
         let workers = Workers::start(cores(), || {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::accept::accept;
+use super::json::Peer;
 use super::slots::{Slot, Slots};
 use crate::admin::Connection;
 use crate::telemetry::{ConnectionRefused, Metrics};
@@ -55,6 +56,7 @@ async fn answer(connection: TcpStream, peer: SocketAddr, router: Router, slot: S
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         of_requests.is_in_use();
         request.extensions_mut().insert(of_requests.clone());
+        request.extensions_mut().insert(Peer(peer));
         router.clone().call(request)
     });
     let connection = http1::Builder::new()

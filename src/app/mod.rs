@@ -6,6 +6,7 @@ mod background;
 mod dispatch;
 mod grpc;
 mod http;
+mod json;
 mod limits;
 mod slots;
 mod workers;
@@ -28,7 +29,7 @@ use crate::admin::{self, AdminParts, Health, StorePlace, TokenFile};
 use crate::clock::Clock;
 use crate::control::{Publisher, Watched};
 use crate::limiter::Limiter;
-use crate::rls::{self, BeyondBounds, InvalidAuthority};
+use crate::rls::{self, BeyondBounds, InvalidAuthority, MaxAge};
 use crate::store::Store;
 use crate::telemetry::{Drained, Listening, Metrics, NotReady, Ready};
 
@@ -135,6 +136,8 @@ pub struct Bounds {
     pub requests: BeyondBounds,
     /// What becomes of a call whose `:authority` is invalid.
     pub authorities: InvalidAuthority,
+    /// How old a connection for gRPC may become, if there is a bound.
+    pub connection_age: Option<MaxAge>,
 }
 
 /// Answers from `limiter` until `shutdown` resolves, then drains. While the server drains it is not ready: for `drain_delay`
@@ -160,6 +163,8 @@ pub async fn serve<S: Store, C: Clock>(
         limiter: Arc::clone(&limiter),
         latest: publisher.latest(),
     };
+    let json = rls::JsonRequests::start(Arc::clone(&limiter), Arc::clone(&metrics));
+    let json = json.map_err(|error| failed("JSON", error))?;
     let begun = watched.as_ref().map(|watched| watched.files.clone()).unwrap_or_default();
     publisher.latest().begin(&begun, limiter.engine.policy().rules());
     let _admin = listeners.admin.map(|AdminPort { listener, token, store }| {
@@ -170,7 +175,7 @@ pub async fn serve<S: Store, C: Clock>(
     });
     let _background = [
         watched.map(|watched| reload_files(watched, publisher, &metrics)),
-        Some(answer_operators(listeners.http, bounds.connections.http, operators)),
+        Some(answer_operators(listeners.http, bounds.connections.http, operators, json)),
         Some(report_clock_steps(&limiter, &metrics)),
         Some(free_counters(&limiter, &evicted, &metrics)),
         report_statistics(&limiter, &metrics),

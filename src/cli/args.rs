@@ -15,6 +15,7 @@ use super::counters::Counters;
 use super::examples;
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
+use crate::rls::MaxAge;
 use crate::telemetry::build;
 
 /// An Envoy rate limit service that answers exactly as an API's documentation says
@@ -154,6 +155,10 @@ pub(super) struct Serve {
     /// The most memory that counters take, as `512MiB` or `2GB` [default: half of what the cgroup or the machine has]
     #[arg(long, value_name = "BYTES", env = "SPILLWAY_MAX_COUNTER_MEMORY", value_parser = memory)]
     pub(super) max_counter_memory: Option<usize>,
+    /// How old a connection for gRPC may become before its client is asked to open another one, so that clients find replicas
+    /// that were started later; as `1h`, give or take a tenth [default: any age]
+    #[arg(long, value_name = "TIME", env = "SPILLWAY_MAX_CONNECTION_AGE", value_parser = connection_age)]
+    pub(super) max_connection_age: Option<Duration>,
     /// The most connections for gRPC; when there are more, idle ones make room [default: what the limit of file
     /// descriptors allows, 16,384 at most]
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_CONNECTIONS", value_parser = connections)]
@@ -290,6 +295,12 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 
 /// How long a store may be waited for.
 const STORE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+
+/// The age of connections that is told; a shorter one than the least has no effect on a connection that is looked at later.
+pub(super) fn connection_age(text: &str) -> Result<Duration, String> {
+    let expected = format!("expected a time of at least {} s, such as `1h`", MaxAge::LEAST.as_secs());
+    duration(text).filter(|age| *age >= MaxAge::LEAST).ok_or(expected)
+}
 
 fn store_timeout(text: &str) -> Result<Duration, String> {
     let expected = "expected a time from `1ms` to `10s`; Envoy waits for 20 ms unless it is told otherwise";

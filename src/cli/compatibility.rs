@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::variables::{OTHERS, is_without_effect};
 use crate::config::Options;
 use crate::response::{Emit, HeaderLine, HeaderSet};
+use crate::rls::MaxAge;
 use crate::telemetry::{Dialect, Metrics, StatsdOptions};
 
 /// How often statistics may be sent.
@@ -35,6 +36,10 @@ pub(super) struct Environment {
     pub(super) http: SocketAddr,
     /// `DEBUG_HOST` and `DEBUG_PORT`, if one of them is set.
     pub(super) admin: Option<SocketAddr>,
+    /// `GRPC_MAX_CONNECTION_AGE`; none where it is 0.
+    max_connection_age: Option<Duration>,
+    /// `GRPC_MAX_CONNECTION_AGE_GRACE`, an hour by default as there.
+    connection_grace: Duration,
     /// `LOG_LEVEL`.
     pub(super) log_level: Option<tracing::Level>,
     /// `LOG_FORMAT`.
@@ -107,6 +112,12 @@ impl Environment {
             grpc: reader.address("GRPC_HOST", "GRPC_PORT", 8081),
             http: reader.address("HOST", "PORT", 8080),
             admin: reader.admin(),
+            max_connection_age: reader
+                .time("GRPC_MAX_CONNECTION_AGE", MaxAge::LEAST, "a time of at least 10 s, as in `24h`, or 0")
+                .filter(|age| !age.is_zero()),
+            connection_grace: reader
+                .time("GRPC_MAX_CONNECTION_AGE_GRACE", Duration::ZERO, "a time, as in `1h`")
+                .unwrap_or(Duration::from_secs(3_600)),
             log_level: reader.log_level(),
             json: reader.json(),
             store: redis()
@@ -127,6 +138,14 @@ impl Environment {
             every_file: variable("RUNTIME_ROOT").is_some(),
             headers: self.headers.clone(),
         }
+    }
+}
+
+impl Environment {
+    /// How old connections may become: what the flag says, else `GRPC_MAX_CONNECTION_AGE`.
+    pub(super) fn connection_age(&self, flag: Option<Duration>) -> Option<MaxAge> {
+        let age = flag.or(self.max_connection_age)?;
+        Some(MaxAge { age, grace: self.connection_grace })
     }
 }
 
@@ -336,6 +355,17 @@ impl Reader {
             self.wrong(host, name, "an address of this machine, or a name that has one");
             anywhere
         })
+    }
+
+    /// A time of at least `least`, or 0.
+    fn time(&mut self, name: &'static str, least: Duration, expected: &'static str) -> Option<Duration> {
+        let value = variable(name)?;
+        let time = if value == "0" { Some(Duration::ZERO) } else { duration(&value) };
+        let time = time.filter(|time| time.is_zero() || *time >= least);
+        if time.is_none() {
+            self.wrong(name, value, expected);
+        }
+        time
     }
 
     fn log_level(&mut self) -> Option<tracing::Level> {

@@ -20,10 +20,6 @@ pub(super) const IGNORED: &[Ignored] = &[
     },
     Ignored { names: &["DEBUG_HOST", "DEBUG_PORT"], why: "there is no port for debugging" },
     Ignored {
-        names: &["GRPC_MAX_CONNECTION_AGE", "GRPC_MAX_CONNECTION_AGE_GRACE"],
-        why: "connections go on while they are used; new ones go to the thread with the fewest calls",
-    },
-    Ignored {
         names: &["GRPC_MAX_CONCURRENT_STREAMS", "MAX_CONCURRENT_REQUESTS", "REQUEST_TIMEOUT"],
         why: "requests have bounds of Spillway's own, and a call is decided within its own deadline",
     },

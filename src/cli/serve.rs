@@ -76,9 +76,9 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Err(error) => return fail(log, &error.to_string(), WRONG_INPUT),
     };
     Starting { version: build::VERSION, commit: build::COMMIT }.emit();
+    let bounds = bounds(connections, &args, environment);
     let path = args.config.unwrap_or_else(|| environment.config.clone());
     let options = environment.options(args.merging);
-    let bounds = bounds(connections, args.beyond_bounds, args.invalid_authority, options.shadow_mode);
     // Before they are read: what changes in between is seen as a change.
     let seen = Fingerprint::of(&path, options.every_file, &[]);
     let Some(loaded) = load_until_asked(&runtime, &asked, path.clone(), options.clone()) else {
@@ -196,17 +196,18 @@ fn metric_bounds(counters: usize, counter_bytes: usize, connections: Limits) -> 
 }
 
 /// What is beyond a bound, and what becomes of it.
-fn bounds(connections: Limits, beyond: Beyond, authority: Authority, is_watching_only: bool) -> Bounds {
-    let requests = match beyond {
-        Beyond::Refuse if is_watching_only => BeyondBounds::Pass,
+fn bounds(connections: Limits, args: &Serve, environment: &Environment) -> Bounds {
+    let requests = match args.beyond_bounds {
+        Beyond::Refuse if environment.options(args.merging).shadow_mode => BeyondBounds::Pass,
         Beyond::Refuse => BeyondBounds::Refuse,
         Beyond::Error => BeyondBounds::Error,
     };
-    let authorities = match authority {
+    let authorities = match args.invalid_authority {
         Authority::Accept => InvalidAuthority::Accept,
         Authority::Reset => InvalidAuthority::Reset,
     };
-    Bounds { connections, requests, authorities }
+    let connection_age = environment.connection_age(args.max_connection_age);
+    Bounds { connections, requests, authorities, connection_age }
 }
 
 /// Reads the files for the first time. `None` when the end was `asked` for meanwhile.

@@ -12,6 +12,11 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("RUNTIME_APPDIRECTORY", "the last part of that path; `config` by default"),
     ("GRPC_HOST", "where Envoy calls: an address, or a name that has one; every address by default"),
     ("GRPC_PORT", "its port; 8081 by default"),
+    (
+        "GRPC_MAX_CONNECTION_AGE",
+        "how old a connection may become before its client is asked to open another one, as `24h`; any age by default",
+    ),
+    ("GRPC_MAX_CONNECTION_AGE_GRACE", "how long after that its calls may take; 1 h by default"),
     ("HOST", "where operators look; every address by default"),
     ("PORT", "its port; 8080 by default"),
     (

@@ -47,7 +47,8 @@ pub(crate) struct Gateway {
     pub(crate) config: TempDir,
     /// What the five APIs' virtual hosts ask.
     pub(crate) published: Published,
-    _files: TempDir,
+    /// Envoy's own configuration is `envoy.yaml` here.
+    pub(crate) files: TempDir,
 }
 
 impl Gateway {
@@ -111,7 +112,7 @@ impl Gateway {
             stalled_grpc,
             config,
             published,
-            _files: files,
+            files,
         }
     }
 
@@ -120,6 +121,19 @@ impl Gateway {
         let text = send("127.0.0.1", self.admin, &format!("GET /stats?filter={name}"), &[]).body;
         let values = text.lines().filter_map(|line| line.rsplit_once(": "));
         values.filter_map(|(_, value)| value.parse::<u64>().ok()).sum()
+    }
+
+    /// What Envoy is configured with, by its admin port.
+    pub(crate) fn dump(&self) -> String {
+        let body = send("127.0.0.1", self.admin, "GET /config_dump", &[]).body;
+        // It comes in chunks, each behind its length.
+        let (mut rest, mut dump) = (body.as_str(), String::new());
+        while let Some((length, after)) = rest.split_once("\r\n") {
+            let (chunk, after) = after.split_at(usize::from_str_radix(length, 16).unwrap());
+            dump += chunk;
+            rest = after.strip_prefix("\r\n").unwrap();
+        }
+        dump
     }
 
     /// The address of a door: `gateway` is the sample's own.

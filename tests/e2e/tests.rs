@@ -2,11 +2,12 @@
 //!
 //! Each test comes from an address of its own, so that the limit by address keeps them apart.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::client::{Answer, send};
 use crate::gateway::{Gateway, WILDCARDS, wait_for};
-use crate::support::{Spillway, metric};
+use crate::support::{Spillway, command, metric};
 
 pub(crate) type Test = fn(&Gateway);
 
@@ -20,6 +21,7 @@ pub(crate) const ALL: &[(&str, Test)] = &[
     ("the_upstream_is_told_no_other_name", the_upstream_is_told_no_other_name),
     ("istios_cluster_name_is_answered", istios_cluster_name_is_answered),
     ("no_value_is_so_long_that_it_passes", no_value_is_so_long_that_it_passes),
+    ("a_dump_is_checked_as_the_file_is", a_dump_is_checked_as_the_file_is),
     ("an_outage_lets_traffic_pass_and_ends", an_outage_lets_traffic_pass_and_ends),
 ];
 
@@ -176,4 +178,25 @@ fn an_outage_lets_traffic_pass_and_ends(gateway: &Gateway) {
     wait_for("a limited answer", || ask("e2e_warm_up").has_header_starting("x-ratelimit").then_some(()));
     let (admitted, _) = passed(8, |_| ask("e2e_away"));
     assert_eq!(admitted, 6, "limited again, with counters that start anew");
+}
+
+/// What `check` finds in what Envoy was started with, and in what Envoy says that it has; without the choices, for Envoy leaves
+/// out what it would do anyway.
+fn a_dump_is_checked_as_the_file_is(gateway: &Gateway) {
+    let files = gateway.files.path();
+    std::fs::write(files.join("dump.json"), gateway.dump()).unwrap();
+    let found = |file: &str| {
+        let output = command(&["check", "--format", "json", "--envoy"])
+            .arg(files.join(file))
+            .arg(gateway.config.path())
+            .output()
+            .unwrap();
+        let found: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let counted = found.iter().filter(|one| one["severity"] != "note");
+        let text = |one: &serde_json::Value, name: &str| one[name].as_str().unwrap().to_owned();
+        counted.map(|one| (text(one, "severity"), text(one, "message"))).collect::<BTreeSet<_>>()
+    };
+    let in_file = found("envoy.yaml");
+    assert!(in_file.iter().any(|(_, message)| message.contains("`leadron`")), "{in_file:?}");
+    assert_eq!(found("dump.json"), in_file);
 }

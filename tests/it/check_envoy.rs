@@ -198,6 +198,62 @@ const PLANTED: &[Planted] = &[
         "header_name: ':path'",
         &["with the query string"],
     ),
+    in_envoy(
+        "grpc_service: { envoy_grpc",
+        "grpc_service: { retry_policy: { retry_on: unavailable }, envoy_grpc",
+        "retry_on: unavailable",
+        &["a call that is tried again is counted twice"],
+    ),
+    in_envoy(
+        "header_value_match: { descriptor_key: bulk, descriptor_value: \"true\", headers: [{ name: x-bulk }] }",
+        "generic_key: { descriptor_key: bulk, descriptor_value: '%REQ(x-bulk)%' }",
+        "%REQ(x-bulk)%",
+        &["Envoy sends `%REQ(x-bulk)%` as it is written"],
+    ),
+    in_envoy(
+        "                route: { cluster: upstream }\n",
+        "                route: { cluster: upstream, rate_limits: [{ actions: [{ remote_address: {} }] }] }\n",
+        "              - actions: [{ remote_address: {} }]",
+        &["no route sends this: each has `rate_limits` of its own"],
+    ),
+    in_envoy(
+        "                route: { cluster: upstream }\n",
+        "                route: { cluster: upstream }\n                typed_per_filter_config:\n                  \
+         envoy.filters.http.ratelimit:\n                    \"@type\": \
+         type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute\n                    rate_limits: \
+         [{ stage: 1, actions: [{ remote_address: {} }] }]\n",
+        "stage: 1",
+        &["Envoy refuses `stage` in a list of the filter's own"],
+    ),
+    in_envoy(
+        "                route: { cluster: upstream }\n",
+        "                route: { cluster: upstream }\n                typed_per_filter_config:\n                  \
+         envoy.filters.http.ratelimit:\n                    \"@type\": \
+         type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute\n                    rate_limits: \
+         [{ hits_addend: { format: '%REQ(x-batch)%' }, actions: [{ remote_address: {} }] }]\n",
+        "%REQ(x-batch)%",
+        &["clients fill in this format"],
+    ),
+    in_envoy(
+        "descriptor_key: api_key }\n              - actions:",
+        "descriptor_key: api_key, skip_if_absent: true }\n                - request_headers: { header_name: x-no, descriptor_key: no }\n              - actions:",
+        "header_name: x-no",
+        &["`api_key=…, no=…` reaches no rule"],
+    ),
+    Planted {
+        in_policy: true,
+        right: "- key: remote_address\n",
+        wrong: "- key: remote_address\n  value: 10.0.0.0/8\n",
+        at: "key: remote_address",
+        told: &["nothing that Envoy sends to domain `shop` reaches `remote_address=10.0.0.0/8`"],
+    },
+    Planted {
+        in_policy: true,
+        right: "- key: api_key\n  rate_limit: {unit: hour, requests_per_unit: 10}\n",
+        wrong: "- key: api_key\n",
+        at: "",
+        told: &["`api_key=…` ends where domain `shop` has no limit", "(shop.yaml:5)"],
+    },
     Planted {
         in_policy: true,
         right: "- key: remote_address\n",
@@ -222,7 +278,11 @@ fn each_planted_mistake_is_found_in_its_line() {
         };
         let (envoy, policy) = (of(ENVOY, !planted.in_policy), of(POLICY, planted.in_policy));
         let (name, text) = if planted.in_policy { ("shop.yaml", &policy) } else { ("envoy.yaml", &envoy) };
-        let place = format!("{name}:{} ", line(text, planted.at));
+        // Some mistakes of a policy show in what Envoy sends.
+        let place = match planted.at {
+            "" => format!("envoy.yaml:{} ", line(&envoy, "descriptor_key: api_key }")),
+            at => format!("{name}:{} ", line(text, at)),
+        };
         let found = found(&envoy, &policy);
         assert!(
             found
@@ -332,6 +392,68 @@ fn a_dump_is_read_as_the_configuration_is() {
     let camel = dump.replace("descriptor_key", "descriptorKey").replace("\"bulk\"", "\"bulks\"");
     let found = found(&camel, POLICY);
     assert!(found.iter().any(|one| one.contains("`api_key=…, bulks=true` reaches no rule")), "{found:#?}");
+}
+
+/// Rules that are only charged when responses are complete refuse nobody.
+#[test]
+fn what_is_only_charged_too_late_is_told() {
+    let late = "              - { apply_on_stream_done: true, actions: [{ remote_address: {} }] }\n";
+    let envoy = ENVOY.replacen("              - actions: [{ remote_address: {} }]\n", late, 1);
+    let found = found(&envoy, POLICY);
+    let told = format!(
+        "shop.yaml:3 `remote_address` is only charged for responses, when it is too late to refuse anything \
+                        (envoy.yaml:{})",
+        line(&envoy, "apply_on_stream_done")
+    );
+    assert!(found.iter().any(|one| one.contains(&told)), "{found:#?}");
+}
+
+/// A filter of TCP connections asks the same service, and its descriptors are written down as they are.
+#[test]
+fn a_network_filter_is_looked_at_as_well() {
+    let envoy = |key: &str| {
+        format!(
+            r#"static_resources:
+  listeners:
+  - filter_chains:
+    - filters:
+      - name: envoy.filters.network.ratelimit
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.ratelimit.v3.RateLimit
+          domain: tcp
+          timeout: 0.1s
+          descriptors: [{{ entries: [{{ key: {key}, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%" }}] }}]
+          rate_limit_service: {{ transport_api_version: V3, grpc_service: {{ envoy_grpc: {{ cluster_name: ratelimit }} }} }}
+{}"#,
+            &ENVOY[ENVOY.find("  clusters:").unwrap()..]
+        )
+    };
+    let policy = "domain: tcp\ndescriptors: [{key: remote_address, rate_limit: {unit: hour, requests_per_unit: 20}}]\n";
+    assert_eq!(found(&envoy("remote_address"), policy), [""; 0]);
+    let found = found(&envoy("remote_adress"), policy);
+    assert!(
+        found.iter().any(|one| one.contains("envoy.yaml:10 `remote_adress=…` reaches no rule")),
+        "{found:#?}"
+    );
+}
+
+/// One of several clusters of a route may have a configuration of its own.
+#[test]
+fn weighted_clusters_are_routes_of_their_own() {
+    let weighted = r#"                route:
+                  weighted_clusters:
+                    clusters:
+                    - name: upstream
+                      weight: 1
+                      typed_per_filter_config:
+                        envoy.filters.http.ratelimit:
+                          "@type": type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
+                          domain: shpo
+"#;
+    let envoy = ENVOY.replacen("                route: { cluster: upstream }\n", weighted, 1);
+    let found = found(&envoy, POLICY);
+    let told = format!("envoy.yaml:{} no policy has the domain `shpo`", line(&envoy, "domain: shpo"));
+    assert!(found.iter().any(|one| one.contains(&told)), "{found:#?}");
 }
 
 #[test]

@@ -74,9 +74,12 @@ fn values_are_shown_with_where_they_come_from() {
         (&"overridden".into(), &"SPILLWAY_LOG_LEVEL".into())
     );
 
-    let output = command(&["env", "--set"]).env("STATSD_HOST", "graphite").output().unwrap();
+    let output = command(&["env", "--set"]).env("EXPIRATION_JITTER_MAX_SECONDS", "300").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("Ignored: ") && text.contains("  STATSD_HOST=graphite\n"), "{text}");
+    assert!(
+        text.starts_with("Ignored: ") && text.contains("  EXPIRATION_JITTER_MAX_SECONDS=300\n"),
+        "{text}"
+    );
     assert!(!text.contains("GRPC_PORT"), "{text}");
 }
 
@@ -84,6 +87,8 @@ fn values_are_shown_with_where_they_come_from() {
 fn what_would_end_the_start_is_told() {
     for (name, value, told) in [
         ("GRPC_PORT", "31083x", "GRPC_PORT=\"31083x\": expected a port"),
+        ("GRPC_MAX_CONNECTION_AGE", "5s", "expected a time of at least 10 s"),
+        ("SPILLWAY_MAX_CONNECTION_AGE", "5s", "SPILLWAY_MAX_CONNECTION_AGE"),
         ("SPILLWAY_GRPC_ADDR", "nowhere", "SPILLWAY_GRPC_ADDR"),
         ("SPILLWAY_DRAINDELAY", "15s", "did you mean `SPILLWAY_DRAIN_DELAY`?"),
         ("MEMCACHE_HOST_PORT", "cache:11211", "MEMCACHE_HOST_PORT, which asks for counters in memcached"),

@@ -18,6 +18,7 @@ mod fuzz;
 mod grafana;
 #[cfg(target_os = "linux")] // What a process costs is read from /proc.
 mod hostile;
+mod json;
 mod metrics;
 mod migrate;
 mod model;

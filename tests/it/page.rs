@@ -6,6 +6,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 
 use crate::admin::{Server, shop};
@@ -51,7 +52,7 @@ impl Browser {
         let mut tries = tokio::time::interval(Duration::from_millis(100));
         for _ in 0..100 {
             tries.tick().await;
-            let mut builder = ClientBuilder::new(fantoccini::connector());
+            let mut builder = ClientBuilder::new(HttpConnector::new());
             if let Ok(client) = builder.capabilities(capabilities.clone()).connect(&address).await {
                 return Self { driver, client };
             }
@@ -132,7 +133,7 @@ async fn an_operator_finds_out_why_a_customer_is_refused_and_resets_their_count(
     let find = browser.client.find(Locator::Css("input[type=search]")).await.unwrap();
     find.send_keys("strangers").await.unwrap();
     browser.reads("1 of 4 rules").await;
-    browser.client.close().await.unwrap();
+    browser.client.clone().close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +146,10 @@ async fn a_mistake_in_a_policy_is_shown_with_its_place_and_what_clients_send_is_
     let browser = Browser::start(SIZES[1], "dark").await;
     browser.open(&server, "denials").await;
     browser.reads("onerror=document.title").await;
-    assert_eq!(browser.script("return document.images.length + document.title").await, json!("0Denials · Spillway"));
+    assert_eq!(
+        browser.script("return document.images.length + document.title").await,
+        json!("0Denials · Spillway")
+    );
 
     std::fs::write(server.config.path().join("shop.yaml"), "domain: shop\ndescriptor: []\n").unwrap();
     browser.click("Configuration").await;
@@ -154,11 +158,20 @@ async fn a_mistake_in_a_policy_is_shown_with_its_place_and_what_clients_send_is_
     browser.reads("did you mean `descriptors`").await;
     browser.reads("configuration refused").await;
     // On a telephone nothing runs out of the page, and nothing is said to the console.
-    for view in ["overview", "rules", "denials", "unmatched", "explain", "subjects", "subjects/shop/acme", "configuration"] {
+    for view in [
+        "overview",
+        "rules",
+        "denials",
+        "unmatched",
+        "explain",
+        "subjects",
+        "subjects/shop/acme",
+        "configuration",
+    ] {
         browser.open(&server, view).await;
         browser.reads("configuration refused").await;
         let wide = "const it = document.documentElement; return it.scrollWidth - it.clientWidth";
         assert_eq!(browser.script(wide).await, json!(0), "{view}");
     }
-    browser.client.close().await.unwrap();
+    browser.client.clone().close().await.unwrap();
 }

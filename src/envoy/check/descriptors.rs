@@ -1,13 +1,11 @@
-//! Descriptors and rules that do not meet, and headers that come from both sides.
+//! Descriptors and rules that do not meet.
 
 use std::collections::{HashMap, HashSet};
 use std::ptr;
 
-use super::identity;
-use crate::config::DiagnosticKind::{
-    Bypass, DoubledHeader, EnvoyService, UnmatchedDescriptor, UnreachableRule,
-};
-use crate::envoy::action::{Content, Descriptor, Entry};
+use super::{identity, values};
+use crate::config::DiagnosticKind::{EnvoyService, UnmatchedDescriptor, UnreachableRule};
+use crate::envoy::action::Descriptor;
 use crate::envoy::findings::{Finding, Findings};
 use crate::envoy::proxy::{Call, Proxy};
 use crate::envoy::reach::{Asked, Lost, Reach, reach};
@@ -15,9 +13,6 @@ use crate::envoy::resources::Resources;
 use crate::envoy::value::Value;
 use crate::hint::did_you_mean;
 use crate::policy::{Domain, Level, Node, Place, Policy};
-
-/// The runtime's key that has Envoy fill in `%…%` of literal values.
-const FORMATS: &str = "envoy.reloadable_features.enable_formatter_for_ratelimit_action_descriptor_value";
 
 /// How a rule is reached.
 #[derive(Default)]
@@ -38,7 +33,7 @@ pub(super) fn check<'f>(
     policy: &Policy,
     findings: &mut Findings,
 ) {
-    let formats = resources.runtime(FORMATS).is_some_and(|flag| flag.text() == "true");
+    let formats = resources.runtime(values::FORMATS).is_some_and(|flag| flag.text() == "true");
     let mut reached = Reached::default();
     // What many routes share is looked at once.
     let mut looked_at = HashSet::new();
@@ -99,14 +94,14 @@ fn look_at<'p, 'f>(
     let known = descriptors.iter().filter(|descriptor| descriptor.is_known);
     for descriptor in known {
         let nodes = match_one(descriptor, domain, reached, findings);
-        values(descriptor, domain, formats, findings);
+        values::check(descriptor, domain, formats, findings);
         let option = descriptor.item.text_of("x_ratelimit_option").filter(|option| *option != "UNSPECIFIED");
         let by_filter = filter.config.get("enable_x_ratelimit_headers");
         let is_on =
             option.or(by_filter.map(Value::text)).is_some_and(|text| text.starts_with("DRAFT_VERSION"));
         if is_on && !descriptor.is_late {
             let word = descriptor.item.get("x_ratelimit_option").filter(|_| option.is_some()).or(by_filter);
-            doubled_headers(word.unwrap_or(descriptor.item), &nodes, findings);
+            values::doubled_headers(word.unwrap_or(descriptor.item), &nodes, findings);
         }
         identity::twice(descriptor, domain, proxy, call.filter, findings);
     }
@@ -183,75 +178,6 @@ fn is_lost(descriptor: &Descriptor<'_>, lost: &Lost<'_>, domain: &Domain, findin
 /// The node that is listed first.
 fn first_node(level: &Level) -> Option<&Node> {
     level.nodes().min_by_key(|node| (node.place.file.to_string(), node.place.line, node.place.column))
-}
-
-/// Values that are not what they look like.
-fn values(descriptor: &Descriptor<'_>, domain: &Domain, formats: bool, findings: &mut Findings) {
-    let mut before: Option<&Entry<'_>> = None;
-    for entry in &descriptor.entries {
-        if let Content::Exactly(text) = &entry.content
-            && text.contains('%')
-            && !formats
-        {
-            let wrong = Finding::error(
-                UnmatchedDescriptor,
-                format!("Envoy sends `{text}` as it is written, so all requests are counted as one"),
-            );
-            let hint = format!("set `{FORMATS}: true` in a static layer of `layered_runtime`");
-            findings.at(entry.action.get("descriptor_value").unwrap_or(entry.action), wrong.hint(hint));
-        }
-        let is_endpoint = domain.endpoints.is_some()
-            && entry.key == "path"
-            && before.is_some_and(|before| before.key == "method");
-        if entry.header.as_deref() == Some(":path") && !is_endpoint {
-            let wrong = Finding::warning(
-                Bypass,
-                "`:path` comes with the query string, so each of `/leads?a=1`, `/leads?a=2` … has a counter of its own",
-            );
-            let hint =
-                "list `endpoints:` in the policy, and send `:method` as `method` and then `:path` as `path`";
-            findings.at(entry.action, wrong.hint(hint));
-        }
-        before = Some(entry);
-    }
-    if let Some(format) = descriptor.item.at(&["hits_addend", "format"])
-        && !descriptor.is_late
-        && ["%REQ(", "%QUERY_PARAM("].iter().any(|part| format.text().contains(part))
-    {
-        let wrong = Finding::warning(
-            Bypass,
-            "clients fill in this format: where it is no number, or above 1,000,000,000, Envoy does not send the descriptor at all, \
-             and nothing is limited by it",
-        );
-        let hint =
-            "add the same actions without `hits_addend`, or fill it in from what clients do not choose";
-        findings.at(format, wrong.hint(hint));
-    }
-}
-
-/// Tells where Envoy writes headers beside the policy's own.
-fn doubled_headers(word: Value<'_>, nodes: &[&Node], findings: &mut Findings) {
-    const ENVOYS: [&str; 3] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
-    for node in nodes {
-        let shapes = node.rule.iter().flat_map(|rule| &rule.limits).map(|limit| &limit.shape);
-        let names = shapes.flat_map(|shape| &shape.headers).flat_map(|set| set.names());
-        let names: Vec<String> = names.map(|name| name.as_str().to_lowercase()).collect();
-        let same = names.iter().find(|name| ENVOYS.contains(&name.as_str()));
-        let family = names.iter().find(|name| name.contains("ratelimit"));
-        let message = match (same, family) {
-            (Some(name), _) => format!("clients get `{name}` twice: Envoy writes it, and so does the policy"),
-            (None, Some(name)) => {
-                format!(
-                    "clients get `x-ratelimit-limit` of Envoy's making beside `{name}` of the policy's, with other numbers"
-                )
-            }
-            (None, None) => continue,
-        };
-        let wrong = Finding::warning(DoubledHeader, message)
-            .hint("write `enable_x_ratelimit_headers: \"OFF\"`, or leave it out");
-        findings.at(word, wrong.related("this rule has headers of its own", node.place.clone()));
-        return;
-    }
 }
 
 /// Rules of a domain that is asked for which nothing is sent.

@@ -6,7 +6,7 @@ use crate::envoy::findings::{Finding, Findings};
 use crate::envoy::proxy::{Filter, Proxy};
 use crate::envoy::reach::{Asked, Reach, reach};
 use crate::envoy::value::Value;
-use crate::policy::Domain;
+use crate::policy::{Domain, Place};
 
 /// Tells where an address that is limited is what the client says it is.
 pub(super) fn check_address(proxy: &Proxy<'_>, findings: &mut Findings) {
@@ -31,7 +31,7 @@ pub(super) fn check_address(proxy: &Proxy<'_>, findings: &mut Findings) {
             Bypass,
             "the client's address is the peer of the connection: behind a load balancer all clients have one, and share their limits",
         );
-        let hint = "with N proxies of your own in front write `xff_num_trusted_hops: N`, without any 0";
+        let hint = "with N proxies of your own in front write `xff_num_trusted_hops: N`, and with none 0";
         findings.at(at, found.hint(hint).related(what, action.place()));
     }
 }
@@ -50,7 +50,9 @@ pub(super) fn absent(descriptors: &[Descriptor<'_>], domain: &Domain, findings: 
             let wrong = Finding::warning(
                 Bypass,
                 format!(
-                    "a request without {what} is not limited: Envoy leaves the whole descriptor out, and sends no other"
+                    "a request without {what} is not limited by domain `{}`: Envoy leaves the whole descriptor out, and sends it no \
+                     other",
+                    domain.name
                 ),
             );
             let hint = "add an item that every request has, such as `- actions: [{remote_address: {}}]` with a rule for it, or write \
@@ -69,8 +71,8 @@ pub(super) fn absent(descriptors: &[Descriptor<'_>], domain: &Domain, findings: 
         let wrong = Finding::warning(
             Bypass,
             format!(
-                "a request without `{}` and whatever else may be absent is not limited: what remains reaches no rule",
-                optional.key
+                "a request without `{}` and whatever else may be absent is not limited by domain `{}`: what remains reaches no rule",
+                optional.key, domain.name
             ),
         );
         let hint = "give the policy a rule for what remains, or add an item that every request has";
@@ -90,7 +92,7 @@ fn remains(other: &Descriptor<'_>, descriptor: &Descriptor<'_>, what: &str, doma
 }
 
 /// Where a rule is that may be reached.
-fn limited(reach: &Reach<'_>) -> Option<crate::policy::Place> {
+fn limited(reach: &Reach<'_>) -> Option<Place> {
     reach
         .nodes
         .iter()

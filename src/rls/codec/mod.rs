@@ -2,8 +2,8 @@
 
 mod decode;
 mod encode;
+pub(in crate::rls) mod json;
 mod prefix;
-#[cfg(test)]
 mod proto;
 mod protobuf;
 mod units;

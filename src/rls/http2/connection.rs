@@ -31,7 +31,7 @@ use super::authority::{InvalidAuthority, SanitizedStream};
 use super::deadline;
 use super::flood::Flood;
 use super::grpc_request;
-use super::lifetime::{Due, Lifetime, Overdue};
+use super::lifetime::{Due, Lifetime, MaxAge, Overdue};
 use super::long_requests::{ConnectionQueue, LONG, LongRequests};
 use super::message::{ConnectionBudget, MemoryBudget, MessageReader};
 use super::reply::{Reply, status_response};
@@ -74,6 +74,8 @@ pub struct Shared {
     pub beyond_bounds: BeyondBounds,
     /// What becomes of a call whose `:authority` is invalid.
     pub invalid_authority: InvalidAuthority,
+    /// How old a connection may become, if there is a bound.
+    pub max_age: Option<MaxAge>,
 }
 
 /// Serves the connections of one worker.
@@ -104,7 +106,7 @@ impl<S: Store, C: Clock> Server<S, C> {
         let metrics = Arc::clone(&self.shared.metrics);
         let state = Rc::new(ConnectionState::default());
         let mut streams = Streams::default();
-        let mut lifetime = Lifetime::new(&state, &activity);
+        let mut lifetime = Lifetime::new(&state, &activity, self.shared.max_age);
         let io = TokioIo::new(self.observed(io, peer, &state));
         let calls = Rc::clone(&self).calls(peer, activity, &state);
         let answer = service_fn(move |call| Rc::clone(&calls).take(call));

@@ -1,6 +1,7 @@
-//! How long a connection is kept whose client does nothing, or does not go on.
+//! How long a connection is kept: whose client does nothing or does not go on, or which has become old.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -48,10 +49,31 @@ impl std::error::Error for Overdue {}
 pub(super) enum Due {
     /// Nothing. The task is woken for the next check.
     Nothing,
-    /// The client is idle, and is asked to close the connection.
+    /// The client is idle, or the connection is old: it is asked to close the connection.
     GoAway,
     /// The connection ends, in order or because the client is overdue.
     End(Result<(), Overdue>),
+}
+
+/// How old a connection may become, so that clients find servers that came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxAge {
+    /// When the client is asked to open another one, give or take a tenth: connections that began together do not end together.
+    pub age: Duration,
+    /// How long after that calls may take that were made before.
+    pub grace: Duration,
+}
+
+impl MaxAge {
+    /// The least age. A connection is looked at for the first time when its client may have sent the preface.
+    pub const LEAST: Duration = PREFACE_WITHIN;
+
+    /// When a connection that begins `now` is asked to end, and when it does.
+    fn from(self, now: Instant) -> (Instant, Instant) {
+        let tenths = RandomState::new().hash_one(0_u8) % 201;
+        let age = self.age.mul_f64(0.9 + f64::from(u32::try_from(tenths).unwrap_or_default()) / 1000.0);
+        (now + age, now + age + self.grace)
+    }
 }
 
 /// Checks one connection from time to time.
@@ -63,11 +85,18 @@ pub(super) struct Lifetime {
     before: (u64, u64, u64),
     idle_since: Instant,
     asked_to_go: bool,
+    /// When it is asked to end for its age, and when it does.
+    ends: Option<(Instant, Instant)>,
+    is_old: bool,
 }
 
 impl Lifetime {
     /// For a connection that was accepted just now.
-    pub(super) fn new(state: &Rc<ConnectionState>, activity: &Arc<Activity>) -> Self {
+    pub(super) fn new(
+        state: &Rc<ConnectionState>,
+        activity: &Arc<Activity>,
+        max_age: Option<MaxAge>,
+    ) -> Self {
         let mut lifetime = Self {
             state: Rc::clone(state),
             activity: Arc::clone(activity),
@@ -75,6 +104,8 @@ impl Lifetime {
             before: (0, 0, 0),
             idle_since: Instant::now(),
             asked_to_go: false,
+            ends: max_age.map(|max_age| max_age.from(Instant::now())),
+            is_old: false,
         };
         lifetime.before = lifetime.progress();
         lifetime
@@ -114,7 +145,17 @@ impl Lifetime {
             }
             due = Due::GoAway;
         }
-        self.timer.get_mut().reset(now + if self.asked_to_go { GOES_WITHIN } else { LOOK_EVERY });
+        let mut next = now + if self.asked_to_go { GOES_WITHIN } else { LOOK_EVERY };
+        if let Some((asked_at, ends_at)) = self.ends {
+            if now >= ends_at {
+                return Due::End(Ok(()));
+            }
+            if now >= asked_at && !std::mem::replace(&mut self.is_old, true) {
+                due = Due::GoAway;
+            }
+            next = next.min(if self.is_old { ends_at } else { asked_at });
+        }
+        self.timer.get_mut().reset(next);
         self.timer.poll_again();
         due
     }
@@ -127,5 +168,25 @@ impl Lifetime {
 
     fn kept_idle(&self) -> Duration {
         if self.activity.last_call().is_some() { IDLE } else { NEVER_CALLED }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_began_together_are_asked_to_go_at_different_times() {
+        let max_age = MaxAge { age: Duration::from_secs(1000), grace: Duration::from_secs(30) };
+        let now = Instant::now();
+        let asked: Vec<_> = (0..50)
+            .map(|_| {
+                let (asked_at, ends_at) = max_age.from(now);
+                assert_eq!(ends_at - asked_at, max_age.grace);
+                (asked_at - now).as_secs()
+            })
+            .collect();
+        assert!(asked.iter().all(|seconds| (900..=1100).contains(seconds)), "{asked:?}");
+        assert!(asked.iter().any(|seconds| *seconds != asked[0]), "{asked:?}");
     }
 }

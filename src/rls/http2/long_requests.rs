@@ -44,7 +44,7 @@ pub struct LongRequests {
 
 /// The long requests of one connection.
 #[derive(Debug)]
-pub(super) struct ConnectionQueue {
+pub(in crate::rls) struct ConnectionQueue {
     long_requests: LongRequests,
     /// Bytes of requests that wait, of this connection.
     waiting: Arc<AtomicUsize>,
@@ -117,7 +117,7 @@ impl LongRequests {
     }
 
     /// The queue for a new connection.
-    pub(super) fn of_connection(&self) -> ConnectionQueue {
+    pub(in crate::rls) fn of_connection(&self) -> ConnectionQueue {
         ConnectionQueue { long_requests: self.clone(), waiting: Arc::default() }
     }
 }
@@ -142,7 +142,7 @@ async fn decide<S: Store, C: Clock>(service: Rc<RateLimitService<S, C>>, mut job
 
 impl ConnectionQueue {
     /// Decides on `message`, after those that wait before it. None if the decision panicked, or the caller's deadline passed before.
-    pub(super) async fn answer(&self, message: Bytes, caller: Caller) -> Answer {
+    pub(in crate::rls) async fn answer(&self, message: Bytes, caller: Caller) -> Answer {
         let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.long_requests.waiting)];
         let reservation = match Reservation::take(waiting, message.len()) {
             Ok(reservation) => reservation,

@@ -18,6 +18,7 @@ mod streams;
 pub use activity::Activity;
 pub use authority::InvalidAuthority;
 pub use connection::{Server, Shared};
+pub use lifetime::MaxAge;
 pub use long_requests::LongRequests;
 pub use message::MemoryBudget;
 pub use seldom::Seldom;

@@ -17,7 +17,7 @@ use crate::clock::ManualClock;
 use crate::config;
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
-use crate::rls::http2::lifetime::{GOES_WITHIN, IDLE, LOOK_EVERY, NEVER_CALLED, PREFACE_WITHIN};
+use crate::rls::http2::lifetime::{GOES_WITHIN, IDLE, LOOK_EVERY, MaxAge, NEVER_CALLED, PREFACE_WITHIN};
 use crate::store::{Answers, MemoryStore, Session, Statistics, StoreError};
 use crate::telemetry::{Format, Snapshot};
 
@@ -78,6 +78,11 @@ struct Served {
 
 /// Serves the first connection; returns how long it lasted. To be called within a `LocalSet`.
 async fn served() -> Served {
+    served_within(None).await
+}
+
+/// The same of a connection that may become so old.
+async fn served_within(max_age: Option<MaxAge>) -> Served {
     let policy = config::load_text("d.yaml", POLICY, config::Options::default()).unwrap().policy;
     let clock = ManualClock::at(Timestamp::from_secs(1_000_000));
     let limiter = Arc::new(Limiter::new(policy, Cursed(MemoryStore::default()), clock));
@@ -88,6 +93,7 @@ async fn served() -> Served {
         long_requests: LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
         invalid_authority: InvalidAuthority::Accept,
+        max_age,
     };
     let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
     let server = Rc::new(Server::new(service, Routes::default(), shared));
@@ -249,6 +255,30 @@ fn a_connection_without_calls_is_closed_in_order() {
         assert!(
             metrics.render(Snapshot::default(), Format::default()).contains("connections_ended_total 0\n"),
             "nobody did anything"
+        );
+    });
+}
+
+#[test]
+fn an_old_connection_is_asked_to_go_however_busy_it_is() {
+    run(async {
+        let age = Duration::from_secs(600);
+        let served = served_within(Some(MaxAge { age, grace: LOOK_EVERY })).await;
+        let mut sender = connect(&served).await;
+        let begun = Instant::now();
+        while busy(sender.clone().ready()).await.is_ok() {
+            assert_eq!(call(&mut sender, "key").await, "0");
+            assert!(begun.elapsed() < age * 2, "it goes on");
+            pass(Duration::from_secs(5)).await;
+        }
+        let asked = begun.elapsed();
+        let most = age * 11 / 10 + Duration::from_secs(10);
+        assert!((age * 9 / 10..=most).contains(&asked), "{asked:?}");
+        drop(sender);
+        let metrics = Arc::clone(&served.metrics);
+        end_within(age * 2, served).await;
+        assert!(
+            metrics.render(Snapshot::default(), Format::default()).contains("connections_ended_total 0\n")
         );
     });
 }
