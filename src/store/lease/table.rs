@@ -347,7 +347,7 @@ mod tests {
     fn what_others_gave_back_is_taken_after_a_moment() {
         let (leases, charge) = (Leases::new(1), charge());
         leases.keep(&charge, &told(100, WINDOW), 0, START);
-        let mut ahead = |millisecond| {
+        let ahead = |millisecond| {
             let now = START.plus(Duration::from_millis(millisecond));
             leases.keep(&charge, &told(40, WINDOW), 0, now);
             let taken = leases.prepare(&charge, now);
