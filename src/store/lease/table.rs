@@ -209,8 +209,10 @@ impl Leases {
             }
             (lease.unspent, lease.next, lease.told.used) = (0, 1, 0);
         }
-        // Answers may come in another order than they were given in: the one with more counted is the later one.
-        if lease.share.limit != charge.share.limit || told.used >= lease.told.used {
+        // Answers may come in another order than they were given in: the one with more counted is the later one. After a while it is that
+        // which was asked for later: others have given back what they held, or the store was emptied.
+        let is_later = told.used >= lease.told.used || now >= lease.told_at.plus(DENIED_FOR);
+        if lease.share.limit != charge.share.limit || is_later {
             (lease.told, lease.told_at, lease.until, lease.share) = (*told, now, until, charge.share);
         }
         lease.unspent += granted;
@@ -339,6 +341,21 @@ mod tests {
         assert_eq!(leases.keep(&charge, &told(3, WINDOW), 2, next), 2, "the next window begins with its own");
         assert_eq!(leases.keep(&charge, &told(50, Duration::from_millis(10)), 40, late), 0);
         assert_eq!(leases.unspent(), 2);
+    }
+
+    #[test]
+    fn what_others_gave_back_is_taken_after_a_moment() {
+        let (leases, charge) = (Leases::new(1), charge());
+        leases.keep(&charge, &told(100, WINDOW), 0, START);
+        let ahead = |millisecond| {
+            let now = START.plus(Duration::from_millis(millisecond));
+            leases.keep(&charge, &told(40, WINDOW), 0, now);
+            let taken = leases.prepare(&charge, now);
+            leases.release(&charge, &taken);
+            taken.ahead
+        };
+        assert_eq!(ahead(99), 0, "it may be an answer from before");
+        assert!(ahead(100) > 0);
     }
 
     #[test]

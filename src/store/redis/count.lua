@@ -33,8 +33,9 @@ else
   end
 end
 
--- Of each counter that was asked for: when its window ends and what is used of it, now and before.
-local tills, useds, tills_before, useds_before = {}, {}, {}, {}
+-- Of each counter that was asked for: when its window ends and what is used of it, now and before. Tables begin as large as most
+-- requests need them.
+local tills, useds, tills_before, useds_before = { nil, nil, nil, nil }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }
 
 -- When the window of a counter ends that nobody has asked for yet.
 local function load(place)
@@ -68,10 +69,10 @@ local packed, at = ARGV[1], 1
 local length = #packed
 -- What is told: the time, then for each request what became of it, and for each charge of it what was used before and how much
 -- time its window has left.
-local told, last = { server_now }, 1
+local told, last = { server_now, 0, 0, 0, 0, 0, 0, 0 }, 1
 -- Of each charge of a request: its counter, its hits, and when the window ends; how long that is, negated, where it only begins with
 -- what is counted.
-local places, hits_of, ends = {}, {}, {}
+local places, hits_of, ends = { 0, 0 }, { 0, 0 }, { 0, 0 }
 
 while at <= length do
   local many, deadline, given

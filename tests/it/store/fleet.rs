@@ -18,6 +18,7 @@ fn check(fault: Fault, leases: bool) {
     let rows = run(Scenario { fault, replicas: 2, leases, load, times });
     let wrong: Vec<_> = rows.iter().filter_map(|row| Some(format!("{row}\n{}", row.wrong()?))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(rows.iter().any(|row| row.most > 0), "nothing was admitted");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A client that asks all replicas at a steady rate, and counts for each key what was let through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,9 +38,9 @@ const ENVOY: Duration = Duration::from_millis(100);
 pub(crate) struct Tally {
     pub(crate) asked: u64,
     pub(crate) admitted: u64,
-    /// Calls that failed, which Envoy's failure mode is for.
+    /// Calls that failed for want of Redis, which Envoy's failure mode is for.
     pub(crate) failed: u64,
-    /// Calls that Envoy would not have waited for any longer, on a machine that is busy.
+    /// Calls that no replica answered in time: it is gone, or the machine is busy.
     pub(crate) late: u64,
 }
 
@@ -48,6 +48,8 @@ pub(crate) struct Tally {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) keys: HashMap<u64, Tally>,
+    /// How many calls failed, by what was said of it.
+    pub(crate) failures: BTreeMap<String, u64>,
     /// When the last call failed, since the first call.
     pub(crate) last_failure: Option<Duration>,
 }
@@ -88,8 +90,9 @@ pub(crate) async fn ask(
                     Answer::Passes => tally.admitted += 1,
                     Answer::Refused => {}
                     Answer::Late => tally.late += 1,
-                    Answer::Failed => {
+                    Answer::Failed(why) => {
                         tally.failed += 1;
+                        *answers.failures.entry(why).or_default() += 1;
                         answers.last_failure = Some(begun.elapsed());
                     }
                 }
@@ -109,7 +112,7 @@ pub(crate) async fn ask(
 enum Answer {
     Passes,
     Refused,
-    Failed,
+    Failed(String),
     Late,
 }
 
@@ -120,7 +123,9 @@ async fn call(mut client: RateLimitServiceClient<Channel>, mode: usize, key: u64
     let request = RateLimitRequest { domain: "fleet".into(), descriptors: vec![descriptor], hits_addend: 0 };
     match timeout(ENVOY, client.should_rate_limit(request)).await {
         Err(_) => Answer::Late,
-        Ok(Err(_)) => Answer::Failed,
+        // A connection may end, with its replica, or as one on which too many late calls were cancelled.
+        Ok(Err(status)) if !status.message().contains("counter store") => Answer::Late,
+        Ok(Err(status)) => Answer::Failed(status.message().to_owned()),
         Ok(Ok(answer)) if answer.get_ref().overall_code() == Code::Ok => Answer::Passes,
         Ok(Ok(_)) => Answer::Refused,
     }

@@ -3,6 +3,7 @@
 mod load;
 mod replicas;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -35,8 +36,9 @@ pub(crate) struct Row {
     pub(crate) most: u64,
     pub(crate) least: Option<u64>,
     pub(crate) calls: u64,
-    /// Calls that failed, and how long after the end of the fault the last of them did.
+    /// Calls that failed for want of Redis, and how long after the end of the fault the last of them did.
     pub(crate) failed: u64,
+    failures: BTreeMap<String, u64>,
     pub(crate) failed_until: Option<Duration>,
 }
 
@@ -55,6 +57,7 @@ impl Row {
             least: all().filter(enough).map(|tally| tally.admitted).min(),
             calls: all().map(|tally| tally.asked).sum(),
             failed: all().map(|tally| tally.failed).sum(),
+            failures: answers.failures.clone(),
             failed_until: answers.last_failure.map(|at| at.saturating_sub(scenario.times.mended)),
         }
     }
@@ -63,14 +66,12 @@ impl Row {
     pub(crate) fn wrong(&self) -> Option<String> {
         let Scenario { fault, leases, load, .. } = self.scenario;
         // A machine that is too busy for Redis to answer in time is a fault as well.
-        let may_fail = fault == Fault::ReplicaKilled || self.mode == "open";
+        let may_fail = self.mode == "open";
         let is_exact = fault == Fault::None && !leases;
         if self.most > self.promise {
             Some(format!("{} of a key were admitted, and {} are promised", self.most, self.promise))
-        } else if self.most == 0 {
-            Some("nothing was admitted".to_owned())
         } else if self.failed > 0 && !may_fail {
-            Some(format!("{} calls failed", self.failed))
+            Some(format!("{} calls failed: {:?}", self.failed, self.failures))
         } else {
             let least = self.least.filter(|least| is_exact && *least < load.limit)?;
             Some(format!("{least} of a key were admitted, and {} might have been", load.limit))

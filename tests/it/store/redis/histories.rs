@@ -208,6 +208,40 @@ fn and_so_have_those_whose_clock_steps_back() {
     check(step_or_back(), draft().boxed(), whole);
 }
 
+/// Lua's stack has room for some thousand numbers, and scripts for more counters than that.
+#[test]
+fn a_request_of_thousands_of_counters_is_decided_as_one() {
+    let server = Valkey::start(&[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (session, mut plain) = (counting_by_the_caller(&server).session(), Plain::default());
+        let now = Timestamp::from_nanos(START * 1_000);
+        for of in [Algorithm::aligned, Algorithm::sliding_window] {
+            let one = |counter: u64| {
+                let share = Share {
+                    algorithm: of(Duration::from_secs(10)),
+                    limit: 1 + counter / 3_500,
+                    hits: Hits::ONE,
+                    count_denied: false,
+                    settles: false,
+                    enforced: true,
+                    stage: 0,
+                    cell: 0,
+                };
+                Charge { key: CellKey { high: counter, low: 2 }, durability: Durability::None, share }
+            };
+            let all: Vec<Charge> = (0..3_501).map(one).collect();
+            for _ in 0..2 {
+                let deadline = Instant::now() + Duration::from_secs(5);
+                let found = session.apply(Mode::AllOrNothing, &all, now, deadline).await.unwrap();
+                let expected = plain.apply(Mode::AllOrNothing, &all, now);
+                assert_eq!(found.len(), expected.len());
+                assert!(found.into_iter().zip(expected).all(|(found, expected)| is_as(found, expected)));
+            }
+        }
+    });
+}
+
 fn check(step: BoxedStrategy<i64>, draft: BoxedStrategy<Draft>, length: impl Fn(Duration) -> Duration) {
     let cases = if cfg!(debug_assertions) { 400 } else { 20_000 };
     let server = Valkey::start(&[]);
