@@ -145,9 +145,8 @@ pub(super) struct Serve {
     /// How long calls are still served after SIGTERM or SIGINT while /ready and gRPC health say no, as `15s`
     #[arg(long, value_name = "TIME", env = "SPILLWAY_DRAIN_DELAY", default_value = "0s", value_parser = drain_delay)]
     pub(super) drain_delay: Duration,
-    /// Report the metrics of envoyproxy/ratelimit, too, under its names: `ratelimit_service_rate_limit_total_hits` and so on
-    #[arg(long, env = "SPILLWAY_RATELIMIT_METRICS")]
-    pub(super) ratelimit_metrics: bool,
+    #[command(flatten)]
+    pub(super) also: AlsoReported,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,
@@ -156,6 +155,17 @@ pub(super) struct Serve {
     pub(super) log_level: Option<tracing::Level>,
     #[command(flatten)]
     pub(super) merging: Merging,
+}
+
+/// Metrics that are reported only where they are asked for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct AlsoReported {
+    /// Report the busiest and the most refused keys of the last minutes as metrics, 100 of each; keys are what clients send
+    #[arg(long, env = "SPILLWAY_HEAVY_HITTERS_METRICS")]
+    pub(super) heavy_hitters_metrics: bool,
+    /// Report the metrics of envoyproxy/ratelimit, too, under its names: `ratelimit_service_rate_limit_total_hits` and so on
+    #[arg(long, env = "SPILLWAY_RATELIMIT_METRICS")]
+    pub(super) ratelimit_metrics: bool,
 }
 
 fn no_address() -> String {

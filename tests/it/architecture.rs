@@ -71,6 +71,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/exposition"]),
     ("procfs", &["telemetry/process"]),
     ("cadence", &["telemetry/statsd"]),
+    ("heavykeeper", &["telemetry/heavy"]),
     ("redis", &["store"]),
 ];
 
