@@ -19,4 +19,5 @@ pub mod rls;
 pub mod store;
 pub mod subjects;
 pub mod telemetry;
+pub mod top;
 mod yaml;

@@ -39,6 +39,9 @@ pub(super) enum Command {
     /// Run the policies' own tests
     #[command(after_help = examples::TEST)]
     Test(Test),
+    /// Show what a running server does, once a second: rates, denials and headroom of each rule
+    #[command(after_help = examples::TOP)]
+    Top(Top),
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -51,6 +54,16 @@ pub(super) enum Command {
     /// Look at counters on a disk, copy and move them, while no server has them open
     #[command(after_help = examples::STORE)]
     Store(Store),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Top {
+    /// The server's HTTP port
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub(super) address: String,
+    /// The time between two looks, as `1s`
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = look_interval)]
+    pub(super) interval: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -250,6 +263,14 @@ const STORE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 fn store_timeout(text: &str) -> Result<Duration, String> {
     let expected = "expected a time from `1ms` to `10s`; Envoy waits for 20 ms unless it is told otherwise";
     duration(text).filter(|timeout| STORE_TIMEOUTS.contains(timeout)).ok_or_else(|| expected.to_owned())
+}
+
+/// How often a server may be looked at.
+const LOOKS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+fn look_interval(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time from `100ms` to `60s`";
+    duration(text).filter(|interval| LOOKS.contains(interval)).ok_or_else(|| expected.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

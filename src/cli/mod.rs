@@ -13,6 +13,7 @@ mod schema;
 mod serve;
 mod store;
 mod test;
+mod top;
 mod variables;
 mod wrong;
 
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         }
         Command::Schema => schema::run(),
         Command::Store(args) => store::run(&args),
+        Command::Top(args) => top::run(&args),
     }
 }
 

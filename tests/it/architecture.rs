@@ -29,6 +29,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "app",
         &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "control", "admin"],
     ),
+    ("top", &[]),
     (
         "cli",
         &[
@@ -49,6 +50,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "control",
             "admin",
             "app",
+            "top",
         ],
     ),
 ];
@@ -72,6 +74,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("procfs", &["telemetry/process"]),
     ("cadence", &["telemetry/statsd"]),
     ("heavykeeper", &["telemetry/heavy"]),
+    ("ratatui", &["top"]),
     ("redis", &["store"]),
 ];
 

@@ -26,3 +26,4 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod test_command;
+mod top;
