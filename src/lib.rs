@@ -21,4 +21,5 @@ pub mod rls;
 pub mod store;
 pub mod subjects;
 pub mod telemetry;
+pub mod top;
 mod yaml;

@@ -4,6 +4,7 @@ pub mod build;
 mod compatibility;
 mod event;
 mod exposition;
+mod heavy;
 mod hits;
 mod labelled;
 pub mod log;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use self::event::*;
 pub use self::exposition::{Format, Snapshot, SubjectCounts};
+pub use self::heavy::{HeavyHitter, HeavyName};
 pub use self::hits::{RuleHit, RuleTotals};
 pub use self::reading::{Connections, Counts, StoreHealth};
 pub use self::recent::{Denial, KEPT, Seen, Unmatched};
@@ -35,7 +37,7 @@ use self::recent::Recent;
 use self::statsd::Statsd;
 use self::tally::Tallies;
 use self::throttle::{Lasting, Throttle, Throttles};
-use crate::model::{Catalog, NoMatch};
+use crate::model::{Catalog, NoMatch, Timestamp};
 
 /// What happened since the start. Events count themselves here, and [`render`](Self::render) reports it to Prometheus.
 #[derive(Debug, Default)]
@@ -59,6 +61,7 @@ pub struct Metrics {
     is_draining: AtomicBool,
     is_shadow_mode: AtomicBool,
     has_ratelimit_names: AtomicBool,
+    has_heavy_hitters: AtomicBool,
     log_lines_dropped: OnceLock<Dropped>,
     recent: Recent,
     requests_beyond_bounds: AtomicU64,
@@ -119,6 +122,17 @@ impl Metrics {
     /// Has `/metrics` report what envoyproxy/ratelimit counts, too, under its names.
     pub fn report_ratelimit_names(&self) {
         self.has_ratelimit_names.store(true, Ordering::Relaxed);
+    }
+
+    /// Has `/metrics` report the busiest and the most refused keys.
+    pub fn report_heavy_hitters(&self) {
+        self.has_heavy_hitters.store(true, Ordering::Relaxed);
+    }
+
+    /// The busiest and the most refused keys of the one to two minutes before `now`, those with most hits first: hundreds at most
+    /// for each worker, with their hits estimated.
+    pub fn heavy_hitters(&self, now: Timestamp) -> Vec<HeavyHitter> {
+        self.tallies.heavy_hitters(now)
     }
 
     /// Has [`send_statistics`](Self::send_statistics) send what envoyproxy/ratelimit counts to `StatsD`.

@@ -68,6 +68,7 @@ async fn prometheus<S: Store, C: Clock>(
         counter_bytes: store.bytes,
         evicted: store.evicted,
         expired: store.expired,
+        now: parts.limiter.clock.now(),
         rules: policy.rules(),
         is_ready: parts.health.is_ready(),
         generation: configuration.generation,

@@ -40,6 +40,9 @@ pub(super) enum Command {
     /// Run the policies' own tests
     #[command(after_help = examples::TEST)]
     Test(Test),
+    /// Show what a running server does, once a second: rates, denials and headroom of each rule
+    #[command(after_help = examples::TOP)]
+    Top(Top),
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -80,6 +83,16 @@ pub(super) struct Env {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Top {
+    /// The server's HTTP port
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub(super) address: String,
+    /// The time between two looks, as `1s`
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = look_interval)]
+    pub(super) interval: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -186,9 +199,8 @@ pub(super) struct Serve {
     /// How long calls are still served after SIGTERM or SIGINT while /ready and gRPC health say no, as `15s`
     #[arg(long, value_name = "TIME", env = "SPILLWAY_DRAIN_DELAY", default_value = "0s", value_parser = drain_delay)]
     pub(super) drain_delay: Duration,
-    /// Report the metrics of envoyproxy/ratelimit, too, under its names: `ratelimit_service_rate_limit_total_hits` and so on
-    #[arg(long, env = "SPILLWAY_RATELIMIT_METRICS")]
-    pub(super) ratelimit_metrics: bool,
+    #[command(flatten)]
+    pub(super) also: AlsoReported,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
     pub(super) log_format: Option<LogFormat>,
@@ -197,6 +209,17 @@ pub(super) struct Serve {
     pub(super) log_level: Option<tracing::Level>,
     #[command(flatten)]
     pub(super) merging: Merging,
+}
+
+/// Metrics that are reported only where they are asked for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct AlsoReported {
+    /// Report the busiest and the most refused keys of the last minutes as metrics, 100 of each; keys are what clients send
+    #[arg(long, env = "SPILLWAY_HEAVY_HITTERS_METRICS")]
+    pub(super) heavy_hitters_metrics: bool,
+    /// Report the metrics of envoyproxy/ratelimit, too, under its names: `ratelimit_service_rate_limit_total_hits` and so on
+    #[arg(long, env = "SPILLWAY_RATELIMIT_METRICS")]
+    pub(super) ratelimit_metrics: bool,
 }
 
 fn no_address() -> String {
@@ -305,6 +328,14 @@ pub(super) fn connection_age(text: &str) -> Result<Duration, String> {
 fn store_timeout(text: &str) -> Result<Duration, String> {
     let expected = "expected a time from `1ms` to `10s`; Envoy waits for 20 ms unless it is told otherwise";
     duration(text).filter(|timeout| STORE_TIMEOUTS.contains(timeout)).ok_or_else(|| expected.to_owned())
+}
+
+/// How often a server may be looked at.
+const LOOKS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+fn look_interval(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time from `100ms` to `60s`";
+    duration(text).filter(|interval| LOOKS.contains(interval)).ok_or_else(|| expected.to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::admin::PORT;
-use super::args::{Merging, duration};
+use super::args::{AlsoReported, Merging, duration};
 use super::counters::Counters;
 use super::variables::{OTHERS, is_without_effect};
 use crate::config::Options;
@@ -58,15 +58,18 @@ pub(super) struct Environment {
 #[derive(Clone, Debug)]
 pub(super) struct Reports {
     /// On `/metrics`, under its names.
-    pub(super) with_its_names: bool,
+    with_its_names: bool,
     /// By UDP.
     statsd: Option<StatsdOptions>,
 }
 
 impl Reports {
-    /// Has `metrics` report so.
-    pub(super) fn apply_to(self, metrics: &Metrics) {
-        if self.with_its_names {
+    /// Has `metrics` report so, and what flags ask for `also`.
+    pub(super) fn apply_to(self, also: AlsoReported, metrics: &Metrics) {
+        if also.heavy_hitters_metrics {
+            metrics.report_heavy_hitters();
+        }
+        if self.with_its_names || also.ratelimit_metrics {
             metrics.report_ratelimit_names();
         }
         if let Some(statsd) = self.statsd {

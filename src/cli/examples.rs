@@ -63,3 +63,10 @@ Examples:
   spillway store import disk:/var/lib/spillway-2 < counters.jsonl
 
 A server keeps counters on a disk with --store disk:DIR";
+
+pub(super) const TOP: &str = "\
+Examples:
+  spillway top
+  spillway top spillway.internal:8080 --interval 5s
+
+Busiest keys are shown where the server runs with --heavy-hitters-metrics";

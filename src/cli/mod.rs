@@ -16,6 +16,7 @@ mod schema;
 mod serve;
 mod store;
 mod test;
+mod top;
 mod variables;
 mod wrong;
 
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Env(args) => env::run(&args),
         Command::Migrate(args) => migrate::run(&args, &environment),
         Command::Store(args) => store::run(&args),
+        Command::Top(args) => top::run(&args),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 use super::admin::{Admin, store_place};
-use super::args::{Authority, Beyond, LogFormat, Serve};
+use super::args::{AlsoReported, Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::compatibility::Environment;
 use super::counters::{Opened, forgotten};
@@ -105,7 +105,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     metrics.watch_log(log.dropped());
     let reporting = if format == LogFormat::Json { Reporting::Fields } else { Reporting::Text };
     reporting.warned(&loaded.warnings);
-    report_what_holds(&options, environment, args.ratelimit_metrics, &metrics);
+    report_what_holds(&options, environment, args.also, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     report_counters(&counters, &loaded.policy);
@@ -163,10 +163,8 @@ async fn close(limiter: &Limiter<AnyStore, SystemClock>) {
 }
 
 /// Reports what an operator may have forgotten that they asked for, and has metrics reported as they want them.
-fn report_what_holds(options: &Options, environment: &Environment, its_names: bool, metrics: &Metrics) {
-    let mut reports = environment.reports.clone();
-    reports.with_its_names |= its_names;
-    reports.apply_to(metrics);
+fn report_what_holds(options: &Options, environment: &Environment, also: AlsoReported, metrics: &Metrics) {
+    environment.reports.clone().apply_to(also, metrics);
     if options.shadow_mode {
         metrics.set_shadow_mode();
         OnlyWatching.emit();

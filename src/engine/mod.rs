@@ -5,6 +5,7 @@
 
 mod answer;
 mod conclude;
+mod counted_by;
 mod disposition;
 mod plan;
 mod scratch;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 pub use answer::{Answer, Texts, answer};
+pub use counted_by::counted_by;
 pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::{Elsewhere, OfSubject, SubjectCounter};

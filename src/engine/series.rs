@@ -43,7 +43,7 @@ pub(super) fn series(
 }
 
 /// Bytes of a client as text which neither looks like two entries nor is too long.
-fn shown(bytes: &[u8]) -> Cow<'_, str> {
+pub(super) fn shown(bytes: &[u8]) -> Cow<'_, str> {
     let is_long = bytes.len() > LONGEST;
     let text = lossy(bytes.get(..LONGEST).unwrap_or(bytes));
     let is_plain = !text.contains(" > ");

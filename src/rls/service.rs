@@ -17,13 +17,13 @@ use super::beyond::{Bound, Undecided};
 use super::codec::{PREFIX, decode, encode};
 use super::samples;
 use crate::clock::Clock;
-use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer};
+use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer, counted_by};
 use crate::limiter::{Change, NotNow, Notes, Worker};
-use crate::model::{Outcome, Request};
+use crate::model::{Catalog, Outcome, Request};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{
-    Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreAsked, StoreFailed, StoreReplaced, Tally,
+    HeavyName, Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreAsked, StoreFailed, StoreReplaced, Tally,
     UnknownDomain, UnmatchedDescriptors,
 };
 
@@ -166,6 +166,41 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         UnmatchedDescriptors { domain: &domain.name, by_reason, first, peer }.emit(&self.metrics);
     }
 
+    /// Counts the request for its domain and for each rule that it was charged to.
+    fn record(&self, tally: &Tally, catalog: &Catalog, request: &Request<'_>, verdict: &Verdict<'_>) {
+        let Some(domain) = verdict.domain else { return };
+        tally.domain(domain.index, verdict.over_limit);
+        for (descriptor, decision) in request.descriptors.iter().zip(&verdict.decisions) {
+            let hits = descriptor.hits.cost();
+            match decision {
+                Decision::Counted(counted) => {
+                    let Some(rule) = counted.rule.index else { continue };
+                    let over = counted.limits.iter().any(|charged| charged.over);
+                    let near = counted.limits.iter().any(|charged| {
+                        // More than four fifths, as in envoyproxy/ratelimit.
+                        let Outcome { used, limit, .. } = charged.outcome;
+                        u128::from(used) * 5 > u128::from(limit) * 4
+                    });
+                    let hit = RuleHit { hits, over, near, shadow: counted.rule.shadow };
+                    tally.rule(rule, counted.series.as_deref(), hit);
+                    let Some(first) = counted.limits.first() else { continue };
+                    self.recorder.key(first.key, hit, verdict.now, || {
+                        let (domain_name, label) = catalog.rule(rule)?;
+                        let limit = &counted.rule.limits[first.limit];
+                        let key = counted_by(domain, &descriptor.entries, limit, verdict.now).into();
+                        Some(HeavyName { domain: Arc::clone(domain_name), rule: Arc::clone(label), key })
+                    });
+                }
+                Decision::Unlimited(rule, series) => {
+                    if let Some(rule) = rule.index {
+                        tally.rule(rule, series.as_deref(), RuleHit { hits, ..RuleHit::default() });
+                    }
+                }
+                Decision::NoLimit | Decision::Exempt(_) | Decision::Replaced(_) | Decision::Skipped(_) => {}
+            }
+        }
+    }
+
     /// The answer behind its prefix.
     fn write(
         &self,
@@ -198,7 +233,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         if buffer.capacity() < BUFFER_LEFT {
             *buffer = BytesMut::with_capacity(BUFFER);
         }
-        self.recorder.count(policy.catalog(), |tally| record(tally, &request, &verdict));
+        self.recorder
+            .count(policy.catalog(), |tally| self.record(tally, policy.catalog(), &request, &verdict));
         let answer = answer(&request, &verdict);
         // What a call left that panicked while it was written.
         buffer.clear();
@@ -214,34 +250,6 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         let length = length.map_err(|_| Status::internal("the answer is too long"))?;
         written[1..PREFIX].copy_from_slice(&length.to_be_bytes());
         Ok(written.freeze())
-    }
-}
-
-/// Counts the request for its domain and for each rule that it was charged to.
-fn record(tally: &Tally, request: &Request<'_>, verdict: &Verdict<'_>) {
-    let Some(domain) = verdict.domain else { return };
-    tally.domain(domain.index, verdict.over_limit);
-    for (descriptor, decision) in request.descriptors.iter().zip(&verdict.decisions) {
-        let hits = descriptor.hits.cost();
-        match decision {
-            Decision::Counted(counted) => {
-                let Some(rule) = counted.rule.index else { continue };
-                let over = counted.limits.iter().any(|charged| charged.over);
-                let near = counted.limits.iter().any(|charged| {
-                    // More than four fifths, as in envoyproxy/ratelimit.
-                    let Outcome { used, limit, .. } = charged.outcome;
-                    u128::from(used) * 5 > u128::from(limit) * 4
-                });
-                let hit = RuleHit { hits, over, near, shadow: counted.rule.shadow };
-                tally.rule(rule, counted.series.as_deref(), hit);
-            }
-            Decision::Unlimited(rule, series) => {
-                if let Some(rule) = rule.index {
-                    tally.rule(rule, series.as_deref(), RuleHit { hits, ..RuleHit::default() });
-                }
-            }
-            Decision::NoLimit | Decision::Exempt(_) | Decision::Replaced(_) | Decision::Skipped(_) => {}
-        }
     }
 }
 

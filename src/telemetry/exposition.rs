@@ -2,6 +2,7 @@
 
 mod compatibility;
 mod families;
+mod heavy;
 mod process;
 mod rules;
 mod store;
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub evicted: u64,
     /// Counters that were freed after their windows had ended.
     pub expired: u64,
+    /// The time.
+    pub now: Timestamp,
     /// Rules in force.
     pub rules: usize,
     /// Whether traffic should be sent here.
@@ -134,6 +137,9 @@ impl Collector for Scrape {
         self.connections(&mut to)?;
         self.bounds(&mut to)?;
         self.state(&mut to)?;
+        if self.metrics.has_heavy_hitters.load(Ordering::Relaxed) {
+            heavy::heavy_hitters(&self.metrics.heavy_hitters(self.now.now), &mut to)?;
+        }
         if self.metrics.has_ratelimit_names.load(Ordering::Relaxed) {
             let statistics = Statistics::of(&self.metrics, &self.totals);
             compatibility::compatibility(&statistics, &self.totals.answers, &mut to)?;

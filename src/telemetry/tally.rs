@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::heavy::{Heavy, HeavyHitter, HeavyName, Turns, heavy_hitters};
 use super::hits::{Count, RuleCounts, RuleHit, RuleTotals};
 use super::recent::Sampling;
 use super::series::{Admitted, Series};
 use super::times::{TimeTotals, Times};
-use crate::model::{Catalog, DomainIndex, RuleIndex, Timestamp};
+use crate::model::{Catalog, CellKey, DomainIndex, RuleIndex, Timestamp};
 
 /// Requests of one domain, by their answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +110,7 @@ pub struct Recorder {
     latencies: Arc<Latencies>,
     denials: Sampling,
     unmatched: Sampling,
+    heavy: Heavy,
 }
 
 impl Recorder {
@@ -141,6 +143,14 @@ impl Recorder {
         self.before.replace(Some(self.tally.replace(next)));
     }
 
+    /// Counts a hit among those of other keys, if it is one of those that are counted so. `key` is its counter's, and `name` is asked
+    /// for when that is heavy and has no name yet.
+    pub fn key(&self, key: CellKey, hit: RuleHit, now: Timestamp, name: impl FnOnce() -> Option<HeavyName>) {
+        if hit.hits > 0 && self.heavy.is_next() {
+            self.heavy.add(key, hit, now, name);
+        }
+    }
+
     /// Counts so many answers that took so long, from when their requests were read.
     pub fn took(&self, time: Duration, answers: u64) {
         self.latencies.answers.add(time, answers);
@@ -160,6 +170,7 @@ pub(super) struct Tallies(Arc<Mutex<State>>);
 struct State {
     live: Vec<Arc<Tally>>,
     latencies: Vec<Arc<Latencies>>,
+    heavy: Vec<Arc<Mutex<Turns>>>,
     admitted: Admitted,
     past: Past,
 }
@@ -194,7 +205,13 @@ impl Tallies {
     /// For one more worker.
     pub(super) fn recorder(&self) -> Recorder {
         let latencies = Arc::default();
-        self.state().latencies.push(Arc::clone(&latencies));
+        let heavy = {
+            let mut state = self.state();
+            state.latencies.push(Arc::clone(&latencies));
+            let heavy = Heavy::new(u32::try_from(state.heavy.len()).unwrap_or_default());
+            state.heavy.push(heavy.turns());
+            heavy
+        };
         Recorder {
             tallies: self.clone(),
             tally: RefCell::new(self.begin(&Arc::default())),
@@ -202,6 +219,7 @@ impl Tallies {
             latencies,
             denials: Sampling::default(),
             unmatched: Sampling::default(),
+            heavy,
         }
     }
 
@@ -223,6 +241,12 @@ impl Tallies {
     fn state(&self) -> MutexGuard<'_, State> {
         // Counts are whole whatever a thread that held them died of.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What all workers know of the busiest keys.
+    pub(super) fn heavy_hitters(&self, now: Timestamp) -> Vec<HeavyHitter> {
+        let workers = self.state().heavy.clone();
+        heavy_hitters(&workers, now)
     }
 
     /// Adds up what all workers counted for the rules of `catalog`. The series of other rules end. If a policy has them again,

@@ -49,6 +49,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "app",
         &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "control", "admin"],
     ),
+    ("top", &[]),
     (
         "cli",
         &[
@@ -71,6 +72,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "control",
             "admin",
             "app",
+            "top",
         ],
     ),
 ];
@@ -94,6 +96,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/exposition"]),
     ("procfs", &["telemetry/process"]),
     ("cadence", &["telemetry/statsd"]),
+    ("heavykeeper", &["telemetry/heavy"]),
+    ("ratatui", &["top"]),
     ("redis", &["store"]),
 ];
 

@@ -32,3 +32,4 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod test_command;
+mod top;

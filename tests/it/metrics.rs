@@ -195,7 +195,8 @@ async fn a_store_is_reported_by_how_long_it_takes_and_by_why_it_fails() {
     let files = directory(&[("d.yaml", OPEN_AND_CLOSED)]);
     let mut serve = serve();
     // Long, so that a busy machine is no failing store.
-    serve.arg(files.path()).args(["--store", &valkey.url(), "--store-timeout", "5s"]);
+    let store = format!("{}?timeout=5000ms", valkey.url());
+    serve.arg(files.path()).args(["--store", &store, "--store-timeout", "5s"]);
     let spillway = Spillway::running(&mut serve);
     let mut client = RateLimitServiceClient::new(channel(&spillway).await);
     for _ in 0..3 {
@@ -398,4 +399,52 @@ fn what_is_wrong_with_the_variables_of_statsd_ends_the_start() {
         assert_eq!(ended.status.code(), Some(2), "{said}");
         assert!(said.contains(&format!("{name}={value:?}: expected {expected}")), "{said}");
     }
+}
+
+const KEYS: &str = "
+domain: d
+subjects: people.subjects.yaml
+endpoints: [GET /leads/:id]
+descriptors:
+  - key: api_key
+    subject: api_key
+    rate_limit: {name: per-customer, unit: year, requests_per_unit: 2}
+  - {key: ip, rate_limit: {name: per-ip, unit: year, requests_per_unit: 1000}}
+  - key: api_key
+    rate_limit: {name: strangers, unit: year, requests_per_unit: 1000}
+  - {key: page, value: /open/*, share_threshold: true, rate_limit: {name: open, unit: year, requests_per_unit: 9}}
+  - {key: endpoint, rate_limit: {name: per-endpoint, unit: year, requests_per_unit: 9}}
+";
+
+#[tokio::test]
+async fn the_busiest_keys_are_reported_to_those_who_ask_and_no_credential_among_them() {
+    let files = directory(&[("d.yaml", KEYS), ("people.subjects.yaml", PEOPLE)]);
+    let spillway = Spillway::running(serve().arg(files.path()).arg("--heavy-hitters-metrics"));
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    for _ in 0..3 {
+        let sent = [
+            &[("api_key", "secret_1")][..],
+            &[("ip", "10.0.0.1")],
+            &[("api_key", "secret_typo")],
+            &[("page", "/open/a")],
+            &[("endpoint", "GET /leads/7?page=2")],
+        ];
+        client.should_rate_limit(request(sent.map(descriptor).into())).await.unwrap();
+    }
+    client.should_rate_limit(request(vec![descriptor(&[("ip", "10.0.0.2")])])).await.unwrap();
+    let answer = get(spillway.http, "/metrics");
+    for line in [
+        r#"spillway_heavy_hitter_hits{domain="d",rule="per-customer",key="subject=ada"} 3"#,
+        r#"spillway_heavy_hitter_refused{domain="d",rule="per-customer",key="subject=ada"} 1"#,
+        r#"spillway_heavy_hitter_hits{domain="d",rule="per-ip",key="ip=10.0.0.1"} 3"#,
+        r#"spillway_heavy_hitter_hits{domain="d",rule="strangers",key="api_key=…"} 3"#,
+        r#"spillway_heavy_hitter_hits{domain="d",rule="open",key="page=/open/*"} 3"#,
+        r#"spillway_heavy_hitter_hits{domain="d",rule="per-endpoint",key="endpoint=GET /leads/:id"} 3"#,
+    ] {
+        assert!(answer.lines().any(|one| one == line), "no `{line}` in:\n{answer}");
+    }
+    assert!(!answer.contains("secret"), "{answer}");
+    assert!(!answer.contains("10.0.0.2"), "a key that came once is not heavy: {answer}");
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
 }
