@@ -78,8 +78,8 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 }
 
 /// The answer to a request that is answered as it asks.
-pub(super) fn ok(value: &impl Serialize) -> Answer {
-    Ok(json(StatusCode::OK, value))
+pub(super) fn ok(value: &impl Serialize) -> Response {
+    json(StatusCode::OK, value)
 }
 
 /// What a body says.

@@ -108,7 +108,7 @@ impl Asked {
                 "the configuration came from no files that could be read again",
             )
         };
-        let generation = made.ok_or_else(no_files)?.map_err(refused)?;
+        let generation = made.ok_or_else(no_files)?.map_err(|why| refused(&why))?;
         // One that was made here and taken back is no more.
         let after = api.ask(Question::Subject { domain: domain.clone(), id: id.clone() }).await.ok();
         let object = format!("{domain}: subject {id}");
@@ -127,14 +127,14 @@ impl Asked {
     }
 }
 
-fn refused(why: NotChanged) -> Problem {
-    let status = match &why {
+fn refused(why: &NotChanged) -> Problem {
+    let status = match why {
         NotChanged::Unknown { .. } | NotChanged::NoSubjects(_) => StatusCode::NOT_FOUND,
         NotChanged::Exists { .. } | NotChanged::Superseded | NotChanged::Files(_) => StatusCode::CONFLICT,
         NotChanged::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
         NotChanged::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let hint = match &why {
+    let hint = match why {
         NotChanged::Files(_) => Some("`/api/v1/config` and `spillway check` say where".to_owned()),
         _ => None,
     };

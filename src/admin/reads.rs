@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Problem, json as answer, ok, read};
+use super::answer::{Answer, Problem, ok, read};
 use super::api::Api;
 use super::asked::{ExplainBody, LookupBody, Question, known};
 use super::shown::{self, RuleRow, time};
@@ -59,7 +59,7 @@ pub(super) fn wanted(rows: Rows) -> Result<Wanted, Problem> {
 }
 
 /// Which configuration is in force, what is wrong with a newer one, and what became of the last ones.
-pub(super) async fn config(State(api): State<Arc<Api>>) -> Answer {
+pub(super) async fn config(State(api): State<Arc<Api>>) -> Response {
     let policy = api.served.engine().policy();
     ok(&told_config(&api.latest, &policy, api.metrics.is_shadow_mode()))
 }
@@ -95,7 +95,7 @@ pub(super) fn told_config(latest: &Latest, policy: &Policy, is_shadow_mode: bool
 }
 
 /// Every domain, in alphabetical order.
-pub(super) async fn domains(State(api): State<Arc<Api>>) -> Answer {
+pub(super) async fn domains(State(api): State<Arc<Api>>) -> Response {
     let policy = api.served.engine().policy();
     let counts = api.metrics.counts(policy.catalog());
     let mut domains: Vec<_> = policy.domains().collect();
@@ -135,7 +135,7 @@ pub(super) async fn rules(State(api): State<Arc<Api>>, rows: Rows) -> Answer {
     });
     let total = found.len();
     let rules: Vec<_> = wanted.rows(found).map(|rule| rule.json(&counts.rules)).collect();
-    ok(&json!({"total": total, "rules": rules}))
+    Ok(ok(&json!({"total": total, "rules": rules})))
 }
 
 /// Samples of what was refused, the newest first.
@@ -161,7 +161,7 @@ pub(super) async fn denials(State(api): State<Arc<Api>>, rows: Rows) -> Answer {
     };
     let mut found = api.metrics.denials();
     found.retain(|denial| wanted.is_in(&denial.domain) && has(denial));
-    ok(&json!({"denials": wanted.rows(found).map(shown).collect::<Vec<_>>()}))
+    Ok(ok(&json!({"denials": wanted.rows(found).map(shown).collect::<Vec<_>>()})))
 }
 
 /// Descriptors that reached no rule, those seen last first, with what was probably meant.
@@ -198,11 +198,11 @@ pub(super) async fn unmatched(State(api): State<Arc<Api>>, rows: Rows) -> Answer
             "hint": hint,
         })
     });
-    ok(&json!({"unmatched": shown.collect::<Vec<_>>()}))
+    Ok(ok(&json!({"unmatched": shown.collect::<Vec<_>>()})))
 }
 
 /// Where counters are kept, how many there are, and how the store answers.
-pub(super) async fn store_state(State(api): State<Arc<Api>>) -> Answer {
+pub(super) async fn store_state(State(api): State<Arc<Api>>) -> Response {
     ok(&store(&api))
 }
 
@@ -226,13 +226,13 @@ pub(super) fn store(api: &Api) -> Value {
 /// Why a request is answered as it is, by the counters as they are.
 pub(super) async fn explain(State(api): State<Arc<Api>>, body: Bytes) -> Answer {
     let question = read::<ExplainBody>(&body)?.question(&api.served.engine().policy())?;
-    Ok(answer(StatusCode::OK, &api.ask(question).await?))
+    Ok(ok(&api.ask(question).await?))
 }
 
 /// How the counters of a descriptor stand.
 pub(super) async fn lookup(State(api): State<Arc<Api>>, body: Bytes) -> Answer {
     let question = read::<LookupBody>(&body)?.question(&api.served.engine().policy())?;
-    Ok(answer(StatusCode::OK, &api.ask(question).await?))
+    Ok(ok(&api.ask(question).await?))
 }
 
 /// Subjects by id, in alphabetical order of domains and in the order of their files.
@@ -256,7 +256,7 @@ pub(super) async fn subjects(State(api): State<Arc<Api>>, rows: Rows) -> Answer 
         let enabled = directory.subject(id).is_some_and(|subject| subject.is_enabled());
         json!({"domain": domain.name, "id": id, "enabled": enabled})
     });
-    ok(&json!({"total": total, "subjects": shown.collect::<Vec<_>>()}))
+    Ok(ok(&json!({"total": total, "subjects": shown.collect::<Vec<_>>()})))
 }
 
 /// One subject, with its limits and what it has used of them.
@@ -264,5 +264,5 @@ pub(super) async fn subject(
     State(api): State<Arc<Api>>,
     Path((domain, id)): Path<(String, String)>,
 ) -> Answer {
-    Ok(answer(StatusCode::OK, &api.ask(Question::Subject { domain, id }).await?))
+    Ok(ok(&api.ask(Question::Subject { domain, id }).await?))
 }

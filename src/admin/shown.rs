@@ -141,7 +141,7 @@ fn limit(limit: &Limit) -> Json {
 }
 
 /// The word of a table for a value.
-fn name<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+fn name<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
     names.iter().find(|(_, known)| *known == value).map_or("", |(name, _)| *name)
 }
 

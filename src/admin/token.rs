@@ -88,7 +88,10 @@ impl TokenFile {
         if filled != random.len() {
             return None;
         }
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut name = String::with_capacity(2 * random.len());
+        for byte in random {
+            name.push_str(&format!("{byte:02x}"));
+        }
         let mut known = self.current();
         known.sessions.retain(|_, end| *end > now);
         if known.sessions.len() >= MOST_SESSIONS

@@ -81,7 +81,7 @@ mod tests {
         assert!(slow_connection.is_lasting());
         for n in 0..=WAITING {
             viewers.tick(&n.to_string().into());
-            assert_eq!(quick.try_recv().unwrap(), Arc::<str>::from(n.to_string()));
+            assert_eq!(*quick.try_recv().unwrap(), *n.to_string());
         }
         assert!(slow_connection.end.notified().now_or_never().is_some(), "its connection ends");
         assert_eq!(viewers.len(), 1);

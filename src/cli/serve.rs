@@ -26,7 +26,7 @@ use crate::control::{Reporting, Watched};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::AnyStore;
+use crate::store::{AnyStore, RedisStore};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
     self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, Starting,
@@ -57,8 +57,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
-    let admin = Admin::of(args.admin_addr, environment.admin, args.admin_token_file.as_deref());
-    let admin = match admin {
+    let admin = match Admin::of(args.admin_addr, environment.admin, args.admin_token_file.as_deref()) {
         Ok(admin) => admin,
         Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
     };
@@ -89,17 +88,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     };
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(diagnostics) => {
-            if format == LogFormat::Text {
-                // The log's lines wait in a queue, and belong before the report. The report is written here and not by
-                // `finish`, which gives up on a reader that takes longer than a second and a half.
-                log.finish(String::new());
-                complain(&report(&diagnostics, &io::stderr()));
-                return ExitCode::from(WRONG_INPUT);
-            }
-            Reporting::each(&diagnostics);
-            return fail(log, "the configuration is refused", WRONG_INPUT);
-        }
+        Err(diagnostics) => return refuse(log, format, &diagnostics),
     };
     let metrics = Arc::new(Metrics::default());
     metrics.watch_log(log.dropped());
@@ -116,18 +105,14 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
     let limiter = Arc::new(limiter);
 
-    let grpc = args.grpc_addr.unwrap_or(environment.grpc);
-    let http = args.http_addr.unwrap_or(environment.http);
+    let (grpc, http) =
+        (args.grpc_addr.unwrap_or(environment.grpc), args.http_addr.unwrap_or(environment.http));
     let ended = runtime.block_on(async {
         let mut listeners = Listeners::bind(grpc, http).await?;
         if let Some(admin) = admin {
             admin.open(&mut listeners, store_place).await?;
         }
-        if let Some(server) = server
-            && let Err(error) = server.ready().await
-        {
-            CountersAway { error: &error }.emit();
-        }
+        report_server(server).await;
         let shutdown = reached(asked.clone(), 1);
         let served = Arc::clone(&limiter);
         let serving = async {
@@ -151,6 +136,29 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Ok(false) => fail(log, "ended by a second signal, before calls in flight were answered", FAILED),
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
+    }
+}
+
+/// Ends the start for mistakes in the files.
+fn refuse(log: Log, format: LogFormat, diagnostics: &[Diagnostic]) -> ExitCode {
+    if format == LogFormat::Text {
+        // The log's lines wait in a queue, and belong before the report. The report is written here and not by
+        // `finish`, which gives up on a reader that takes longer than a second and a half.
+        log.finish(String::new());
+        complain(&report(diagnostics, &io::stderr()));
+    } else {
+        Reporting::each(diagnostics);
+        log.finish(last_line(format, "the configuration is refused"));
+    }
+    ExitCode::from(WRONG_INPUT)
+}
+
+/// Reports a server of counters that is down.
+async fn report_server(server: Option<RedisStore>) {
+    if let Some(server) = server
+        && let Err(error) = server.ready().await
+    {
+        CountersAway { error: &error }.emit();
     }
 }
 

@@ -86,7 +86,11 @@ fn first(problems: &[Problem]) -> &str {
 
 /// The SHA-256 of a credential as hexadecimal digits.
 pub fn credential_sha256(credential: &[u8]) -> String {
-    CredentialHash::of(credential).0.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::new();
+    for byte in CredentialHash::of(credential).0 {
+        digits.push_str(&format!("{byte:02x}"));
+    }
+    digits
 }
 
 impl SubjectChange {

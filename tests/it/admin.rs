@@ -47,15 +47,15 @@ subjects:
 ";
 
 /// A running server with an admin port.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) spillway: Spillway,
-    pub(super) admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     pub(super) config: TempDir,
 }
 
 /// What was answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     /// In lower case.
     pub(super) head: String,
@@ -63,7 +63,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
@@ -77,14 +77,14 @@ impl Server {
         Self::with(shop(), &[])
     }
 
-    pub(super) fn with(config: TempDir, arguments: &[&str]) -> Self {
+    pub(crate) fn with(config: TempDir, arguments: &[&str]) -> Self {
         let spillway = Spillway::running(&mut serving(config.path(), arguments));
         let line = spillway.seen.iter().find(|line| line.contains("listening for admin"));
         let (_, address) = line.expect("it listens").split_once("address=").unwrap();
         Self { admin: address.trim().parse().unwrap(), spillway, config }
     }
 
-    pub(super) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         ask(self.admin, "GET", path, &[], "")
     }
 
@@ -126,7 +126,8 @@ pub(super) fn ask(admin: SocketAddr, method: &str, path: &str, headers: &[&str],
     } else {
         format!("Host: {admin}\r\n")
     };
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let headers: Vec<_> = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
+    let headers = headers.concat();
     let length = body.len();
     let mut stream = TcpStream::connect(admin).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

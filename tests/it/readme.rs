@@ -101,3 +101,24 @@ fn the_fields_of_an_explanation_are_those_in_the_readme() {
     fields("", &then, &mut of_then);
     assert_eq!(of_then, listed, "{then:#}");
 }
+
+/// The admin port's lines, as they are printed, but for the port.
+#[test]
+fn the_curl_lines_of_the_readme_work() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let policy = &blocks(&readme, "yaml")[0];
+    let server = crate::admin::Server::with(directory(&[("shop.yaml", policy)]), &[]);
+    let console = blocks(&readme, "console").into_iter().find(|block| block.contains(":6070/")).unwrap();
+    let lines: Vec<_> = console.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    assert!(lines.len() >= 10, "{console}");
+    for line in lines {
+        let line = line
+            .replace("127.0.0.1:6070", &server.admin.to_string())
+            .replace("curl -s", "curl -s --fail-with-body");
+        let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && !said.is_empty(), "{line}: {said}");
+    }
+    let after = server.get("/api/v1/config").json();
+    assert_eq!(after["generation"], 2, "it was reloaded");
+}

@@ -73,7 +73,7 @@ async fn counters_are_reset_on_a_disk() {
 async fn counters_are_reset_in_redis() {
     let valkey = Valkey::start(&[]);
     // A machine that is busy answers slowly.
-    let store = format!("{}?timeout=5s", valkey.url());
+    let store = format!("{}?timeout=5000ms", valkey.url());
     resets(Server::with(shop(), &["--store", &store, "--store-timeout", "5s"])).await;
 }
 

@@ -1,4 +1,4 @@
-//! The OpenAPI document: every route that it names is called, and every answer is held against what it says, to the field.
+//! The `OpenAPI` document: every route that it names is called, and every answer is held against what it says, to the field.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ pub(super) fn check(document: &Value, schema: &Value, value: &Value, what: &str)
 }
 
 /// The schema of an answer, for the first content type that the document has for it.
-fn answer_schema<'d>(operation: &'d Value, status: u16) -> Option<(&'d str, &'d Value)> {
+fn answer_schema(operation: &Value, status: u16) -> Option<(&str, &Value)> {
     let responses = &operation["responses"];
     let response = responses.get(status.to_string()).or(responses.get("default"))?;
     let (kind, content) = response["content"].as_object()?.iter().next()?;

@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::{Answer, Server, ask, serving, shop};
-use crate::support::PATIENCE;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -116,7 +115,6 @@ fn a_server_that_everybody_could_change_does_not_start() {
     }
     let ended = serving(config.path(), &[]).args(["--admin-addr", "nowhere"]).output().unwrap();
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");
-    let _ = PATIENCE;
 }
 
 #[test]

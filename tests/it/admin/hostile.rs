@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tokio::time::Instant;
 
 use super::{Server, ask, shop};
 use crate::rls::{channel, descriptor, request};
@@ -18,7 +19,7 @@ fn resident_kib(server: &Server) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The slower half of a hundred calls starts here.
+/// The median time of a hundred calls.
 async fn median_call(server: &Server) -> Duration {
     let mut client = RateLimitServiceClient::new(channel(&server.spillway).await);
     let mut times = Vec::new();
@@ -58,7 +59,9 @@ async fn ten_thousand_wrong_tokens_are_refused_and_fill_no_log() {
         })
         .collect();
     let meanwhile = median_call(&server).await;
-    guessing.into_iter().for_each(|guesser| guesser.join().unwrap());
+    for guesser in guessing {
+        guesser.join().unwrap();
+    }
     assert!(meanwhile < Duration::from_millis(20), "a call took {meanwhile:?}");
     let lines = server.spillway.lines_so_far() as u64;
     assert!(lines < 30 + begun.elapsed().as_secs() * 2, "{lines} lines");
