@@ -21,11 +21,11 @@ use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
-use crate::control::{Reporting, Watched};
+use crate::control::{Reporting, Watched, hold_tiers};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::AnyStore;
+use crate::store::{AnyStore, Store as _};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
     self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, Starting,
@@ -105,7 +105,14 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     report_counters(&counters, &loaded.policy);
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
     let Opened { store, keyer, server, .. } = counters;
-    let mut limiter = Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new());
+    let clock = SystemClock::new();
+    let mut policy = loaded.policy;
+    if let Some(records) = store.records()
+        && let Err(error) = hold_tiers(&mut policy, &*records, clock.now())
+    {
+        return fail(log, &format!("--store: {error}"), WRONG_INPUT);
+    }
+    let mut limiter = Limiter::with_keys(policy, keyer, store, clock);
     limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
     let limiter = Arc::new(limiter);
 

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::args::{Store, StoreAction};
 use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, SystemClock};
 use crate::model::CellKey;
-use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::disk::{Counter, Offline, OpenError};
+use crate::store::{Record, RecordKind, StoreError};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,16 @@ enum Wrong {
 struct Head {
     spillway_store: u32,
     secret: String,
+}
+
+/// A line of what is known of a subject.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    record: String,
+    domain: String,
+    subject: String,
+    value: Box<RawValue>,
 }
 
 /// Each of the others.
@@ -90,10 +101,23 @@ fn inspect(directory: &Path) -> Result<String, Wrong> {
         Ok::<_, Wrong>(())
     })?;
     let bytes = std::fs::metadata(store.name()).map(|file| file.len())?;
-    let said = format!(
+    let mut said = format!(
         "{}: {bytes} bytes\n{counters} counters, of which {ended} have ended and {unreadable} cannot be read\n",
         store.name()
     );
+    let records = store.records()?;
+    for (_, kind) in RecordKind::NAMES {
+        let count = records.iter().filter(|record| record.kind == kind).count();
+        match kind {
+            RecordKind::ReachedTier => {
+                said.push_str(&format!("{count} subjects whose tiers are remembered\n"))
+            }
+            RecordKind::Subject if count > 0 => {
+                said.push_str(&format!("{count} subjects that were changed at run time\n"))
+            }
+            RecordKind::Subject => {}
+        }
+    }
     store.close()?;
     Ok(said)
 }
@@ -114,10 +138,18 @@ fn backup(directory: &Path, to: &Path) -> Result<String, Wrong> {
     let counters = all(&store)?;
     let copy = Offline::create(to, store.secret())?;
     copy.put(&counters)?;
-    let said = format!("{}: {} counters\n", copy.name(), counters.len());
+    let records = store.records()?;
+    copy.put_records(&records)?;
+    let said = copied(copy.name(), counters.len(), records.len());
     copy.close()?;
     store.close()?;
     Ok(said)
+}
+
+/// What was written.
+fn copied(name: &str, counters: usize, records: usize) -> String {
+    let records = if records == 0 { String::new() } else { format!(" and {records} records of subjects") };
+    format!("{name}: {counters} counters{records}\n")
 }
 
 fn compact(directory: &Path) -> Result<String, Wrong> {
@@ -145,13 +177,19 @@ fn export(directory: &Path) -> Result<(), Wrong> {
         writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)?;
         Ok::<_, Wrong>(())
     })?;
+    for Record { kind, scope, id, value } in store.records()? {
+        let value = String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned();
+        let value = RawValue::from_string(value).map_err(io::Error::from)?;
+        let line = Known { record: kind.name().to_owned(), domain: scope, subject: id, value };
+        writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)?;
+    }
     out.flush()?;
     drop(out);
     Ok(store.close()?)
 }
 
 fn import(directory: &Path) -> Result<String, Wrong> {
-    let (mut secret, mut counters) = (None, Vec::new());
+    let (mut secret, mut counters, mut records) = (None, Vec::new(), Vec::new());
     for (line, text) in io::stdin().lock().lines().enumerate() {
         let wrong = |reason: String| Wrong::Line { line: line + 1, reason };
         let text = text.map_err(|error| wrong(error.to_string()))?;
@@ -163,6 +201,14 @@ fn import(directory: &Path) -> Result<String, Wrong> {
             }
             let bytes = unhex(&head.secret).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
             secret = Some(bytes.ok_or_else(|| wrong("the secret is not 32 hexadecimal digits".to_owned()))?);
+            continue;
+        }
+        if let Ok(Known { record, domain, subject, value }) = serde_json::from_str(&text) {
+            let kind = RecordKind::named(&record).ok_or_else(|| {
+                wrong(format!("the record: `{record}` is not known to this version of Spillway"))
+            })?;
+            let value = Some(value.get().as_bytes().to_vec());
+            records.push(Record { kind, scope: domain, id: subject, value });
             continue;
         }
         let of: Line = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
@@ -178,7 +224,8 @@ fn import(directory: &Path) -> Result<String, Wrong> {
     let secret = secret.ok_or_else(|| Wrong::Line { line: 1, reason: "there is none".to_owned() })?;
     let store = Offline::create(directory, secret)?;
     store.put(&counters)?;
-    let said = format!("{}: {} counters\n", store.name(), counters.len());
+    store.put_records(&records)?;
+    let said = copied(store.name(), counters.len(), records.len());
     store.close()?;
     Ok(said)
 }

@@ -15,10 +15,14 @@
 //!
 //! Nobody waits for hits that are counted though they were refused: they are written soon, and to lose them grants nothing.
 //! After a clean stop ([`DiskStore::close`]) all counters are what they were.
+//!
+//! Beside the counters the file has [`Records`]: what the server has learned about subjects.
 
 mod file;
 mod kept;
 mod offline;
+mod recorded;
+mod records;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,17 +31,18 @@ mod threads;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
+use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use self::file::File;
 pub use self::file::OpenError;
+use self::file::{File, Reader};
 use self::kept::{Asked, Kept, State};
 pub use self::offline::{Counter, Offline};
+use self::records::DiskRecords;
 use self::table::{Shard, Table};
 use self::threads::Threads;
-use super::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
+use super::{Answers, MemoryStore, Records, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Cell, Charge, Commit, Durability, Mode, Outcomes, Share, settle};
 use crate::model::{CellKey, Few, Hits, Timestamp};
 
@@ -51,6 +56,8 @@ struct Inner {
     memory: MemoryStore,
     /// Those that are.
     table: Arc<Table>,
+    /// For records, until the file is closed.
+    reader: RwLock<Option<Reader>>,
     threads: Threads,
     secret: [u8; 16],
     /// The file, as messages name it.
@@ -71,9 +78,10 @@ impl DiskStore {
     fn of(file: File, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
         let (name, secret) = (file.name().to_owned(), file.secret());
         let table = Arc::new(Table::new(most));
+        let reader = RwLock::new(Some(file.reader()));
         let threads = Threads::start(file, Arc::clone(&table), memory.clone())
             .map_err(|source| OpenError::Io { path: name.clone().into(), source })?;
-        Ok(Self(Arc::new(Inner { memory, table, threads, secret, name })))
+        Ok(Self(Arc::new(Inner { memory, table, threads, reader, secret, name })))
     }
 
     /// The secret that counters' keys are made under. It was drawn when the file was made.
@@ -95,6 +103,7 @@ impl DiskStore {
     /// When it could not be written. Then the file has what it has after a crash.
     pub fn close(&self) -> Result<(), StoreError> {
         self.0.table.close();
+        drop(self.0.reader.write().take());
         self.0.threads.close().map_err(|reason| self.0.failed(reason))
     }
 }
@@ -288,6 +297,10 @@ impl Store for DiskStore {
     fn statistics(&self) -> Statistics {
         let (memory, (counters, bytes)) = (self.0.memory.statistics(), self.0.table.size());
         Statistics { counters: memory.counters + counters, bytes: memory.bytes + bytes, ..memory }
+    }
+
+    fn records(&self) -> Option<Arc<dyn Records>> {
+        Some(Arc::new(DiskRecords(Arc::clone(&self.0))))
     }
 
     fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {

@@ -1,13 +1,16 @@
-//! The file: two tables of redb.
+//! The file: three tables of redb.
 //!
 //! | Table | Key | Value |
 //! |---|---|---|
 //! | `spillway` | `format` | [`FORMAT`], 4 bytes, little-endian |
 //! | | `secret` | the secret of counters' keys, 16 bytes |
+//! | | `records` | the version of the table of records, 4 bytes, little-endian; missing as long as there was none |
 //! | `counters` | a [`CellKey`], 16 bytes, the upper half first | its image, as [`codec`] writes it |
+//! | `records` | the kind, the scope and the id of a [record](crate::store::records) | its value |
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,8 +18,10 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
+use super::recorded;
 use super::{Cell, CellKey, Timestamp};
 use crate::store::codec::{self, DecodeError};
+use crate::store::records::{Record, VERSION};
 
 /// The version of the tables.
 const FORMAT: u32 = 1;
@@ -25,7 +30,9 @@ const NAME: &str = "counters.redb";
 /// Bytes of the file that redb keeps in memory.
 const CACHE: usize = 16 << 20;
 
-const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spillway");
+pub(super) const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spillway");
+/// What the version of the table of records is called, which a file gets with its first record.
+pub(super) const RECORDS_VERSION: &str = "records";
 const COUNTERS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("counters");
 
 /// Why a store was not opened. The file was left as it is.
@@ -68,6 +75,14 @@ pub enum OpenError {
         /// Its format.
         found: u32,
     },
+    /// Another version of Spillway wrote what it knows of subjects.
+    #[error("the counter store `{}` has records of version {found}, and this version of Spillway reads version {VERSION}. Start the version that wrote them", .path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Their version.
+        found: u32,
+    },
 }
 
 /// An open file.
@@ -89,6 +104,8 @@ pub(super) struct Changes {
     pub(super) put: Vec<(CellKey, Vec<u8>)>,
     /// Counters that are forgotten.
     pub(super) removed: Vec<CellKey>,
+    /// Records that are put or deleted.
+    pub(super) records: Vec<Record>,
 }
 
 impl File {
@@ -172,6 +189,7 @@ impl File {
             }
             Ok((found, _)) => Err(OpenError::Version { path, found }),
             Err(Wrong::NoStore) => Err(OpenError::Foreign { path }),
+            Err(Wrong::Records(found)) => Err(OpenError::Records { path, found }),
             Err(Wrong::Read(error)) => Err(open_error(&path, error)),
             Err(Wrong::Value(reason)) => Err(OpenError::Damaged { path, reason }),
         }
@@ -200,6 +218,11 @@ impl File {
             for key in &changes.removed {
                 counters.remove(&to_bytes(key))?;
             }
+        }
+        if !changes.records.is_empty() {
+            let mut about = transaction.open_table(ABOUT)?;
+            about.insert(RECORDS_VERSION, VERSION.to_le_bytes().as_slice())?;
+            recorded::write(&transaction, &changes.records)?;
         }
         transaction.commit()?;
         Ok(())
@@ -267,6 +290,15 @@ impl File {
 }
 
 impl Reader {
+    /// Shows records from `first` on, until `visit` has seen enough.
+    pub(super) fn records(
+        &self,
+        first: (&str, &str, &str),
+        visit: impl FnMut((&str, &str, &str), &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), redb::Error> {
+        recorded::read(&self.0.begin_read()?, first, visit)
+    }
+
     /// The counters of `keys`, in order.
     pub(super) fn read(
         &self,
@@ -326,6 +358,8 @@ enum Wrong {
     NoStore,
     Read(redb::Error),
     Value(String),
+    /// Its records have this version.
+    Records(u32),
 }
 
 impl<E: Into<redb::Error>> From<E> for Wrong {
@@ -350,6 +384,12 @@ fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
     }
     let secret = about.get("secret")?.and_then(|value| value.value().try_into().ok());
     let secret = secret.ok_or_else(|| missing("secret"))?;
+    let records = about.get(RECORDS_VERSION)?;
+    let records = records.map(|value| value.value().try_into().map_err(|_| missing("version of records")));
+    let records = records.transpose()?.map(u32::from_le_bytes);
+    if let Some(version) = records.filter(|version| *version != VERSION) {
+        return Err(Wrong::Records(version));
+    }
     // Where there are no counters, they were lost.
     transaction.open_table(COUNTERS)?;
     Ok((format, secret))

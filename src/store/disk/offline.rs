@@ -1,10 +1,12 @@
 //! A store that no server has open, as operators look at it, copy it and move it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::file::{Changes, File};
 use super::{Cell, CellKey, OpenError, StoreError};
 use crate::store::codec::{self, DecodeError};
+use crate::store::records::{Record, RecordKind};
 
 /// Counters that are written in one commit.
 const BATCH: usize = 10_000;
@@ -78,6 +80,43 @@ impl Offline {
                 codec::encode(cell, &mut image);
                 changes.put.push((*key, image));
             }
+            self.0.commit(&changes).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// What it knows of subjects.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or a later version wrote records of a kind that this one does not know.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        let (mut records, mut unknown) = (Vec::new(), None);
+        let read = self.0.reader().records(("", "", ""), |(name, scope, id), value| {
+            let Some(kind) = RecordKind::named(name) else {
+                unknown = Some(name.to_owned());
+                return ControlFlow::Break(());
+            };
+            let (scope, id, value) = (scope.to_owned(), id.to_owned(), Some(value.to_owned()));
+            records.push(Record { kind, scope, id, value });
+            ControlFlow::Continue(())
+        });
+        read.map_err(|error| self.failed(&error))?;
+        unknown.map_or(Ok(records), |kind| {
+            let reason =
+                format!("it has a record of the kind `{kind}`, which this version of Spillway does not know");
+            Err(StoreError::Failed { store: self.name().to_owned(), reason })
+        })
+    }
+
+    /// Puts and deletes records.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub fn put_records(&self, records: &[Record]) -> Result<(), StoreError> {
+        for records in records.chunks(BATCH) {
+            let changes = Changes { records: records.to_vec(), ..Changes::default() };
             self.0.commit(&changes).map_err(|error| self.failed(&error))?;
         }
         Ok(())

@@ -14,6 +14,7 @@ use self::backend::Disk;
 use super::*;
 use crate::algorithm::Algorithm;
 use crate::model::Outcome;
+use crate::store::{Record, RecordKind};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -381,4 +382,86 @@ fn charges_that_count_beyond_the_limit_beside_others_of_the_same_counter_are_ans
             outcomes.iter().flatten().map(|outcome| (outcome.admitted, outcome.used)).collect();
         assert_eq!(told, [(true, 3), (false, 43)]);
     }
+}
+
+fn tier_of(id: &str, tier: Option<&str>) -> Record {
+    let value = tier.map(|tier| tier.as_bytes().to_vec());
+    Record { kind: RecordKind::ReachedTier, scope: "d".to_owned(), id: id.to_owned(), value }
+}
+
+/// The records of domain `d`.
+fn known(store: &DiskStore) -> Vec<(String, String)> {
+    let mut known = Vec::new();
+    let records = store.records().unwrap();
+    records
+        .each(RecordKind::ReachedTier, "d", &mut |id, value| {
+            known.push((id.to_owned(), String::from_utf8(value.to_owned()).unwrap()));
+        })
+        .unwrap();
+    known
+}
+
+#[test]
+fn records_are_on_the_disk_when_they_are_said_to_be() {
+    let mut random = 1_u64;
+    let disk = Disk::default();
+    let store = open(&disk);
+    let records = store.records().unwrap();
+    assert_eq!(known(&store), [], "a file without the table has none");
+    for step in 0..20_u64 {
+        hit(&store, monthly(1, 50_000, Durability::Reserve)).unwrap();
+        let other = Record { scope: "e".to_owned(), ..tier_of("a", Some("9")) };
+        records.apply(vec![tier_of("a", Some(&step.to_string())), tier_of("b", Some("0")), other]).unwrap();
+        if step % 2 == 0 {
+            records.apply(vec![tier_of("b", None)]).unwrap();
+        }
+        // Any of what was not synced is there, or is not.
+        let after = open(&disk.after_power_loss(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random >> 63 == 0
+        }));
+        let mut expected = vec![("a".to_owned(), step.to_string())];
+        expected.extend((step % 2 == 1).then(|| ("b".to_owned(), "0".to_owned())));
+        assert_eq!(known(&after), expected);
+    }
+    store.close().unwrap();
+    let error = records.apply(vec![tier_of("a", None)]).unwrap_err().to_string();
+    assert!(error.ends_with("it is closed"), "{error}");
+    let error = records.each(RecordKind::ReachedTier, "d", &mut |_, _| ()).unwrap_err().to_string();
+    assert!(error.ends_with("it is closed"), "{error}");
+    assert_eq!(known(&open(&disk)), [("a".to_owned(), "19".to_owned()), ("b".to_owned(), "0".to_owned())]);
+}
+
+#[test]
+fn records_of_a_disk_that_is_full_are_refused_and_told_so() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    let records = store.records().unwrap();
+    records.apply(vec![tier_of("a", Some("1"))]).unwrap();
+    disk.fill();
+    for _ in 0..2 {
+        let error = records.apply(vec![tier_of("a", Some("2"))]).unwrap_err().to_string();
+        assert!(error.contains("has failed: "), "{error}");
+    }
+    assert_eq!(known(&open(&disk.after_power_loss(|| false))), [("a".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn records_of_a_newer_version_are_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = DiskStore::open(directory.path(), MemoryStore::default(), 1_000).unwrap();
+    store.records().unwrap().apply(vec![tier_of("a", Some("1"))]).unwrap();
+    store.close().unwrap();
+    let database = redb::Database::open(directory.path().join("counters.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(file::ABOUT)
+        .unwrap()
+        .insert(file::RECORDS_VERSION, 2_u32.to_le_bytes().as_slice())
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = DiskStore::open(directory.path(), MemoryStore::default(), 1_000).unwrap_err().to_string();
+    let expected = "has records of version 2, and this version of Spillway reads version 1. Start the version that wrote them";
+    assert!(error.ends_with(expected), "{error}");
 }

@@ -98,6 +98,23 @@ impl CountersAway<'_> {
     }
 }
 
+/// Tiers that subjects have reached are in memory only, for the store could not be read or written.
+#[derive(Debug)]
+pub struct ReachedTiersNotKept<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl ReachedTiersNotKept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::error!(
+            "{}; the configuration is in force, and a restart may lower tiers that follow from facts",
+            self.error
+        );
+    }
+}
+
 /// The store could not take what it had yet to get at the end: leases that were not spent, or counters that were to be written.
 #[derive(Debug)]
 pub struct StoreNotClosed<'a> {
