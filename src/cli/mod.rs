@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod compatibility;
+mod counter;
 mod counters;
 mod examples;
 mod explain;
@@ -61,7 +62,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Command::Schema => schema::run(),
-        Command::Store(args) => store::run(&args),
+        Command::Store(args) => store::run(&args, &environment),
     }
 }
 

@@ -28,8 +28,8 @@ use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::{AnyStore, Store as _};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
-    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, Starting,
-    StoreNotClosed, WithoutEffect, build,
+    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasCountAlone,
+    Starting, StoreNotClosed, WithoutEffect, build,
 };
 
 /// How long it may take to give back what was taken of shared counters.
@@ -102,7 +102,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     report_what_holds(&options, environment, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
-    report_counters(&counters, &loaded.policy);
+    report_counters(&counters, &loaded.policy, args.replicas.get());
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
     let Opened { store, keyer, server, .. } = counters;
     let clock = SystemClock::new();
@@ -171,8 +171,11 @@ fn report_what_holds(options: &Options, environment: &Environment, metrics: &Met
 }
 
 /// Reports where counters are kept, and which of them a restart forgets.
-fn report_counters(counters: &Opened, policy: &Policy) {
+fn report_counters(counters: &Opened, policy: &Policy, replicas: u32) {
     CountersKept { place: &counters.place }.emit();
+    if replicas > 1 && counters.server.is_none() {
+        ReplicasCountAlone { replicas }.emit();
+    }
     if let AnyStore::Memory(_) = counters.store
         && let Some(limits) = forgotten(policy)
     {

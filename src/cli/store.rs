@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::args::{Store, StoreAction};
+use super::compatibility::Environment;
+use super::counter::{self, Action};
 use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, SystemClock};
 use crate::model::CellKey;
@@ -17,13 +19,26 @@ use crate::store::{Record, RecordKind, StoreError};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
-enum Wrong {
+pub(super) enum Wrong {
+    /// The policy has mistakes, which are written for people.
+    #[error("{0}")]
+    Policy(String),
+    #[error("{0}")]
+    Descriptor(String),
+    #[error("say whose counters: `spillway store reset DIR --domain NAME 'key=value'`")]
+    Nobody,
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
+    #[error(
+        "`{0}://…` is a server, whose counters are looked at and copied with its own tools. `spillway store` takes the directory of a store on a disk, as in `spillway store inspect /var/lib/spillway`"
+    )]
+    Server(String),
+    #[error("`{}` is a file, and a store is named by its directory, as in `spillway store inspect {}`", .file.display(), .directory.display())]
+    File { file: PathBuf, directory: PathBuf },
     #[error("standard input, line {line}: {reason}")]
     Line { line: usize, reason: String },
 }
@@ -57,13 +72,26 @@ struct Line {
 }
 
 /// Does what was asked for.
-pub(super) fn run(args: &Store) -> ExitCode {
+pub(super) fn run(args: &Store, environment: &Environment) -> ExitCode {
     let done = match &args.action {
-        StoreAction::Inspect { store } => inspect(&directory(store)),
-        StoreAction::Backup { store, to } => backup(&directory(store), &directory(to)),
-        StoreAction::Compact { store } => compact(&directory(store)),
-        StoreAction::Export { store } => return ended(export(&directory(store))),
-        StoreAction::Import { store } => import(&directory(store)),
+        StoreAction::Inspect { store, whose } => directory(store).and_then(|store| {
+            if whose.descriptors.is_empty() {
+                return inspect(&store);
+            }
+            counter::run(&store, whose, Action::Show, environment)
+        }),
+        StoreAction::Reset { store, whose } => directory(store).and_then(|store| {
+            if whose.descriptors.is_empty() {
+                return Err(Wrong::Nobody);
+            }
+            counter::run(&store, whose, Action::Reset, environment)
+        }),
+        StoreAction::Backup { store, to } => {
+            directory(store).and_then(|store| backup(&store, &directory(to)?))
+        }
+        StoreAction::Compact { store } => directory(store).and_then(|store| compact(&store)),
+        StoreAction::Export { store } => return ended(directory(store).and_then(|store| export(&store))),
+        StoreAction::Import { store } => directory(store).and_then(|store| import(&store)),
     };
     match done {
         Ok(said) => print(&said),
@@ -75,6 +103,10 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
     match done {
         // A reader that has gone away has read enough.
         Err(Wrong::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Wrong::Policy(report)) => {
+            complain(&report);
+            ExitCode::from(WRONG_INPUT)
+        }
         Err(wrong) => {
             complain(&format!("error: {wrong}\n"));
             ExitCode::from(WRONG_INPUT)
@@ -84,8 +116,21 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
 }
 
 /// A store may be named as `--store` names it.
-fn directory(store: &Path) -> PathBuf {
-    store.to_str().and_then(|name| name.strip_prefix("disk:")).map_or_else(|| store.to_owned(), PathBuf::from)
+fn directory(store: &Path) -> Result<PathBuf, Wrong> {
+    let name = store.to_str().unwrap_or_default();
+    if let Some(directory) = name.strip_prefix("disk:") {
+        return Ok(directory.into());
+    }
+    if let Some((scheme, _)) = name.split_once("://") {
+        // What follows may hold a password.
+        return Err(Wrong::Server(scheme.to_owned()));
+    }
+    if store.is_file() {
+        let directory =
+            store.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Err(Wrong::File { file: store.to_owned(), directory: directory.to_owned() });
+    }
+    Ok(store.to_owned())
 }
 
 fn inspect(directory: &Path) -> Result<String, Wrong> {

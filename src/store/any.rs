@@ -52,6 +52,12 @@ macro_rules! stores {
                 }
             }
 
+            fn failure(&self) -> Option<String> {
+                match self {
+                    $(Self::$variant(store) => store.failure(),)*
+                }
+            }
+
             fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
                 // Iterators of several types. Sweeps are rare, so an allocation for each is nothing.
                 let parts: Box<dyn Iterator<Item = ()> + Send + '_> = match self {

@@ -44,6 +44,11 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Why it keeps nothing any more, once it has failed for good: as long as the process runs it does not try again.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Frees the counters that decide nothing any more at `now`, a part of them with each item that is taken, so that requests
     /// go on meanwhile. A store whose counters end by themselves has nothing to do.
     fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {

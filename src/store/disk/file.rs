@@ -20,6 +20,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, 
 
 use super::recorded;
 use super::{Cell, CellKey, Timestamp};
+use crate::model::KeySecret;
 use crate::store::codec::{self, DecodeError};
 use crate::store::records::{Record, VERSION};
 
@@ -61,6 +62,14 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is one where a new one was to be made.
+    #[error("there is a counter store in `{}` already. Name a directory without one, or move `{}` away", .directory.display(), .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
+    },
     /// Another program made it.
     #[error("`{}` is a database, but no counter store. Give Spillway a directory of its own, as in `--store disk:/var/lib/spillway`", .path.display())]
     Foreign {
@@ -93,6 +102,39 @@ pub(super) struct File {
     secret: [u8; 16],
 }
 
+/// The name of a file that is not complete yet, so that a process which ends meanwhile leaves nothing that looks like a store.
+/// Dropped, it removes the file.
+#[derive(Debug)]
+pub(super) struct Unpublished {
+    new: PathBuf,
+    path: PathBuf,
+}
+
+impl Unpublished {
+    /// Gives the file its name, if no other file has it.
+    pub(super) fn publish(self) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Io { path: self.path.clone(), source };
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        match fs::hard_link(&self.new, &self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(OpenError::Exists { path: self.path.clone(), directory: directory.to_owned() });
+            }
+            // Some file systems have no links. There two that start at the same moment may still both make a file.
+            Err(_) if !self.path.exists() => fs::rename(&self.new, &self.path).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        }
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        // Its other name stays. It may be gone already.
+        let _ = fs::remove_file(&self.new);
+    }
+}
+
 /// What is read from it, while it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Reader(Arc<Database>);
@@ -119,7 +161,13 @@ impl File {
         if path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
             return Self::open_made(path);
         }
-        Self::make(directory, path, random()?)
+        let (made, new) = Self::make(directory, path, random())?;
+        match new.publish() {
+            Ok(()) => Ok(made),
+            // Another process was quicker: it has the file open, or has closed it again.
+            Err(OpenError::Exists { .. }) => Self::open_made(path),
+            Err(error) => Err(error),
+        }
     }
 
     fn open_made(path: &Path) -> Result<Self, OpenError> {
@@ -133,36 +181,28 @@ impl File {
         sensible(&path, || Self::open_made(&path))
     }
 
-    /// Makes the file in `directory`, where there must be none.
-    pub(super) fn create(directory: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
+    /// Makes a file in `directory`, where there must be none. It is there only when it is published.
+    pub(super) fn create(directory: &Path, secret: [u8; 16]) -> Result<(Self, Unpublished), OpenError> {
         let path = directory.join(NAME);
         if path.try_exists().unwrap_or(true) {
-            return Err(OpenError::Io { path, source: io::ErrorKind::AlreadyExists.into() });
+            return Err(OpenError::Exists { path, directory: directory.to_owned() });
         }
         Self::make(directory, &path, secret)
     }
 
-    fn make(directory: &Path, path: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+    /// A new file beside `path`, which is there only when it is [published](Self::publish).
+    fn make(directory: &Path, path: &Path, secret: [u8; 16]) -> Result<(Self, Unpublished), OpenError> {
         fs::create_dir_all(directory)
             .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
-        // A process that ends meanwhile leaves no file under the name that is half made.
-        let new = path.with_extension("new");
-        let database = match builder().create(&new) {
-            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::InUse { path: new }),
-            Err(_) if new.exists() => {
-                fs::remove_file(&new).map_err(failed)?;
-                builder().create(&new)
-            }
-            created => created,
-        };
-        let database = database.map_err(|error| open_error(&new, error.into()))?;
+        let [number, _] = KeySecret::draw();
+        let new =
+            Unpublished { new: path.with_extension(format!("new-{number:016x}")), path: path.to_owned() };
+        let failed = |source| OpenError::Io { path: new.new.clone(), source };
+        let database = builder().create(&new.new).map_err(|error| open_error(&new.new, error.into()))?;
         // Whoever knows the secret can look for values whose counters meet.
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        create_tables(&database, secret).map_err(|error| open_error(&new, error))?;
-        fs::rename(&new, path).map_err(failed)?;
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        Self::of(database, path)
+        fs::set_permissions(&new.new, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        create_tables(&database, secret).map_err(|error| open_error(&new.new, error))?;
+        Ok((Self::of(database, path)?, new))
     }
 
     /// A file of some other kind, which is made where there is none.
@@ -174,7 +214,7 @@ impl File {
             let database =
                 builder().create_with_backend(backend).map_err(|error| open_error(path, error.into()))?;
             if is_new {
-                create_tables(&database, random()?).map_err(|error| open_error(path, error))?;
+                create_tables(&database, random()).map_err(|error| open_error(path, error))?;
             }
             Self::of(database, path)
         })
@@ -332,11 +372,9 @@ fn builder() -> Builder {
     builder
 }
 
-fn random() -> Result<[u8; 16], OpenError> {
-    let mut secret = [0; 16];
-    rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| OpenError::Io { path: "getrandom".into(), source: errno.into() })?;
-    Ok(secret)
+fn random() -> [u8; 16] {
+    let [high, low] = KeySecret::draw();
+    to_bytes(&CellKey { high, low })
 }
 
 /// Writes the secret, and what says which file this is.
@@ -382,8 +420,10 @@ fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
     if format != FORMAT {
         return Ok((format, [0; 16]));
     }
-    let secret = about.get("secret")?.and_then(|value| value.value().try_into().ok());
-    let secret = secret.ok_or_else(|| missing("secret"))?;
+    let secret = about.get("secret")?.ok_or_else(|| missing("secret"))?;
+    let secret = secret.value();
+    let wrong = |_| Wrong::Value(format!("its secret has {} bytes instead of 16", secret.len()));
+    let secret = secret.try_into().map_err(wrong)?;
     let records = about.get(RECORDS_VERSION)?;
     let records = records.map(|value| value.value().try_into().map_err(|_| missing("version of records")));
     let records = records.transpose()?.map(u32::from_le_bytes);

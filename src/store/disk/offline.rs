@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::file::{Changes, File};
-use super::{Cell, CellKey, OpenError, StoreError};
+use super::file::{Changes, File, Unpublished};
+use super::{Cell, CellKey, MemoryStore, OpenError, StoreError, Timestamp};
 use crate::store::codec::{self, DecodeError};
 use crate::store::records::{Record, RecordKind};
 
@@ -14,9 +14,9 @@ const BATCH: usize = 10_000;
 /// A counter, and what it is known by.
 pub type Counter = (CellKey, Cell);
 
-/// A store that nobody counts in while this has it.
+/// A store that nobody counts in while this has it. A new one is in its place when it is [closed](Self::close), and not before.
 #[derive(Debug)]
-pub struct Offline(File);
+pub struct Offline(File, Option<Unpublished>);
 
 impl Offline {
     /// Opens the store in `directory`.
@@ -25,7 +25,7 @@ impl Offline {
     ///
     /// When there is none, and as [`DiskStore::open`](super::DiskStore::open) does.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        File::open_existing(directory).map(Self)
+        File::open_existing(directory).map(|file| Self(file, None))
     }
 
     /// Makes a store in `directory` whose keys are made under `secret`.
@@ -34,7 +34,7 @@ impl Offline {
     ///
     /// When there is one already, or it cannot be made.
     pub fn create(directory: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
-        File::create(directory, secret).map(Self)
+        File::create(directory, secret).map(|(file, new)| Self(file, Some(new)))
     }
 
     /// The file.
@@ -45,6 +45,34 @@ impl Offline {
     /// The secret that counters' keys are made under.
     pub fn secret(&self) -> [u8; 16] {
         self.0.secret()
+    }
+
+    /// Copies those of some counters that there are into `memory`, and tells how many.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    pub fn copy_to(&self, keys: &[CellKey], memory: &MemoryStore) -> Result<usize, StoreError> {
+        let cells = self.0.reader().read(keys).map_err(|error| self.failed(&error))?;
+        let mut copied = 0;
+        for (key, cell) in keys.iter().zip(cells) {
+            let cell = cell.map_err(|source| StoreError::Unreadable { source: Box::new(source) })?;
+            if let Some(cell) = cell {
+                copied += 1;
+                memory.lend(&[*key], Timestamp::EPOCH, |cells| cells[0] = cell);
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Forgets counters.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written.
+    pub fn remove(&self, keys: &[CellKey]) -> Result<(), StoreError> {
+        let changes = Changes { removed: keys.to_vec(), ..Changes::default() };
+        self.0.commit(&changes).map_err(|error| self.failed(&error))
     }
 
     /// Shows each counter, until `visit` fails.
@@ -134,14 +162,18 @@ impl Offline {
         self.0.compact().map_err(failed)
     }
 
-    /// Closes the file.
+    /// Closes the file, and gives it its name if it is new.
     ///
     /// # Errors
     ///
-    /// When it could not be written.
+    /// When it could not be written, or another has its name by now.
     pub fn close(self) -> Result<(), StoreError> {
         let store = self.name().to_owned();
-        self.0.close().map_err(|error| StoreError::Failed { store, reason: error.to_string() })
+        let failed = |reason| StoreError::Failed { store, reason };
+        let closed = self.0.close().map_err(|error| error.to_string());
+        let published = closed
+            .and_then(|()| self.1.map_or(Ok(()), |new| new.publish().map_err(|error| error.to_string())));
+        published.map_err(failed)
     }
 
     fn failed(&self, error: &redb::Error) -> StoreError {

@@ -20,7 +20,8 @@ const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 fn open(disk: &Disk) -> DiskStore {
-    DiskStore::of(File::with_backend(disk.clone()).unwrap(), MemoryStore::default(), 10_000).unwrap()
+    DiskStore::of(File::with_backend(disk.clone()).unwrap(), MemoryStore::default(), 10_000, usize::MAX)
+        .unwrap()
 }
 
 fn run<T>(steps: impl Future<Output = T>) -> T {
@@ -158,7 +159,8 @@ fn a_full_disk_stops_what_is_not_reserved_and_nothing_else() {
 #[test]
 fn a_counter_that_left_memory_is_read_again() {
     let disk = Disk::default();
-    let store = DiskStore::of(File::with_backend(disk).unwrap(), MemoryStore::default(), 1).unwrap();
+    let store =
+        DiskStore::of(File::with_backend(disk).unwrap(), MemoryStore::default(), 1, usize::MAX).unwrap();
     let of = |number| monthly(number, 5_000, Durability::Reserve);
     let all = SHARDS_OF_ONE * 400;
     for number in (0..all).step_by(usize::try_from(SHARDS_OF_ONE).unwrap()) {
@@ -299,7 +301,7 @@ fn a_damaged_file_is_refused_or_read_as_it_was() {
         let broken = disk.after_power_loss(|| false);
         broken.flip(at);
         let Ok(file) = File::with_backend(broken) else { continue };
-        let store = DiskStore::of(file, MemoryStore::default(), 1_000).unwrap();
+        let store = DiskStore::of(file, MemoryStore::default(), 1_000, usize::MAX).unwrap();
         for number in 0..50 {
             let look = monthly(number, 5_000, Durability::Exact);
             let look = Charge { share: Share { hits: Hits::Look, ..look.share }, ..look };
@@ -464,4 +466,92 @@ fn records_of_a_newer_version_are_not_read() {
     let error = DiskStore::open(directory.path(), MemoryStore::default(), 1_000).unwrap_err().to_string();
     let expected = "has records of version 2, and this version of Spillway reads version 1. Start the version that wrote them";
     assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn of_several_that_start_in_an_empty_directory_one_has_the_store() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || DiskStore::open(directory.path(), MemoryStore::default(), 1_000);
+        let opened: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (have, others): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+        assert!(others.iter().all(|error| matches!(error, Err(OpenError::InUse { .. }))), "{others:?}");
+        assert_eq!(have.len(), 1);
+        let store = have.into_iter().next().unwrap().unwrap();
+        hit(&store, monthly(1, 50_000, Durability::Exact)).unwrap();
+        store.close().unwrap();
+        let again = open().unwrap();
+        assert_eq!(
+            (used(&again, monthly(1, 50_000, Durability::Exact)), again.secret()),
+            (1, store.secret())
+        );
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(files.collect::<Vec<_>>(), ["counters.redb"]);
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_finished_is_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = Offline::create(directory.path(), [1; 16]).unwrap();
+    copy.put(&[(CellKey { high: 1, low: 1 }, Cell::Empty)]).unwrap();
+    assert!(!directory.path().join("counters.redb").exists());
+    drop(copy);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    let error = Offline::open(directory.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+#[test]
+fn a_counter_that_is_durable_no_more_goes_on_in_memory_and_back() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    for (durability, expected) in
+        [(Durability::Reserve, 1), (Durability::None, 2), (Durability::Reserve, 3), (Durability::Exact, 4)]
+    {
+        assert_eq!(hit(&store, monthly(1, 50_000, durability)).unwrap().used, expected, "{durability:?}");
+    }
+    // What is not durable is not waited for, even where the disk has failed.
+    disk.fill();
+    hit(&store, monthly(2, 50_000, Durability::Exact)).unwrap_err();
+    assert_eq!(hit(&store, monthly(1, 50_000, Durability::None)).unwrap().used, 5);
+    let left = used(&open(&disk.after_power_loss(|| false)), monthly(1, 50_000, Durability::Exact));
+    assert!((4..=54).contains(&left), "{left}");
+}
+
+#[test]
+fn durable_counters_have_a_bound_in_bytes_and_their_logs_count() {
+    const BYTES: usize = 4 << 20;
+    let file = File::with_backend(Disk::default()).unwrap();
+    let store = DiskStore::of(file, MemoryStore::default(), 1_000_000, BYTES).unwrap();
+    let sliding = |number: u64| {
+        charge(number << 8 | number, Algorithm::sliding_window(MONTH), 600, Durability::Reserve)
+    };
+    let before = store.statistics().bytes;
+    for second in 0..600 {
+        run(ask(&store, Mode::Each, &[sliding(0)], START.plus(Duration::from_secs(second)))).unwrap();
+    }
+    let log = store.statistics().bytes - before;
+    assert!(log > 1_000, "a log of 600 hits takes {log} bytes");
+    for number in 0..40_000 {
+        hit(&store, sliding(number)).unwrap();
+    }
+    let bytes = store.statistics().bytes;
+    // Tables grow by doubling, and a shard of a few is let be.
+    assert!(bytes < 3 * BYTES as u64, "{bytes} bytes, {} counters", store.statistics().counters);
+    assert_eq!(used(&store, sliding(1)), 1, "none is lost");
+}
+
+#[test]
+fn who_has_given_up_while_the_disk_stands_still_is_forgotten() {
+    let mut kept = kept::Kept::loading();
+    for _ in 0..100_000 {
+        let (ready, waits) = oneshot::channel();
+        kept.wake_when_loaded(ready);
+        drop(waits);
+    }
+    assert!(kept.heap_bytes() < 2_000, "{}", kept.heap_bytes());
 }
