@@ -66,7 +66,7 @@ pub(super) struct Whose {
     #[arg(value_name = "DESCRIPTOR", requires = "domain")]
     pub(super) descriptors: Vec<String>,
     /// The domain that Envoy's filter is configured with
-    #[arg(long, value_name = "NAME", requires = "descriptors")]
+    #[arg(long, value_name = "NAME")]
     pub(super) domain: Option<String>,
     /// Policy file, or directory of them [default: ./config]
     #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
@@ -93,6 +93,9 @@ pub(super) enum StoreAction {
         store: PathBuf,
         #[command(flatten)]
         whose: Whose,
+        /// Forget the tier that this subject of the domain has reached, so that it follows from its facts alone again
+        #[arg(long, value_name = "SUBJECT", requires = "domain", conflicts_with = "descriptors")]
+        tier_of: Option<String>,
     },
     /// Copy a store to a new directory, from which a server can go on
     Backup {

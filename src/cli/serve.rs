@@ -25,7 +25,7 @@ use crate::control::{Reporting, Watched, hold_tiers};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::{AnyStore, Store as _};
+use crate::store::{AnyStore, RedisStore, Store as _};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
     self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasCountAlone,
@@ -104,18 +104,11 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
     report_counters(&counters, &loaded.policy, args.replicas.get());
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
-    let Opened { store, keyer, server, .. } = counters;
-    let clock = SystemClock::new();
-    let mut policy = loaded.policy;
-    if let Some(records) = store.records()
-        && let Err(error) = hold_tiers(&mut policy, &*records, clock.now())
-    {
-        return fail(log, &format!("--store: {error}"), WRONG_INPUT);
-    }
-    let mut limiter = Limiter::with_keys(policy, keyer, store, clock);
-    limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
-    let limiter = Arc::new(limiter);
-
+    let without_store = WithoutStore::new(args.store_timeout, args.replicas);
+    let (limiter, server) = match limiter(loaded.policy, counters, without_store) {
+        Ok((limiter, server)) => (Arc::new(limiter), server),
+        Err(wrong) => return fail(log, &wrong, WRONG_INPUT),
+    };
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
     let http = args.http_addr.unwrap_or(environment.http);
     let ended = runtime.block_on(async {
@@ -126,10 +119,10 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
             CountersAway { error: &error }.emit();
         }
         let shutdown = reached(asked.clone(), 1);
-        let served = Arc::clone(&limiter);
+        let shared = Arc::clone(&limiter);
         let serving = async {
             let ended =
-                app::serve(served, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
+                app::serve(shared, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
             close(&limiter).await;
             ended.map(|()| true)
         };
@@ -149,6 +142,21 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
     }
+}
+
+/// Enforces `policy`, with subjects in the tiers that the store knows they reached; and the server that the counters are in.
+fn limiter(
+    mut policy: Policy,
+    counters: Opened,
+    without_store: WithoutStore,
+) -> Result<(Limiter<AnyStore, SystemClock>, Option<RedisStore>), String> {
+    let Opened { store, keyer, server, .. } = counters;
+    let clock = SystemClock::new();
+    if let Some(records) = store.records() {
+        hold_tiers(&mut policy, &*records, clock.now()).map_err(|error| format!("--store: {error}"))?;
+    }
+    let limiter = Limiter::with_keys(policy, keyer, store, clock);
+    Ok((Limiter { without_store, ..limiter }, server))
 }
 
 /// Gives the store what it has yet to get.

@@ -25,8 +25,10 @@ pub(super) enum Wrong {
     Policy(String),
     #[error("{0}")]
     Descriptor(String),
-    #[error("say whose counters: `spillway store reset DIR --domain NAME 'key=value'`")]
-    Nobody,
+    #[error("say whose counters, as in `spillway store {0} DIR --domain NAME 'key=value'`")]
+    Nobody(&'static str),
+    #[error("no tier of subject `{subject}` of domain `{domain}` is remembered")]
+    NoTier { domain: String, subject: String },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -75,14 +77,19 @@ struct Line {
 pub(super) fn run(args: &Store, environment: &Environment) -> ExitCode {
     let done = match &args.action {
         StoreAction::Inspect { store, whose } => directory(store).and_then(|store| {
-            if whose.descriptors.is_empty() {
+            if whose.descriptors.is_empty() && whose.domain.is_none() {
                 return inspect(&store);
+            }
+            if whose.descriptors.is_empty() {
+                return Err(Wrong::Nobody("inspect"));
             }
             counter::run(&store, whose, Action::Show, environment)
         }),
-        StoreAction::Reset { store, whose } => directory(store).and_then(|store| {
+        StoreAction::Reset { store, whose, tier_of: Some(subject) } => directory(store)
+            .and_then(|store| forget_tier(&store, whose.domain.as_deref().unwrap_or_default(), subject)),
+        StoreAction::Reset { store, whose, tier_of: None } => directory(store).and_then(|store| {
             if whose.descriptors.is_empty() {
-                return Err(Wrong::Nobody);
+                return Err(Wrong::Nobody("reset"));
             }
             counter::run(&store, whose, Action::Reset, environment)
         }),
@@ -155,10 +162,10 @@ fn inspect(directory: &Path) -> Result<String, Wrong> {
         let count = records.iter().filter(|record| record.kind == kind).count();
         match kind {
             RecordKind::ReachedTier => {
-                said.push_str(&format!("{count} subjects whose tiers are remembered\n"))
+                said.push_str(&format!("{count} subjects whose tiers are remembered\n"));
             }
             RecordKind::Subject if count > 0 => {
-                said.push_str(&format!("{count} subjects that were changed at run time\n"))
+                said.push_str(&format!("{count} subjects that were changed at run time\n"));
             }
             RecordKind::Subject => {}
         }
@@ -189,6 +196,21 @@ fn backup(directory: &Path, to: &Path) -> Result<String, Wrong> {
     copy.close()?;
     store.close()?;
     Ok(said)
+}
+
+/// Forgets what a subject has reached. A tier that came by mistake goes no other way.
+fn forget_tier(directory: &Path, domain: &str, subject: &str) -> Result<String, Wrong> {
+    let store = Offline::open(directory)?;
+    let is_it = |record: &Record| {
+        (record.kind, &*record.scope, &*record.id) == (RecordKind::ReachedTier, domain, subject)
+    };
+    let Some(record) = store.records()?.into_iter().find(is_it) else {
+        return Err(Wrong::NoTier { domain: domain.to_owned(), subject: subject.to_owned() });
+    };
+    let was = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+    store.put_records(&[Record { value: None, ..record }])?;
+    store.close()?;
+    Ok(format!("forgotten: {was}\n"))
 }
 
 /// What was written.

@@ -95,7 +95,7 @@ impl DiskStore {
         let reader = RwLock::new(Some(file.reader()));
         let threads = Threads::start(file, Arc::clone(&table), memory.clone())
             .map_err(|source| OpenError::Io { path: name.clone().into(), source })?;
-        Ok(Self(Arc::new(Inner { memory, table, threads, reader, secret, name })))
+        Ok(Self(Arc::new(Inner { memory, table, reader, threads, secret, name })))
     }
 
     /// The secret that counters' keys are made under. It was drawn when the file was made.

@@ -72,7 +72,7 @@ impl Document<'_, '_> {
         };
         let other = meant.iter().find(|(other, _)| other.eq_ignore_ascii_case(typed));
         let hint = match other {
-            Some((_, word)) => format!("write `{}`", word),
+            Some((_, word)) => format!("write `{word}`"),
             None => choices(typed, what, &names),
         };
         self.wrong_value(node.span(), &message, Some(&hint));

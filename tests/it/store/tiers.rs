@@ -87,17 +87,17 @@ async fn a_disk_that_is_full_is_told_of_and_others_go_on() {
     limited.arg("--store").arg(format!("disk:{}", store.path().display()));
     let mut spillway = Spillway::running(&mut limited);
     let mut client = RateLimitServiceClient::new(channel(&spillway).await);
-    let mut failed = false;
+    let failed = |http| get(http, "/metrics").contains("\nspillway_store_failed 1\n");
     for number in 0..20_000 {
         let key = format!("{number}");
-        failed = client.should_rate_limit(request(vec![descriptor(&[("key", &key)])])).await.is_err();
-        if failed {
+        let answer = client.should_rate_limit(request(vec![descriptor(&[("key", &key)])])).await;
+        // A machine that is busy may answer late, too.
+        if answer.is_err() && failed(spillway.http) {
             break;
         }
     }
-    assert!(failed, "20,000 counters fit into 200 kB");
     spillway.log_line("the counter store writes nothing any more");
-    assert!(get(spillway.http, "/metrics").contains("\nspillway_store_failed 1\n"));
+    assert!(failed(spillway.http), "20,000 counters fit into 200 kB");
     client.should_rate_limit(request(vec![descriptor(&[("other", "x")])])).await.unwrap();
 }
 
@@ -131,6 +131,24 @@ async fn one_customers_counter_is_looked_at_and_reset_while_the_server_is_stoppe
     assert!(run("inspect", "key=k").1.contains("used 0 of 200"));
     let (code, _, said) = run("inspect", "k");
     assert!(code == Some(1) && said.contains("is not an entry"), "{said}");
-    let spillway = start(config.path(), store.path());
+    let mut spillway = start(config.path(), store.path());
     assert_eq!(told(&spillway, 0).await, (200, 0));
+    spillway.signal("TERM");
+    spillway.wait();
+
+    // A tier that came by mistake.
+    let reset = |subject: &str| {
+        let mut command = crate::support::command(&["store", "reset"]);
+        let output =
+            command.arg(store.path()).args(["--domain", "d", "--tier-of", subject]).output().unwrap();
+        (
+            output.status.code(),
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat(),
+        )
+    };
+    let unknown = "error: no tier of subject `b` of domain `d` is remembered\n".to_owned();
+    assert_eq!(reset("b"), (Some(1), unknown));
+    assert_eq!(reset("a"), (Some(0), "forgotten: {\"attribute\":\"tier\",\"tier\":1}\n".to_owned()));
+    let spillway = start(config.path(), store.path());
+    assert_eq!(told(&spillway, 0).await, (100, 0));
 }
