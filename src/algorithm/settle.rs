@@ -56,6 +56,13 @@ pub struct Charge {
     pub share: Share,
 }
 
+impl Charge {
+    /// Whether the counter survives a crash, where the store can keep it.
+    pub fn is_durable(&self) -> bool {
+        self.durability != Durability::None
+    }
+}
+
 /// An outcome for each charge of a request, in order; `None` for a charge that was not made, as an earlier stage refused.
 pub type Outcomes = Few<Option<Outcome>>;
 

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use self::admin_thread::AdminThread;
 use self::background::{
     Evicted, answer_operators, free_counters, reload_files, report_clock_steps, report_statistics,
-    send_statistics,
+    send_statistics, watch_store,
 };
 use self::grpc::Grpc;
 use crate::admin::{self, AdminParts, Health, StorePlace, TokenFile};
@@ -177,6 +177,7 @@ pub async fn serve<S: Store, C: Clock>(
         watched.map(|watched| reload_files(watched, publisher, &metrics)),
         Some(answer_operators(listeners.http, bounds.connections.http, operators, json)),
         Some(report_clock_steps(&limiter, &metrics)),
+        Some(watch_store(&limiter, &metrics)),
         Some(free_counters(&limiter, &evicted, &metrics)),
         report_statistics(&limiter, &metrics),
     ];

@@ -126,21 +126,25 @@ impl Checked {
         self.found.retain(|one| reported.insert((place(one), one.message.clone())));
     }
 
-    /// «2 rules in 3 files, 1 test, 1 warning».
+    /// «2 rules in 3 files, 1 test (not run: …), 1 warning».
     fn counted(&self) -> String {
         let policies = self
             .policies
             .map(|(rules, files)| format!("{} in {}", counted(rules, "rule"), counted(files, "file")));
         let of = |severity| self.found.iter().filter(|one| one.severity == severity).count();
+        let some = |number, what| (number > 0).then(|| counted(number, what));
+        let tests = match self.tests {
+            0 => None,
+            1 => Some("1 test (not run: `spillway test` runs it)".to_owned()),
+            many => Some(format!("{many} tests (not run: `spillway test` runs them)")),
+        };
         let more = [
-            (self.envoys, "Envoy configuration"),
-            (self.tests, "test"),
-            (of(Severity::Warning), "warning"),
-            (of(Severity::Note), "note"),
+            some(self.envoys, "Envoy configuration"),
+            tests,
+            some(of(Severity::Warning), "warning"),
+            some(of(Severity::Note), "note"),
         ];
-        let more =
-            more.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| counted(number, what));
-        policies.into_iter().chain(more).collect::<Vec<_>>().join(", ")
+        policies.into_iter().chain(more.into_iter().flatten()).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -53,12 +53,12 @@ pub(super) fn run(args: &Explain, environment: &Environment) -> ExitCode {
     print(&if args.json { json(&explanation) } else { explanation.text() })
 }
 
-fn json(explanation: &Explanation) -> String {
+pub(super) fn json(explanation: &Explanation) -> String {
     // As a value first, which has its keys sorted.
     format!("{:#}\n", serde_json::json!(explanation))
 }
 
-fn unknown_domain(typed: &str, policy: &Policy) -> String {
+pub(super) fn unknown_domain(typed: &str, policy: &Policy) -> String {
     let mut names: Vec<&str> = policy.domains().map(|domain| domain.name.as_str()).collect();
     names.sort_unstable();
     let hint = did_you_mean(typed, names.iter().copied());

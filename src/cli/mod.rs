@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod check;
 mod compatibility;
+mod counter;
 mod counters;
 mod env;
 mod examples;
@@ -71,7 +72,7 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Env(args) => env::run(&args),
         Command::Migrate(args) => migrate::run(&args, &environment),
-        Command::Store(args) => store::run(&args),
+        Command::Store(args) => store::run(&args, &environment),
         Command::Top(args) => top::run(&args),
     }
 }

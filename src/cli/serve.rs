@@ -22,15 +22,15 @@ use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
-use crate::control::{Reporting, Watched};
+use crate::control::{Reporting, Watched, hold_tiers};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::{AnyStore, RedisStore};
+use crate::store::{AnyStore, RedisStore, Store as _};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
-    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, Starting,
-    StoreNotClosed, WithoutEffect, build,
+    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasCountAlone,
+    Starting, StoreNotClosed, WithoutEffect, build,
 };
 
 /// How long it may take to give back what was taken of shared counters.
@@ -97,14 +97,14 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     report_what_holds(&options, environment, args.also, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
-    report_counters(&counters, &loaded.policy);
+    report_counters(&counters, &loaded.policy, args.replicas.get());
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
-    let Opened { store, keyer, server, place } = counters;
-    let store_place = store_place(&store, &place);
-    let mut limiter = Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new());
-    limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
-    let limiter = Arc::new(limiter);
-
+    let store_place = store_place(&counters.store, &counters.place);
+    let without_store = WithoutStore::new(args.store_timeout, args.replicas);
+    let (limiter, server) = match limiter(loaded.policy, counters, without_store) {
+        Ok((limiter, server)) => (Arc::new(limiter), server),
+        Err(wrong) => return fail(log, &wrong, WRONG_INPUT),
+    };
     let (grpc, http) =
         (args.grpc_addr.unwrap_or(environment.grpc), args.http_addr.unwrap_or(environment.http));
     let ended = runtime.block_on(async {
@@ -114,10 +114,10 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         }
         report_server(server).await;
         let shutdown = reached(asked.clone(), 1);
-        let served = Arc::clone(&limiter);
+        let shared = Arc::clone(&limiter);
         let serving = async {
             let ended =
-                app::serve(served, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
+                app::serve(shared, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
             close(&limiter).await;
             ended.map(|()| true)
         };
@@ -162,6 +162,21 @@ async fn report_server(server: Option<RedisStore>) {
     }
 }
 
+/// Enforces `policy`, with subjects in the tiers that the store knows they reached; and the server that the counters are in.
+fn limiter(
+    mut policy: Policy,
+    counters: Opened,
+    without_store: WithoutStore,
+) -> Result<(Limiter<AnyStore, SystemClock>, Option<RedisStore>), String> {
+    let Opened { store, keyer, server, .. } = counters;
+    let clock = SystemClock::new();
+    if let Some(records) = store.records() {
+        hold_tiers(&mut policy, &*records, clock.now()).map_err(|error| format!("--store: {error}"))?;
+    }
+    let limiter = Limiter::with_keys(policy, keyer, store, clock);
+    Ok((Limiter { without_store, ..limiter }, server))
+}
+
 /// Gives the store what it has yet to get.
 async fn close(limiter: &Limiter<AnyStore, SystemClock>) {
     let now = limiter.clock.read().steady;
@@ -183,8 +198,11 @@ fn report_what_holds(options: &Options, environment: &Environment, also: AlsoRep
 }
 
 /// Reports where counters are kept, and which of them a restart forgets.
-fn report_counters(counters: &Opened, policy: &Policy) {
+fn report_counters(counters: &Opened, policy: &Policy, replicas: u32) {
     CountersKept { place: &counters.place }.emit();
+    if replicas > 1 && counters.server.is_none() {
+        ReplicasCountAlone { replicas }.emit();
+    }
     if let AnyStore::Memory(_) = counters.store
         && let Some(limits) = forgotten(policy)
     {

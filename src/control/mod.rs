@@ -6,6 +6,7 @@ mod history;
 mod people;
 mod publisher;
 mod reporting;
+mod tiers;
 
 pub use change::Change;
 pub use files::{Watched, follow};
@@ -13,3 +14,4 @@ pub use history::{Event, HISTORY};
 pub use people::{Amendment, InMemory, NotChanged, SubjectChanges};
 pub use publisher::{Latest, Published, Publisher, Status, Version};
 pub use reporting::Reporting;
+pub use tiers::{TiersNotKept, hold_tiers};

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::change::Change;
 use super::history::{Event, History};
 use super::people::{Amendment, InMemory, NotChanged, SubjectChanges, amend, amend_one};
+use super::tiers::hold_tiers;
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
+use crate::policy::Policy;
 use crate::store::Store;
+use crate::telemetry::ReachedTiersNotKept;
 
 /// What is in force, and whether it is the newest that was seen.
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ pub struct Publisher<S, C> {
     latest: Arc<Latest>,
     /// What operators changed of subjects while the server runs.
     changes: Box<dyn SubjectChanges>,
-    /// Held from when these are read until they are in force.
+    /// Held while a policy is made ready and put in force, so that publications come one after the other.
     publishing: Mutex<()>,
 }
 
@@ -196,6 +199,18 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
     }
 
+    /// Lifts subjects to the tiers that they have reached, and keeps these where the store can. A store that fails keeps no new
+    /// configuration out: it may be what is needed then.
+    fn hold_tiers(&self, policy: &mut Policy) {
+        let now = self.limiter.clock.now();
+        policy.succeed(&self.limiter.engine.policy(), now);
+        if let Some(records) = self.limiter.store.records()
+            && let Err(error) = hold_tiers(policy, &*records, now)
+        {
+            ReachedTiersNotKept { error: &error }.emit();
+        }
+    }
+
     fn apply(&self, version: Version, mut loaded: Loaded) -> Published {
         // Its guard protects nothing that a panic could leave half done.
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,13 +224,13 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     }
 
     fn put_in_force(&self, version: Version, loaded: Loaded) -> Published {
-        let Loaded { policy, warnings, names } = loaded;
+        let Loaded { mut policy, warnings, names } = loaded;
         let rules = policy.rules();
-        // Held while the policy is put in force, so that publications come one after the other.
-        let mut known = self.latest.lock();
-        if version <= known.in_force {
+        if version <= self.latest.lock().in_force {
             return Published::Superseded;
         }
+        self.hold_tiers(&mut policy);
+        let mut known = self.latest.lock();
         let change = Change::between(&self.limiter.engine.policy(), &policy);
         self.limiter.publish(policy);
         known.in_force = version;

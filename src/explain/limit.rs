@@ -182,11 +182,11 @@ impl Numbers {
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reset = seconds(self.reset_after_ms);
+        let reset = readable(self.reset_after_ms);
         write!(f, "used {} of {}, {} left, resets in {reset}", self.used, self.limit, self.remaining)?;
         match self.retry_after_ms {
             _ if self.admitted => Ok(()),
-            Some(after) => write!(f, "; the same could pass in {}", seconds(after)),
+            Some(after) => write!(f, "; the same could pass in {}", readable(after)),
             None => f.write_str("; it costs more than the limit, and can never pass"),
         }
     }
@@ -195,6 +195,21 @@ impl fmt::Display for Numbers {
 /// Whole milliseconds, the last of which may not be over earlier.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds as people say it: `0.25s`, `42s`, `5m 3s`, `11d 8h`.
+fn readable(millis: u64) -> String {
+    let whole = millis.div_ceil(1000);
+    let two = |large: u64, of: &str, small: u64, part: &str| match whole % large / small {
+        0 => format!("{}{of}", whole / large),
+        rest => format!("{}{of} {rest}{part}", whole / large),
+    };
+    match whole {
+        0..60 => seconds(millis),
+        60..3_600 => two(60, "m", 1, "s"),
+        3_600..86_400 => two(3_600, "h", 60, "m"),
+        _ => two(86_400, "d", 3_600, "h"),
+    }
 }
 
 /// Milliseconds as `42s` or `0.25s`.
@@ -259,5 +274,27 @@ impl fmt::Display for Subject {
             write!(f, "{}{name}={value}", if at == 0 { " (" } else { ", " })?;
         }
         f.write_str(if self.attributes.is_empty() { "" } else { ")" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn times_are_told_in_the_units_that_people_use() {
+        for (millis, expected) in [
+            (0, "0s"),
+            (250, "0.25s"),
+            (42_000, "42s"),
+            (59_001, "1m"),
+            (60_000, "1m"),
+            (303_000, "5m 3s"),
+            (86_399_750, "1d"),
+            (3_725_000, "1h 2m"),
+            (981_827_366, "11d 8h"),
+        ] {
+            assert_eq!(readable(millis), expected, "{millis}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What one counter is known by.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,12 @@ pub struct CellKey {
 pub struct KeySecret(Arc<ArcSwap<[u64; 2]>>);
 
 impl KeySecret {
+    /// 128 bits that the system draws at random.
+    pub fn draw() -> [u64; 2] {
+        let draw = || RandomState::new().build_hasher().finish();
+        [draw(), draw()]
+    }
+
     /// A secret.
     pub fn new(secret: [u64; 2]) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(secret)))

@@ -1,6 +1,6 @@
 //! From a limit and the entries it counts by to the counter's key.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -17,8 +17,8 @@ pub struct Keyer {
 impl Keyer {
     /// A keyer whose secret is drawn at random: keys mean nothing outside this process.
     pub fn random() -> Self {
-        let draw = || RandomState::new().build_hasher().finish();
-        Self::with_secret(draw(), draw())
+        let [high, low] = KeySecret::draw();
+        Self::with_secret(high, low)
     }
 
     /// A keyer under a known secret, so that keys stay the same from run to run.

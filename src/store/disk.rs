@@ -15,10 +15,14 @@
 //!
 //! Nobody waits for hits that are counted though they were refused: they are written soon, and to lose them grants nothing.
 //! After a clean stop ([`DiskStore::close`]) all counters are what they were.
+//!
+//! Beside the counters the file has [`Records`]: what the server has learned about subjects.
 
 mod file;
 mod kept;
 mod offline;
+mod recorded;
+mod records;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -27,17 +31,18 @@ mod threads;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
+use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use self::file::File;
 pub use self::file::OpenError;
+use self::file::{File, Reader};
 use self::kept::{Asked, Kept, State};
 pub use self::offline::{Counter, Offline};
+use self::records::DiskRecords;
 use self::table::{Shard, Table};
 use self::threads::Threads;
-use super::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
+use super::{Answers, MemoryStore, Records, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Cell, Charge, Commit, Durability, Mode, Outcomes, Share, settle};
 use crate::model::{CellKey, Few, Hits, Timestamp};
 
@@ -51,6 +56,8 @@ struct Inner {
     memory: MemoryStore,
     /// Those that are.
     table: Arc<Table>,
+    /// For records, until the file is closed.
+    reader: RwLock<Option<Reader>>,
     threads: Threads,
     secret: [u8; 16],
     /// The file, as messages name it.
@@ -59,32 +66,41 @@ struct Inner {
 
 impl DiskStore {
     /// Opens the store in `directory`, and makes one where there is none. Counters that are not written are kept in `memory`;
-    /// of the others about `most` are in memory at a time.
+    /// of the others about `most` are in memory at a time, and take about as many `bytes`.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened, is not a store of this version, or is open already. It is left as it is.
-    pub fn open(directory: &Path, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
-        Self::of(File::open(directory)?, memory, most)
+    pub fn holding(
+        directory: &Path,
+        memory: MemoryStore,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Self, OpenError> {
+        Self::of(File::open(directory)?, memory, most, bytes)
     }
 
-    fn of(file: File, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
+    /// The same, however many bytes they take.
+    ///
+    /// # Errors
+    ///
+    /// As [`holding`](Self::holding).
+    pub fn open(directory: &Path, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
+        Self::holding(directory, memory, most, usize::MAX)
+    }
+
+    fn of(file: File, memory: MemoryStore, most: usize, bytes: usize) -> Result<Self, OpenError> {
         let (name, secret) = (file.name().to_owned(), file.secret());
-        let table = Arc::new(Table::new(most));
+        let table = Arc::new(Table::new(most, bytes));
+        let reader = RwLock::new(Some(file.reader()));
         let threads = Threads::start(file, Arc::clone(&table), memory.clone())
             .map_err(|source| OpenError::Io { path: name.clone().into(), source })?;
-        Ok(Self(Arc::new(Inner { memory, table, threads, secret, name })))
+        Ok(Self(Arc::new(Inner { memory, table, reader, threads, secret, name })))
     }
 
     /// The secret that counters' keys are made under. It was drawn when the file was made.
     pub fn secret(&self) -> [u8; 16] {
         self.0.secret
-    }
-
-    /// Why the store writes nothing any more, once it has failed. It does not try again: what the disk has after a failed
-    /// commit is known only when the file is opened anew.
-    pub fn failure(&self) -> Option<String> {
-        self.0.table.failure()
     }
 
     /// Writes all counters as they are, and closes the file. Charges that need the file fail from now on. This blocks until the
@@ -95,6 +111,7 @@ impl DiskStore {
     /// When it could not be written. Then the file has what it has after a crash.
     pub fn close(&self) -> Result<(), StoreError> {
         self.0.table.close();
+        drop(self.0.reader.write().take());
         self.0.threads.close().map_err(|reason| self.0.failed(reason))
     }
 }
@@ -121,7 +138,7 @@ impl Inner {
         waits: bool,
     ) -> Result<Tried, StoreError> {
         let mut keys: Few<CellKey> =
-            charges.iter().filter(|charge| is_kept(charge)).map(|of| of.key).collect();
+            charges.iter().filter(|charge| self.is_kept(charge)).map(|of| of.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let mut others: Few<CellKey> =
@@ -205,11 +222,12 @@ impl Inner {
                 return Err(self.failed(reason));
             }
             if !shard.contains_key(key) {
-                let written = table::make_room(shard, self.table.most(), now);
-                for key in written {
-                    self.threads.write(key);
+                if self.table.is_full(shard) {
+                    for key in table::make_room(shard, now) {
+                        self.threads.write(key);
+                    }
                 }
-                if shard.len() >= 2 * self.table.most() {
+                if self.table.is_overfull(shard) {
                     let reason = "too many counters wait to be written".to_owned();
                     return Err(StoreError::Refused { reason });
                 }
@@ -247,8 +265,11 @@ impl Inner {
     }
 }
 
-fn is_kept(charge: &Charge) -> bool {
-    charge.durability != Durability::None
+impl Inner {
+    /// Whether a charge is counted in the table. A counter that was durable until the policy changed goes on there.
+    fn is_kept(&self, charge: &Charge) -> bool {
+        charge.is_durable() || self.table.with(&charge.key, |_| ()).is_some()
+    }
 }
 
 /// The shards of some keys, locked in their order.
@@ -290,6 +311,15 @@ impl Store for DiskStore {
         Statistics { counters: memory.counters + counters, bytes: memory.bytes + bytes, ..memory }
     }
 
+    /// What the disk has after a failed commit is known only when the file is opened anew.
+    fn failure(&self) -> Option<String> {
+        self.0.table.failure()
+    }
+
+    fn records(&self) -> Option<Arc<dyn Records>> {
+        Some(Arc::new(DiskRecords(Arc::clone(&self.0))))
+    }
+
     fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
         self.0.threads.sweep(now);
         self.0.memory.sweep(now).chain(self.0.table.sweep(now))
@@ -300,7 +330,7 @@ impl Session for DiskStore {
     const ANSWERS: Answers = Answers::MostlyNow;
 
     fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
-        if !charges.iter().any(is_kept) {
+        if !charges.iter().any(|charge| self.0.is_kept(charge)) {
             return self.0.memory.apply_now(mode, charges, now);
         }
         match self.0.attempt(mode, charges, now, false) {

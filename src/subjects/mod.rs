@@ -13,6 +13,7 @@ mod grouped;
 mod index;
 mod lines;
 mod problem;
+mod reached;
 mod read;
 mod roster;
 mod scalar;
@@ -28,6 +29,7 @@ pub use change::{CredentialChange, SubjectChange, WrongChange, credential_sha256
 pub use credential::{CredentialHash, CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
 pub use problem::Problem;
+pub use reached::{KnownTiers, Reached};
 pub(crate) use read::Syntax;
 pub(crate) use survey::{Holder, Survey};
 pub use value::Value;

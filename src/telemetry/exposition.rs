@@ -301,6 +301,11 @@ impl Scrape {
             "Workers that do not ask the counter store at the moment, as it failed too often.",
             metrics.store_breakers_open.load(Ordering::Relaxed),
         )?;
+        to.gauge(
+            "spillway_store_failed",
+            "Whether the counter store has failed for good and waits for a restart: a disk that is full or broken.",
+            u64::from(metrics.store_broken.load(Ordering::Relaxed)),
+        )?;
         to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
         to.gauge(
             "spillway_draining",

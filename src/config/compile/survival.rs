@@ -10,10 +10,37 @@ use crate::policy::{OnStoreFailure, Window};
 /// Counts for so long, or longer, are worth to be kept through a crash.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What people write for `durable`, and what they mean.
+const KEPT: [(&str, &str); 9] = [
+    ("true", "durable: reserve"),
+    ("yes", "durable: reserve"),
+    ("on", "durable: reserve"),
+    ("always", "durable: exact"),
+    ("sync", "durable: exact"),
+    ("false", "durable: none"),
+    ("no", "durable: none"),
+    ("off", "durable: none"),
+    ("never", "durable: none"),
+];
+/// The same for `on_store_failure`.
+const WITHOUT: [(&str, &str); 11] = [
+    ("deny", "on_store_failure: closed"),
+    ("refuse", "on_store_failure: closed"),
+    ("reject", "on_store_failure: closed"),
+    ("close", "on_store_failure: closed"),
+    ("fail_closed", "on_store_failure: closed"),
+    ("allow", "on_store_failure: open"),
+    ("pass", "on_store_failure: open"),
+    ("ignore", "on_store_failure: open"),
+    ("fail_open", "on_store_failure: open"),
+    ("memory", "on_store_failure: local"),
+    ("fallback", "on_store_failure: local"),
+];
+
 impl Document<'_, '_> {
     /// Whether counts in `window` survive a crash: as it is written, or else where they count for a day or longer.
     pub(super) fn durability(&mut self, fields: &Fields<'_>, window: &Window) -> Durability {
-        let written = self.named(fields, "durable", "ways to keep a count", &Durability::NAMES);
+        let written = self.named(fields, "durable", "ways to keep a count", &Durability::NAMES, &KEPT);
         // Periods of the calendar and of subscriptions are days at least.
         let is_long = window.length().is_none_or(|length| length >= DAY);
         written.unwrap_or(if is_long { Durability::Reserve } else { Durability::None })
@@ -21,7 +48,8 @@ impl Document<'_, '_> {
 
     /// What becomes of requests when the store fails, where it is written.
     pub(super) fn on_store_failure(&mut self, fields: &Fields<'_>) -> Option<OnStoreFailure> {
-        self.named(fields, "on_store_failure", "ways to go on without the store", &OnStoreFailure::NAMES)
+        let what = "ways to go on without the store";
+        self.named(fields, "on_store_failure", what, &OnStoreFailure::NAMES, &WITHOUT)
     }
 
     /// One of `known`, by its name.
@@ -31,6 +59,7 @@ impl Document<'_, '_> {
         word: &str,
         what: &str,
         known: &[(&str, T)],
+        meant: &[(&str, &str)],
     ) -> Option<T> {
         let node = fields.get(word)?;
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
@@ -41,7 +70,12 @@ impl Document<'_, '_> {
             },
             Err(wrong) => (wrong.message, ""),
         };
-        self.wrong_value(node.span(), &message, Some(&choices(typed, what, &names)));
+        let other = meant.iter().find(|(other, _)| other.eq_ignore_ascii_case(typed));
+        let hint = match other {
+            Some((_, word)) => format!("write `{word}`"),
+            None => choices(typed, what, &names),
+        };
+        self.wrong_value(node.span(), &message, Some(&hint));
         None
     }
 }
@@ -82,6 +116,27 @@ mod tests {
                 "domain: d\ndescriptors: [{{key: x, rate_limit: {{requests_per_unit: 5, {limit}}}}}]"
             );
             assert_eq!(read(&yaml)[0].1, expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_another_server_is_told_what_it_is_here() {
+        for (written, message, hint) in [
+            ("durable: true", "`durable` cannot be `true`", "write `durable: reserve`"),
+            ("durable: off", "`durable` cannot be `off`", "write `durable: none`"),
+            (
+                "on_store_failure: deny",
+                "`on_store_failure` cannot be `deny`",
+                "write `on_store_failure: closed`",
+            ),
+            ("on_store_failure: opne", "`on_store_failure` cannot be `opne`", "did you mean `open`?"),
+        ] {
+            let yaml = format!(
+                "domain: d\ndescriptors: [{{key: x, rate_limit: {{unit: day, requests_per_unit: 5, {written}}}}}]"
+            );
+            let found = load_text("a.yaml", &yaml, Options::default()).unwrap_err();
+            assert_eq!(found[0].message, message);
+            assert!(found[0].hint.as_deref().unwrap().starts_with(hint), "{:?}", found[0].hint);
         }
     }
 

@@ -1,6 +1,6 @@
 //! One counter, and what the file has of it.
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, Sender};
 
 use super::{Cell, CellKey, Charge, Commit, Durability, Hits, Outcomes, Timestamp};
 use crate::algorithm::Algorithm;
@@ -121,13 +121,21 @@ impl Asked {
         asked
     }
 
-    /// Whether the answer has to wait for the disk. Nobody is granted anything by a look, a refund or a refusal.
+    /// Whether the answer has to wait for the disk. Nobody is granted anything by a look, a refund or a refusal; and nobody waits
+    /// for a counter that is not durable any more.
     pub(super) fn waits(&self) -> bool {
-        self.waits
+        self.waits && self.durability != Durability::None
     }
 
     fn ahead(&self) -> u64 {
         if self.durability == Durability::Exact { 0 } else { chunk(self.limit) }
+    }
+}
+
+/// Forgets who has given up before a list grows: while the disk stands still nobody is told anything.
+fn make_room<T>(waiting: &mut Vec<T>, has_given_up: impl Fn(&T) -> bool) {
+    if waiting.len() == waiting.capacity() {
+        waiting.retain(|one| !has_given_up(one));
     }
 }
 
@@ -147,9 +155,11 @@ impl Kept {
         }
         self.state = State::Known;
         match read {
-            Ok(Some(cell)) => {
-                self.image = cell.clone();
-                self.cell = cell;
+            Ok(Some(image)) => {
+                // It may have been counted in memory since then.
+                let cell = in_memory();
+                self.cell = if cell.covers(&image) { cell } else { image.clone() };
+                self.image = image;
             }
             Ok(None) => self.cell = in_memory(),
             Err(error) => self.state = State::Unreadable(error),
@@ -158,7 +168,9 @@ impl Kept {
     }
 
     pub(super) fn wake_when_loaded(&mut self, ready: oneshot::Sender<()>) {
-        self.pending.get_or_insert_default().woken.push(ready);
+        let woken = &mut self.pending.get_or_insert_default().woken;
+        make_room(woken, Sender::is_closed);
+        woken.push(ready);
     }
 
     /// Whether `cell` may be lost: whatever the file has at the moment covers it.
@@ -188,6 +200,16 @@ impl Kept {
         spent && self.pending.is_none() && matches!(self.state, State::Known)
     }
 
+    /// Bytes beside those of its own: logs of hits, and what is asked of the file.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let pending = self.pending.as_ref().map_or(0, |pending| {
+            size_of::<Pending>()
+                + pending.waiting.capacity() * size_of::<Waiter>()
+                + pending.woken.capacity() * size_of::<Sender<()>>()
+        });
+        self.cell.heap_bytes() + self.image.heap_bytes() + pending
+    }
+
     /// Whether nothing is asked of the file.
     pub(super) fn is_idle(&self) -> bool {
         self.pending.is_none()
@@ -195,7 +217,9 @@ impl Kept {
 
     /// Whether a new image should be written, though nobody has to wait for one yet.
     pub(super) fn is_due(&self, asked: &Asked, now: Timestamp) -> bool {
-        if self.pending.as_ref().is_some_and(|pending| pending.asked.is_some()) {
+        if asked.durability == Durability::None
+            || self.pending.as_ref().is_some_and(|pending| pending.asked.is_some())
+        {
             return false;
         }
         if asked.durability == Durability::Exact {
@@ -232,6 +256,7 @@ impl Kept {
     /// do so.
     pub(super) fn ask_and_wait(&mut self, asked: Asked, after: Cell, ready: oneshot::Sender<()>) -> bool {
         let pending = self.pending.get_or_insert_default();
+        make_room(&mut pending.waiting, |waiter| waiter.ready.is_closed());
         pending.waiting.push(Waiter { ready, needs: asked.needs });
         (pending.found, pending.after) = (self.cell.clone(), after);
         self.ask(asked)

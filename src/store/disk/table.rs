@@ -11,6 +11,8 @@ use super::kept::{Kept, State};
 use crate::model::{CellKey, Timestamp};
 
 const SHARDS: usize = 256;
+/// Counters of a shard that may be in memory whatever they take.
+const SMALLEST: usize = 64;
 /// Shards that are swept in one step.
 const SWEPT: usize = 4;
 
@@ -22,22 +24,32 @@ pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
     /// About how many counters of a shard are in memory.
     most: usize,
+    /// About how many bytes they take.
+    most_bytes: usize,
     failure: OnceLock<String>,
     closed: AtomicBool,
 }
 
 impl Table {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            most: (most / SHARDS).max(64),
+            most: (most / SHARDS).max(SMALLEST),
+            most_bytes: most_bytes / SHARDS,
             failure: OnceLock::new(),
             closed: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn most(&self) -> usize {
-        self.most
+    /// Whether a shard has as much as it should.
+    pub(super) fn is_full(&self, shard: &Shard) -> bool {
+        // A shard of fewer is not worth a look at each of its counters.
+        shard.len() >= self.most || shard.len() >= SMALLEST && bytes_of(shard) > self.most_bytes
+    }
+
+    /// Whether a shard has so much that counters it has no room for are refused.
+    pub(super) fn is_overfull(&self, shard: &Shard) -> bool {
+        shard.len() >= 2 * self.most
     }
 
     /// Which shard a counter is in.
@@ -68,7 +80,7 @@ impl Table {
         for shard in &self.shards {
             let shard = shard.lock();
             counters += shard.len() as u64;
-            bytes += (shard.capacity() * (size_of::<(CellKey, Kept)>() + 1)) as u64;
+            bytes += bytes_of(&shard) as u64;
         }
         (counters, bytes)
     }
@@ -107,13 +119,16 @@ impl Table {
     }
 }
 
+/// Bytes that the counters of a shard take.
+fn bytes_of(shard: &Shard) -> usize {
+    let logs: usize = shard.values().map(Kept::heap_bytes).sum();
+    shard.capacity() * (size_of::<(CellKey, Kept)>() + 1) + logs
+}
+
 /// Makes room in a shard that is full: counters that are in the file as they are leave memory. Of the others an eighth is to be
 /// written, whose keys are returned.
-pub(super) fn make_room(shard: &mut Shard, most: usize, now: Timestamp) -> Vec<CellKey> {
-    if shard.len() < most {
-        return Vec::new();
-    }
-    let mut too_many = most.div_ceil(8);
+pub(super) fn make_room(shard: &mut Shard, now: Timestamp) -> Vec<CellKey> {
+    let mut too_many = shard.len().div_ceil(8);
     shard.retain(|_, kept| {
         let goes = too_many > 0 && (kept.is_clean() || kept.is_spent(now));
         too_many -= usize::from(goes);

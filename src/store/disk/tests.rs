@@ -14,12 +14,14 @@ use self::backend::Disk;
 use super::*;
 use crate::algorithm::Algorithm;
 use crate::model::Outcome;
+use crate::store::{Record, RecordKind};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 fn open(disk: &Disk) -> DiskStore {
-    DiskStore::of(File::with_backend(disk.clone()).unwrap(), MemoryStore::default(), 10_000).unwrap()
+    DiskStore::of(File::with_backend(disk.clone()).unwrap(), MemoryStore::default(), 10_000, usize::MAX)
+        .unwrap()
 }
 
 fn run<T>(steps: impl Future<Output = T>) -> T {
@@ -157,7 +159,8 @@ fn a_full_disk_stops_what_is_not_reserved_and_nothing_else() {
 #[test]
 fn a_counter_that_left_memory_is_read_again() {
     let disk = Disk::default();
-    let store = DiskStore::of(File::with_backend(disk).unwrap(), MemoryStore::default(), 1).unwrap();
+    let store =
+        DiskStore::of(File::with_backend(disk).unwrap(), MemoryStore::default(), 1, usize::MAX).unwrap();
     let of = |number| monthly(number, 5_000, Durability::Reserve);
     let all = SHARDS_OF_ONE * 400;
     for number in (0..all).step_by(usize::try_from(SHARDS_OF_ONE).unwrap()) {
@@ -298,7 +301,7 @@ fn a_damaged_file_is_refused_or_read_as_it_was() {
         let broken = disk.after_power_loss(|| false);
         broken.flip(at);
         let Ok(file) = File::with_backend(broken) else { continue };
-        let store = DiskStore::of(file, MemoryStore::default(), 1_000).unwrap();
+        let store = DiskStore::of(file, MemoryStore::default(), 1_000, usize::MAX).unwrap();
         for number in 0..50 {
             let look = monthly(number, 5_000, Durability::Exact);
             let look = Charge { share: Share { hits: Hits::Look, ..look.share }, ..look };
@@ -381,4 +384,174 @@ fn charges_that_count_beyond_the_limit_beside_others_of_the_same_counter_are_ans
             outcomes.iter().flatten().map(|outcome| (outcome.admitted, outcome.used)).collect();
         assert_eq!(told, [(true, 3), (false, 43)]);
     }
+}
+
+fn tier_of(id: &str, tier: Option<&str>) -> Record {
+    let value = tier.map(|tier| tier.as_bytes().to_vec());
+    Record { kind: RecordKind::ReachedTier, scope: "d".to_owned(), id: id.to_owned(), value }
+}
+
+/// The records of domain `d`.
+fn known(store: &DiskStore) -> Vec<(String, String)> {
+    let mut known = Vec::new();
+    let records = store.records().unwrap();
+    records
+        .each(RecordKind::ReachedTier, "d", &mut |id, value| {
+            known.push((id.to_owned(), String::from_utf8(value.to_owned()).unwrap()));
+        })
+        .unwrap();
+    known
+}
+
+#[test]
+fn records_are_on_the_disk_when_they_are_said_to_be() {
+    let mut random = 1_u64;
+    let disk = Disk::default();
+    let store = open(&disk);
+    let records = store.records().unwrap();
+    assert_eq!(known(&store), [], "a file without the table has none");
+    for step in 0..20_u64 {
+        hit(&store, monthly(1, 50_000, Durability::Reserve)).unwrap();
+        let other = Record { scope: "e".to_owned(), ..tier_of("a", Some("9")) };
+        records.apply(vec![tier_of("a", Some(&step.to_string())), tier_of("b", Some("0")), other]).unwrap();
+        if step % 2 == 0 {
+            records.apply(vec![tier_of("b", None)]).unwrap();
+        }
+        // Any of what was not synced is there, or is not.
+        let after = open(&disk.after_power_loss(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random >> 63 == 0
+        }));
+        let mut expected = vec![("a".to_owned(), step.to_string())];
+        expected.extend((step % 2 == 1).then(|| ("b".to_owned(), "0".to_owned())));
+        assert_eq!(known(&after), expected);
+    }
+    store.close().unwrap();
+    let error = records.apply(vec![tier_of("a", None)]).unwrap_err().to_string();
+    assert!(error.ends_with("it is closed"), "{error}");
+    let error = records.each(RecordKind::ReachedTier, "d", &mut |_, _| ()).unwrap_err().to_string();
+    assert!(error.ends_with("it is closed"), "{error}");
+    assert_eq!(known(&open(&disk)), [("a".to_owned(), "19".to_owned()), ("b".to_owned(), "0".to_owned())]);
+}
+
+#[test]
+fn records_of_a_disk_that_is_full_are_refused_and_told_so() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    let records = store.records().unwrap();
+    records.apply(vec![tier_of("a", Some("1"))]).unwrap();
+    disk.fill();
+    for _ in 0..2 {
+        let error = records.apply(vec![tier_of("a", Some("2"))]).unwrap_err().to_string();
+        assert!(error.contains("has failed: "), "{error}");
+    }
+    assert_eq!(known(&open(&disk.after_power_loss(|| false))), [("a".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn records_of_a_newer_version_are_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = DiskStore::open(directory.path(), MemoryStore::default(), 1_000).unwrap();
+    store.records().unwrap().apply(vec![tier_of("a", Some("1"))]).unwrap();
+    store.close().unwrap();
+    let database = redb::Database::open(directory.path().join("counters.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(file::ABOUT)
+        .unwrap()
+        .insert(file::RECORDS_VERSION, 2_u32.to_le_bytes().as_slice())
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = DiskStore::open(directory.path(), MemoryStore::default(), 1_000).unwrap_err().to_string();
+    let expected = "has records of version 2, and this version of Spillway reads version 1. Start the version that wrote them";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn of_several_that_start_in_an_empty_directory_one_has_the_store() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || DiskStore::open(directory.path(), MemoryStore::default(), 1_000);
+        let opened: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (have, others): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+        assert!(others.iter().all(|error| matches!(error, Err(OpenError::InUse { .. }))), "{others:?}");
+        assert_eq!(have.len(), 1);
+        let store = have.into_iter().next().unwrap().unwrap();
+        hit(&store, monthly(1, 50_000, Durability::Exact)).unwrap();
+        store.close().unwrap();
+        let again = open().unwrap();
+        assert_eq!(
+            (used(&again, monthly(1, 50_000, Durability::Exact)), again.secret()),
+            (1, store.secret())
+        );
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+        assert_eq!(files.collect::<Vec<_>>(), ["counters.redb"]);
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_finished_is_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = Offline::create(directory.path(), [1; 16]).unwrap();
+    copy.put(&[(CellKey { high: 1, low: 1 }, Cell::Empty)]).unwrap();
+    assert!(!directory.path().join("counters.redb").exists());
+    drop(copy);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    let error = Offline::open(directory.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+}
+
+#[test]
+fn a_counter_that_is_durable_no_more_goes_on_in_memory_and_back() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    for (durability, expected) in
+        [(Durability::Reserve, 1), (Durability::None, 2), (Durability::Reserve, 3), (Durability::Exact, 4)]
+    {
+        assert_eq!(hit(&store, monthly(1, 50_000, durability)).unwrap().used, expected, "{durability:?}");
+    }
+    // What is not durable is not waited for, even where the disk has failed.
+    disk.fill();
+    hit(&store, monthly(2, 50_000, Durability::Exact)).unwrap_err();
+    assert_eq!(hit(&store, monthly(1, 50_000, Durability::None)).unwrap().used, 5);
+    let left = used(&open(&disk.after_power_loss(|| false)), monthly(1, 50_000, Durability::Exact));
+    assert!((4..=54).contains(&left), "{left}");
+}
+
+#[test]
+fn durable_counters_have_a_bound_in_bytes_and_their_logs_count() {
+    // All are in one shard of 256, which may take a part of this.
+    const BYTES: usize = 256 * (64 << 10);
+    let file = File::with_backend(Disk::default()).unwrap();
+    let store = DiskStore::of(file, MemoryStore::default(), 1_000_000, BYTES).unwrap();
+    let sliding =
+        |number: u64| charge(number << 8, Algorithm::sliding_window(MONTH), 600, Durability::Reserve);
+    hit(&store, sliding(0)).unwrap();
+    let before = store.statistics().bytes;
+    for second in 0..600 {
+        run(ask(&store, Mode::Each, &[sliding(0)], START.plus(Duration::from_secs(second)))).unwrap();
+    }
+    let log = store.statistics().bytes - before;
+    assert!(log > 1_000, "a log of 600 hits takes {log} bytes");
+    for number in 1..2_000 {
+        hit(&store, sliding(number)).unwrap();
+    }
+    let in_memory = store.statistics().counters;
+    assert!(in_memory < 1_000, "{in_memory} counters, {} bytes", store.statistics().bytes);
+    assert_eq!(used(&store, sliding(1)), 1, "none is lost");
+}
+
+#[test]
+fn who_has_given_up_while_the_disk_stands_still_is_forgotten() {
+    let mut kept = kept::Kept::loading();
+    for _ in 0..100_000 {
+        let (ready, waits) = oneshot::channel();
+        kept.wake_when_loaded(ready);
+        drop(waits);
+    }
+    assert!(kept.heap_bytes() < 2_000, "{}", kept.heap_bytes());
 }

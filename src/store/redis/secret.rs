@@ -1,7 +1,5 @@
 //! The secret that counters' keys are made under, kept beside the counters: replicas that share counters share it.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
@@ -14,8 +12,7 @@ const NAME: &str = "secret";
 
 /// One that is drawn at random, until that of the server is known.
 pub(super) fn random() -> KeySecret {
-    let draw = || RandomState::new().build_hasher().finish();
-    KeySecret::new([draw(), draw()])
+    KeySecret::new(KeySecret::draw())
 }
 
 /// Takes over the server's secret; gives it this one where it has none, as one that is new or was emptied.

@@ -102,6 +102,60 @@ impl CountersAway<'_> {
     }
 }
 
+/// Several replicas were announced, and each has counters of its own.
+#[derive(Debug)]
+pub struct ReplicasCountAlone {
+    /// How many.
+    pub replicas: u32,
+}
+
+impl ReplicasCountAlone {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!(
+            "`--replicas {}` has no effect on counters that replicas do not share: together they admit as many times each limit. \
+             Share them, as with `--store redis://HOST:6379`",
+            self.replicas
+        );
+    }
+}
+
+/// The store has failed for good: its disk is full or broken, say.
+#[derive(Debug)]
+pub struct StoreBroken<'a> {
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl StoreBroken<'_> {
+    /// Logs it, and notes it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.store_broken.store(true, Ordering::Relaxed);
+        tracing::error!(
+            reason = self.reason,
+            "the counter store writes nothing any more, and limits that need it do what their `on_store_failure` says: give the \
+             disk room or replace it, and start Spillway again",
+        );
+    }
+}
+
+/// Tiers that subjects have reached are in memory only, for the store could not be read or written.
+#[derive(Debug)]
+pub struct ReachedTiersNotKept<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl ReachedTiersNotKept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::error!(
+            "{}; the configuration is in force, and a restart may lower tiers that follow from facts",
+            self.error
+        );
+    }
+}
+
 /// The store could not take what it had yet to get at the end: leases that were not spent, or counters that were to be written.
 #[derive(Debug)]
 pub struct StoreNotClosed<'a> {

@@ -17,8 +17,8 @@ pub use connections::{
     RequestBeyondBounds,
 };
 pub use counters::{
-    ClockStepped, CountersAway, CountersEvicted, CountersKept, StoreAsked, StoreFailed, StoreNotClosed,
-    StoreReplaced,
+    ClockStepped, CountersAway, CountersEvicted, CountersKept, ReachedTiersNotKept, ReplicasCountAlone,
+    StoreAsked, StoreBroken, StoreFailed, StoreNotClosed, StoreReplaced,
 };
 pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, StatisticsSent, TaskEnded};
 pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};

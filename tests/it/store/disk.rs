@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use spillway::algorithm::{Charge, Durability, Mode, Outcomes};
 use spillway::model::Timestamp;
-use spillway::store::{Answers, DiskStore, MemoryStore, Session, Statistics, Store, StoreError};
+use spillway::store::{
+    Answers, DiskStore, MemoryStore, Record, RecordKind, Session, Statistics, Store, StoreError,
+};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -127,6 +129,10 @@ mod cli {
         let at = |name: &str| directory.path().join(name).display().to_string();
         let open = |name| DiskStore::open(at(name).as_ref(), MemoryStore::default(), 1_000).unwrap();
         let store = open("first");
+        let value = Some(b"{\"attribute\":\"tier\",\"tier\":2}".to_vec());
+        let (scope, id) = ("d".to_owned(), "a".to_owned());
+        let tier = Record { kind: RecordKind::ReachedTier, scope, id, value };
+        store.records().unwrap().apply(vec![tier.clone()]).unwrap();
         let secret = store.secret();
         assert_eq!(used(&store, Hits::charge(42)), 42);
         let (code, _, said) = spillway(&["inspect", &format!("disk:{}", at("first"))], "");
@@ -136,21 +142,41 @@ mod cli {
 
         let (code, told, said) = spillway(&["inspect", &at("first")], "");
         assert_eq!((code, said.as_str()), (Some(0), ""));
-        assert!(told.ends_with("1 counters, of which 0 have ended and 0 cannot be read\n"), "{told}");
+        let expected =
+            "1 counters, of which 0 have ended and 0 cannot be read\n1 subjects whose tiers are remembered\n";
+        assert!(told.ends_with(expected), "{told}");
         assert_eq!(spillway(&["compact", &at("first")], "").0, Some(0));
         assert_eq!(spillway(&["backup", &at("first"), &at("second")], "").0, Some(0));
         let (code, lines, _) = spillway(&["export", &at("second")], "");
-        assert_eq!((code, lines.lines().count()), (Some(0), 2));
+        assert_eq!((code, lines.lines().count()), (Some(0), 3));
         assert_eq!(spillway(&["import", &at("third")], &lines).0, Some(0));
         for name in ["first", "second", "third"] {
             let store = open(name);
             assert_eq!((used(&store, Hits::Look), store.secret()), (42, secret), "{name}");
+            let mut known = Vec::new();
+            let records = store.records().unwrap();
+            let visit = &mut |id: &str, value: &[u8]| known.push((id.to_owned(), Some(value.to_owned())));
+            records.each(RecordKind::ReachedTier, "d", visit).unwrap();
+            assert_eq!(known, [(tier.id.clone(), tier.value.clone())], "{name}");
             store.close().unwrap();
         }
 
         let (code, _, said) = spillway(&["import", &at("third")], &lines);
         assert_eq!(code, Some(1));
-        assert!(said.contains("third/counters.redb` cannot be opened: entity already exists"), "{said}");
+        let expected = format!(
+            "there is a counter store in `{}` already. Name a directory without one, or move",
+            at("third")
+        );
+        assert!(said.contains(&expected), "{said}");
+        let (code, _, said) = spillway(&["inspect", &format!("{}/counters.redb", at("third"))], "");
+        let expected = format!(
+            "is a file, and a store is named by its directory, as in `spillway store inspect {}`",
+            at("third")
+        );
+        assert!(code == Some(1) && said.contains(&expected), "{said}");
+        let (code, _, said) = spillway(&["inspect", "redis://:hidden@host"], "");
+        assert!(code == Some(1) && said.contains("`redis://…` is a server"), "{said}");
+        assert!(!said.contains("hidden"), "{said}");
         let (code, _, said) = spillway(&["inspect", &at("nowhere")], "");
         assert_eq!(code, Some(1));
         assert!(said.contains("nowhere/counters.redb` cannot be opened: No such file"), "{said}");

@@ -9,6 +9,7 @@ mod leases;
 mod limiter;
 mod plain;
 mod redis;
+mod tiers;
 mod transcripts;
 mod without_store;
 
