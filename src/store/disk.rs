@@ -18,6 +18,7 @@
 
 mod file;
 mod kept;
+mod new;
 mod offline;
 mod table;
 #[cfg(test)]

@@ -8,13 +8,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
+use super::new::New;
 use super::{Cell, CellKey, Timestamp};
 use crate::store::codec::{self, DecodeError};
 
@@ -43,6 +44,12 @@ pub enum OpenError {
     /// Another process has it.
     #[error("the counter store `{}` is open in another process. Stop that process first, or give this one a directory of its own, as in `--store disk:/var/lib/spillway-2`", .path.display())]
     InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// One is to be made where there is one.
+    #[error("there is a counter store at `{}` already, and it is left as it is. Name another directory, or move this file away first", .path.display())]
+    Exists {
         /// The file.
         path: PathBuf,
     },
@@ -99,10 +106,13 @@ impl File {
     }
 
     fn open_or_make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
-        if path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
-            return Self::open_made(path);
+        if !path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })?
+            && let Some((file, new)) = Self::make(directory, path, &random()?)?
+        {
+            new.publish().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+            return Ok(file);
         }
-        Self::make(directory, path, random()?)
+        Self::open_made(path)
     }
 
     fn open_made(path: &Path) -> Result<Self, OpenError> {
@@ -116,36 +126,25 @@ impl File {
         sensible(&path, || Self::open_made(&path))
     }
 
-    /// Makes the file in `directory`, where there must be none.
-    pub(super) fn create(directory: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
+    /// Makes the file in `directory`, where there must be none. It is there once it is [published](New::publish).
+    pub(super) fn create(directory: &Path, secret: &[u8; 16]) -> Result<(Self, New), OpenError> {
         let path = directory.join(NAME);
+        let exists = || OpenError::Exists { path: path.clone() };
         if path.try_exists().unwrap_or(true) {
-            return Err(OpenError::Io { path, source: io::ErrorKind::AlreadyExists.into() });
+            return Err(exists());
         }
-        Self::make(directory, &path, secret)
+        Self::make(directory, &path, secret)?.ok_or_else(exists)
     }
 
-    fn make(directory: &Path, path: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+    /// Makes the file beside its place; `None` if there is one already.
+    fn make(directory: &Path, path: &Path, secret: &[u8; 16]) -> Result<Option<(Self, New)>, OpenError> {
         fs::create_dir_all(directory)
             .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
-        // A process that ends meanwhile leaves no file under the name that is half made.
-        let new = path.with_extension("new");
-        let database = match builder().create(&new) {
-            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::InUse { path: new }),
-            Err(_) if new.exists() => {
-                fs::remove_file(&new).map_err(failed)?;
-                builder().create(&new)
-            }
-            created => created,
-        };
-        let database = database.map_err(|error| open_error(&new, error.into()))?;
-        // Whoever knows the secret can look for values whose counters meet.
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        create_tables(&database, secret).map_err(|error| open_error(&new, error))?;
-        fs::rename(&new, path).map_err(failed)?;
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        Self::of(database, path)
+        let Some((file, new)) = New::begin(path)? else { return Ok(None) };
+        let database = FileBackend::new(file).and_then(|file| builder().create_with_backend(file));
+        let database = database.map_err(|error| open_error(path, error.into()))?;
+        create_tables(&database, secret).map_err(|error| open_error(path, error))?;
+        Ok(Some((Self::of(database, path)?, new)))
     }
 
     /// A file of some other kind, which is made where there is none.
@@ -157,7 +156,7 @@ impl File {
             let database =
                 builder().create_with_backend(backend).map_err(|error| open_error(path, error.into()))?;
             if is_new {
-                create_tables(&database, random()?).map_err(|error| open_error(path, error))?;
+                create_tables(&database, &random()?).map_err(|error| open_error(path, error))?;
             }
             Self::of(database, path)
         })
@@ -308,7 +307,7 @@ fn random() -> Result<[u8; 16], OpenError> {
 }
 
 /// Writes the secret, and what says which file this is.
-fn create_tables(database: &Database, secret: [u8; 16]) -> Result<(), redb::Error> {
+fn create_tables(database: &Database, secret: &[u8; 16]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut about = transaction.open_table(ABOUT)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::file::{Changes, File};
+use super::new::New;
 use super::{Cell, CellKey, OpenError, StoreError};
 use crate::store::codec::{self, DecodeError};
 
@@ -14,7 +15,11 @@ pub type Counter = (CellKey, Cell);
 
 /// A store that nobody counts in while this has it.
 #[derive(Debug)]
-pub struct Offline(File);
+pub struct Offline {
+    /// Before `file`, which has its lock.
+    new: Option<New>,
+    file: File,
+}
 
 impl Offline {
     /// Opens the store in `directory`.
@@ -23,26 +28,28 @@ impl Offline {
     ///
     /// When there is none, and as [`DiskStore::open`](super::DiskStore::open) does.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        File::open_existing(directory).map(Self)
+        Ok(Self { new: None, file: File::open_existing(directory)? })
     }
 
-    /// Makes a store in `directory` whose keys are made under `secret`.
+    /// Makes a store in `directory` whose keys are made under `secret`. It is there once it is [closed](Self::close); if this is
+    /// dropped before, there is none.
     ///
     /// # Errors
     ///
     /// When there is one already, or it cannot be made.
     pub fn create(directory: &Path, secret: [u8; 16]) -> Result<Self, OpenError> {
-        File::create(directory, secret).map(Self)
+        let (file, new) = File::create(directory, &secret)?;
+        Ok(Self { new: Some(new), file })
     }
 
     /// The file.
     pub fn name(&self) -> &str {
-        self.0.name()
+        self.file.name()
     }
 
     /// The secret that counters' keys are made under.
     pub fn secret(&self) -> [u8; 16] {
-        self.0.secret()
+        self.file.secret()
     }
 
     /// Shows each counter, until `visit` fails.
@@ -56,7 +63,7 @@ impl Offline {
     ) -> Result<(), E> {
         let mut first = Some(CellKey { high: 0, low: 0 });
         while let Some(from) = first {
-            let (counters, next) = self.0.from(from, BATCH).map_err(|error| self.failed(&error))?;
+            let (counters, next) = self.file.from(from, BATCH).map_err(|error| self.failed(&error))?;
             for (key, image) in counters {
                 visit(key, codec::decode(&image))?;
             }
@@ -78,7 +85,7 @@ impl Offline {
                 codec::encode(cell, &mut image);
                 changes.put.push((*key, image));
             }
-            self.0.commit(&changes).map_err(|error| self.failed(&error))?;
+            self.file.commit(&changes).map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
@@ -92,17 +99,21 @@ impl Offline {
         let store = self.name().to_owned();
         let failed =
             |error: redb::Error| StoreError::Failed { store: store.clone(), reason: error.to_string() };
-        self.0.compact().map_err(failed)
+        self.file.compact().map_err(failed)
     }
 
-    /// Closes the file.
+    /// Puts a store that was made in its place, and closes the file.
     ///
     /// # Errors
     ///
     /// When it could not be written.
     pub fn close(self) -> Result<(), StoreError> {
         let store = self.name().to_owned();
-        self.0.close().map_err(|error| StoreError::Failed { store, reason: error.to_string() })
+        let failed = |reason: String| StoreError::Failed { store: store.clone(), reason };
+        if let Some(new) = self.new {
+            new.publish().map_err(|error| failed(error.to_string()))?;
+        }
+        self.file.close().map_err(|error| failed(error.to_string()))
     }
 
     fn failed(&self, error: &redb::Error) -> StoreError {

@@ -85,6 +85,43 @@ fn a_clean_stop_keeps_exact_numbers_and_the_secret() {
 }
 
 #[test]
+fn of_several_first_starts_in_one_directory_one_has_the_store() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let starts: Vec<_> = (0..4)
+            .map(|_| {
+                let directory = directory.path().to_owned();
+                thread::spawn(move || File::open(&directory))
+            })
+            .collect();
+        let opened: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+        let secrets: Vec<_> = opened.iter().flatten().map(File::secret).collect();
+        assert_eq!(secrets.len(), 1, "{opened:?}");
+        for refused in opened.iter().filter_map(|opened| opened.as_ref().err()) {
+            assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+        }
+        drop(opened);
+        assert_eq!(File::open(directory.path()).unwrap().secret(), secrets[0]);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_finished_is_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let begun = || Offline::create(directory.path(), [1; 16]).unwrap();
+    begun().put(&[(CellKey { high: 1, low: 1 }, Cell::Empty)]).unwrap();
+    // It was dropped. What a process leaves that is killed is begun anew.
+    std::fs::write(directory.path().join("counters.new"), "half a store").unwrap();
+    let error = Offline::open(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("cannot be opened"), "{error}");
+    begun().close().unwrap();
+    assert_eq!(Offline::open(directory.path()).unwrap().secret(), [1; 16]);
+    let error = Offline::create(directory.path(), [2; 16]).unwrap_err();
+    assert!(error.to_string().contains("already, and it is left as it is"), "{error}");
+}
+
+#[test]
 fn after_a_power_loss_a_chunk_at_most_is_lost_and_of_exact_counters_nothing() {
     let disk = Disk::default();
     let store = open(&disk);
