@@ -5,7 +5,34 @@ use std::time::Duration;
 use super::{Document, Fields, scalar};
 use crate::algorithm::Durability;
 use crate::config::words::choices;
-use crate::policy::{OnStoreFailure, Window};
+use crate::config::{DiagnosticKind, Severity};
+use crate::policy::{Level, OnStoreFailure, Rule, Window};
+
+/// What others call the ways to keep a count, and what these are called here.
+const KEPT: [(&str, &str); 8] = [
+    ("true", "reserve"),
+    ("yes", "reserve"),
+    ("on", "reserve"),
+    ("always", "exact"),
+    ("strict", "exact"),
+    ("false", "none"),
+    ("no", "none"),
+    ("off", "none"),
+];
+
+/// The same for the ways to go on without the store.
+const WITHOUT_STORE: [(&str, &str); 10] = [
+    ("allow", "open"),
+    ("pass", "open"),
+    ("fail_open", "open"),
+    ("ignore", "open"),
+    ("deny", "closed"),
+    ("refuse", "closed"),
+    ("reject", "closed"),
+    ("block", "closed"),
+    ("fail_closed", "closed"),
+    ("memory", "local"),
+];
 
 /// Counts for so long, or longer, are worth to be kept through a crash.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -13,7 +40,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl Document<'_, '_> {
     /// Whether counts in `window` survive a crash: as it is written, or else where they count for a day or longer.
     pub(super) fn durability(&mut self, fields: &Fields<'_>, window: &Window) -> Durability {
-        let written = self.named(fields, "durable", "ways to keep a count", &Durability::NAMES);
+        let written = self.named(fields, "durable", "ways to keep a count", &Durability::NAMES, &KEPT);
         // Periods of the calendar and of subscriptions are days at least.
         let is_long = window.length().is_none_or(|length| length >= DAY);
         written.unwrap_or(if is_long { Durability::Reserve } else { Durability::None })
@@ -21,16 +48,38 @@ impl Document<'_, '_> {
 
     /// What becomes of requests when the store fails, where it is written.
     pub(super) fn on_store_failure(&mut self, fields: &Fields<'_>) -> Option<OnStoreFailure> {
-        self.named(fields, "on_store_failure", "ways to go on without the store", &OnStoreFailure::NAMES)
+        let what = "ways to go on without the store";
+        self.named(fields, "on_store_failure", what, &OnStoreFailure::NAMES, &WITHOUT_STORE)
     }
 
-    /// One of `known`, by its name.
+    /// Warns of an `on_store_failure` that is for no limit. `rule` and `children` are the descriptor's own.
+    pub(super) fn failure_without_limit(
+        &mut self,
+        fields: &Fields<'_>,
+        rule: Option<&Rule>,
+        children: &Level,
+    ) {
+        let limits = ["rate_limit", "rate_limits"].iter().any(|word| fields.get(word).is_some());
+        let has_none = rule.map_or(!limits, |rule| rule.limits.is_empty()) && children.rules() == 0;
+        if let Some(node) = fields.get("on_store_failure").filter(|_| has_none) {
+            let message =
+                "`on_store_failure` decides nothing here: there is no limit in this descriptor or below it";
+            let hint =
+                Some("move it to the limit that is meant, or to the root for all limits of the domain");
+            self.of_kind(DiagnosticKind::MisplacedWord, |this| {
+                this.report(Severity::Warning, node.span(), message, hint);
+            });
+        }
+    }
+
+    /// One of `known`, by its name; `meant` has what others call them.
     fn named<T: Copy>(
         &mut self,
         fields: &Fields<'_>,
         word: &str,
         what: &str,
         known: &[(&str, T)],
+        meant: &[(&str, &str)],
     ) -> Option<T> {
         let node = fields.get(word)?;
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
@@ -41,7 +90,12 @@ impl Document<'_, '_> {
             },
             Err(wrong) => (wrong.message, ""),
         };
-        self.wrong_value(node.span(), &message, Some(&choices(typed, what, &names)));
+        let meant = meant.iter().find(|(other, _)| typed.eq_ignore_ascii_case(other));
+        let hint = match meant {
+            Some((_, name)) => format!("did you mean `{name}`? {what} are {}", names.join(", ")),
+            None => choices(typed, what, &names),
+        };
+        self.wrong_value(node.span(), &message, Some(&hint));
         None
     }
 }
