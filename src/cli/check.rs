@@ -109,15 +109,17 @@ impl Checked {
         self.found.retain(|one| reported.insert((place(one), one.message.clone())));
     }
 
-    /// «2 rules in 3 files, 1 test, 1 warning».
+    /// «2 rules in 3 files, 1 test file read (`spillway test` runs it), 1 warning».
     fn counted(&self) -> String {
         let policies = self
             .policies
             .map(|(rules, files)| format!("{} in {}", counted(rules, "rule"), counted(files, "file")));
-        let more = [(self.tests, "test"), (self.found.len(), "warning")];
-        let more =
-            more.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| counted(number, what));
-        policies.into_iter().chain(more).collect::<Vec<_>>().join(", ")
+        let tests = (self.tests > 0).then(|| {
+            let it = if self.tests == 1 { "it" } else { "them" };
+            format!("{} read (`spillway test` runs {it})", counted(self.tests, "test file"))
+        });
+        let warnings = (!self.found.is_empty()).then(|| counted(self.found.len(), "warning"));
+        policies.into_iter().chain(tests).chain(warnings).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -195,9 +195,20 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds as `42s` or `0.25s`.
+/// Milliseconds for people: `0.25s`, `42s`, and the two largest units of what takes longer, as `3m 5s` or `11d 8h`.
 fn seconds(millis: u64) -> String {
-    let (whole, part) = (millis / 1000, format!(".{:03}", millis % 1000));
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let whole = millis / 1000;
+    for pair in UNITS.windows(2) {
+        let ((large, name), (small, next)) = (pair[0], pair[1]);
+        if whole >= large {
+            return match whole % large / small {
+                0 => format!("{}{name}", whole / large),
+                rest => format!("{}{name} {rest}{next}", whole / large),
+            };
+        }
+    }
+    let part = format!(".{:03}", millis % 1000);
     format!("{whole}{}s", part.trim_end_matches('0').trim_end_matches('.'))
 }
 
@@ -257,5 +268,29 @@ impl fmt::Display for Subject {
             write!(f, "{}{name}={value}", if at == 0 { " (" } else { ", " })?;
         }
         f.write_str(if self.attributes.is_empty() { "" } else { ")" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_are_told_for_people() {
+        for (millis, told) in [
+            (0, "0s"),
+            (250, "0.25s"),
+            (59_999, "59.999s"),
+            (60_000, "1m"),
+            (185_000, "3m 5s"),
+            (3_599_999, "59m 59s"),
+            (3_661_000, "1h 1m"),
+            (86_399_750, "23h 59m"),
+            (86_400_000, "1d"),
+            (981_827_366, "11d 8h"),
+            (400 * 86_400_000, "400d"),
+        ] {
+            assert_eq!(seconds(millis), told, "{millis}");
+        }
     }
 }

@@ -20,10 +20,16 @@ fn check(root: &Path, paths: &[&str]) -> (i32, String) {
 fn a_test_and_a_subjects_file_are_checked_as_what_they_are() {
     let root =
         directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS), ("shop.test.yaml", TEST)]);
-    assert_eq!(check(root.path(), &["shop.test.yaml"]), (0, "ok: 1 test\n".to_owned()));
+    assert_eq!(
+        check(root.path(), &["shop.test.yaml"]),
+        (0, "ok: 1 test file read (`spillway test` runs it)\n".to_owned())
+    );
     assert_eq!(check(root.path(), &["shop.subjects.yaml"]), (0, "ok: 1 rule in 2 files\n".to_owned()));
     let all = ["shop.yaml", "shop.subjects.yaml", "shop.test.yaml"];
-    assert_eq!(check(root.path(), &all), (0, "ok: 1 rule in 2 files, 1 test\n".to_owned()));
+    assert_eq!(
+        check(root.path(), &all),
+        (0, "ok: 1 rule in 2 files, 1 test file read (`spillway test` runs it)\n".to_owned())
+    );
 
     // A mistake of the policy is one, however many tests have met it.
     std::fs::write(root.path().join("shop.yaml"), POLICY.replace("unit: day", "unit: dya")).unwrap();
@@ -223,9 +229,15 @@ fn what_is_named_twice_is_checked_once() {
     let root =
         directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS), ("shop.test.yaml", TEST)]);
     let ok = |tests: &str| (0, format!("ok: 1 rule in 2 files{tests}\n"));
-    assert_eq!(check(root.path(), &[".", "shop.subjects.yaml"]), ok(", 1 test"));
+    assert_eq!(
+        check(root.path(), &[".", "shop.subjects.yaml"]),
+        ok(", 1 test file read (`spillway test` runs it)")
+    );
     assert_eq!(check(root.path(), &["./shop.yaml", "shop.subjects.yaml", "shop.yaml"]), ok(""));
-    assert_eq!(check(root.path(), &["shop.test.yaml", "./shop.test.yaml"]), (0, "ok: 1 test\n".to_owned()));
+    assert_eq!(
+        check(root.path(), &["shop.test.yaml", "./shop.test.yaml"]),
+        (0, "ok: 1 test file read (`spillway test` runs it)\n".to_owned())
+    );
 }
 
 #[test]
