@@ -15,6 +15,9 @@
 //!
 //! Nobody waits for hits that are counted though they were refused: they are written soon, and to lose them grants nothing.
 //! After a clean stop ([`DiskStore::close`]) all counters are what they were.
+//!
+//! A counter goes on when an edited policy changes the durability of its limit: one that was durable stays where it is, though
+//! nothing waits for the disk any more, and one that becomes durable is taken over from memory.
 
 mod file;
 mod kept;
@@ -60,7 +63,8 @@ struct Inner {
 
 impl DiskStore {
     /// Opens the store in `directory`, and makes one where there is none. Counters that are not written are kept in `memory`;
-    /// of the others about `most` are in memory at a time.
+    /// of the others about `most` are in memory at a time. These take half of the bytes that `memory` may take at most, and those
+    /// of `memory` what these leave.
     ///
     /// # Errors
     ///
@@ -71,7 +75,7 @@ impl DiskStore {
 
     fn of(file: File, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
         let (name, secret) = (file.name().to_owned(), file.secret());
-        let table = Arc::new(Table::new(most));
+        let table = Arc::new(Table::new(most, memory.most_bytes() / 2, memory.beside()));
         let threads = Threads::start(file, Arc::clone(&table), memory.clone())
             .map_err(|source| OpenError::Io { path: name.clone().into(), source })?;
         Ok(Self(Arc::new(Inner { memory, table, threads, secret, name })))
@@ -113,6 +117,11 @@ impl Inner {
         StoreError::Failed { store: self.name.clone(), reason }
     }
 
+    /// Whether a counter is in the table, as one of a limit that was durable until lately may be: there it goes on.
+    fn is_here(&self, charge: &Charge) -> bool {
+        is_kept(charge) || self.table.with(&charge.key, |kept| kept.is_known()) == Some(true)
+    }
+
     /// Makes the charges if no image has to be written before. If one has, asks for it, provided that the caller `waits`.
     fn attempt(
         &self,
@@ -122,7 +131,7 @@ impl Inner {
         waits: bool,
     ) -> Result<Tried, StoreError> {
         let mut keys: Few<CellKey> =
-            charges.iter().filter(|charge| is_kept(charge)).map(|of| of.key).collect();
+            charges.iter().filter(|charge| self.is_here(charge)).map(|of| of.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let mut others: Few<CellKey> =
@@ -154,7 +163,7 @@ impl Inner {
             let outcomes = settle(mode, &numbered, &mut cells, now);
 
             let mut uncovered = Few::<(Asked, Cell)>::new();
-            for (at, key) in keys.iter().enumerate() {
+            for (at, key) in keys.iter().enumerate().filter(|(_, key)| is_durable(key, charges)) {
                 if !locked.kept(key).covers(&cells[at]) {
                     let asked = Asked::of(*key, charges, &outcomes, now);
                     if asked.waits() {
@@ -171,6 +180,9 @@ impl Inner {
             for (key, cell) in keys.iter().zip(cells) {
                 let kept = locked.kept(key);
                 kept.cell = cell;
+                if !is_durable(key, charges) {
+                    continue;
+                }
                 let asked = Asked::of(*key, charges, &outcomes, now);
                 if kept.is_due(&asked, now) && kept.ask(asked) {
                     self.threads.write(*key);
@@ -206,15 +218,15 @@ impl Inner {
                 return Err(self.failed(reason));
             }
             if !shard.contains_key(key) {
-                let written = table::make_room(shard, self.table.most(), now);
-                for key in written {
+                for key in self.table.make_room(shard, now) {
                     self.threads.write(key);
                 }
-                if shard.len() >= 2 * self.table.most() {
+                if self.table.is_overfull(shard) {
                     let reason = "too many counters wait to be written".to_owned();
                     return Err(StoreError::Refused { reason });
                 }
                 shard.insert(*key, Kept::loading());
+                self.table.count(shard);
                 self.threads.load(*key);
             }
             let (ready, waits) = oneshot::channel();
@@ -250,6 +262,11 @@ impl Inner {
 
 fn is_kept(charge: &Charge) -> bool {
     charge.durability != Durability::None
+}
+
+/// Whether any of `charges` that are made to a counter must survive a crash.
+fn is_durable(key: &CellKey, charges: &[Charge]) -> bool {
+    charges.iter().any(|charge| charge.key == *key && is_kept(charge))
 }
 
 /// The shards of some keys, locked in their order.
@@ -301,7 +318,7 @@ impl Session for DiskStore {
     const ANSWERS: Answers = Answers::MostlyNow;
 
     fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
-        if !charges.iter().any(is_kept) {
+        if !charges.iter().any(|charge| self.0.is_here(charge)) {
             return self.0.memory.apply_now(mode, charges, now);
         }
         match self.0.attempt(mode, charges, now, false) {

@@ -136,7 +136,7 @@ impl Kept {
         Self { cell: Cell::Empty, image: Cell::Empty, state: State::Loading, pending: None }
     }
 
-    /// Takes over what was read, or a counter that had been in memory alone.
+    /// Takes over what was read, or the counter of `in_memory` alone, which went on where its limit was not durable for a while.
     pub(super) fn loaded(
         &mut self,
         read: Result<Option<Cell>, DecodeError>,
@@ -149,7 +149,10 @@ impl Kept {
         match read {
             Ok(Some(cell)) => {
                 self.image = cell.clone();
-                self.cell = cell;
+                let counted = in_memory();
+                // Of two that count different windows the later one counts.
+                let is_newest = cell.covers(&counted) || counted.until() < cell.until();
+                self.cell = if is_newest { cell } else { counted };
             }
             Ok(None) => self.cell = in_memory(),
             Err(error) => self.state = State::Unreadable(error),
@@ -157,8 +160,29 @@ impl Kept {
         self.forget_waiting();
     }
 
+    /// Whether it is counted here, be its limit durable or not.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.state, State::Known)
+    }
+
+    /// Bytes that it keeps elsewhere.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let pending = self.pending.as_ref().map_or(0, |pending| {
+            let writing = pending.writing.as_ref().map_or(0, Cell::heap_bytes);
+            size_of::<Pending>()
+                + writing
+                + pending.found.heap_bytes()
+                + pending.after.heap_bytes()
+                + pending.waiting.capacity() * size_of::<Waiter>()
+                + pending.woken.capacity() * size_of::<oneshot::Sender<()>>()
+        });
+        self.cell.heap_bytes() + self.image.heap_bytes() + pending
+    }
+
     pub(super) fn wake_when_loaded(&mut self, ready: oneshot::Sender<()>) {
-        self.pending.get_or_insert_default().woken.push(ready);
+        let woken = &mut self.pending.get_or_insert_default().woken;
+        forget_closed(woken, oneshot::Sender::is_closed);
+        woken.push(ready);
     }
 
     /// Whether `cell` may be lost: whatever the file has at the moment covers it.
@@ -174,18 +198,18 @@ impl Kept {
 
     /// Whether nothing is asked of the file, and it has the counter as it is.
     pub(super) fn is_clean(&self) -> bool {
-        self.pending.is_none() && matches!(self.state, State::Known) && self.is_written()
+        self.pending.is_none() && self.is_known() && self.is_written()
     }
 
     /// The counter, where the file has another.
     pub(super) fn unwritten(&self) -> Option<&Cell> {
-        (matches!(self.state, State::Known) && !self.is_written()).then_some(&self.cell)
+        (self.is_known() && !self.is_written()).then_some(&self.cell)
     }
 
     /// Whether it decides nothing any more, here and in the file.
     pub(super) fn is_spent(&self, now: Timestamp) -> bool {
         let spent = self.cell.is_spent(now) && self.image.is_spent(now);
-        spent && self.pending.is_none() && matches!(self.state, State::Known)
+        spent && self.pending.is_none() && self.is_known()
     }
 
     /// Whether nothing is asked of the file.
@@ -232,6 +256,7 @@ impl Kept {
     /// do so.
     pub(super) fn ask_and_wait(&mut self, asked: Asked, after: Cell, ready: oneshot::Sender<()>) -> bool {
         let pending = self.pending.get_or_insert_default();
+        forget_closed(&mut pending.waiting, |waiter| waiter.ready.is_closed());
         pending.waiting.push(Waiter { ready, needs: asked.needs });
         (pending.found, pending.after) = (self.cell.clone(), after);
         self.ask(asked)
@@ -256,6 +281,7 @@ impl Kept {
             .or_else(|| Some(after).filter(replaces))
             .unwrap_or_else(|| self.cell.clone());
         let waiting = pending.waiting.drain(..).map(|waiter| waiter.ready);
+        pending.woken.retain(|ready| !ready.is_closed());
         pending.woken.extend(waiting);
         Some(pending.writing.insert(image))
     }
@@ -284,6 +310,13 @@ impl Kept {
                 self.pending = None;
             }
         }
+    }
+}
+
+/// Makes room for one more without those who gave up: however long the disk takes, there are at most twice as many as wait.
+fn forget_closed<T>(waiting: &mut Vec<T>, is_closed: impl Fn(&T) -> bool) {
+    if waiting.len() == waiting.capacity() {
+        waiting.retain(|waiter| !is_closed(waiter));
     }
 }
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use self::backend::Disk;
+use super::new::New;
 use super::*;
 use crate::algorithm::Algorithm;
 use crate::model::Outcome;
@@ -107,6 +108,23 @@ fn of_several_first_starts_in_one_directory_one_has_the_store() {
 }
 
 #[test]
+fn a_start_that_comes_late_replaces_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("counters.redb");
+    let (file, new) = New::begin(&path).unwrap().unwrap();
+    assert!(matches!(New::begin(&path), Err(OpenError::InUse { .. })), "it is being made");
+    new.publish().unwrap();
+    drop(file);
+    assert!(New::begin(&path).unwrap().is_none(), "it has been made since this one found none");
+    assert!(!directory.path().join("counters.new").exists());
+
+    let other = directory.path().join("other.redb");
+    let (_file, new) = New::begin(&other).unwrap().unwrap();
+    std::fs::write(&other, "a backup that was put there meanwhile").unwrap();
+    assert_eq!(new.publish().unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+}
+
+#[test]
 fn a_copy_that_is_not_finished_is_no_store() {
     let directory = tempfile::tempdir().unwrap();
     let begun = || Offline::create(directory.path(), [1; 16]).unwrap();
@@ -170,6 +188,85 @@ fn a_refund_reaches_the_disk_with_the_next_clean_stop() {
     }
     store.close().unwrap();
     assert_eq!(used(&open(&disk), of), 5);
+}
+
+#[test]
+fn a_counter_goes_on_when_its_limit_is_durable_no_more_and_back() {
+    let limit = 50_000;
+    let of = |durability| monthly(1, limit, durability);
+    let disk = Disk::default();
+    let store = open(&disk);
+    for (durability, expected) in [
+        (Durability::None, 1),
+        (Durability::Reserve, 2),
+        (Durability::None, 3),
+        (Durability::None, 4),
+        (Durability::Exact, 5),
+    ] {
+        assert_eq!(hit(&store, of(durability)).unwrap().used, expected, "{durability:?}");
+    }
+    let again = open(&disk.after_power_loss(|| false));
+    assert!(used(&again, of(Durability::Exact)) >= 5);
+    store.close().unwrap();
+    // What is not durable begins anew after a start. Of the two counts the higher one goes on.
+    for hits in [2, 9] {
+        let store = open(&disk);
+        for _ in 0..hits {
+            hit(&store, of(Durability::None)).unwrap();
+        }
+        assert_eq!(used(&store, of(Durability::Reserve)), hits.max(5));
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_disk_that_has_failed_stops_no_limit_that_is_durable_no_more() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    assert_eq!(hit(&store, monthly(1, 50_000, Durability::Exact)).unwrap().used, 1);
+    disk.fill();
+    hit(&store, monthly(1, 50_000, Durability::Exact)).unwrap_err();
+    assert_eq!(hit(&store, monthly(1, 50_000, Durability::None)).unwrap().used, 2);
+}
+
+#[test]
+fn durable_counters_take_their_part_of_the_memory_for_counters() {
+    let (disk, most_bytes) = (Disk::default(), 4 << 20);
+    let memory = MemoryStore::holding(1_000_000, most_bytes);
+    let store = DiskStore::of(File::with_backend(disk).unwrap(), memory.clone(), 1_000_000).unwrap();
+    let log = |number| charge(number, Algorithm::sliding_window(MONTH), 1_000_000, Durability::Reserve);
+    for number in 0..40 {
+        hit(&store, log(number)).unwrap();
+    }
+    let few = store.statistics().bytes;
+    run(async {
+        for at in 0..500 {
+            for number in 0..40 {
+                let now = START.plus(Duration::from_millis(at * 1_000_003));
+                ask(&store, Mode::Each, &[log(number)], now).await.unwrap();
+            }
+        }
+    });
+    store.sweep(START).for_each(drop);
+    assert!(store.statistics().bytes > 2 * few, "logs count: {few}, {:?}", store.statistics());
+    let of = |number: u64, durability| monthly(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1_000, durability);
+    for number in 1..150_000 {
+        store.apply_now(Mode::Each, &[of(number, Durability::None)], START).unwrap();
+    }
+    let alone = memory.bytes();
+    run(async {
+        for number in 200_000..215_000 {
+            // More of them may wait to be written than have room.
+            let _ = ask(&store, Mode::Each, &[of(number, Durability::Reserve)], START).await;
+        }
+    });
+    let durable = store.statistics().bytes - memory.bytes() as u64;
+    assert!(durable <= most_bytes as u64 / 2, "{durable}");
+    // Who has more than the others leave gives way with the next sweeps.
+    (0..4).for_each(|_| store.sweep(START).for_each(drop));
+    let all = store.statistics().bytes;
+    assert!(all <= most_bytes as u64, "{all}, of which {durable} are durable, and {alone} were there before");
+    assert!(memory.bytes() >= most_bytes / 4, "{}", memory.bytes());
 }
 
 #[test]
