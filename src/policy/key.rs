@@ -1,10 +1,10 @@
 //! From a limit and the entries it counts by to the counter's key.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::model::{CellKey, KeySecret};
+use crate::model::{CellKey, KeySecret, draw_secret};
 use crate::policy::LimitId;
 
 /// Makes counter keys under one secret. See [`CellKey`] for why a hash, and why keyed.
@@ -17,8 +17,7 @@ pub struct Keyer {
 impl Keyer {
     /// A keyer whose secret is drawn at random: keys mean nothing outside this process.
     pub fn random() -> Self {
-        let draw = || RandomState::new().build_hasher().finish();
-        Self::with_secret(draw(), draw())
+        Self::from_secret(draw_secret())
     }
 
     /// A keyer under a known secret, so that keys stay the same from run to run.

@@ -17,6 +17,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, 
 
 use super::new::New;
 use super::{Cell, CellKey, Timestamp};
+use crate::model::draw_secret;
 use crate::store::codec::{self, DecodeError};
 
 /// The version of the tables.
@@ -107,7 +108,7 @@ impl File {
 
     fn open_or_make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         if !path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })?
-            && let Some((file, new)) = Self::make(directory, path, &random()?)?
+            && let Some((file, new)) = Self::make(directory, path, &draw_secret())?
         {
             new.publish().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
             return Ok(file);
@@ -156,7 +157,7 @@ impl File {
             let database =
                 builder().create_with_backend(backend).map_err(|error| open_error(path, error.into()))?;
             if is_new {
-                create_tables(&database, &random()?).map_err(|error| open_error(path, error))?;
+                create_tables(&database, &draw_secret()).map_err(|error| open_error(path, error))?;
             }
             Self::of(database, path)
         })
@@ -299,13 +300,6 @@ fn builder() -> Builder {
     builder
 }
 
-fn random() -> Result<[u8; 16], OpenError> {
-    let mut secret = [0; 16];
-    rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| OpenError::Io { path: "getrandom".into(), source: errno.into() })?;
-    Ok(secret)
-}
-
 /// Writes the secret, and what says which file this is.
 fn create_tables(database: &Database, secret: &[u8; 16]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
@@ -347,8 +341,11 @@ fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
     if format != FORMAT {
         return Ok((format, [0; 16]));
     }
-    let secret = about.get("secret")?.and_then(|value| value.value().try_into().ok());
-    let secret = secret.ok_or_else(|| missing("secret"))?;
+    let secret = about.get("secret")?.ok_or_else(|| missing("secret"))?;
+    let length = secret.value().len();
+    let secret = secret.value().try_into();
+    let secret = secret
+        .map_err(|_| Wrong::Value(format!("the secret of its keys has {length} bytes instead of 16")))?;
     // Where there are no counters, they were lost.
     transaction.open_table(COUNTERS)?;
     Ok((format, secret))

@@ -55,7 +55,8 @@ impl RedisStore {
             options,
             client,
             script: redis::Script::new(DECIDE),
-            secret: secret::random(),
+            // Until that of the server is known.
+            secret: KeySecret::random(),
         })))
     }
 

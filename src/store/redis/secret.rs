@@ -1,22 +1,13 @@
 //! The secret that counters' keys are made under, kept beside the counters: replicas that share counters share it.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
 use super::Shared;
 use super::link::Failure;
-use crate::model::KeySecret;
 
 /// What it is kept as, after the prefix.
 const NAME: &str = "secret";
-
-/// One that is drawn at random, until that of the server is known.
-pub(super) fn random() -> KeySecret {
-    let draw = || RandomState::new().build_hasher().finish();
-    KeySecret::new([draw(), draw()])
-}
 
 /// Takes over the server's secret; gives it this one where it has none, as one that is new or was emptied.
 pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Failure> {
