@@ -43,6 +43,11 @@ impl Durability {
     /// The words for it in a policy file.
     pub const NAMES: [(&str, Self); 3] =
         [("reserve", Self::Reserve), ("exact", Self::Exact), ("none", Self::None)];
+
+    /// Whether the count is kept where it survives a crash.
+    pub fn is_kept(self) -> bool {
+        self != Self::None
+    }
 }
 
 /// One limit's share of a request, and the counter it is charged to.

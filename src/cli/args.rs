@@ -61,10 +61,19 @@ pub(super) struct Store {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreAction {
-    /// Tell how many counters there are, and how many of them have ended
+    /// Tell how many counters there are, and how many of them have ended; or the counts of one request
     Inspect {
         /// The store's directory, as in `disk:/var/lib/spillway`
         store: PathBuf,
+        #[command(flatten)]
+        of: OfRequest,
+    },
+    /// Forget the counts of one request, which begin anew
+    Reset {
+        /// The store's directory
+        store: PathBuf,
+        #[command(flatten)]
+        of: OfRequest,
     },
     /// Copy a store to a new directory, from which a server can go on
     Backup {
@@ -88,6 +97,22 @@ pub(super) enum StoreAction {
         /// The new store's directory
         store: PathBuf,
     },
+}
+
+/// A request, by which its counters are found: their keys tell nobody what they count.
+#[derive(Debug, clap::Args)]
+pub(super) struct OfRequest {
+    /// Policy file, or directory of them [default: ./config]
+    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// The domain that Envoy's filter is configured with
+    #[arg(long, value_name = "NAME", requires = "descriptors")]
+    pub(super) domain: Option<String>,
+    /// Descriptors as Envoy would send them: `key=value,key=value`; write `\,` for a comma in a value
+    #[arg(value_name = "DESCRIPTOR", requires = "domain")]
+    pub(super) descriptors: Vec<String>,
+    #[command(flatten)]
+    pub(super) merging: Merging,
 }
 
 #[derive(Debug, clap::Args)]

@@ -57,7 +57,7 @@ fn json(explanation: &Explanation) -> String {
     format!("{:#}\n", serde_json::json!(explanation))
 }
 
-fn unknown_domain(typed: &str, policy: &Policy) -> String {
+pub(super) fn unknown_domain(typed: &str, policy: &Policy) -> String {
     let mut names: Vec<&str> = policy.domains().map(|domain| domain.name.as_str()).collect();
     names.sort_unstable();
     let hint = did_you_mean(typed, names.iter().copied());
@@ -65,10 +65,10 @@ fn unknown_domain(typed: &str, policy: &Policy) -> String {
     format!("no domain `{typed}` is configured; {hint}")
 }
 
-type Typed = Vec<(String, String)>;
+pub(super) type Typed = Vec<(String, String)>;
 
 /// `key=value,key=value` with `\` before a comma or a backslash that belongs to a value.
-fn parse(descriptor: &str) -> Result<Typed, String> {
+pub(super) fn parse(descriptor: &str) -> Result<Typed, String> {
     let mut parts = vec![String::new()];
     let mut characters = descriptor.chars();
     while let Some(character) = characters.next() {

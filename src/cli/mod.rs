@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Command::Schema => schema::run(),
-        Command::Store(args) => store::run(&args),
+        Command::Store(args) => store::run(&args, &environment),
     }
 }
 

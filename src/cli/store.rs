@@ -1,5 +1,7 @@
 //! `spillway store`
 
+mod one;
+
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +9,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::args::{Store, StoreAction};
+use super::compatibility::Environment;
 use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, SystemClock};
 use crate::model::CellKey;
@@ -23,6 +26,12 @@ enum Wrong {
     Store(#[from] StoreError),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
+    /// No store has this name.
+    #[error("{0}")]
+    Name(String),
+    /// What is wrong was told already.
+    #[error("")]
+    Told(ExitCode),
     #[error("standard input, line {line}: {reason}")]
     Line { line: usize, reason: String },
 }
@@ -46,13 +55,23 @@ struct Line {
 }
 
 /// Does what was asked for.
-pub(super) fn run(args: &Store) -> ExitCode {
+pub(super) fn run(args: &Store, environment: &Environment) -> ExitCode {
     let done = match &args.action {
-        StoreAction::Inspect { store } => inspect(&directory(store)),
-        StoreAction::Backup { store, to } => backup(&directory(store), &directory(to)),
-        StoreAction::Compact { store } => compact(&directory(store)),
-        StoreAction::Export { store } => return ended(export(&directory(store))),
-        StoreAction::Import { store } => import(&directory(store)),
+        StoreAction::Inspect { store, of } if of.descriptors.is_empty() => {
+            directory(store).and_then(|at| inspect(&at))
+        }
+        StoreAction::Inspect { store, of } => {
+            directory(store).and_then(|at| one::run(&at, of, environment, false))
+        }
+        StoreAction::Reset { store, of } => {
+            directory(store).and_then(|at| one::run(&at, of, environment, true))
+        }
+        StoreAction::Backup { store, to } => {
+            directory(store).and_then(|at| directory(to).and_then(|to| backup(&at, &to)))
+        }
+        StoreAction::Compact { store } => directory(store).and_then(|at| compact(&at)),
+        StoreAction::Export { store } => return ended(directory(store).and_then(|at| export(&at))),
+        StoreAction::Import { store } => directory(store).and_then(|at| import(&at)),
     };
     match done {
         Ok(said) => print(&said),
@@ -64,6 +83,7 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
     match done {
         // A reader that has gone away has read enough.
         Err(Wrong::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Wrong::Told(code)) => code,
         Err(wrong) => {
             complain(&format!("error: {wrong}\n"));
             ExitCode::from(WRONG_INPUT)
@@ -73,8 +93,24 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
 }
 
 /// A store may be named as `--store` names it.
-fn directory(store: &Path) -> PathBuf {
-    store.to_str().and_then(|name| name.strip_prefix("disk:")).map_or_else(|| store.to_owned(), PathBuf::from)
+fn directory(store: &Path) -> Result<PathBuf, Wrong> {
+    const EXAMPLE: &str = "Name the directory of a store on a disk, as in `disk:/var/lib/spillway`";
+    let name = store.to_str().unwrap_or_default();
+    if name == "memory" {
+        return Err(Wrong::Name(format!("counters in memory end with their server. {EXAMPLE}")));
+    }
+    // What follows may be a password.
+    if let Some((scheme, _)) = name.split_once("://") {
+        let what = format!("`{scheme}://…` is a server, which this command cannot look into");
+        return Err(Wrong::Name(format!("{what}. {EXAMPLE}")));
+    }
+    let path = name.strip_prefix("disk:").map_or_else(|| store.to_owned(), PathBuf::from);
+    if path.is_file() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let what = format!("`{}` is a file. Name its directory: `{}`", path.display(), parent.display());
+        return Err(Wrong::Name(what));
+    }
+    Ok(path)
 }
 
 fn inspect(directory: &Path) -> Result<String, Wrong> {

@@ -215,10 +215,7 @@ fn what_decides_nothing_is_a_warning() {
                    that is meant, or to the root for all limits of the domain";
     for (yaml, expected) in [
         (&*with("on_store_failure: closed"), vec![format!("warning 3:30 {nothing}")]),
-        (
-            &with("on_store_failure: closed, rate_limit: {unlimited: true}"),
-            vec![format!("warning 3:30 {nothing}")],
-        ),
+        (&with("on_store_failure: closed, rate_limit: {unlimited: true}"), vec![]),
         (&with("on_store_failure: closed, rate_limit: {requests_per_unit: 5, unit: day}"), vec![]),
         (
             &with("on_store_failure: closed, descriptors: [{key: y, rate_limit: {requests_per_unit: 5, unit: day}}]"),

@@ -60,7 +60,7 @@ impl Document<'_, '_> {
         children: &Level,
     ) {
         let limits = ["rate_limit", "rate_limits"].iter().any(|word| fields.get(word).is_some());
-        let has_none = rule.map_or(!limits, |rule| rule.limits.is_empty()) && children.rules() == 0;
+        let has_none = rule.is_none() && !limits && children.rules() == 0;
         if let Some(node) = fields.get("on_store_failure").filter(|_| has_none) {
             let message =
                 "`on_store_failure` decides nothing here: there is no limit in this descriptor or below it";

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::file::{Changes, File};
 use super::new::New;
-use super::{Cell, CellKey, OpenError, StoreError};
+use super::{Cell, CellKey, MemoryStore, OpenError, StoreError, Timestamp};
 use crate::store::codec::{self, DecodeError};
 
 /// Counters that are written in one commit.
@@ -88,6 +88,34 @@ impl Offline {
             self.file.commit(&changes).map_err(|error| self.failed(&error))?;
         }
         Ok(())
+    }
+
+    /// Copies the counters of `keys` that there are to `memory`, and tells which these are.
+    ///
+    /// # Errors
+    ///
+    /// When the file, or one of them, cannot be read.
+    pub fn lend(&self, keys: &[CellKey], memory: &MemoryStore) -> Result<Vec<CellKey>, StoreError> {
+        let read = self.file.reader().read(keys).map_err(|error| self.failed(&error))?;
+        let mut there = Vec::new();
+        for (key, cell) in keys.iter().zip(read) {
+            let cell = cell.map_err(|source| StoreError::Unreadable { source: Box::new(source) })?;
+            if let Some(cell) = cell {
+                memory.lend(&[*key], Timestamp::EPOCH, |cells| cells[0] = cell);
+                there.push(*key);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Forgets counters.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn remove(&self, keys: &[CellKey]) -> Result<(), StoreError> {
+        let changes = Changes { removed: keys.to_vec(), ..Changes::default() };
+        self.file.commit(&changes).map_err(|error| self.failed(&error))
     }
 
     /// Gives back what the file has room for beside its counters.
