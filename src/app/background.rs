@@ -17,7 +17,7 @@ use crate::clock::{Clock, Step};
 use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
 use crate::store::Store;
-use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, TaskEnded};
+use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, StoreStopped, TaskEnded};
 
 /// The time that a counter is kept after its window: a call may have read the clock just before the window's end.
 const KEPT: Duration = Duration::from_secs(60);
@@ -133,6 +133,10 @@ async fn sweep<S: Store, C: Clock>(
     loop {
         ticks.tick().await;
         evicted.report(&limiter.store);
+        // As often as this: somebody has to do something.
+        if let Some(failure) = limiter.store.failure() {
+            StoreStopped { reason: &failure.to_string() }.emit();
+        }
         metrics.report_held_back(false);
         metrics.tidy(limiter.engine.policy().catalog());
         // In small parts, because the sweep takes time on a core that a worker uses.

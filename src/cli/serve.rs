@@ -1,6 +1,7 @@
 //! `spillway serve`
 
 use std::io::{self, IsTerminal};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ use crate::rls::{BeyondBounds, InvalidAuthority};
 use crate::store::AnyStore;
 use crate::telemetry::log::Log;
 use crate::telemetry::{
-    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, Starting,
-    StoreNotClosed, WithoutEffect, build,
+    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasApart,
+    Starting, StoreNotClosed, WithoutEffect, build,
 };
 
 /// How long it may take to give back what was taken of shared counters.
@@ -102,7 +103,7 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     report_what_holds(&options, environment, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
-    report_counters(&counters, &loaded.policy);
+    report_counters(&counters, &loaded.policy, args.replicas);
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
     let Opened { store, keyer, server, .. } = counters;
     let mut limiter = Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new());
@@ -164,8 +165,12 @@ fn report_what_holds(options: &Options, environment: &Environment, metrics: &Met
 }
 
 /// Reports where counters are kept, and which of them a restart forgets.
-fn report_counters(counters: &Opened, policy: &Policy) {
-    CountersKept { place: &counters.place }.emit();
+fn report_counters(counters: &Opened, policy: &Policy, replicas: NonZeroU32) {
+    let place = &counters.place;
+    CountersKept { place }.emit();
+    if matches!(counters.store, AnyStore::Memory(_) | AnyStore::Disk(_)) && replicas > NonZeroU32::MIN {
+        ReplicasApart { replicas: replicas.get(), place }.emit();
+    }
     if let AnyStore::Memory(_) = counters.store
         && let Some(limits) = forgotten(policy)
     {

@@ -38,6 +38,12 @@ macro_rules! stores {
                 }
             }
 
+            fn failure(&self) -> Option<StoreError> {
+                match self {
+                    $(Self::$variant(store) => Store::failure(store),)*
+                }
+            }
+
             fn statistics(&self) -> Statistics {
                 match self {
                     $(Self::$variant(store) => store.statistics(),)*

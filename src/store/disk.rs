@@ -46,6 +46,8 @@ use crate::algorithm::{Cell, Charge, Commit, Durability, Mode, Outcomes, Share, 
 use crate::model::{CellKey, Few, Hits, Timestamp};
 
 /// Counters of which those that are to survive a crash are kept in a file. See the [module](self).
+///
+/// Once a commit has failed nothing is written any more: what the disk has is known only when the file is opened anew.
 #[derive(Clone, Debug)]
 pub struct DiskStore(Arc<Inner>);
 
@@ -84,12 +86,6 @@ impl DiskStore {
     /// The secret that counters' keys are made under. It was drawn when the file was made.
     pub fn secret(&self) -> [u8; 16] {
         self.0.secret
-    }
-
-    /// Why the store writes nothing any more, once it has failed. It does not try again: what the disk has after a failed
-    /// commit is known only when the file is opened anew.
-    pub fn failure(&self) -> Option<String> {
-        self.0.table.failure()
     }
 
     /// Writes all counters as they are, and closes the file. Charges that need the file fail from now on. This blocks until the
@@ -261,7 +257,7 @@ impl Inner {
 }
 
 fn is_kept(charge: &Charge) -> bool {
-    charge.durability != Durability::None
+    charge.durability.is_kept()
 }
 
 /// Whether any of `charges` that are made to a counter must survive a crash.
@@ -301,6 +297,10 @@ impl Store for DiskStore {
 
     fn session(&self) -> Self {
         self.clone()
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.0.table.failure().map(|reason| self.0.failed(reason))
     }
 
     fn statistics(&self) -> Statistics {

@@ -33,6 +33,11 @@ pub trait Store: Send + Sync + 'static {
     /// A session, for the worker whose thread this is called on.
     fn session(&self) -> Self::Session;
 
+    /// What failed, where, and why, once the store writes nothing any more until it is opened again.
+    fn failure(&self) -> Option<StoreError> {
+        None
+    }
+
     /// How much is kept.
     fn statistics(&self) -> Statistics;
 

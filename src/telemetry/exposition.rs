@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub counter_bytes: u64,
     /// Counters that made room for others while they still counted.
     pub evicted: u64,
+    /// Whether the store writes nothing any more.
+    pub is_store_stopped: bool,
     /// Rules in force.
     pub rules: usize,
     /// Whether traffic should be sent here.
@@ -298,6 +300,11 @@ impl Scrape {
             "spillway_store_breakers_open",
             "Workers that do not ask the counter store at the moment, as it failed too often.",
             metrics.store_breakers_open.load(Ordering::Relaxed),
+        )?;
+        to.gauge(
+            "spillway_store_stopped",
+            "Whether the counter store writes nothing any more, as when its disk is full: a restart is needed.",
+            u64::from(self.now.is_store_stopped),
         )?;
         to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
         to.gauge(

@@ -278,7 +278,8 @@ fn a_full_disk_stops_what_is_not_reserved_and_nothing_else() {
     disk.fill();
     let error = hit(&store, unknown).unwrap_err();
     assert!(error.to_string().starts_with("the counter store `backend` has failed: "), "{error}");
-    assert!(store.failure().is_some());
+    let failure = Store::failure(&store).unwrap().to_string();
+    assert!(failure.starts_with("the counter store `backend` has failed: "), "{failure}");
     let answered = (0..200).filter(|_| hit(&store, known).is_ok_and(|outcome| outcome.admitted)).count();
     assert!((1..=64).contains(&answered), "{answered} were reserved");
     assert!(hit(&store, monthly(3, 10, Durability::None)).unwrap().admitted);

@@ -98,6 +98,45 @@ impl CountersAway<'_> {
     }
 }
 
+/// Counters are not shared, and `--replicas` was given as if they were.
+#[derive(Debug)]
+pub struct ReplicasApart<'a> {
+    /// How many replicas there are.
+    pub replicas: u32,
+    /// Where each has its counters, for people.
+    pub place: &'a str,
+}
+
+impl ReplicasApart<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let Self { replicas, place } = self;
+        tracing::warn!(
+            "`--replicas {replicas}` shares no limit out: each replica counts alone in {place}, so {replicas} of them let pass \
+             {replicas} times each limit. Have them share their counters, as with `--store redis://redis:6379`, or leave \
+             `--replicas` out",
+        );
+    }
+}
+
+/// The store writes nothing any more, as when the disk is full.
+#[derive(Debug)]
+pub struct StoreStopped<'a> {
+    /// Where it is, and what failed.
+    pub reason: &'a str,
+}
+
+impl StoreStopped<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::error!(
+            "{}; nothing is written any more, and calls whose counters would have to be are answered as `on_store_failure` says. \
+             Make room on the disk, and start this server again",
+            self.reason
+        );
+    }
+}
+
 /// The store could not take what it had yet to get at the end: leases that were not spent, or counters that were to be written.
 #[derive(Debug)]
 pub struct StoreNotClosed<'a> {

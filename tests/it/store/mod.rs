@@ -8,6 +8,7 @@ mod leases;
 mod limiter;
 mod plain;
 mod redis;
+mod served;
 mod without_store;
 
 use std::time::Duration;
