@@ -230,6 +230,17 @@ fn a_disk_that_has_failed_stops_no_limit_that_is_durable_no_more() {
 }
 
 #[test]
+fn who_gave_up_waiting_is_forgotten_before_the_disk_has_answered() {
+    let mut kept = Kept::loading();
+    for _ in 0..10_000 {
+        let (ready, waits) = oneshot::channel();
+        drop(waits);
+        kept.wake_when_loaded(ready);
+    }
+    assert!(kept.heap_bytes() < 1_000, "{}", kept.heap_bytes());
+}
+
+#[test]
 fn durable_counters_take_their_part_of_the_memory_for_counters() {
     let (disk, most_bytes) = (Disk::default(), 4 << 20);
     let memory = MemoryStore::holding(1_000_000, most_bytes);
