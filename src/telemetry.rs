@@ -50,6 +50,7 @@ pub struct Metrics {
     store_failures: AtomicU64,
     store_breaks: AtomicU64,
     store_breakers_open: AtomicU64,
+    store_broken: AtomicBool,
     refused_without_store: AtomicU64,
     counted_without_store: AtomicU64,
     tallies: Tallies,

@@ -67,7 +67,6 @@ async fn prometheus<S: Store, C: Clock>(
         counters: store.counters,
         counter_bytes: store.bytes,
         evicted: store.evicted,
-        is_store_stopped: parts.limiter.store.failure().is_some(),
         rules: policy.rules(),
         is_ready: parts.health.is_ready(),
         generation: configuration.generation,

@@ -43,11 +43,6 @@ impl Durability {
     /// The words for it in a policy file.
     pub const NAMES: [(&str, Self); 3] =
         [("reserve", Self::Reserve), ("exact", Self::Exact), ("none", Self::None)];
-
-    /// Whether the count is kept where it survives a crash.
-    pub fn is_kept(self) -> bool {
-        self != Self::None
-    }
 }
 
 /// One limit's share of a request, and the counter it is charged to.
@@ -59,6 +54,13 @@ pub struct Charge {
     pub durability: Durability,
     /// What is charged. [`Share::cell`] is up to whoever keeps the counters.
     pub share: Share,
+}
+
+impl Charge {
+    /// Whether the counter survives a crash, where the store can keep it.
+    pub fn is_durable(&self) -> bool {
+        self.durability != Durability::None
+    }
 }
 
 /// An outcome for each charge of a request, in order; `None` for a charge that was not made, as an earlier stage refused.

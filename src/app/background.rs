@@ -17,7 +17,7 @@ use crate::clock::{Clock, Step};
 use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
 use crate::store::Store;
-use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, StoreStopped, TaskEnded};
+use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, StoreBroken, TaskEnded};
 
 /// The time that a counter is kept after its window: a call may have read the clock just before the window's end.
 const KEPT: Duration = Duration::from_secs(60);
@@ -25,6 +25,9 @@ const KEPT: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(10);
 /// The time between two checks of the clock, which find that it was set even while no calls come.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// The time between two looks at whether the store has failed, and between two reports of that.
+const STORE_LOOK: Duration = Duration::from_secs(1);
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// The pause after each part of a sweep, in which the workers have all cores.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(20);
 /// The pause before a task that ended is started again.
@@ -61,6 +64,16 @@ pub(super) fn report_clock_steps<S: Store, C: Clock>(
     let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
     in_background("watching the clock", metrics, move || {
         watch_clock(Arc::clone(&limiter), Arc::clone(&of_task))
+    })
+}
+
+pub(super) fn watch_store<S: Store, C: Clock>(
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    in_background("watching the store", metrics, move || {
+        report_failure(Arc::clone(&limiter), Arc::clone(&of_task))
     })
 }
 
@@ -124,6 +137,18 @@ async fn watch_clock<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: A
     }
 }
 
+/// Reports that the store has failed for good: at once, and then each minute.
+async fn report_failure<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(STORE_LOOK);
+    loop {
+        ticks.tick().await;
+        if let Some(reason) = limiter.store.failure() {
+            StoreBroken { reason: &reason }.emit(&metrics);
+            tokio::time::sleep(TOLD_AGAIN).await;
+        }
+    }
+}
+
 async fn sweep<S: Store, C: Clock>(
     limiter: Arc<Limiter<S, C>>,
     evicted: Arc<Evicted>,
@@ -133,10 +158,6 @@ async fn sweep<S: Store, C: Clock>(
     loop {
         ticks.tick().await;
         evicted.report(&limiter.store);
-        // As often as this: somebody has to do something.
-        if let Some(failure) = limiter.store.failure() {
-            StoreStopped { reason: &failure.to_string() }.emit();
-        }
         metrics.report_held_back(false);
         metrics.tidy(limiter.engine.policy().catalog());
         // In small parts, because the sweep takes time on a core that a worker uses.

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use self::background::{Evicted, answer_operators, free_counters, reload_files, report_clock_steps};
+use self::background::{
+    Evicted, answer_operators, free_counters, reload_files, report_clock_steps, watch_store,
+};
 use self::grpc::Grpc;
 use crate::admin::{self, Health};
 use crate::clock::Clock;
@@ -124,6 +126,7 @@ pub async fn serve<S: Store, C: Clock>(
         watched.map(|watched| reload_files(watched, publisher, &metrics)),
         Some(answer_operators(listeners.http, bounds.connections.http, operators)),
         Some(report_clock_steps(&limiter, &metrics)),
+        Some(watch_store(&limiter, &metrics)),
         Some(free_counters(&limiter, &evicted, &metrics)),
     ];
 

@@ -59,21 +59,43 @@ pub(super) struct Store {
     pub(super) action: StoreAction,
 }
 
+/// Whose counters they are, and by which policy they were counted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    /// Descriptors as Envoy sends them: `key=value,key=value`; write `\,` for a comma in a value
+    #[arg(value_name = "DESCRIPTOR", requires = "domain")]
+    pub(super) descriptors: Vec<String>,
+    /// The domain that Envoy's filter is configured with
+    #[arg(long, value_name = "NAME")]
+    pub(super) domain: Option<String>,
+    /// Policy file, or directory of them [default: ./config]
+    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, requires = "descriptors")]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) merging: Merging,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreAction {
-    /// Tell how many counters there are, and how many of them have ended; or the counts of one request
+    /// Tell how many counters there are; or, with a domain and descriptors, what is used of whose limits
     Inspect {
         /// The store's directory, as in `disk:/var/lib/spillway`
         store: PathBuf,
         #[command(flatten)]
-        of: OfRequest,
+        whose: Whose,
     },
-    /// Forget the counts of one request, which begin anew
+    /// Let a customer begin anew: forget the counters of some descriptors
     Reset {
         /// The store's directory
         store: PathBuf,
         #[command(flatten)]
-        of: OfRequest,
+        whose: Whose,
+        /// Forget the tier that this subject of the domain has reached, so that it follows from its facts alone again
+        #[arg(long, value_name = "SUBJECT", requires = "domain", conflicts_with = "descriptors")]
+        tier_of: Option<String>,
     },
     /// Copy a store to a new directory, from which a server can go on
     Backup {
@@ -97,22 +119,6 @@ pub(super) enum StoreAction {
         /// The new store's directory
         store: PathBuf,
     },
-}
-
-/// A request, by which its counters are found: their keys tell nobody what they count.
-#[derive(Debug, clap::Args)]
-pub(super) struct OfRequest {
-    /// Policy file, or directory of them [default: ./config]
-    #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
-    pub(super) config: Option<PathBuf>,
-    /// The domain that Envoy's filter is configured with
-    #[arg(long, value_name = "NAME", requires = "descriptors")]
-    pub(super) domain: Option<String>,
-    /// Descriptors as Envoy would send them: `key=value,key=value`; write `\,` for a comma in a value
-    #[arg(value_name = "DESCRIPTOR", requires = "domain")]
-    pub(super) descriptors: Vec<String>,
-    #[command(flatten)]
-    pub(super) merging: Merging,
 }
 
 #[derive(Debug, clap::Args)]

@@ -109,15 +109,16 @@ impl Checked {
         self.found.retain(|one| reported.insert((place(one), one.message.clone())));
     }
 
-    /// «2 rules in 3 files, 1 test file read (`spillway test` runs it), 1 warning».
+    /// «2 rules in 3 files, 1 test (not run: …), 1 warning».
     fn counted(&self) -> String {
         let policies = self
             .policies
             .map(|(rules, files)| format!("{} in {}", counted(rules, "rule"), counted(files, "file")));
-        let tests = (self.tests > 0).then(|| {
-            let it = if self.tests == 1 { "it" } else { "them" };
-            format!("{} read (`spillway test` runs {it})", counted(self.tests, "test file"))
-        });
+        let tests = match self.tests {
+            0 => None,
+            1 => Some("1 test (not run: `spillway test` runs it)".to_owned()),
+            many => Some(format!("{many} tests (not run: `spillway test` runs them)")),
+        };
         let warnings = (!self.found.is_empty()).then(|| counted(self.found.len(), "warning"));
         policies.into_iter().chain(tests).chain(warnings).collect::<Vec<_>>().join(", ")
     }

@@ -44,8 +44,10 @@ impl Counters {
                 Ok(Opened { store, keyer: Keyer::random(), place: "memory".to_owned(), server: None })
             }
             Self::Disk(directory) => {
-                let memory = MemoryStore::holding(most, bytes);
-                let store = DiskStore::open(directory, memory, most)
+                // Together they take no more. Durable counters that are in the file as they are may leave memory at any time.
+                let durable = bytes / 4;
+                let memory = MemoryStore::holding(most, bytes - durable);
+                let store = DiskStore::holding(directory, memory, most, durable)
                     .map_err(|wrong| format!("--store: {}", chain(&wrong)))?;
                 let place = format!("`{}`, as far as they are durable", directory.display());
                 Ok(Opened {

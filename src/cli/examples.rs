@@ -45,8 +45,8 @@ Policies, and how an editor takes the schema, are described in config/README.md"
 pub(super) const STORE: &str = "\
 Examples:
   spillway store inspect disk:/var/lib/spillway
-  spillway store inspect /var/lib/spillway --domain leadron 'api_key=k,endpoint=GET /leads'
-  spillway store reset /var/lib/spillway --domain leadron 'api_key=k,endpoint=GET /leads'
+  spillway store inspect /var/lib/spillway --domain leaperone 'api_key=sk-1,endpoint=chat'
+  spillway store reset /var/lib/spillway --domain leaperone 'api_key=sk-1,endpoint=chat'
   spillway store export /var/lib/spillway > counters.jsonl
   spillway store import disk:/var/lib/spillway-2 < counters.jsonl
 

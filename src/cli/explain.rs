@@ -52,7 +52,7 @@ pub(super) fn run(args: &Explain, environment: &Environment) -> ExitCode {
     print(&if args.json { json(&explanation) } else { explanation.text() })
 }
 
-fn json(explanation: &Explanation) -> String {
+pub(super) fn json(explanation: &Explanation) -> String {
     // As a value first, which has its keys sorted.
     format!("{:#}\n", serde_json::json!(explanation))
 }

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod compatibility;
+mod counter;
 mod counters;
 mod examples;
 mod explain;

@@ -1,7 +1,6 @@
 //! `spillway serve`
 
 use std::io::{self, IsTerminal};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,14 +21,14 @@ use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
-use crate::control::{Reporting, Watched};
+use crate::control::{Reporting, Watched, hold_tiers};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
-use crate::store::AnyStore;
+use crate::store::{AnyStore, RedisStore, Store as _};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
-    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasApart,
+    self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasCountAlone,
     Starting, StoreNotClosed, WithoutEffect, build,
 };
 
@@ -103,13 +102,13 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     report_what_holds(&options, environment, &metrics);
     ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
     let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
-    report_counters(&counters, &loaded.policy, args.replicas);
+    report_counters(&counters, &loaded.policy, args.replicas.get());
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
-    let Opened { store, keyer, server, .. } = counters;
-    let mut limiter = Limiter::with_keys(loaded.policy, keyer, store, SystemClock::new());
-    limiter.without_store = WithoutStore::new(args.store_timeout, args.replicas);
-    let limiter = Arc::new(limiter);
-
+    let without_store = WithoutStore::new(args.store_timeout, args.replicas);
+    let (limiter, server) = match limiter(loaded.policy, counters, without_store) {
+        Ok((limiter, server)) => (Arc::new(limiter), server),
+        Err(wrong) => return fail(log, &wrong, WRONG_INPUT),
+    };
     let grpc = args.grpc_addr.unwrap_or(environment.grpc);
     let http = args.http_addr.unwrap_or(environment.http);
     let ended = runtime.block_on(async {
@@ -120,10 +119,10 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
             CountersAway { error: &error }.emit();
         }
         let shutdown = reached(asked.clone(), 1);
-        let served = Arc::clone(&limiter);
+        let shared = Arc::clone(&limiter);
         let serving = async {
             let ended =
-                app::serve(served, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
+                app::serve(shared, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
             close(&limiter).await;
             ended.map(|()| true)
         };
@@ -143,6 +142,21 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
         Err(error) => fail(log, &chain(&error), FAILED),
     }
+}
+
+/// Enforces `policy`, with subjects in the tiers that the store knows they reached; and the server that the counters are in.
+fn limiter(
+    mut policy: Policy,
+    counters: Opened,
+    without_store: WithoutStore,
+) -> Result<(Limiter<AnyStore, SystemClock>, Option<RedisStore>), String> {
+    let Opened { store, keyer, server, .. } = counters;
+    let clock = SystemClock::new();
+    if let Some(records) = store.records() {
+        hold_tiers(&mut policy, &*records, clock.now()).map_err(|error| format!("--store: {error}"))?;
+    }
+    let limiter = Limiter::with_keys(policy, keyer, store, clock);
+    Ok((Limiter { without_store, ..limiter }, server))
 }
 
 /// Gives the store what it has yet to get.
@@ -165,11 +179,10 @@ fn report_what_holds(options: &Options, environment: &Environment, metrics: &Met
 }
 
 /// Reports where counters are kept, and which of them a restart forgets.
-fn report_counters(counters: &Opened, policy: &Policy, replicas: NonZeroU32) {
-    let place = &counters.place;
-    CountersKept { place }.emit();
-    if matches!(counters.store, AnyStore::Memory(_) | AnyStore::Disk(_)) && replicas > NonZeroU32::MIN {
-        ReplicasApart { replicas: replicas.get(), place }.emit();
+fn report_counters(counters: &Opened, policy: &Policy, replicas: u32) {
+    CountersKept { place: &counters.place }.emit();
+    if replicas > 1 && counters.server.is_none() {
+        ReplicasCountAlone { replicas }.emit();
     }
     if let AnyStore::Memory(_) = counters.store
         && let Some(limits) = forgotten(policy)

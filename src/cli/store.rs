@@ -1,37 +1,46 @@
 //! `spillway store`
 
-mod one;
-
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::args::{Store, StoreAction};
 use super::compatibility::Environment;
+use super::counter::{self, Action};
 use super::{WRONG_INPUT, complain, print};
 use crate::clock::{Clock, SystemClock};
 use crate::model::CellKey;
-use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::disk::{Counter, Offline, OpenError};
+use crate::store::{Record, RecordKind, StoreError};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
-enum Wrong {
+pub(super) enum Wrong {
+    /// The policy has mistakes, which are written for people.
+    #[error("{0}")]
+    Policy(String),
+    #[error("{0}")]
+    Descriptor(String),
+    #[error("say whose counters, as in `spillway store {0} DIR --domain NAME 'key=value'`")]
+    Nobody(&'static str),
+    #[error("no tier of subject `{subject}` of domain `{domain}` is remembered")]
+    NoTier { domain: String, subject: String },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
-    /// No store has this name.
-    #[error("{0}")]
-    Name(String),
-    /// What is wrong was told already.
-    #[error("")]
-    Told(ExitCode),
+    #[error(
+        "`{0}://…` is a server, whose counters are looked at and copied with its own tools. `spillway store` takes the directory of a store on a disk, as in `spillway store inspect /var/lib/spillway`"
+    )]
+    Server(String),
+    #[error("`{}` is a file, and a store is named by its directory, as in `spillway store inspect {}`", .file.display(), .directory.display())]
+    File { file: PathBuf, directory: PathBuf },
     #[error("standard input, line {line}: {reason}")]
     Line { line: usize, reason: String },
 }
@@ -41,6 +50,16 @@ enum Wrong {
 struct Head {
     spillway_store: u32,
     secret: String,
+}
+
+/// A line of what is known of a subject.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    record: String,
+    domain: String,
+    subject: String,
+    value: Box<RawValue>,
 }
 
 /// Each of the others.
@@ -57,21 +76,29 @@ struct Line {
 /// Does what was asked for.
 pub(super) fn run(args: &Store, environment: &Environment) -> ExitCode {
     let done = match &args.action {
-        StoreAction::Inspect { store, of } if of.descriptors.is_empty() => {
-            directory(store).and_then(|at| inspect(&at))
-        }
-        StoreAction::Inspect { store, of } => {
-            directory(store).and_then(|at| one::run(&at, of, environment, false))
-        }
-        StoreAction::Reset { store, of } => {
-            directory(store).and_then(|at| one::run(&at, of, environment, true))
-        }
+        StoreAction::Inspect { store, whose } => directory(store).and_then(|store| {
+            if whose.descriptors.is_empty() && whose.domain.is_none() {
+                return inspect(&store);
+            }
+            if whose.descriptors.is_empty() {
+                return Err(Wrong::Nobody("inspect"));
+            }
+            counter::run(&store, whose, Action::Show, environment)
+        }),
+        StoreAction::Reset { store, whose, tier_of: Some(subject) } => directory(store)
+            .and_then(|store| forget_tier(&store, whose.domain.as_deref().unwrap_or_default(), subject)),
+        StoreAction::Reset { store, whose, tier_of: None } => directory(store).and_then(|store| {
+            if whose.descriptors.is_empty() {
+                return Err(Wrong::Nobody("reset"));
+            }
+            counter::run(&store, whose, Action::Reset, environment)
+        }),
         StoreAction::Backup { store, to } => {
-            directory(store).and_then(|at| directory(to).and_then(|to| backup(&at, &to)))
+            directory(store).and_then(|store| backup(&store, &directory(to)?))
         }
-        StoreAction::Compact { store } => directory(store).and_then(|at| compact(&at)),
-        StoreAction::Export { store } => return ended(directory(store).and_then(|at| export(&at))),
-        StoreAction::Import { store } => directory(store).and_then(|at| import(&at)),
+        StoreAction::Compact { store } => directory(store).and_then(|store| compact(&store)),
+        StoreAction::Export { store } => return ended(directory(store).and_then(|store| export(&store))),
+        StoreAction::Import { store } => directory(store).and_then(|store| import(&store)),
     };
     match done {
         Ok(said) => print(&said),
@@ -83,7 +110,10 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
     match done {
         // A reader that has gone away has read enough.
         Err(Wrong::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Wrong::Told(code)) => code,
+        Err(Wrong::Policy(report)) => {
+            complain(&report);
+            ExitCode::from(WRONG_INPUT)
+        }
         Err(wrong) => {
             complain(&format!("error: {wrong}\n"));
             ExitCode::from(WRONG_INPUT)
@@ -94,23 +124,20 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
 
 /// A store may be named as `--store` names it.
 fn directory(store: &Path) -> Result<PathBuf, Wrong> {
-    const EXAMPLE: &str = "Name the directory of a store on a disk, as in `disk:/var/lib/spillway`";
     let name = store.to_str().unwrap_or_default();
-    if name == "memory" {
-        return Err(Wrong::Name(format!("counters in memory end with their server. {EXAMPLE}")));
+    if let Some(directory) = name.strip_prefix("disk:") {
+        return Ok(directory.into());
     }
-    // What follows may be a password.
     if let Some((scheme, _)) = name.split_once("://") {
-        let what = format!("`{scheme}://…` is a server, which this command cannot look into");
-        return Err(Wrong::Name(format!("{what}. {EXAMPLE}")));
+        // What follows may hold a password.
+        return Err(Wrong::Server(scheme.to_owned()));
     }
-    let path = name.strip_prefix("disk:").map_or_else(|| store.to_owned(), PathBuf::from);
-    if path.is_file() {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let what = format!("`{}` is a file. Name its directory: `{}`", path.display(), parent.display());
-        return Err(Wrong::Name(what));
+    if store.is_file() {
+        let directory =
+            store.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Err(Wrong::File { file: store.to_owned(), directory: directory.to_owned() });
     }
-    Ok(path)
+    Ok(store.to_owned())
 }
 
 fn inspect(directory: &Path) -> Result<String, Wrong> {
@@ -126,10 +153,23 @@ fn inspect(directory: &Path) -> Result<String, Wrong> {
         Ok::<_, Wrong>(())
     })?;
     let bytes = std::fs::metadata(store.name()).map(|file| file.len())?;
-    let said = format!(
+    let mut said = format!(
         "{}: {bytes} bytes\n{counters} counters, of which {ended} have ended and {unreadable} cannot be read\n",
         store.name()
     );
+    let records = store.records()?;
+    for (_, kind) in RecordKind::NAMES {
+        let count = records.iter().filter(|record| record.kind == kind).count();
+        match kind {
+            RecordKind::ReachedTier => {
+                said.push_str(&format!("{count} subjects whose tiers are remembered\n"));
+            }
+            RecordKind::Subject if count > 0 => {
+                said.push_str(&format!("{count} subjects that were changed at run time\n"));
+            }
+            RecordKind::Subject => {}
+        }
+    }
     store.close()?;
     Ok(said)
 }
@@ -150,10 +190,33 @@ fn backup(directory: &Path, to: &Path) -> Result<String, Wrong> {
     let counters = all(&store)?;
     let copy = Offline::create(to, store.secret())?;
     copy.put(&counters)?;
-    let said = format!("{}: {} counters\n", copy.name(), counters.len());
+    let records = store.records()?;
+    copy.put_records(&records)?;
+    let said = copied(copy.name(), counters.len(), records.len());
     copy.close()?;
     store.close()?;
     Ok(said)
+}
+
+/// Forgets what a subject has reached. A tier that came by mistake goes no other way.
+fn forget_tier(directory: &Path, domain: &str, subject: &str) -> Result<String, Wrong> {
+    let store = Offline::open(directory)?;
+    let is_it = |record: &Record| {
+        (record.kind, &*record.scope, &*record.id) == (RecordKind::ReachedTier, domain, subject)
+    };
+    let Some(record) = store.records()?.into_iter().find(is_it) else {
+        return Err(Wrong::NoTier { domain: domain.to_owned(), subject: subject.to_owned() });
+    };
+    let was = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
+    store.put_records(&[Record { value: None, ..record }])?;
+    store.close()?;
+    Ok(format!("forgotten: {was}\n"))
+}
+
+/// What was written.
+fn copied(name: &str, counters: usize, records: usize) -> String {
+    let records = if records == 0 { String::new() } else { format!(" and {records} records of subjects") };
+    format!("{name}: {counters} counters{records}\n")
 }
 
 fn compact(directory: &Path) -> Result<String, Wrong> {
@@ -181,13 +244,19 @@ fn export(directory: &Path) -> Result<(), Wrong> {
         writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)?;
         Ok::<_, Wrong>(())
     })?;
+    for Record { kind, scope, id, value } in store.records()? {
+        let value = String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned();
+        let value = RawValue::from_string(value).map_err(io::Error::from)?;
+        let line = Known { record: kind.name().to_owned(), domain: scope, subject: id, value };
+        writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)?;
+    }
     out.flush()?;
     drop(out);
     Ok(store.close()?)
 }
 
 fn import(directory: &Path) -> Result<String, Wrong> {
-    let (mut secret, mut counters) = (None, Vec::new());
+    let (mut secret, mut counters, mut records) = (None, Vec::new(), Vec::new());
     for (line, text) in io::stdin().lock().lines().enumerate() {
         let wrong = |reason: String| Wrong::Line { line: line + 1, reason };
         let text = text.map_err(|error| wrong(error.to_string()))?;
@@ -199,6 +268,14 @@ fn import(directory: &Path) -> Result<String, Wrong> {
             }
             let bytes = unhex(&head.secret).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
             secret = Some(bytes.ok_or_else(|| wrong("the secret is not 32 hexadecimal digits".to_owned()))?);
+            continue;
+        }
+        if let Ok(Known { record, domain, subject, value }) = serde_json::from_str(&text) {
+            let kind = RecordKind::named(&record).ok_or_else(|| {
+                wrong(format!("the record: `{record}` is not known to this version of Spillway"))
+            })?;
+            let value = Some(value.get().as_bytes().to_vec());
+            records.push(Record { kind, scope: domain, id: subject, value });
             continue;
         }
         let of: Line = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
@@ -214,7 +291,8 @@ fn import(directory: &Path) -> Result<String, Wrong> {
     let secret = secret.ok_or_else(|| Wrong::Line { line: 1, reason: "there is none".to_owned() })?;
     let store = Offline::create(directory, secret)?;
     store.put(&counters)?;
-    let said = format!("{}: {} counters\n", store.name(), counters.len());
+    store.put_records(&records)?;
+    let said = copied(store.name(), counters.len(), records.len());
     store.close()?;
     Ok(said)
 }

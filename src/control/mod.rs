@@ -3,7 +3,9 @@
 mod files;
 mod publisher;
 mod reporting;
+mod tiers;
 
 pub use files::{Watched, follow};
 pub use publisher::{Change, Latest, Published, Publisher, Status, Version};
 pub use reporting::Reporting;
+pub use tiers::{TiersNotKept, hold_tiers};

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::tiers::hold_tiers;
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
 use crate::policy::Policy;
 use crate::store::Store;
+use crate::telemetry::ReachedTiersNotKept;
 
 /// What is in force, and whether it is the newest that was seen.
 #[derive(Clone, Debug)]
@@ -108,6 +110,8 @@ pub struct Publisher<S, C> {
     limiter: Arc<Limiter<S, C>>,
     seen: AtomicU64,
     latest: Arc<Latest>,
+    /// Held while a policy is made ready and put in force, so that publications come one after the other.
+    publishing: Mutex<()>,
 }
 
 impl<S: Store, C: Clock> Publisher<S, C> {
@@ -116,7 +120,12 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         let since = limiter.clock.now();
         let status = Status { generation: 1, since, stale: false, refusal: Arc::new([]) };
         let known = Known { status, in_force: Version(0), newest: Version(0) };
-        Self { limiter, seen: AtomicU64::new(0), latest: Arc::new(Latest(Mutex::new(known))) }
+        Self {
+            limiter,
+            seen: AtomicU64::new(0),
+            latest: Arc::new(Latest(Mutex::new(known))),
+            publishing: Mutex::default(),
+        }
     }
 
     /// What is in force, at any time from now on.
@@ -156,14 +165,28 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
     }
 
+    /// Lifts subjects to the tiers that they have reached, and keeps these where the store can. A store that fails keeps no new
+    /// configuration out: it may be what is needed then.
+    fn hold_tiers(&self, policy: &mut Policy) {
+        let now = self.limiter.clock.now();
+        policy.succeed(&self.limiter.engine.policy(), now);
+        if let Some(records) = self.limiter.store.records()
+            && let Err(error) = hold_tiers(policy, &*records, now)
+        {
+            ReachedTiersNotKept { error: &error }.emit();
+        }
+    }
+
     fn apply(&self, version: Version, loaded: Loaded) -> Published {
-        let Loaded { policy, warnings, names } = loaded;
+        let Loaded { mut policy, warnings, names } = loaded;
         let rules = policy.rules();
-        // Held while the policy is put in force, so that publications come one after the other.
-        let mut known = self.latest.lock();
-        if version <= known.in_force {
+        // Its guard protects nothing that a panic could leave half done.
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        if version <= self.latest.lock().in_force {
             return Published::Superseded;
         }
+        self.hold_tiers(&mut policy);
+        let mut known = self.latest.lock();
         let change = Change::between(&self.limiter.engine.policy(), &policy);
         self.limiter.publish(policy);
         known.in_force = version;

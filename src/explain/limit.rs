@@ -180,11 +180,11 @@ impl Numbers {
 
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reset = seconds(self.reset_after_ms);
+        let reset = readable(self.reset_after_ms);
         write!(f, "used {} of {}, {} left, resets in {reset}", self.used, self.limit, self.remaining)?;
         match self.retry_after_ms {
             _ if self.admitted => Ok(()),
-            Some(after) => write!(f, "; the same could pass in {}", seconds(after)),
+            Some(after) => write!(f, "; the same could pass in {}", readable(after)),
             None => f.write_str("; it costs more than the limit, and can never pass"),
         }
     }
@@ -195,20 +195,24 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds for people: `0.25s`, `42s`, and the two largest units of what takes longer, as `3m 5s` or `11d 8h`.
-fn seconds(millis: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let whole = millis / 1000;
-    for pair in UNITS.windows(2) {
-        let ((large, name), (small, next)) = (pair[0], pair[1]);
-        if whole >= large {
-            return match whole % large / small {
-                0 => format!("{}{name}", whole / large),
-                rest => format!("{}{name} {rest}{next}", whole / large),
-            };
-        }
+/// Milliseconds as people say it: `0.25s`, `42s`, `5m 3s`, `11d 8h`.
+fn readable(millis: u64) -> String {
+    let whole = millis.div_ceil(1000);
+    let two = |large: u64, of: &str, small: u64, part: &str| match whole % large / small {
+        0 => format!("{}{of}", whole / large),
+        rest => format!("{}{of} {rest}{part}", whole / large),
+    };
+    match whole {
+        0..60 => seconds(millis),
+        60..3_600 => two(60, "m", 1, "s"),
+        3_600..86_400 => two(3_600, "h", 60, "m"),
+        _ => two(86_400, "d", 3_600, "h"),
     }
-    let part = format!(".{:03}", millis % 1000);
+}
+
+/// Milliseconds as `42s` or `0.25s`.
+fn seconds(millis: u64) -> String {
+    let (whole, part) = (millis / 1000, format!(".{:03}", millis % 1000));
     format!("{whole}{}s", part.trim_end_matches('0').trim_end_matches('.'))
 }
 
@@ -273,24 +277,22 @@ impl fmt::Display for Subject {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::readable;
 
     #[test]
-    fn times_are_told_for_people() {
-        for (millis, told) in [
+    fn times_are_told_in_the_units_that_people_use() {
+        for (millis, expected) in [
             (0, "0s"),
             (250, "0.25s"),
-            (59_999, "59.999s"),
+            (42_000, "42s"),
+            (59_001, "1m"),
             (60_000, "1m"),
-            (185_000, "3m 5s"),
-            (3_599_999, "59m 59s"),
-            (3_661_000, "1h 1m"),
-            (86_399_750, "23h 59m"),
-            (86_400_000, "1d"),
+            (303_000, "5m 3s"),
+            (86_399_750, "1d"),
+            (3_725_000, "1h 2m"),
             (981_827_366, "11d 8h"),
-            (400 * 86_400_000, "400d"),
         ] {
-            assert_eq!(seconds(millis), told, "{millis}");
+            assert_eq!(readable(millis), expected, "{millis}");
         }
     }
 }

@@ -34,18 +34,12 @@ impl CallExplained {
 }
 
 impl DescriptorExplained {
-    /// Its limits and their numbers, for people, and nothing of the answer.
-    pub fn counts(&self) -> String {
-        let mut text = format!("{}\n", self.descriptor);
-        line(&mut text, "rule", &self.rule);
-        self.subject.iter().for_each(|subject| line(&mut text, "subject", subject));
-        self.not_charged.iter().for_each(|why| line(&mut text, "limit", why));
-        self.limits.iter().for_each(|limit| limit.write(&mut text));
-        text
-    }
-
     fn write(&self, text: &mut String) {
-        text.push_str(&format!("\n{}", self.counts()));
+        text.push_str(&format!("\n{}\n", self.descriptor));
+        line(text, "rule", &self.rule);
+        self.subject.iter().for_each(|subject| line(text, "subject", subject));
+        self.not_charged.iter().for_each(|why| line(text, "limit", why));
+        self.limits.iter().for_each(|limit| limit.write(text));
         line(text, "answer", self.answer.name());
     }
 }

@@ -19,36 +19,21 @@ pub struct CellKey {
     pub low: u64,
 }
 
-/// A secret for counters' keys, drawn by the system's generator for cryptography.
-pub fn draw_secret() -> [u8; 16] {
-    let mut secret = [0; 16];
-    let drawn = rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty());
-    if drawn != Ok(secret.len()) {
-        // Where a sandbox forbids the call: hash maps have their keys from the system, too, by whatever way there is.
-        for half in secret.chunks_mut(8) {
-            half.copy_from_slice(&RandomState::new().build_hasher().finish().to_be_bytes());
-        }
-    }
-    secret
-}
-
 /// The secret that counters' keys are made under, which all replicas that share counters share. A store that keeps it beside the
 /// counters sets it when it learns it.
 #[derive(Clone)]
 pub struct KeySecret(Arc<ArcSwap<[u64; 2]>>);
 
 impl KeySecret {
+    /// 128 bits that the system draws at random.
+    pub fn draw() -> [u64; 2] {
+        let draw = || RandomState::new().build_hasher().finish();
+        [draw(), draw()]
+    }
+
     /// A secret.
     pub fn new(secret: [u64; 2]) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(secret)))
-    }
-
-    /// One that is drawn at random.
-    pub fn random() -> Self {
-        let secret = u128::from_be_bytes(draw_secret());
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of it")]
-        let halves = [(secret >> 64) as u64, secret as u64];
-        Self::new(halves)
     }
 
     /// The secret as it is now.

@@ -11,7 +11,7 @@ mod unit;
 
 pub use catalog::{Catalog, DomainIndex, RuleIndex};
 pub use hits::Hits;
-pub use key::{CellKey, KeySecret, draw_secret};
+pub use key::{CellKey, KeySecret};
 pub use no_match::NoMatch;
 pub use outcome::Outcome;
 pub use request::{Descriptor, Entry, LimitOverride, Request, lossy};

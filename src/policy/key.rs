@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::model::{CellKey, KeySecret, draw_secret};
+use crate::model::{CellKey, KeySecret};
 use crate::policy::LimitId;
 
 /// Makes counter keys under one secret. See [`CellKey`] for why a hash, and why keyed.
@@ -17,7 +17,8 @@ pub struct Keyer {
 impl Keyer {
     /// A keyer whose secret is drawn at random: keys mean nothing outside this process.
     pub fn random() -> Self {
-        Self::from_secret(draw_secret())
+        let [high, low] = KeySecret::draw();
+        Self::with_secret(high, low)
     }
 
     /// A keyer under a known secret, so that keys stay the same from run to run.

@@ -26,7 +26,7 @@ pub use wildcards::Scratch;
 use crate::algorithm::Durability;
 use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};
 use crate::response::Template;
-use crate::subjects::Directory;
+use crate::subjects::{Directory, KnownTiers};
 
 /// Every domain that was configured.
 #[derive(Debug, Default)]
@@ -120,6 +120,24 @@ impl Domain {
         self.root.walk(entries, self.directory.as_ref(), now, scratch)
     }
 
+    /// The tiers that each table of its limits has a number for, where the table says nothing of the others.
+    pub fn known_tiers(&self) -> KnownTiers {
+        let mut known = KnownTiers::default();
+        let Some(attribute) = self.directory.as_ref().and_then(Directory::tier_attribute) else {
+            return known;
+        };
+        self.root.each_rule(&mut |rule| {
+            for limit in &rule.limits {
+                if let Source::Table { by, values, otherwise: None } = &limit.requests.source
+                    && by == attribute
+                {
+                    known.listed(values.iter().filter_map(|(tier, _)| tier.parse().ok()));
+                }
+            }
+        });
+        known
+    }
+
     /// Whether the values of `key` are credentials.
     pub fn is_secret(&self, key: &[u8]) -> bool {
         str::from_utf8(key).is_ok_and(|key| self.secrets.contains(key))
@@ -190,12 +208,18 @@ impl Policy {
         self.catalog = Arc::new(catalog);
     }
 
+    /// Every domain, to be changed before it is in force.
+    pub fn domains_mut(&mut self) -> impl Iterator<Item = &mut Domain> {
+        self.domains.values_mut()
+    }
+
     /// Takes over what must not be lost when this policy replaces `before`: tiers that were reached.
     pub fn succeed(&mut self, before: &Self, now: Timestamp) {
         for (name, domain) in &mut self.domains {
             let before = before.domains.get(name).and_then(|domain| domain.directory.as_ref());
+            let known = domain.known_tiers();
             if let (Some(directory), Some(before)) = (&mut domain.directory, before) {
-                directory.keep_tiers(before, now);
+                directory.keep_known_tiers(before, &known, now);
             }
         }
     }

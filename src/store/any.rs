@@ -1,9 +1,11 @@
 //! The store that the operator chose, as one type: the server is built once, whichever store it is.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{
-    Answers, DiskStore, LeasedStore, MemoryStore, RedisStore, Session, Statistics, Store, StoreError,
+    Answers, DiskStore, LeasedStore, MemoryStore, Records, RedisStore, Session, Statistics, Store, StoreError,
 };
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::Timestamp;
@@ -38,15 +40,21 @@ macro_rules! stores {
                 }
             }
 
-            fn failure(&self) -> Option<StoreError> {
-                match self {
-                    $(Self::$variant(store) => Store::failure(store),)*
-                }
-            }
-
             fn statistics(&self) -> Statistics {
                 match self {
                     $(Self::$variant(store) => store.statistics(),)*
+                }
+            }
+
+            fn records(&self) -> Option<Arc<dyn Records>> {
+                match self {
+                    $(Self::$variant(store) => store.records(),)*
+                }
+            }
+
+            fn failure(&self) -> Option<String> {
+                match self {
+                    $(Self::$variant(store) => store.failure(),)*
                 }
             }
 

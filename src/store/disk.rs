@@ -16,13 +16,13 @@
 //! Nobody waits for hits that are counted though they were refused: they are written soon, and to lose them grants nothing.
 //! After a clean stop ([`DiskStore::close`]) all counters are what they were.
 //!
-//! A counter goes on when an edited policy changes the durability of its limit: one that was durable stays where it is, though
-//! nothing waits for the disk any more, and one that becomes durable is taken over from memory.
+//! Beside the counters the file has [`Records`]: what the server has learned about subjects.
 
 mod file;
 mod kept;
-mod new;
 mod offline;
+mod recorded;
+mod records;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,23 +31,22 @@ mod threads;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
+use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use self::file::File;
 pub use self::file::OpenError;
+use self::file::{File, Reader};
 use self::kept::{Asked, Kept, State};
 pub use self::offline::{Counter, Offline};
+use self::records::DiskRecords;
 use self::table::{Shard, Table};
 use self::threads::Threads;
-use super::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
+use super::{Answers, MemoryStore, Records, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Cell, Charge, Commit, Durability, Mode, Outcomes, Share, settle};
 use crate::model::{CellKey, Few, Hits, Timestamp};
 
 /// Counters of which those that are to survive a crash are kept in a file. See the [module](self).
-///
-/// Once a commit has failed nothing is written any more: what the disk has is known only when the file is opened anew.
 #[derive(Clone, Debug)]
 pub struct DiskStore(Arc<Inner>);
 
@@ -57,6 +56,8 @@ struct Inner {
     memory: MemoryStore,
     /// Those that are.
     table: Arc<Table>,
+    /// For records, until the file is closed.
+    reader: RwLock<Option<Reader>>,
     threads: Threads,
     secret: [u8; 16],
     /// The file, as messages name it.
@@ -65,22 +66,36 @@ struct Inner {
 
 impl DiskStore {
     /// Opens the store in `directory`, and makes one where there is none. Counters that are not written are kept in `memory`;
-    /// of the others about `most` are in memory at a time. These take half of the bytes that `memory` may take at most, and those
-    /// of `memory` what these leave.
+    /// of the others about `most` are in memory at a time, and take about as many `bytes`.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened, is not a store of this version, or is open already. It is left as it is.
-    pub fn open(directory: &Path, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
-        Self::of(File::open(directory)?, memory, most)
+    pub fn holding(
+        directory: &Path,
+        memory: MemoryStore,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Self, OpenError> {
+        Self::of(File::open(directory)?, memory, most, bytes)
     }
 
-    fn of(file: File, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
+    /// The same, however many bytes they take.
+    ///
+    /// # Errors
+    ///
+    /// As [`holding`](Self::holding).
+    pub fn open(directory: &Path, memory: MemoryStore, most: usize) -> Result<Self, OpenError> {
+        Self::holding(directory, memory, most, usize::MAX)
+    }
+
+    fn of(file: File, memory: MemoryStore, most: usize, bytes: usize) -> Result<Self, OpenError> {
         let (name, secret) = (file.name().to_owned(), file.secret());
-        let table = Arc::new(Table::new(most, memory.most_bytes() / 2, memory.beside()));
+        let table = Arc::new(Table::new(most, bytes));
+        let reader = RwLock::new(Some(file.reader()));
         let threads = Threads::start(file, Arc::clone(&table), memory.clone())
             .map_err(|source| OpenError::Io { path: name.clone().into(), source })?;
-        Ok(Self(Arc::new(Inner { memory, table, threads, secret, name })))
+        Ok(Self(Arc::new(Inner { memory, table, reader, threads, secret, name })))
     }
 
     /// The secret that counters' keys are made under. It was drawn when the file was made.
@@ -96,6 +111,7 @@ impl DiskStore {
     /// When it could not be written. Then the file has what it has after a crash.
     pub fn close(&self) -> Result<(), StoreError> {
         self.0.table.close();
+        drop(self.0.reader.write().take());
         self.0.threads.close().map_err(|reason| self.0.failed(reason))
     }
 }
@@ -113,11 +129,6 @@ impl Inner {
         StoreError::Failed { store: self.name.clone(), reason }
     }
 
-    /// Whether a counter is in the table, as one of a limit that was durable until lately may be: there it goes on.
-    fn is_here(&self, charge: &Charge) -> bool {
-        is_kept(charge) || self.table.with(&charge.key, |kept| kept.is_known()) == Some(true)
-    }
-
     /// Makes the charges if no image has to be written before. If one has, asks for it, provided that the caller `waits`.
     fn attempt(
         &self,
@@ -127,7 +138,7 @@ impl Inner {
         waits: bool,
     ) -> Result<Tried, StoreError> {
         let mut keys: Few<CellKey> =
-            charges.iter().filter(|charge| self.is_here(charge)).map(|of| of.key).collect();
+            charges.iter().filter(|charge| self.is_kept(charge)).map(|of| of.key).collect();
         keys.sort_unstable();
         keys.dedup();
         let mut others: Few<CellKey> =
@@ -159,7 +170,7 @@ impl Inner {
             let outcomes = settle(mode, &numbered, &mut cells, now);
 
             let mut uncovered = Few::<(Asked, Cell)>::new();
-            for (at, key) in keys.iter().enumerate().filter(|(_, key)| is_durable(key, charges)) {
+            for (at, key) in keys.iter().enumerate() {
                 if !locked.kept(key).covers(&cells[at]) {
                     let asked = Asked::of(*key, charges, &outcomes, now);
                     if asked.waits() {
@@ -176,9 +187,6 @@ impl Inner {
             for (key, cell) in keys.iter().zip(cells) {
                 let kept = locked.kept(key);
                 kept.cell = cell;
-                if !is_durable(key, charges) {
-                    continue;
-                }
                 let asked = Asked::of(*key, charges, &outcomes, now);
                 if kept.is_due(&asked, now) && kept.ask(asked) {
                     self.threads.write(*key);
@@ -214,15 +222,16 @@ impl Inner {
                 return Err(self.failed(reason));
             }
             if !shard.contains_key(key) {
-                for key in self.table.make_room(shard, now) {
-                    self.threads.write(key);
+                if self.table.is_full(shard) {
+                    for key in table::make_room(shard, now) {
+                        self.threads.write(key);
+                    }
                 }
                 if self.table.is_overfull(shard) {
                     let reason = "too many counters wait to be written".to_owned();
                     return Err(StoreError::Refused { reason });
                 }
                 shard.insert(*key, Kept::loading());
-                self.table.count(shard);
                 self.threads.load(*key);
             }
             let (ready, waits) = oneshot::channel();
@@ -256,13 +265,11 @@ impl Inner {
     }
 }
 
-fn is_kept(charge: &Charge) -> bool {
-    charge.durability.is_kept()
-}
-
-/// Whether any of `charges` that are made to a counter must survive a crash.
-fn is_durable(key: &CellKey, charges: &[Charge]) -> bool {
-    charges.iter().any(|charge| charge.key == *key && is_kept(charge))
+impl Inner {
+    /// Whether a charge is counted in the table. A counter that was durable until the policy changed goes on there.
+    fn is_kept(&self, charge: &Charge) -> bool {
+        charge.is_durable() || self.table.with(&charge.key, |_| ()).is_some()
+    }
 }
 
 /// The shards of some keys, locked in their order.
@@ -299,13 +306,18 @@ impl Store for DiskStore {
         self.clone()
     }
 
-    fn failure(&self) -> Option<StoreError> {
-        self.0.table.failure().map(|reason| self.0.failed(reason))
-    }
-
     fn statistics(&self) -> Statistics {
         let (memory, (counters, bytes)) = (self.0.memory.statistics(), self.0.table.size());
         Statistics { counters: memory.counters + counters, bytes: memory.bytes + bytes, ..memory }
+    }
+
+    /// What the disk has after a failed commit is known only when the file is opened anew.
+    fn failure(&self) -> Option<String> {
+        self.0.table.failure()
+    }
+
+    fn records(&self) -> Option<Arc<dyn Records>> {
+        Some(Arc::new(DiskRecords(Arc::clone(&self.0))))
     }
 
     fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
@@ -318,7 +330,7 @@ impl Session for DiskStore {
     const ANSWERS: Answers = Answers::MostlyNow;
 
     fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
-        if !charges.iter().any(|charge| self.0.is_here(charge)) {
+        if !charges.iter().any(|charge| self.0.is_kept(charge)) {
             return self.0.memory.apply_now(mode, charges, now);
         }
         match self.0.attempt(mode, charges, now, false) {

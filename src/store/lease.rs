@@ -70,10 +70,6 @@ impl<S: Store> Store for LeasedStore<S> {
         LeasedSession { inner: self.inner.session(), leases: Arc::clone(&self.leases) }
     }
 
-    fn failure(&self) -> Option<StoreError> {
-        self.inner.failure()
-    }
-
     fn statistics(&self) -> Statistics {
         let (of_inner, (leases, bytes)) = (self.inner.statistics(), self.leases.size());
         Statistics { counters: of_inner.counters + leases, bytes: of_inner.bytes + bytes, ..of_inner }

@@ -44,8 +44,6 @@ struct Table {
     most_bytes: usize,
     /// Bytes of all counters, and the room that is kept for more.
     bytes: AtomicUsize,
-    /// Bytes that other counters take of the same memory.
-    beside: Arc<AtomicUsize>,
     evicted: AtomicU64,
 }
 
@@ -71,7 +69,6 @@ impl MemoryStore {
             most: (most / shards).max(SMALLEST),
             most_bytes,
             bytes: AtomicUsize::new(0),
-            beside: Arc::default(),
             evicted: AtomicU64::new(0),
         }))
     }
@@ -94,16 +91,6 @@ impl MemoryStore {
     /// How many counters made room for others while they still counted.
     pub fn evicted(&self) -> u64 {
         self.0.evicted.load(Ordering::Relaxed)
-    }
-
-    /// The most bytes that counters may take.
-    pub(super) fn most_bytes(&self) -> usize {
-        self.0.most_bytes
-    }
-
-    /// Where it is told how many of them others take, which are counted nowhere else.
-    pub(super) fn beside(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.0.beside)
     }
 
     /// Lends the cells of `keys`, which are sorted and differ, for one step of all of them.
@@ -237,18 +224,9 @@ impl Locked<'_> {
         }
     }
 
-    /// Makes room if all counters together take too many bytes, as when others of the same memory have become more.
-    fn give_way(&mut self, now: Timestamp) {
-        if self.shard.len() > 0 && self.are_too_many_bytes(0) {
-            let evicted = self.shard.make_bytes(now);
-            self.count(evicted);
-        }
-    }
-
     /// Whether all counters would take too many bytes with so many more.
     fn are_too_many_bytes(&self, more: usize) -> bool {
-        let beside = self.table.beside.load(Ordering::Relaxed);
-        let others = self.table.bytes().saturating_sub(self.before).saturating_add(beside);
+        let others = self.table.bytes().saturating_sub(self.before);
         others.saturating_add(self.shard.bytes()).saturating_add(more) > self.table.most_bytes
     }
 
@@ -318,9 +296,7 @@ impl Store for MemoryStore {
         let shards = self.0.shards.len();
         (0..shards).step_by(SWEPT).map(move |first| {
             for shard in first..shards.min(first + SWEPT) {
-                let mut locked = self.0.lock(shard);
-                locked.shard.sweep(now);
-                locked.give_way(now);
+                self.0.lock(shard).shard.sweep(now);
             }
         })
     }

@@ -8,10 +8,12 @@ pub mod disk;
 mod error;
 mod lease;
 mod memory;
+pub mod records;
 mod redis;
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -21,6 +23,7 @@ pub use disk::DiskStore;
 pub use error::StoreError;
 pub use lease::LeasedStore;
 pub use memory::MemoryStore;
+pub use records::{MemoryRecords, Record, RecordKind, Records};
 
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::Timestamp;
@@ -33,13 +36,18 @@ pub trait Store: Send + Sync + 'static {
     /// A session, for the worker whose thread this is called on.
     fn session(&self) -> Self::Session;
 
-    /// What failed, where, and why, once the store writes nothing any more until it is opened again.
-    fn failure(&self) -> Option<StoreError> {
+    /// How much is kept.
+    fn statistics(&self) -> Statistics;
+
+    /// Where it keeps what is known of subjects, if that outlives the process.
+    fn records(&self) -> Option<Arc<dyn Records>> {
         None
     }
 
-    /// How much is kept.
-    fn statistics(&self) -> Statistics;
+    /// Why it keeps nothing any more, once it has failed for good: as long as the process runs it does not try again.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 
     /// Frees the counters that decide nothing any more at `now`, a part of them with each item that is taken, so that requests
     /// go on meanwhile. A store whose counters end by themselves has nothing to do.

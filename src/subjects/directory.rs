@@ -8,7 +8,7 @@ use super::attributes::{Attributes, Run};
 use super::credential::{CredentialHash, CredentialId};
 use super::roster::{Roster, Row};
 use super::table::Table;
-use super::tiers::Tiers;
+use super::tiers::{Facts, Tiers};
 use super::value::Value;
 use crate::model::Timestamp;
 
@@ -75,33 +75,10 @@ impl Directory {
         row.attributes = self.attributes.changed(row.attributes, attributes);
         Ok(())
     }
-
-    /// Lets no subject fall below the tier it had in `before`, the directory that this one replaces.
-    ///
-    /// Says nothing about subjects that are new, or when the two do not derive the same attribute.
-    pub fn keep_tiers(&mut self, before: &Self, now: Timestamp) {
-        let (Some(tiers), Some(former)) = (&self.tiers, &before.tiers) else { return };
-        if tiers.attribute != former.attribute {
-            return;
-        }
-        let name = tiers.attribute.to_string();
-        for at in 0..self.roster.len() {
-            let Some(earlier) = before.subject(self.roster.id(at)).and_then(|subject| subject.tier(now))
-            else {
-                continue;
-            };
-            // Facts only grow into higher tiers with time, so that one that is as high now stays so without a floor.
-            let lower = Subject { directory: self, at }.tier(now).is_none_or(|tier| higher(earlier, tier));
-            if lower {
-                let row = self.roster.row_mut(at);
-                row.attributes = self.attributes.changed(row.attributes, &[(name.clone(), earlier.clone())]);
-            }
-        }
-    }
 }
 
 /// Whether `a` is a higher tier than `b`.
-fn higher(a: &Value, b: &Value) -> bool {
+pub(super) fn higher(a: &Value, b: &Value) -> bool {
     a.as_number() > b.as_number()
 }
 
@@ -162,7 +139,11 @@ impl<'d> Subject<'d> {
         }
     }
 
-    fn tier(&self, now: Timestamp) -> Option<&'d Value> {
+    pub(super) fn facts(&self) -> Facts {
+        self.row().facts
+    }
+
+    pub(super) fn tier(&self, now: Timestamp) -> Option<&'d Value> {
         let tiers = self.directory.tiers.as_ref()?;
         match (self.attribute(&tiers.attribute), tiers.reached(self.row().facts, now)) {
             (Some(floor), Some(reached)) => Some(if higher(floor, reached) { floor } else { reached }),

@@ -27,6 +27,17 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// Since when the conditions hold, or from when on they will; never where time alone does not help.
+    fn since(&self, facts: Facts) -> Option<Timestamp> {
+        if self.spend.is_some_and(|least| facts.spend.is_none_or(|spend| spend < least)) {
+            return None;
+        }
+        match self.days {
+            None => Some(Timestamp::EPOCH),
+            Some(days) => Some(facts.first_payment?.plus(Duration::from_secs(days.saturating_mul(DAY)))),
+        }
+    }
+
     fn holds(&self, facts: Facts, now: Timestamp) -> bool {
         let paid = self.spend.is_none_or(|least| facts.spend.is_some_and(|spend| spend >= least));
         let old = self.days.is_none_or(|days| {
@@ -56,5 +67,13 @@ impl Tiers {
     /// The highest tier whose conditions all hold. It only grows with time.
     pub(super) fn reached(&self, facts: Facts, now: Timestamp) -> Option<&Value> {
         self.rules.iter().rev().find(|rule| rule.holds(facts, now)).map(|rule| &rule.tier)
+    }
+
+    /// The tiers that are reached after `now` by time alone, by their times.
+    pub(super) fn later(&self, facts: Facts, now: Timestamp) -> Vec<(Timestamp, &Value)> {
+        let rules = self.rules.iter().filter_map(|rule| Some((rule.since(facts)?, &rule.tier)));
+        let mut later: Vec<_> = rules.filter(|(since, _)| *since > now).collect();
+        later.sort_by_key(|(since, tier)| (*since, tier.as_number()));
+        later
     }
 }

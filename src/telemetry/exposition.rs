@@ -70,8 +70,6 @@ pub struct Snapshot {
     pub counter_bytes: u64,
     /// Counters that made room for others while they still counted.
     pub evicted: u64,
-    /// Whether the store writes nothing any more.
-    pub is_store_stopped: bool,
     /// Rules in force.
     pub rules: usize,
     /// Whether traffic should be sent here.
@@ -302,9 +300,9 @@ impl Scrape {
             metrics.store_breakers_open.load(Ordering::Relaxed),
         )?;
         to.gauge(
-            "spillway_store_stopped",
-            "Whether the counter store writes nothing any more, as when its disk is full: a restart is needed.",
-            u64::from(self.now.is_store_stopped),
+            "spillway_store_failed",
+            "Whether the counter store has failed for good and waits for a restart: a disk that is full or broken.",
+            u64::from(metrics.store_broken.load(Ordering::Relaxed)),
         )?;
         to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
         to.gauge(

@@ -23,7 +23,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "policy_test",
         &["model", "yaml", "hint", "clock", "subjects", "policy", "store", "engine", "limiter", "config"],
     ),
-    ("control", &["model", "clock", "telemetry", "policy", "store", "limiter", "config"]),
+    ("control", &["model", "clock", "telemetry", "subjects", "policy", "store", "limiter", "config"]),
     ("admin", &["clock", "telemetry", "policy", "store", "limiter", "control"]),
     (
         "app",

@@ -22,13 +22,13 @@ fn a_test_and_a_subjects_file_are_checked_as_what_they_are() {
         directory(&[("shop.yaml", POLICY), ("shop.subjects.yaml", SUBJECTS), ("shop.test.yaml", TEST)]);
     assert_eq!(
         check(root.path(), &["shop.test.yaml"]),
-        (0, "ok: 1 test file read (`spillway test` runs it)\n".to_owned())
+        (0, "ok: 1 test (not run: `spillway test` runs it)\n".to_owned())
     );
     assert_eq!(check(root.path(), &["shop.subjects.yaml"]), (0, "ok: 1 rule in 2 files\n".to_owned()));
     let all = ["shop.yaml", "shop.subjects.yaml", "shop.test.yaml"];
     assert_eq!(
         check(root.path(), &all),
-        (0, "ok: 1 rule in 2 files, 1 test file read (`spillway test` runs it)\n".to_owned())
+        (0, "ok: 1 rule in 2 files, 1 test (not run: `spillway test` runs it)\n".to_owned())
     );
 
     // A mistake of the policy is one, however many tests have met it.
@@ -231,12 +231,12 @@ fn what_is_named_twice_is_checked_once() {
     let ok = |tests: &str| (0, format!("ok: 1 rule in 2 files{tests}\n"));
     assert_eq!(
         check(root.path(), &[".", "shop.subjects.yaml"]),
-        ok(", 1 test file read (`spillway test` runs it)")
+        ok(", 1 test (not run: `spillway test` runs it)")
     );
     assert_eq!(check(root.path(), &["./shop.yaml", "shop.subjects.yaml", "shop.yaml"]), ok(""));
     assert_eq!(
         check(root.path(), &["shop.test.yaml", "./shop.test.yaml"]),
-        (0, "ok: 1 test file read (`spillway test` runs it)\n".to_owned())
+        (0, "ok: 1 test (not run: `spillway test` runs it)\n".to_owned())
     );
 }
 

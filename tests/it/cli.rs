@@ -549,7 +549,7 @@ fn explain_says_the_same_of_each_limit_to_people_and_to_programs() {
     let (text, reported) = (explain(&[]), json(&[]));
     for (at, name, numbers, reset) in [
         (0, "burst: 5 per second", "used 1 of 5, 4 left, resets in 0.75s", 750),
-        (1, "daily: 100 per day", "used 1 of 100, 99 left, resets in 23h 59m", 86_399_750),
+        (1, "daily: 100 per day", "used 1 of 100, 99 left, resets in 1d", 86_399_750),
     ] {
         assert!(text.contains(&format!("limit    {name}\n  counter  x=1\n  numbers  {numbers}\n")), "{text}");
         let one = &reported["descriptors"][0]["limits"][at];

@@ -5,37 +5,37 @@ use std::time::Duration;
 use super::{Document, Fields, scalar};
 use crate::algorithm::Durability;
 use crate::config::words::choices;
-use crate::config::{DiagnosticKind, Severity};
-use crate::policy::{Level, OnStoreFailure, Rule, Window};
-
-/// What others call the ways to keep a count, and what these are called here.
-const KEPT: [(&str, &str); 8] = [
-    ("true", "reserve"),
-    ("yes", "reserve"),
-    ("on", "reserve"),
-    ("always", "exact"),
-    ("strict", "exact"),
-    ("false", "none"),
-    ("no", "none"),
-    ("off", "none"),
-];
-
-/// The same for the ways to go on without the store.
-const WITHOUT_STORE: [(&str, &str); 10] = [
-    ("allow", "open"),
-    ("pass", "open"),
-    ("fail_open", "open"),
-    ("ignore", "open"),
-    ("deny", "closed"),
-    ("refuse", "closed"),
-    ("reject", "closed"),
-    ("block", "closed"),
-    ("fail_closed", "closed"),
-    ("memory", "local"),
-];
+use crate::policy::{OnStoreFailure, Window};
 
 /// Counts for so long, or longer, are worth to be kept through a crash.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What people write for `durable`, and what they mean.
+const KEPT: [(&str, &str); 9] = [
+    ("true", "durable: reserve"),
+    ("yes", "durable: reserve"),
+    ("on", "durable: reserve"),
+    ("always", "durable: exact"),
+    ("sync", "durable: exact"),
+    ("false", "durable: none"),
+    ("no", "durable: none"),
+    ("off", "durable: none"),
+    ("never", "durable: none"),
+];
+/// The same for `on_store_failure`.
+const WITHOUT: [(&str, &str); 11] = [
+    ("deny", "on_store_failure: closed"),
+    ("refuse", "on_store_failure: closed"),
+    ("reject", "on_store_failure: closed"),
+    ("close", "on_store_failure: closed"),
+    ("fail_closed", "on_store_failure: closed"),
+    ("allow", "on_store_failure: open"),
+    ("pass", "on_store_failure: open"),
+    ("ignore", "on_store_failure: open"),
+    ("fail_open", "on_store_failure: open"),
+    ("memory", "on_store_failure: local"),
+    ("fallback", "on_store_failure: local"),
+];
 
 impl Document<'_, '_> {
     /// Whether counts in `window` survive a crash: as it is written, or else where they count for a day or longer.
@@ -49,30 +49,10 @@ impl Document<'_, '_> {
     /// What becomes of requests when the store fails, where it is written.
     pub(super) fn on_store_failure(&mut self, fields: &Fields<'_>) -> Option<OnStoreFailure> {
         let what = "ways to go on without the store";
-        self.named(fields, "on_store_failure", what, &OnStoreFailure::NAMES, &WITHOUT_STORE)
+        self.named(fields, "on_store_failure", what, &OnStoreFailure::NAMES, &WITHOUT)
     }
 
-    /// Warns of an `on_store_failure` that is for no limit. `rule` and `children` are the descriptor's own.
-    pub(super) fn failure_without_limit(
-        &mut self,
-        fields: &Fields<'_>,
-        rule: Option<&Rule>,
-        children: &Level,
-    ) {
-        let limits = ["rate_limit", "rate_limits"].iter().any(|word| fields.get(word).is_some());
-        let has_none = rule.is_none() && !limits && children.rules() == 0;
-        if let Some(node) = fields.get("on_store_failure").filter(|_| has_none) {
-            let message =
-                "`on_store_failure` decides nothing here: there is no limit in this descriptor or below it";
-            let hint =
-                Some("move it to the limit that is meant, or to the root for all limits of the domain");
-            self.of_kind(DiagnosticKind::MisplacedWord, |this| {
-                this.report(Severity::Warning, node.span(), message, hint);
-            });
-        }
-    }
-
-    /// One of `known`, by its name; `meant` has what others call them.
+    /// One of `known`, by its name.
     fn named<T: Copy>(
         &mut self,
         fields: &Fields<'_>,
@@ -90,9 +70,9 @@ impl Document<'_, '_> {
             },
             Err(wrong) => (wrong.message, ""),
         };
-        let meant = meant.iter().find(|(other, _)| typed.eq_ignore_ascii_case(other));
-        let hint = match meant {
-            Some((_, name)) => format!("did you mean `{name}`? {what} are {}", names.join(", ")),
+        let other = meant.iter().find(|(other, _)| other.eq_ignore_ascii_case(typed));
+        let hint = match other {
+            Some((_, word)) => format!("write `{word}`"),
             None => choices(typed, what, &names),
         };
         self.wrong_value(node.span(), &message, Some(&hint));
@@ -136,6 +116,27 @@ mod tests {
                 "domain: d\ndescriptors: [{{key: x, rate_limit: {{requests_per_unit: 5, {limit}}}}}]"
             );
             assert_eq!(read(&yaml)[0].1, expected, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_another_server_is_told_what_it_is_here() {
+        for (written, message, hint) in [
+            ("durable: true", "`durable` cannot be `true`", "write `durable: reserve`"),
+            ("durable: off", "`durable` cannot be `off`", "write `durable: none`"),
+            (
+                "on_store_failure: deny",
+                "`on_store_failure` cannot be `deny`",
+                "write `on_store_failure: closed`",
+            ),
+            ("on_store_failure: opne", "`on_store_failure` cannot be `opne`", "did you mean `open`?"),
+        ] {
+            let yaml = format!(
+                "domain: d\ndescriptors: [{{key: x, rate_limit: {{unit: day, requests_per_unit: 5, {written}}}}}]"
+            );
+            let found = load_text("a.yaml", &yaml, Options::default()).unwrap_err();
+            assert_eq!(found[0].message, message);
+            assert!(found[0].hint.as_deref().unwrap().starts_with(hint), "{:?}", found[0].hint);
         }
     }
 

@@ -1,24 +1,28 @@
-//! The file: two tables of redb.
+//! The file: three tables of redb.
 //!
 //! | Table | Key | Value |
 //! |---|---|---|
 //! | `spillway` | `format` | [`FORMAT`], 4 bytes, little-endian |
 //! | | `secret` | the secret of counters' keys, 16 bytes |
+//! | | `records` | the version of the table of records, 4 bytes, little-endian; missing as long as there was none |
 //! | `counters` | a [`CellKey`], 16 bytes, the upper half first | its image, as [`codec`] writes it |
+//! | `records` | the kind, the scope and the id of a [record](crate::store::records) | its value |
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
-use super::new::New;
+use super::recorded;
 use super::{Cell, CellKey, Timestamp};
-use crate::model::draw_secret;
+use crate::model::KeySecret;
 use crate::store::codec::{self, DecodeError};
+use crate::store::records::{Record, VERSION};
 
 /// The version of the tables.
 const FORMAT: u32 = 1;
@@ -27,7 +31,9 @@ const NAME: &str = "counters.redb";
 /// Bytes of the file that redb keeps in memory.
 const CACHE: usize = 16 << 20;
 
-const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spillway");
+pub(super) const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spillway");
+/// What the version of the table of records is called, which a file gets with its first record.
+pub(super) const RECORDS_VERSION: &str = "records";
 const COUNTERS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("counters");
 
 /// Why a store was not opened. The file was left as it is.
@@ -48,12 +54,6 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// One is to be made where there is one.
-    #[error("there is a counter store at `{}` already, and it is left as it is. Name another directory, or move this file away first", .path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
     /// It is damaged, or was never a store.
     #[error("the counter store `{}` is damaged, or is no counter store: {reason}. Put a backup in its place, or move it away to begin with no counts", .path.display())]
     Damaged {
@@ -61,6 +61,14 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// There is one where a new one was to be made.
+    #[error("there is a counter store in `{}` already. Name a directory without one, or move `{}` away", .directory.display(), .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
     },
     /// Another program made it.
     #[error("`{}` is a database, but no counter store. Give Spillway a directory of its own, as in `--store disk:/var/lib/spillway`", .path.display())]
@@ -76,6 +84,14 @@ pub enum OpenError {
         /// Its format.
         found: u32,
     },
+    /// Another version of Spillway wrote what it knows of subjects.
+    #[error("the counter store `{}` has records of version {found}, and this version of Spillway reads version {VERSION}. Start the version that wrote them", .path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Their version.
+        found: u32,
+    },
 }
 
 /// An open file.
@@ -84,6 +100,39 @@ pub(super) struct File {
     database: Arc<Database>,
     name: String,
     secret: [u8; 16],
+}
+
+/// The name of a file that is not complete yet, so that a process which ends meanwhile leaves nothing that looks like a store.
+/// Dropped, it removes the file.
+#[derive(Debug)]
+pub(super) struct Unpublished {
+    new: PathBuf,
+    path: PathBuf,
+}
+
+impl Unpublished {
+    /// Gives the file its name, if no other file has it.
+    pub(super) fn publish(self) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Io { path: self.path.clone(), source };
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        match fs::hard_link(&self.new, &self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(OpenError::Exists { path: self.path.clone(), directory: directory.to_owned() });
+            }
+            // Some file systems have no links. There two that start at the same moment may still both make a file.
+            Err(_) if !self.path.exists() => fs::rename(&self.new, &self.path).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        }
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    }
+}
+
+impl Drop for Unpublished {
+    fn drop(&mut self) {
+        // Its other name stays. It may be gone already.
+        let _ = fs::remove_file(&self.new);
+    }
 }
 
 /// What is read from it, while it is written.
@@ -97,6 +146,8 @@ pub(super) struct Changes {
     pub(super) put: Vec<(CellKey, Vec<u8>)>,
     /// Counters that are forgotten.
     pub(super) removed: Vec<CellKey>,
+    /// Records that are put or deleted.
+    pub(super) records: Vec<Record>,
 }
 
 impl File {
@@ -107,13 +158,16 @@ impl File {
     }
 
     fn open_or_make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
-        if !path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })?
-            && let Some((file, new)) = Self::make(directory, path, &draw_secret())?
-        {
-            new.publish().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-            return Ok(file);
+        if path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
+            return Self::open_made(path);
         }
-        Self::open_made(path)
+        let (made, new) = Self::make(directory, path, random())?;
+        match new.publish() {
+            Ok(()) => Ok(made),
+            // Another process was quicker: it has the file open, or has closed it again.
+            Err(OpenError::Exists { .. }) => Self::open_made(path),
+            Err(error) => Err(error),
+        }
     }
 
     fn open_made(path: &Path) -> Result<Self, OpenError> {
@@ -127,25 +181,28 @@ impl File {
         sensible(&path, || Self::open_made(&path))
     }
 
-    /// Makes the file in `directory`, where there must be none. It is there once it is [published](New::publish).
-    pub(super) fn create(directory: &Path, secret: &[u8; 16]) -> Result<(Self, New), OpenError> {
+    /// Makes a file in `directory`, where there must be none. It is there only when it is published.
+    pub(super) fn create(directory: &Path, secret: [u8; 16]) -> Result<(Self, Unpublished), OpenError> {
         let path = directory.join(NAME);
-        let exists = || OpenError::Exists { path: path.clone() };
         if path.try_exists().unwrap_or(true) {
-            return Err(exists());
+            return Err(OpenError::Exists { path, directory: directory.to_owned() });
         }
-        Self::make(directory, &path, secret)?.ok_or_else(exists)
+        Self::make(directory, &path, secret)
     }
 
-    /// Makes the file beside its place; `None` if there is one already.
-    fn make(directory: &Path, path: &Path, secret: &[u8; 16]) -> Result<Option<(Self, New)>, OpenError> {
+    /// A new file beside `path`, which is there only when it is [published](Self::publish).
+    fn make(directory: &Path, path: &Path, secret: [u8; 16]) -> Result<(Self, Unpublished), OpenError> {
         fs::create_dir_all(directory)
             .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
-        let Some((file, new)) = New::begin(path)? else { return Ok(None) };
-        let database = FileBackend::new(file).and_then(|file| builder().create_with_backend(file));
-        let database = database.map_err(|error| open_error(path, error.into()))?;
-        create_tables(&database, secret).map_err(|error| open_error(path, error))?;
-        Ok(Some((Self::of(database, path)?, new)))
+        let [number, _] = KeySecret::draw();
+        let new =
+            Unpublished { new: path.with_extension(format!("new-{number:016x}")), path: path.to_owned() };
+        let failed = |source| OpenError::Io { path: new.new.clone(), source };
+        let database = builder().create(&new.new).map_err(|error| open_error(&new.new, error.into()))?;
+        // Whoever knows the secret can look for values whose counters meet.
+        fs::set_permissions(&new.new, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        create_tables(&database, secret).map_err(|error| open_error(&new.new, error))?;
+        Ok((Self::of(database, path)?, new))
     }
 
     /// A file of some other kind, which is made where there is none.
@@ -157,7 +214,7 @@ impl File {
             let database =
                 builder().create_with_backend(backend).map_err(|error| open_error(path, error.into()))?;
             if is_new {
-                create_tables(&database, &draw_secret()).map_err(|error| open_error(path, error))?;
+                create_tables(&database, random()).map_err(|error| open_error(path, error))?;
             }
             Self::of(database, path)
         })
@@ -172,6 +229,7 @@ impl File {
             }
             Ok((found, _)) => Err(OpenError::Version { path, found }),
             Err(Wrong::NoStore) => Err(OpenError::Foreign { path }),
+            Err(Wrong::Records(found)) => Err(OpenError::Records { path, found }),
             Err(Wrong::Read(error)) => Err(open_error(&path, error)),
             Err(Wrong::Value(reason)) => Err(OpenError::Damaged { path, reason }),
         }
@@ -200,6 +258,11 @@ impl File {
             for key in &changes.removed {
                 counters.remove(&to_bytes(key))?;
             }
+        }
+        if !changes.records.is_empty() {
+            let mut about = transaction.open_table(ABOUT)?;
+            about.insert(RECORDS_VERSION, VERSION.to_le_bytes().as_slice())?;
+            recorded::write(&transaction, &changes.records)?;
         }
         transaction.commit()?;
         Ok(())
@@ -267,6 +330,15 @@ impl File {
 }
 
 impl Reader {
+    /// Shows records from `first` on, until `visit` has seen enough.
+    pub(super) fn records(
+        &self,
+        first: (&str, &str, &str),
+        visit: impl FnMut((&str, &str, &str), &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), redb::Error> {
+        recorded::read(&self.0.begin_read()?, first, visit)
+    }
+
     /// The counters of `keys`, in order.
     pub(super) fn read(
         &self,
@@ -300,8 +372,13 @@ fn builder() -> Builder {
     builder
 }
 
+fn random() -> [u8; 16] {
+    let [high, low] = KeySecret::draw();
+    to_bytes(&CellKey { high, low })
+}
+
 /// Writes the secret, and what says which file this is.
-fn create_tables(database: &Database, secret: &[u8; 16]) -> Result<(), redb::Error> {
+fn create_tables(database: &Database, secret: [u8; 16]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut about = transaction.open_table(ABOUT)?;
@@ -319,6 +396,8 @@ enum Wrong {
     NoStore,
     Read(redb::Error),
     Value(String),
+    /// Its records have this version.
+    Records(u32),
 }
 
 impl<E: Into<redb::Error>> From<E> for Wrong {
@@ -342,10 +421,15 @@ fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
         return Ok((format, [0; 16]));
     }
     let secret = about.get("secret")?.ok_or_else(|| missing("secret"))?;
-    let length = secret.value().len();
-    let secret = secret.value().try_into();
-    let secret = secret
-        .map_err(|_| Wrong::Value(format!("the secret of its keys has {length} bytes instead of 16")))?;
+    let secret = secret.value();
+    let wrong = |_| Wrong::Value(format!("its secret has {} bytes instead of 16", secret.len()));
+    let secret = secret.try_into().map_err(wrong)?;
+    let records = about.get(RECORDS_VERSION)?;
+    let records = records.map(|value| value.value().try_into().map_err(|_| missing("version of records")));
+    let records = records.transpose()?.map(u32::from_le_bytes);
+    if let Some(version) = records.filter(|version| *version != VERSION) {
+        return Err(Wrong::Records(version));
+    }
     // Where there are no counters, they were lost.
     transaction.open_table(COUNTERS)?;
     Ok((format, secret))

@@ -1,6 +1,6 @@
 //! One counter, and what the file has of it.
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, Sender};
 
 use super::{Cell, CellKey, Charge, Commit, Durability, Hits, Outcomes, Timestamp};
 use crate::algorithm::Algorithm;
@@ -121,13 +121,21 @@ impl Asked {
         asked
     }
 
-    /// Whether the answer has to wait for the disk. Nobody is granted anything by a look, a refund or a refusal.
+    /// Whether the answer has to wait for the disk. Nobody is granted anything by a look, a refund or a refusal; and nobody waits
+    /// for a counter that is not durable any more.
     pub(super) fn waits(&self) -> bool {
-        self.waits
+        self.waits && self.durability != Durability::None
     }
 
     fn ahead(&self) -> u64 {
         if self.durability == Durability::Exact { 0 } else { chunk(self.limit) }
+    }
+}
+
+/// Forgets who has given up before a list grows: while the disk stands still nobody is told anything.
+fn make_room<T>(waiting: &mut Vec<T>, has_given_up: impl Fn(&T) -> bool) {
+    if waiting.len() == waiting.capacity() {
+        waiting.retain(|one| !has_given_up(one));
     }
 }
 
@@ -136,7 +144,7 @@ impl Kept {
         Self { cell: Cell::Empty, image: Cell::Empty, state: State::Loading, pending: None }
     }
 
-    /// Takes over what was read, or the counter of `in_memory` alone, which went on where its limit was not durable for a while.
+    /// Takes over what was read, or a counter that had been in memory alone.
     pub(super) fn loaded(
         &mut self,
         read: Result<Option<Cell>, DecodeError>,
@@ -147,12 +155,11 @@ impl Kept {
         }
         self.state = State::Known;
         match read {
-            Ok(Some(cell)) => {
-                self.image = cell.clone();
-                let counted = in_memory();
-                // Of two that count different windows the later one counts.
-                let is_newest = cell.covers(&counted) || counted.until() < cell.until();
-                self.cell = if is_newest { cell } else { counted };
+            Ok(Some(image)) => {
+                // It may have been counted in memory since then.
+                let cell = in_memory();
+                self.cell = if cell.covers(&image) { cell } else { image.clone() };
+                self.image = image;
             }
             Ok(None) => self.cell = in_memory(),
             Err(error) => self.state = State::Unreadable(error),
@@ -160,28 +167,9 @@ impl Kept {
         self.forget_waiting();
     }
 
-    /// Whether it is counted here, be its limit durable or not.
-    pub(super) fn is_known(&self) -> bool {
-        matches!(self.state, State::Known)
-    }
-
-    /// Bytes that it keeps elsewhere.
-    pub(super) fn heap_bytes(&self) -> usize {
-        let pending = self.pending.as_ref().map_or(0, |pending| {
-            let writing = pending.writing.as_ref().map_or(0, Cell::heap_bytes);
-            size_of::<Pending>()
-                + writing
-                + pending.found.heap_bytes()
-                + pending.after.heap_bytes()
-                + pending.waiting.capacity() * size_of::<Waiter>()
-                + pending.woken.capacity() * size_of::<oneshot::Sender<()>>()
-        });
-        self.cell.heap_bytes() + self.image.heap_bytes() + pending
-    }
-
     pub(super) fn wake_when_loaded(&mut self, ready: oneshot::Sender<()>) {
         let woken = &mut self.pending.get_or_insert_default().woken;
-        forget_closed(woken, oneshot::Sender::is_closed);
+        make_room(woken, Sender::is_closed);
         woken.push(ready);
     }
 
@@ -198,18 +186,28 @@ impl Kept {
 
     /// Whether nothing is asked of the file, and it has the counter as it is.
     pub(super) fn is_clean(&self) -> bool {
-        self.pending.is_none() && self.is_known() && self.is_written()
+        self.pending.is_none() && matches!(self.state, State::Known) && self.is_written()
     }
 
     /// The counter, where the file has another.
     pub(super) fn unwritten(&self) -> Option<&Cell> {
-        (self.is_known() && !self.is_written()).then_some(&self.cell)
+        (matches!(self.state, State::Known) && !self.is_written()).then_some(&self.cell)
     }
 
     /// Whether it decides nothing any more, here and in the file.
     pub(super) fn is_spent(&self, now: Timestamp) -> bool {
         let spent = self.cell.is_spent(now) && self.image.is_spent(now);
-        spent && self.pending.is_none() && self.is_known()
+        spent && self.pending.is_none() && matches!(self.state, State::Known)
+    }
+
+    /// Bytes beside those of its own: logs of hits, and what is asked of the file.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let pending = self.pending.as_ref().map_or(0, |pending| {
+            size_of::<Pending>()
+                + pending.waiting.capacity() * size_of::<Waiter>()
+                + pending.woken.capacity() * size_of::<Sender<()>>()
+        });
+        self.cell.heap_bytes() + self.image.heap_bytes() + pending
     }
 
     /// Whether nothing is asked of the file.
@@ -219,7 +217,9 @@ impl Kept {
 
     /// Whether a new image should be written, though nobody has to wait for one yet.
     pub(super) fn is_due(&self, asked: &Asked, now: Timestamp) -> bool {
-        if self.pending.as_ref().is_some_and(|pending| pending.asked.is_some()) {
+        if asked.durability == Durability::None
+            || self.pending.as_ref().is_some_and(|pending| pending.asked.is_some())
+        {
             return false;
         }
         if asked.durability == Durability::Exact {
@@ -256,7 +256,7 @@ impl Kept {
     /// do so.
     pub(super) fn ask_and_wait(&mut self, asked: Asked, after: Cell, ready: oneshot::Sender<()>) -> bool {
         let pending = self.pending.get_or_insert_default();
-        forget_closed(&mut pending.waiting, |waiter| waiter.ready.is_closed());
+        make_room(&mut pending.waiting, |waiter| waiter.ready.is_closed());
         pending.waiting.push(Waiter { ready, needs: asked.needs });
         (pending.found, pending.after) = (self.cell.clone(), after);
         self.ask(asked)
@@ -281,7 +281,6 @@ impl Kept {
             .or_else(|| Some(after).filter(replaces))
             .unwrap_or_else(|| self.cell.clone());
         let waiting = pending.waiting.drain(..).map(|waiter| waiter.ready);
-        pending.woken.retain(|ready| !ready.is_closed());
         pending.woken.extend(waiting);
         Some(pending.writing.insert(image))
     }
@@ -310,13 +309,6 @@ impl Kept {
                 self.pending = None;
             }
         }
-    }
-}
-
-/// Makes room for one more without those who gave up: however long the disk takes, there are at most twice as many as wait.
-fn forget_closed<T>(waiting: &mut Vec<T>, is_closed: impl Fn(&T) -> bool) {
-    if waiting.len() == waiting.capacity() {
-        waiting.retain(|waiter| !is_closed(waiter));
     }
 }
 

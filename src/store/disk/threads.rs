@@ -3,7 +3,7 @@
 use std::io;
 use std::iter::once;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use super::file::{Changes, File, Reader};
 use super::table::Table;
 use super::{CellKey, MemoryStore, Timestamp};
 use crate::store::codec;
+use crate::store::records::Record;
 
 /// Counters that one commit writes, or one transaction reads.
 const BATCH: usize = 16 * 1024;
@@ -30,11 +31,13 @@ pub(super) struct Threads {
 
 /// What the thread that writes is asked for.
 #[derive(Debug)]
-enum Task {
+pub(super) enum Task {
     /// The image that a counter asks for.
     Write(CellKey),
     /// To forget some counters that decide nothing any more.
     Sweep(Timestamp),
+    /// To write records, and to say so.
+    Records(Vec<Record>, SyncSender<()>),
 }
 
 impl Threads {
@@ -75,10 +78,9 @@ impl Threads {
         self.send(Task::Sweep(now));
     }
 
-    fn send(&self, task: Task) {
-        if let Some(writes) = &*self.writes.lock() {
-            let _ = writes.send(task);
-        }
+    /// Whether there is a thread that takes it. It may fail all the same.
+    pub(super) fn send(&self, task: Task) -> bool {
+        self.writes.lock().as_ref().is_some_and(|writes| writes.send(task).is_ok())
     }
 
     /// Waits until all is written, and the file is closed.
@@ -126,10 +128,14 @@ fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), Strin
     let mut next = FIRST;
     while let Ok(first) = asked.recv() {
         let mut changes = Changes::default();
-        let mut keys = Vec::new();
+        let (mut keys, mut told) = (Vec::new(), Vec::new());
         for task in once(first).chain(asked.try_iter().take(BATCH)) {
             match task {
                 Task::Write(key) => keys.push(key),
+                Task::Records(records, done) => {
+                    changes.records.extend(records);
+                    told.push(done);
+                }
                 Task::Sweep(now) => match file.spent(next, SWEPT, now) {
                     Ok((spent, rest)) => {
                         changes.removed.extend(spent);
@@ -153,7 +159,7 @@ fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), Strin
                 changes.put.push((*key, image));
             }
         }
-        if changes.put.is_empty() && changes.removed.is_empty() {
+        if changes.put.is_empty() && changes.removed.is_empty() && changes.records.is_empty() {
             continue;
         }
         if let Err(error) = file.commit(&changes) {
@@ -161,6 +167,10 @@ fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), Strin
         }
         for (key, _) in &changes.put {
             table.with(key, super::Kept::written);
+        }
+        for done in told {
+            // There is room for one.
+            let _ = done.try_send(());
         }
     }
     finish(file, table)

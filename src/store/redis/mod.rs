@@ -55,8 +55,7 @@ impl RedisStore {
             options,
             client,
             script: redis::Script::new(DECIDE),
-            // Until that of the server is known.
-            secret: KeySecret::random(),
+            secret: secret::random(),
         })))
     }
 

@@ -5,9 +5,15 @@ use redis::aio::MultiplexedConnection;
 
 use super::Shared;
 use super::link::Failure;
+use crate::model::KeySecret;
 
 /// What it is kept as, after the prefix.
 const NAME: &str = "secret";
+
+/// One that is drawn at random, until that of the server is known.
+pub(super) fn random() -> KeySecret {
+    KeySecret::new(KeySecret::draw())
+}
 
 /// Takes over the server's secret; gives it this one where it has none, as one that is new or was emptied.
 pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Failure> {

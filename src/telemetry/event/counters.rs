@@ -98,41 +98,56 @@ impl CountersAway<'_> {
     }
 }
 
-/// Counters are not shared, and `--replicas` was given as if they were.
+/// Several replicas were announced, and each has counters of its own.
 #[derive(Debug)]
-pub struct ReplicasApart<'a> {
-    /// How many replicas there are.
+pub struct ReplicasCountAlone {
+    /// How many.
     pub replicas: u32,
-    /// Where each has its counters, for people.
-    pub place: &'a str,
 }
 
-impl ReplicasApart<'_> {
+impl ReplicasCountAlone {
     /// Logs it.
     pub fn emit(&self) {
-        let Self { replicas, place } = self;
         tracing::warn!(
-            "`--replicas {replicas}` shares no limit out: each replica counts alone in {place}, so {replicas} of them let pass \
-             {replicas} times each limit. Have them share their counters, as with `--store redis://redis:6379`, or leave \
-             `--replicas` out",
+            "`--replicas {}` has no effect on counters that replicas do not share: together they admit as many times each limit. \
+             Share them, as with `--store redis://HOST:6379`",
+            self.replicas
         );
     }
 }
 
-/// The store writes nothing any more, as when the disk is full.
+/// The store has failed for good: its disk is full or broken, say.
 #[derive(Debug)]
-pub struct StoreStopped<'a> {
-    /// Where it is, and what failed.
+pub struct StoreBroken<'a> {
+    /// Why.
     pub reason: &'a str,
 }
 
-impl StoreStopped<'_> {
+impl StoreBroken<'_> {
+    /// Logs it, and notes it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.store_broken.store(true, Ordering::Relaxed);
+        tracing::error!(
+            reason = self.reason,
+            "the counter store writes nothing any more, and limits that need it do what their `on_store_failure` says: give the \
+             disk room or replace it, and start Spillway again",
+        );
+    }
+}
+
+/// Tiers that subjects have reached are in memory only, for the store could not be read or written.
+#[derive(Debug)]
+pub struct ReachedTiersNotKept<'a> {
+    /// Why not.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl ReachedTiersNotKept<'_> {
     /// Logs it.
     pub fn emit(&self) {
         tracing::error!(
-            "{}; nothing is written any more, and calls whose counters would have to be are answered as `on_store_failure` says. \
-             Make room on the disk, and start this server again",
-            self.reason
+            "{}; the configuration is in force, and a restart may lower tiers that follow from facts",
+            self.error
         );
     }
 }

@@ -15,8 +15,8 @@ pub use connections::{
     RequestBeyondBounds,
 };
 pub use counters::{
-    ClockStepped, CountersAway, CountersEvicted, CountersKept, ReplicasApart, StoreAsked, StoreFailed,
-    StoreNotClosed, StoreReplaced, StoreStopped,
+    ClockStepped, CountersAway, CountersEvicted, CountersKept, ReachedTiersNotKept, ReplicasCountAlone,
+    StoreAsked, StoreBroken, StoreFailed, StoreNotClosed, StoreReplaced,
 };
 pub use lifecycle::{Drained, Draining, Listening, NotReady, Ready, Starting, TaskEnded};
 pub use unlimited::{SentLimitLeftOut, UnknownDomain, UnmatchedDescriptors};
