@@ -210,6 +210,31 @@ fn a_thousand_mistakes_are_told_and_no_endless_line() {
 }
 
 #[test]
+fn what_decides_nothing_is_a_warning() {
+    let nothing = "`on_store_failure` decides nothing here: there is no limit in this descriptor or below it; move it to the limit \
+                   that is meant, or to the root for all limits of the domain";
+    for (yaml, expected) in [
+        (&*with("on_store_failure: closed"), vec![format!("warning 3:30 {nothing}")]),
+        (&with("on_store_failure: closed, rate_limit: {unlimited: true}"), vec![]),
+        (&with("on_store_failure: closed, rate_limit: {requests_per_unit: 5, unit: day}"), vec![]),
+        (
+            &with("on_store_failure: closed, descriptors: [{key: y, rate_limit: {requests_per_unit: 5, unit: day}}]"),
+            vec![],
+        ),
+        (
+            &limit("requests_per_unit: 5, per: 1d, settle: true, count_denied: true"),
+            vec![
+                "warning 3:84 `count_denied: true` changes nothing: a limit with `settle` counts whatever it is charged; leave \
+                 `count_denied` out"
+                    .to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(found(yaml), expected, "{yaml}");
+    }
+}
+
+#[test]
 fn no_number_of_warnings_hides_the_error_after_them() {
     let warned = "value: a, ".repeat(2000);
     let yaml = with(&format!("{warned}}}\n- {{"));
@@ -293,8 +318,8 @@ fn what_spillways_own_words_cannot_mean_is_refused_with_its_place() {
         ("domain: d\ndescriptors: [{key: 'x*', empty: absent}]", "2:34 `empty` is for a descriptor without a value; it takes no empty value in any case, or a `*` says which it takes".into()),
         (&limit("requests_per_unit: 5, per: 1m, empty: absent"), "3:56 `empty` means nothing in `rate_limit`; it belongs in a descriptor".into()),
         (&limit("requests_per_unit: 5, per: 1d, durable: resrve"), "3:65 `durable` cannot be `resrve`; did you mean `reserve`?".into()),
-        (&limit("requests_per_unit: 5, per: 1d, durable: true"), "3:65 `durable` cannot be `true`; ways to keep a count are reserve, exact, none".into()),
-        (&limit("requests_per_unit: 5, per: 1d, on_store_failure: deny"), "3:74 `on_store_failure` cannot be `deny`; ways to go on without the store are open, closed, local".into()),
+        (&limit("requests_per_unit: 5, per: 1d, durable: true"), "3:65 `durable` cannot be `true`; write `durable: reserve`".into()),
+        (&limit("requests_per_unit: 5, per: 1d, on_store_failure: deny"), "3:74 `on_store_failure` cannot be `deny`; write `on_store_failure: closed`".into()),
         (&with("durable: exact"), "3:12 `durable` stands outside of `rate_limit`, so there is no limit here; indent it below `rate_limit:`, as in `rate_limit: {requests_per_unit: 5, unit: minute}`".into()),
         ("domain: d\nevaluate: in_order\ndescriptors: [{key: x, quota_mode: true}]", "3:36 `quota_mode` needs `evaluate: each`; under the other ways a refusal settles the request".into()),
         ("domain: d\nsubjects: nowhere.yaml", "2:11 cannot read `nowhere.yaml`: there is no such file or directory; name a file beside the policy, as in `subjects: shop.subjects.yaml`".into()),
