@@ -8,6 +8,7 @@ mod leases;
 mod limiter;
 mod plain;
 mod redis;
+mod served;
 mod tiers;
 mod without_store;
 
