@@ -210,6 +210,31 @@ fn a_thousand_mistakes_are_told_and_no_endless_line() {
 }
 
 #[test]
+fn what_decides_nothing_is_a_warning() {
+    let nothing = "`on_store_failure` decides nothing here: there is no limit in this descriptor or below it; move it to the limit \
+                   that is meant, or to the root for all limits of the domain";
+    for (yaml, expected) in [
+        (&*with("on_store_failure: closed"), vec![format!("warning 3:30 {nothing}")]),
+        (&with("on_store_failure: closed, rate_limit: {unlimited: true}"), vec![]),
+        (&with("on_store_failure: closed, rate_limit: {requests_per_unit: 5, unit: day}"), vec![]),
+        (
+            &with("on_store_failure: closed, descriptors: [{key: y, rate_limit: {requests_per_unit: 5, unit: day}}]"),
+            vec![],
+        ),
+        (
+            &limit("requests_per_unit: 5, per: 1d, settle: true, count_denied: true"),
+            vec![
+                "warning 3:84 `count_denied: true` changes nothing: a limit with `settle` counts whatever it is charged; leave \
+                 `count_denied` out"
+                    .to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(found(yaml), expected, "{yaml}");
+    }
+}
+
+#[test]
 fn no_number_of_warnings_hides_the_error_after_them() {
     let warned = "value: a, ".repeat(2000);
     let yaml = with(&format!("{warned}}}\n- {{"));

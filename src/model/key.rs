@@ -27,8 +27,18 @@ pub struct KeySecret(Arc<ArcSwap<[u64; 2]>>);
 impl KeySecret {
     /// 128 bits that the system draws at random.
     pub fn draw() -> [u64; 2] {
-        let draw = || RandomState::new().build_hasher().finish();
-        [draw(), draw()]
+        let mut secret = [0; 16];
+        let drawn = rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty());
+        if drawn != Ok(secret.len()) {
+            // Where a sandbox forbids the call: hash maps have their keys from the system, too, by whatever way there is.
+            for half in secret.chunks_mut(8) {
+                half.copy_from_slice(&RandomState::new().build_hasher().finish().to_be_bytes());
+            }
+        }
+        let secret = u128::from_be_bytes(secret);
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of it")]
+        let halves = [(secret >> 64) as u64, secret as u64];
+        halves
     }
 
     /// A secret.

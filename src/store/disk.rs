@@ -222,16 +222,15 @@ impl Inner {
                 return Err(self.failed(reason));
             }
             if !shard.contains_key(key) {
-                if self.table.is_full(shard) {
-                    for key in table::make_room(shard, now) {
-                        self.threads.write(key);
-                    }
+                for key in self.table.make_room(shard, now) {
+                    self.threads.write(key);
                 }
                 if self.table.is_overfull(shard) {
                     let reason = "too many counters wait to be written".to_owned();
                     return Err(StoreError::Refused { reason });
                 }
                 shard.insert(*key, Kept::loading());
+                self.table.count(shard);
                 self.threads.load(*key);
             }
             let (ready, waits) = oneshot::channel();
@@ -268,7 +267,7 @@ impl Inner {
 impl Inner {
     /// Whether a charge is counted in the table. A counter that was durable until the policy changed goes on there.
     fn is_kept(&self, charge: &Charge) -> bool {
-        charge.is_durable() || self.table.with(&charge.key, |_| ()).is_some()
+        charge.is_durable() || self.table.with(&charge.key, |kept| kept.is_known()) == Some(true)
     }
 }
 

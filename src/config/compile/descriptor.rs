@@ -186,6 +186,7 @@ impl Document<'_, '_> {
         let empty_is_absent = self.empty_is_absent(&fields, key, value, subject.is_some());
         let mut children = Level::default();
         self.descriptors(fields.get("descriptors"), &mut children, &inherited);
+        self.failure_without_limit(&fields, rule.as_ref(), &children);
         if key.is_empty() {
             return;
         }

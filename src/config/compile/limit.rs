@@ -107,11 +107,17 @@ impl Document<'_, '_> {
         let count_denied =
             self.flag(fields, "count_denied").unwrap_or(plain && inherited.evaluate == Evaluate::Each);
         let settles = self.flag(fields, "settle").unwrap_or_default();
-        if let (true, Some(false), Some(node)) =
-            (settles, self.flag(fields, "count_denied"), fields.get("count_denied"))
-        {
-            let hint = Some("remove one of the two");
-            self.error(node.span(), "a limit with `settle` counts whatever it is charged", hint);
+        if let (true, Some(node)) = (settles, fields.get("count_denied")) {
+            let (message, hint) =
+                ("a limit with `settle` counts whatever it is charged", "remove one of the two");
+            match self.flag(fields, "count_denied") {
+                Some(false) => self.error(node.span(), message, Some(hint)),
+                Some(true) => {
+                    let message = format!("`count_denied: true` changes nothing: {message}");
+                    self.report(Severity::Warning, node.span(), &message, Some("leave `count_denied` out"));
+                }
+                None => {}
+            }
         }
         let on_store_failure = self.on_store_failure(fields).unwrap_or(inherited.on_store_failure);
         let window = self.window(written?, fields, inherited)?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Document, Fields, scalar};
 use crate::algorithm::Durability;
 use crate::config::words::choices;
-use crate::policy::{OnStoreFailure, Window};
+use crate::config::{DiagnosticKind, Severity};
+use crate::policy::{Level, OnStoreFailure, Rule, Window};
 
 /// Counts for so long, or longer, are worth to be kept through a crash.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,6 +51,26 @@ impl Document<'_, '_> {
     pub(super) fn on_store_failure(&mut self, fields: &Fields<'_>) -> Option<OnStoreFailure> {
         let what = "ways to go on without the store";
         self.named(fields, "on_store_failure", what, &OnStoreFailure::NAMES, &WITHOUT)
+    }
+
+    /// Warns of an `on_store_failure` that is for no limit. `rule` and `children` are the descriptor's own.
+    pub(super) fn failure_without_limit(
+        &mut self,
+        fields: &Fields<'_>,
+        rule: Option<&Rule>,
+        children: &Level,
+    ) {
+        let limits = ["rate_limit", "rate_limits"].iter().any(|word| fields.get(word).is_some());
+        let has_none = rule.is_none() && !limits && children.rules() == 0;
+        if let Some(node) = fields.get("on_store_failure").filter(|_| has_none) {
+            let message =
+                "`on_store_failure` decides nothing here: there is no limit in this descriptor or below it";
+            let hint =
+                Some("move it to the limit that is meant, or to the root for all limits of the domain");
+            self.of_kind(DiagnosticKind::MisplacedWord, |this| {
+                this.report(Severity::Warning, node.span(), message, hint);
+            });
+        }
     }
 
     /// One of `known`, by its name.

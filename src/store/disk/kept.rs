@@ -158,13 +158,20 @@ impl Kept {
             Ok(Some(image)) => {
                 // It may have been counted in memory since then.
                 let cell = in_memory();
-                self.cell = if cell.covers(&image) { cell } else { image.clone() };
+                // Of two that count different windows the later one counts.
+                let is_newer = cell.covers(&image) || cell.until() > image.until();
+                self.cell = if is_newer { cell } else { image.clone() };
                 self.image = image;
             }
             Ok(None) => self.cell = in_memory(),
             Err(error) => self.state = State::Unreadable(error),
         }
         self.forget_waiting();
+    }
+
+    /// Whether it is counted here, be its limit durable or not.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.state, State::Known)
     }
 
     pub(super) fn wake_when_loaded(&mut self, ready: oneshot::Sender<()>) {

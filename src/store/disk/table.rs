@@ -2,54 +2,84 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::kept::{Kept, State};
+use super::kept::Kept;
 use crate::model::{CellKey, Timestamp};
 
 const SHARDS: usize = 256;
-/// Counters of a shard that may be in memory whatever they take.
-const SMALLEST: usize = 64;
 /// Shards that are swept in one step.
 const SWEPT: usize = 4;
+/// Bytes that a counter takes in its shard.
+const ENTRY: usize = size_of::<(CellKey, Kept)>() + 1;
+/// Where a shard that has just grown has places for so many times its counters.
+const PLACES: usize = 3;
+/// Counters of a shard that are in memory however little of that there is.
+const LEAST: usize = 8;
 
 /// The counters of one shard.
-pub(super) type Shard = HashMap<CellKey, Kept, BuildHasherDefault<Hashed>>;
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    counters: HashMap<CellKey, Kept, BuildHasherDefault<Hashed>>,
+    /// Bytes that the counters kept elsewhere when that was looked at last.
+    elsewhere: usize,
+    /// Bytes of this shard that are counted with those of all.
+    counted: usize,
+}
+
+impl Deref for Shard {
+    type Target = HashMap<CellKey, Kept, BuildHasherDefault<Hashed>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.counters
+    }
+}
+
+impl DerefMut for Shard {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.counters
+    }
+}
+
+impl Shard {
+    fn bytes(&self) -> usize {
+        self.counters.capacity() * ENTRY + self.elsewhere
+    }
+
+    fn look_elsewhere(&mut self) {
+        self.elsewhere = self.counters.values().map(Kept::heap_bytes).sum();
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
     /// About how many counters of a shard are in memory.
     most: usize,
-    /// About how many bytes they take.
-    most_bytes: usize,
+    /// The most bytes that those of a shard keep elsewhere.
+    most_elsewhere: usize,
+    /// Bytes of all.
+    bytes: AtomicUsize,
     failure: OnceLock<String>,
     closed: AtomicBool,
 }
 
 impl Table {
+    /// About `most` counters are in memory, and take about `most_bytes` bytes.
     pub(super) fn new(most: usize, most_bytes: usize) -> Self {
+        let most_bytes = most_bytes / SHARDS;
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            most: (most / SHARDS).max(SMALLEST),
-            most_bytes: most_bytes / SHARDS,
+            most: (most / SHARDS).max(64).min(most_bytes / (PLACES * ENTRY)).max(LEAST),
+            most_elsewhere: most_bytes / 2,
+            bytes: AtomicUsize::new(0),
             failure: OnceLock::new(),
             closed: AtomicBool::new(false),
         }
-    }
-
-    /// Whether a shard has as much as it should.
-    pub(super) fn is_full(&self, shard: &Shard) -> bool {
-        // A shard of fewer is not worth a look at each of its counters.
-        shard.len() >= self.most || shard.len() >= SMALLEST && bytes_of(shard) > self.most_bytes
-    }
-
-    /// Whether a shard has so much that counters it has no room for are refused.
-    pub(super) fn is_overfull(&self, shard: &Shard) -> bool {
-        shard.len() >= 2 * self.most
     }
 
     /// Which shard a counter is in.
@@ -76,13 +106,15 @@ impl Table {
 
     /// How many counters there are, and the bytes that they take.
     pub(super) fn size(&self) -> (u64, u64) {
-        let (mut counters, mut bytes) = (0, 0);
-        for shard in &self.shards {
-            let shard = shard.lock();
-            counters += shard.len() as u64;
-            bytes += bytes_of(&shard) as u64;
-        }
-        (counters, bytes)
+        let counters: usize = self.shards.iter().map(|shard| shard.lock().len()).sum();
+        (counters as u64, self.bytes.load(Ordering::Relaxed) as u64)
+    }
+
+    /// Counts the bytes that `shard` takes now.
+    pub(super) fn count(&self, shard: &mut Shard) {
+        let bytes = shard.bytes();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(std::mem::replace(&mut shard.counted, bytes), Ordering::Relaxed);
     }
 
     /// Whether it may be that all counters have been written for the last time.
@@ -105,6 +137,35 @@ impl Table {
         self.each(|_, kept| kept.forget_waiting());
     }
 
+    /// Makes room in a shard that is full: counters that are in the file as they are leave memory. Of the others an eighth is to
+    /// be written, whose keys are returned.
+    pub(super) fn make_room(&self, shard: &mut Shard, now: Timestamp) -> Vec<CellKey> {
+        let is_large = shard.elsewhere > self.most_elsewhere && shard.len() > LEAST;
+        if shard.len() < self.most && !is_large {
+            return Vec::new();
+        }
+        let mut too_many = shard.len().min(self.most).div_ceil(8);
+        shard.retain(|_, kept| {
+            let goes = too_many > 0 && (kept.is_clean() || kept.is_spent(now));
+            too_many -= usize::from(goes);
+            !goes
+        });
+        let mut written = Vec::new();
+        for (key, kept) in shard.iter_mut().filter(|(_, kept)| kept.is_idle()).take(too_many) {
+            if kept.is_known() && kept.ask_as_it_is() {
+                written.push(*key);
+            }
+        }
+        shard.look_elsewhere();
+        self.count(shard);
+        written
+    }
+
+    /// Whether a shard has so many counters that are yet to be written that it takes no more.
+    pub(super) fn is_overfull(&self, shard: &Shard) -> bool {
+        shard.len() >= 2 * self.most
+    }
+
     /// Forgets what decides nothing any more.
     pub(super) fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
         self.shards.chunks(SWEPT).map(move |shards| {
@@ -114,33 +175,11 @@ impl Table {
                 if shard.len() < shard.capacity() / 4 {
                     shard.shrink_to_fit();
                 }
+                shard.look_elsewhere();
+                self.count(&mut shard);
             }
         })
     }
-}
-
-/// Bytes that the counters of a shard take.
-fn bytes_of(shard: &Shard) -> usize {
-    let logs: usize = shard.values().map(Kept::heap_bytes).sum();
-    shard.capacity() * (size_of::<(CellKey, Kept)>() + 1) + logs
-}
-
-/// Makes room in a shard that is full: counters that are in the file as they are leave memory. Of the others an eighth is to be
-/// written, whose keys are returned.
-pub(super) fn make_room(shard: &mut Shard, now: Timestamp) -> Vec<CellKey> {
-    let mut too_many = shard.len().div_ceil(8);
-    shard.retain(|_, kept| {
-        let goes = too_many > 0 && (kept.is_clean() || kept.is_spent(now));
-        too_many -= usize::from(goes);
-        !goes
-    });
-    let mut written = Vec::new();
-    for (key, kept) in shard.iter_mut().filter(|(_, kept)| kept.is_idle()).take(too_many) {
-        if matches!(kept.state, State::Known) && kept.ask_as_it_is() {
-            written.push(*key);
-        }
-    }
-    written
 }
 
 /// A key is a hash already.

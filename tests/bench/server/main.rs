@@ -16,6 +16,7 @@ mod bare;
 mod calls;
 mod closed;
 mod cores;
+mod disk;
 mod expiry;
 mod headers;
 mod histogram;
@@ -98,6 +99,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         if wanted("10") && round.is_multiple_of(2) {
             expire(&mut servers, &mut results)?;
             attack::round(&cores, times, &mut results)?;
+        }
+        if wanted("11") {
+            expire(&mut servers, &mut results)?;
+            disk::round(round, &mut servers, &cores, times, &mut results)?;
         }
         // Half as often: it is for the eye.
         if wanted("plot") && round.is_multiple_of(2) {

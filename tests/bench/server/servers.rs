@@ -35,11 +35,16 @@ pub(crate) enum Kind {
     TokenBucket,
     /// Its windows last seconds.
     Expiring,
+    /// A limit for each day, which is kept on a disk where there is one.
+    DailyInMemory,
+    DailyOnDisk,
 }
 
 /// How many keys exist where many are asked for, and where very many are.
 pub(crate) const MANY_KEYS: u64 = 100_000;
 pub(crate) const VERY_MANY_KEYS: u64 = 1_000_000;
+/// How many have a limit for each day.
+pub(crate) const DAILY_KEYS: u64 = 1_000;
 
 /// A running server.
 pub(crate) struct Server {
@@ -48,6 +53,7 @@ pub(crate) struct Server {
     log: Receiver<String>,
     /// Kept until the process has ended.
     config: Option<TempDir>,
+    store: Option<TempDir>,
     pub(crate) grpc: SocketAddr,
     http: Option<SocketAddr>,
 }
@@ -58,10 +64,27 @@ impl Server {
     }
 
     fn spillway(policy: &str) -> Result<Self, Box<dyn Error>> {
+        Self::spillway_with(policy, None)
+    }
+
+    /// With its counters in a new directory of the system's for temporary files; `TMPDIR` names another.
+    fn spillway_on_disk(policy: &str) -> Result<Self, Box<dyn Error>> {
+        let store = TempDir::new()?;
+        let mut server = Self::spillway_with(policy, Some(&store))?;
+        server.store = Some(store);
+        Ok(server)
+    }
+
+    fn spillway_with(policy: &str, store: Option<&TempDir>) -> Result<Self, Box<dyn Error>> {
         let config = directory(&[("policy.yaml", policy)]);
         let mut serve =
             command(&["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--config"]);
-        let mut server = Self::start(serve.arg(config.path()))?;
+        serve.arg(config.path());
+        if let Some(store) = store {
+            // The first charge of a counter waits for the disk, however long it takes.
+            serve.args(["--store-timeout", "5s", "--store"]).arg(format!("disk:{}", store.path().display()));
+        }
+        let mut server = Self::start(&mut serve)?;
         server.http = Some(address(&server.log_line("listening for HTTP")?)?);
         server.log_line("ready")?;
         server.config = Some(config);
@@ -74,7 +97,7 @@ impl Server {
         let stderr = BufReader::new(process.0.stderr.take().ok_or("no standard error")?);
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { process, log, config: None, grpc: nowhere, http: None };
+        let mut server = Self { process, log, config: None, store: None, grpc: nowhere, http: None };
         server.grpc = address(&server.log_line("listening for gRPC")?)?;
         Ok(server)
     }
@@ -156,6 +179,8 @@ impl Servers {
                 Server::spillway(&policies::one_limit("per: 1h, algorithm: token_bucket, burst: 1000000000"))
             }
             Kind::Expiring => Server::spillway(&policies::one_limit("per: 3s")),
+            Kind::DailyInMemory => Server::spillway(&policies::one_limit("per: 1d")),
+            Kind::DailyOnDisk => Server::spillway_on_disk(&policies::one_limit("per: 1d")),
         };
         self.cores.load()?;
         let server = server?;
@@ -175,6 +200,9 @@ impl Servers {
             Kind::ThreeLimits | Kind::TwoWorkers => {
                 server.fill(&policies::LEADS, MANY_KEYS, Answer::Ok)?;
                 verify::answer(&server, &policies::LEADS, verify::ALLOWED)?;
+            }
+            Kind::DailyInMemory | Kind::DailyOnDisk => {
+                server.fill(&policies::LEADS, DAILY_KEYS, Answer::Ok)?;
             }
             // Those whose memory is measured are filled by who measures it.
             Kind::FixedWindow | Kind::TokenBucket | Kind::Expiring => {

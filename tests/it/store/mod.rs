@@ -9,6 +9,7 @@ mod leases;
 mod limiter;
 mod plain;
 mod redis;
+mod served;
 mod tiers;
 mod transcripts;
 mod without_store;
