@@ -22,7 +22,16 @@ pub(super) enum Counters {
 }
 
 /// How the URL of a server may begin.
-const SCHEMES: [&str; 5] = ["redis", "valkey", "rediss", "redis-cluster", "redis-sentinel"];
+const SCHEMES: [&str; 8] = [
+    "redis",
+    "valkey",
+    "rediss",
+    "valkeys",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+];
 
 impl Counters {
     /// Where counters are kept if nothing is said: in the first of the `directories` that systemd made for the service

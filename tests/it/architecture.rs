@@ -71,6 +71,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/exposition"]),
     ("procfs", &["telemetry/process"]),
     ("redis", &["store"]),
+    ("rustls", &["cli/mod", "store/redis/tls"]),
 ];
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.

@@ -246,7 +246,6 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 #[test]
 fn what_redis_url_does_not_reach_ends_the_start() {
     for (name, value, reported) in [
-        ("REDIS_TLS", "true", "REDIS_TLS asks for TLS to Redis"),
         ("REDIS_TYPE", "CLUSTER", "REDIS_TYPE asks for more than one Redis server"),
         ("REDIS_SOCKET_TYPE", "unix", "REDIS_SOCKET_TYPE asks for"),
         ("REDIS_PERSECOND", "true", "REDIS_PERSECOND asks for"),
@@ -282,7 +281,11 @@ fn check_names_what_a_restart_forgets_and_that_is_no_mistake() {
 fn a_store_that_is_not_there_ends_the_start() {
     for (store, told) in [
         ("disk:Cargo.toml", "cannot"),
-        ("rediss://user:hidden@localhost:6379", "only one server over TCP"),
+        ("rediss://user:hidden@localhost:6379#insecure", "`#insecure` would trust anybody who answers"),
+        (
+            "rediss://user:hidden@localhost:6379?tls_ca=no-such-file",
+            "cannot read `no-such-file`: No such file",
+        ),
         ("redis://user:hidden@localhost:6379?lease=perhaps", "`lease=perhaps` means nothing"),
         ("reddis://user:hidden@localhost:6379", "did you mean `redis`?"),
         ("memroy", "did you mean `memory`?"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod proxy;
 pub(crate) mod stores;
+pub(crate) mod tls;
 pub(crate) mod valkey;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! A real Valkey, started on a free port and ended with the test.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -31,6 +31,23 @@ impl Valkey {
             }
         }
         panic!("no valkey-server would start");
+    }
+
+    /// A sentinel with that file, which it writes to.
+    pub(crate) fn start_sentinel(file: &Path) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
+        for _ in 0..5 {
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            std::fs::write(file, format!("port {}\nbind 127.0.0.1\n{text}", address.port())).unwrap();
+            let settings = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+            let mut command = Command::new(binary());
+            command.args(&settings).current_dir(directory.path());
+            if let Some(process) = started(&mut command, address) {
+                return Self { process, address, settings, directory };
+            }
+        }
+        panic!("no sentinel would start");
     }
 
     /// What a store is opened with.
@@ -67,8 +84,12 @@ impl Valkey {
 fn run(address: SocketAddr, settings: &[String], directory: &TempDir) -> Option<Process> {
     let mut command = Command::new(binary());
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
-    command.args(["--dir", directory.path().to_str().unwrap()]).args(settings).stdout(Stdio::null());
-    let mut process = Process::of(&mut command);
+    command.args(["--dir", directory.path().to_str().unwrap()]).args(settings);
+    started(&mut command, address)
+}
+
+pub(super) fn started(command: &mut Command, address: SocketAddr) -> Option<Process> {
+    let mut process = Process::of(command.stdout(Stdio::null()));
     for _ in 0..PATIENCE.as_millis() / 5 {
         if TcpStream::connect(address).is_ok() {
             return Some(process);
@@ -82,7 +103,7 @@ fn run(address: SocketAddr, settings: &[String], directory: &TempDir) -> Option<
 }
 
 #[expect(clippy::disallowed_methods, reason = "another process is waited for")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::{RedisOptions, Shared, secret};
+use super::{RedisOptions, Shared, WrongUrl, secret, tls};
 use crate::store::StoreError;
 
 /// How long a connection may take to be made.
@@ -77,6 +77,9 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn of(error: &RedisError) -> Self {
         use redis::ErrorKind::{AuthenticationFailed, Extension, Io, Server};
+        if let Some(words) = tls::failure(error) {
+            return Self::Unreachable(io::ErrorKind::ConnectionAborted, words);
+        }
         match error.kind() {
             Io => Self::Unreachable(
                 if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionAborted },
@@ -90,6 +93,12 @@ impl Failure {
 }
 
 impl Failure {
+    /// What is needed on this side is not there.
+    fn unusable(error: &WrongUrl) -> Self {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+        Self::Unreachable(io::ErrorKind::InvalidInput, format!("{error}{}", cause.unwrap_or_default()))
+    }
+
     /// Whether whoever tried had to wait for it.
     fn took_long(&self) -> bool {
         matches!(self, Self::Unreachable(io::ErrorKind::TimedOut, _))
@@ -270,13 +279,12 @@ impl Link {
 
 /// A connection that is ready to be used, what the server's clock showed, and when that was here.
 pub(super) async fn connect(shared: &Shared) -> Made {
-    let client = match &shared.options.password_file {
-        None => shared.client.clone(),
-        // It may have changed.
-        Some(_) => shared.options.client().map_err(|error| Failure::Refused(error.to_string()))?,
-    };
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(None);
+    // What is in its files may have changed.
+    let client = shared
+        .options
+        .client(shared.options.servers[0].clone())
+        .map_err(|error| Failure::unusable(&error))?;
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let failed = |error: RedisError| Failure::of(&error);
     let made = async {
         let connected = client.get_multiplexed_async_connection_with_config(&config).await;
@@ -290,7 +298,11 @@ pub(super) async fn connect(shared: &Shared) -> Made {
         Ok(made) => made,
         Err(_) => Err(Failure::Unreachable(
             io::ErrorKind::TimedOut,
-            format!("no connection was made within {} ms", CONNECT_WITHIN.as_millis()),
+            format!(
+                "no connection was made within {} ms{}",
+                CONNECT_WITHIN.as_millis(),
+                shared.options.hint()
+            ),
         )),
     }
 }

@@ -8,12 +8,16 @@ mod link;
 mod options;
 mod secret;
 mod session;
+mod tls;
+mod url;
 mod wire;
 
 use std::sync::Arc;
 
-pub use self::options::{CountedBy, RedisOptions, WrongUrl};
+pub use self::options::{CountedBy, RedisOptions};
 pub use self::session::RedisSession;
+pub use self::tls::TlsOptions;
+pub use self::url::WrongUrl;
 use super::{Statistics, Store, StoreError};
 use crate::model::KeySecret;
 
@@ -28,7 +32,6 @@ pub struct RedisStore(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     options: RedisOptions,
-    client: redis::Client,
     script: redis::Script,
     secret: KeySecret,
 }
@@ -50,13 +53,9 @@ impl RedisStore {
     ///
     /// When the password's file cannot be read.
     pub fn with(options: RedisOptions) -> Result<Self, WrongUrl> {
-        let client = options.client()?;
-        Ok(Self(Arc::new(Shared {
-            options,
-            client,
-            script: redis::Script::new(DECIDE),
-            secret: secret::random(),
-        })))
+        // What is wrong with its files is told now.
+        options.check()?;
+        Ok(Self(Arc::new(Shared { options, script: redis::Script::new(DECIDE), secret: secret::random() })))
     }
 
     /// Where the server is, without a password.
