@@ -24,7 +24,11 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("BACKEND_TYPE", "`redis`, where `REDIS_URL` says; `memory`. Anything else ends the start"),
     ("REDIS_URL", "counters are kept in this Redis or Valkey server, `host:port`; `--store` prevails"),
     ("REDIS_AUTH", "its password, or `user:password`"),
-    ("REDIS_TYPE", "`single`. Anything else beside `REDIS_URL` ends the start"),
+    (
+        "REDIS_TYPE",
+        "`single`; `sentinel`, with `REDIS_URL` as `NAME,host:port,host:port`; `cluster`, as `host:port,host:port`. Anything else ends the start",
+    ),
+    ("REDIS_SENTINEL_AUTH", "the sentinels' own password, or `user:password`"),
     ("REDIS_SOCKET_TYPE", "`tcp`. Anything else beside `REDIS_URL` ends the start"),
     ("REDIS_PERSECOND", "`false`. A server of its own for limits of a second ends the start"),
     ("REDIS_PERSECOND_URL", "ends the start, as such a server"),

@@ -227,7 +227,7 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         ("LOG_LEVEL", "verbose", "expected `error`, `warn`"),
         ("LOG_FORMAT", "xml", "expected `text` or `json`"),
         ("LIMIT_RESET_HEADER", "no header", "the name of a header"),
-        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for more than one Redis server"),
+        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for a Redis of its own"),
         ("MEMCACHE_HOST_PORT", "memcached:11211", "MEMCACHE_HOST_PORT asks for counters in memcached"),
         ("BACKEND_TYPE", "memcache", "BACKEND_TYPE asks for counters in memcached"),
         ("BACKEND_TYPE", "redis", "REDIS_URL does not say where"),
@@ -246,8 +246,8 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 #[test]
 fn what_redis_url_does_not_reach_ends_the_start() {
     for (name, value, reported) in [
-        ("REDIS_TYPE", "CLUSTER", "REDIS_TYPE asks for more than one Redis server"),
-        ("REDIS_SOCKET_TYPE", "unix", "REDIS_SOCKET_TYPE asks for"),
+        ("REDIS_TYPE", "ring", "REDIS_TYPE asks for servers that go together"),
+        ("REDIS_SOCKET_TYPE", "unix", "REDIS_SOCKET_TYPE asks for another way to Redis than TCP"),
         ("REDIS_PERSECOND", "true", "REDIS_PERSECOND asks for"),
     ] {
         let mut command = command(&["serve", "--config", "config"]);

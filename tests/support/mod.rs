@@ -1,6 +1,7 @@
 //! The real program, started on free ports and ended with the test.
 
 pub(crate) mod proxy;
+pub(crate) mod sentinel;
 pub(crate) mod stores;
 pub(crate) mod tls;
 pub(crate) mod valkey;

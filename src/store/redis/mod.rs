@@ -4,9 +4,12 @@
 //! counted by the server's clock, so that replicas whose clocks differ count in the same windows; only the bounds of calendar
 //! periods are the replica's. Counters end by themselves.
 
+mod failure;
 mod link;
 mod options;
 mod secret;
+mod sentinel;
+mod server_clock;
 mod session;
 mod tls;
 mod url;
@@ -15,6 +18,7 @@ mod wire;
 use std::sync::Arc;
 
 pub use self::options::{CountedBy, RedisOptions};
+use self::sentinel::Sentinels;
 pub use self::session::RedisSession;
 pub use self::tls::TlsOptions;
 pub use self::url::WrongUrl;
@@ -24,7 +28,7 @@ use crate::model::KeySecret;
 /// The script that decides.
 const DECIDE: &str = include_str!("decide.lua");
 
-/// Counters in one Redis or Valkey server.
+/// Counters in Redis or Valkey: in one server, which sentinels may know.
 #[derive(Clone, Debug)]
 pub struct RedisStore(Arc<Shared>);
 
@@ -34,6 +38,7 @@ struct Shared {
     options: RedisOptions,
     script: redis::Script,
     secret: KeySecret,
+    sentinels: Sentinels,
 }
 
 impl RedisStore {
@@ -55,7 +60,12 @@ impl RedisStore {
     pub fn with(options: RedisOptions) -> Result<Self, WrongUrl> {
         // What is wrong with its files is told now.
         options.check()?;
-        Ok(Self(Arc::new(Shared { options, script: redis::Script::new(DECIDE), secret: secret::random() })))
+        Ok(Self(Arc::new(Shared {
+            options,
+            script: redis::Script::new(DECIDE),
+            secret: secret::random(),
+            sentinels: Sentinels::default(),
+        })))
     }
 
     /// Where the server is, without a password.

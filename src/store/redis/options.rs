@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{ConnectionAddr, ConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
 
 use super::tls::TlsOptions;
 use super::url::{Kind, Parts, WrongUrl};
@@ -22,6 +22,9 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// A server, and how it is used: `redis://user:password@host:6379/0?prefix=spillway:&timeout=10ms`.
 ///
+/// `redis-sentinel://user:password@host:26379,host:26379/0?master=mymaster` names sentinels, which know where the server is;
+/// `redis-cluster://user:password@host:6379,host:6379` servers that each have a part of the counters.
+///
 /// | Parameter | Meaning |
 /// |---|---|
 /// | `prefix` | what keys begin with; `spillway:` |
@@ -31,12 +34,20 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 /// | `tls_ca` | with `rediss://`: a file with the authorities that are trusted, instead of the system's |
 /// | `tls_cert`, `tls_key` | with `rediss://`: files with the client's certificate and its key |
 /// | `tls_any_name` | `on`: a certificate of another name is good, too; `off` |
+/// | `master` | with sentinels: the master's name |
+/// | `sentinel_auth` | with sentinels: their own password, or `user:password` |
 ///
-/// `rediss://` is TLS. All files are read again whenever a connection is made, so that what they hold can be renewed.
+/// `rediss://`, `rediss-sentinel://` and `rediss-cluster://` are TLS. All files are read again whenever a connection is made, so that what they hold can be renewed.
 #[derive(Clone)]
 pub struct RedisOptions {
+    /// How the servers go together.
+    pub(super) kind: Kind,
     /// Those that the URL names: at least one.
     pub(super) servers: Vec<ConnectionInfo>,
+    /// What sentinels know the master by; empty where there are none.
+    pub(super) master: String,
+    /// The sentinels' own password, perhaps with a user and `:` before it.
+    sentinel_auth: Option<String>,
     /// What keys begin with.
     pub prefix: String,
     /// How long a decision is waited for.
@@ -82,14 +93,17 @@ impl RedisOptions {
     /// When it is none of Redis, or has other parameters than there are.
     pub fn read(url: &str) -> Result<Self, WrongUrl> {
         let Parts { kind, has_tls, servers, parameters } = Parts::of(url)?;
-        if kind != Kind::Single {
-            return Err(WrongUrl::of(url, "only one server, `redis://` or `rediss://`, is supported yet"));
+        if kind == Kind::Cluster {
+            return Err(WrongUrl::of(url, "clusters are not supported yet"));
         }
         let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), TIMEOUT, None);
         let (mut lease, mut tls) = (false, TlsOptions::default());
+        let (mut master, mut sentinel_auth) = (None, None);
         for (name, value) in parameters {
             match &*name {
                 "prefix" => prefix = value,
+                "master" => master = Some(value),
+                "sentinel_auth" => sentinel_auth = Some(value),
                 "timeout" => {
                     let millis = value.strip_suffix("ms").and_then(|millis| millis.parse().ok());
                     let millis = millis.filter(|millis| *millis > 0);
@@ -111,13 +125,25 @@ impl RedisOptions {
         if !tls.is_whole() {
             return Err(WrongUrl::HalfCertificate);
         }
+        if kind != Kind::Sentinel && master.is_some() {
+            return misplaced("master", "redis-sentinel");
+        }
+        if kind != Kind::Sentinel && sentinel_auth.is_some() {
+            return misplaced("sentinel_auth", "redis-sentinel");
+        }
+        if kind == Kind::Sentinel && master.is_none() {
+            return Err(WrongUrl::NoMaster);
+        }
         let with_settings = |server: ConnectionInfo| {
             let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(GONE_AFTER);
             let keepalive = TcpKeepalive::new().with_time(GONE_AFTER);
             server.set_tcp_settings(tcp.set_keepalive(keepalive))
         };
         Ok(Self {
+            kind,
             servers: servers.into_iter().map(with_settings).collect(),
+            master: master.unwrap_or_default(),
+            sentinel_auth,
             prefix,
             timeout,
             password_file,
@@ -130,7 +156,11 @@ impl RedisOptions {
 
     /// Where the servers are.
     pub fn address(&self) -> String {
-        self.servers.iter().map(|server| address(server.addr())).collect::<Vec<_>>().join(",")
+        let servers = self.servers.iter().map(|server| address(server.addr())).collect::<Vec<_>>().join(",");
+        match self.kind {
+            Kind::Single | Kind::Cluster => servers,
+            Kind::Sentinel => format!("{} as sentinels say at {servers}", self.master),
+        }
     }
 
     /// What may be wrong where nothing is answered: a server without TLS waits for the end of what it takes for a line.
@@ -158,11 +188,37 @@ impl RedisOptions {
         self.client_as_is(server)
     }
 
+    /// A client of a sentinel, which knows passwords of its own.
+    pub(super) fn client_of_sentinel(&self, sentinel: &ConnectionInfo) -> Result<redis::Client, WrongUrl> {
+        let settings = match self.sentinel_auth.as_deref().map(|auth| auth.split_once(':').ok_or(auth)) {
+            None => RedisConnectionInfo::default(),
+            Some(Err(password)) => RedisConnectionInfo::default().set_password(password),
+            Some(Ok(("", password))) => RedisConnectionInfo::default().set_password(password),
+            Some(Ok((user, password))) => {
+                RedisConnectionInfo::default().set_username(user).set_password(password)
+            }
+        };
+        self.client_as_is(sentinel.clone().set_redis_settings(settings))
+    }
+
     fn client_as_is(&self, server: ConnectionInfo) -> Result<redis::Client, WrongUrl> {
         if matches!(server.addr(), ConnectionAddr::TcpTls { .. }) {
             return self.tls.client(server);
         }
         redis::Client::open(server).map_err(|error| WrongUrl::of(&self.address(), &error.to_string()))
+    }
+
+    /// A server that others have named, used as those of the URL.
+    pub(super) fn server_at(&self, host: &str, port: u16) -> ConnectionInfo {
+        let first = self.servers[0].clone();
+        let host = host.to_owned();
+        let address = match first.addr() {
+            ConnectionAddr::TcpTls { insecure, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        first.set_addr(address)
     }
 }
 
@@ -180,8 +236,18 @@ pub(super) fn address(server: &ConnectionAddr) -> String {
 }
 
 /// The parameters that there are.
-const PARAMETERS: [&str; 8] =
-    ["prefix", "timeout", "lease", "password_file", "tls_ca", "tls_cert", "tls_key", "tls_any_name"];
+const PARAMETERS: [&str; 10] = [
+    "prefix",
+    "timeout",
+    "lease",
+    "password_file",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "tls_any_name",
+    "master",
+    "sentinel_auth",
+];
 
 fn known() -> String {
     PARAMETERS.map(|name| format!("`{name}`")).join(", ")
@@ -242,7 +308,7 @@ mod tests {
             ),
             (
                 "redis://db?timeuot=1ms",
-                "there is no parameter `timeuot`. There are `prefix`, `timeout`, `lease`, `password_file`, `tls_ca`, `tls_cert`, `tls_key`, `tls_any_name`",
+                "there is no parameter `timeuot`. There are `prefix`, `timeout`, `lease`, `password_file`, `tls_ca`, `tls_cert`, `tls_key`, `tls_any_name`, `master`, `sentinel_auth`",
             ),
             ("redis://db?timeout=0ms", "`timeout=0ms` is no time in milliseconds. Write `timeout=10ms`"),
             ("redis://db?timeout=1s", "`timeout=1s` is no time in milliseconds. Write `timeout=10ms`"),

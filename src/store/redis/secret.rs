@@ -6,7 +6,7 @@ use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
 use super::Shared;
-use super::link::Failure;
+use super::failure::Failure;
 use crate::model::KeySecret;
 
 /// What it is kept as, after the prefix.

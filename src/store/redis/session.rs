@@ -11,7 +11,8 @@ use redis::{Cmd, RedisError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::link::{Failure, Link, Up};
+use super::failure::Failure;
+use super::link::{Link, Up};
 use super::options::CountedBy;
 use super::wire::{self, Asked, Decided, Reply};
 use super::{DECIDE, Shared};

@@ -53,6 +53,11 @@ pub enum WrongUrl {
         /// Where it belongs.
         scheme: &'static str,
     },
+    /// Sentinels are named, and not what they are to be asked for.
+    #[error(
+        "which master the sentinels are to be asked for is not said. Write its name, as in `?master=mymaster`"
+    )]
+    NoMaster,
     /// Its `timeout` is none.
     #[error("`timeout={0}` is no time in milliseconds. Write `timeout=10ms`")]
     Timeout(String),

@@ -23,7 +23,7 @@ pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-fn session(url: &str) -> RedisSession {
+pub(super) fn session(url: &str) -> RedisSession {
     let separator = if url.contains('?') { '&' } else { '?' };
     RedisStore::open(&format!("{url}{separator}timeout={}ms", TIMEOUT.as_millis())).unwrap().session()
 }
@@ -43,7 +43,7 @@ pub(super) fn charge(hits: Hits) -> Charge {
 }
 
 /// Asks in time; tells the count.
-async fn ask(session: &RedisSession, hits: Hits) -> Result<u64, StoreError> {
+pub(super) async fn ask(session: &RedisSession, hits: Hits) -> Result<u64, StoreError> {
     let begun = Instant::now();
     let deadline = begun + PATIENCE;
     let answer = session.apply(Mode::Each, &[charge(hits)], Timestamp::EPOCH, deadline).await;
@@ -51,12 +51,12 @@ async fn ask(session: &RedisSession, hits: Hits) -> Result<u64, StoreError> {
     Ok(answer?[0].unwrap().used)
 }
 
-async fn used(session: &RedisSession) -> u64 {
+pub(super) async fn used(session: &RedisSession) -> u64 {
     recovered(session, Hits::Look).await
 }
 
 /// What is answered once the store is well again.
-async fn recovered(session: &RedisSession, hits: Hits) -> u64 {
+pub(super) async fn recovered(session: &RedisSession, hits: Hits) -> u64 {
     let begun = Instant::now();
     loop {
         match ask(session, hits).await {

@@ -4,6 +4,7 @@ mod failures;
 mod histories;
 mod periods;
 mod secret;
+mod sentinel;
 mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
