@@ -368,6 +368,11 @@ fn a_counter_that_others_wrote_is_not_overwritten() {
                 redis::Value::BulkString(written.as_bytes().to_vec())
             );
         }
+        server.ask(&["DEL", key]).unwrap();
+        server.ask(&["HSET", key, "a", "b"]).unwrap();
+        let told = "WRONGTYPE spillway:00000000000000070000000000000009 is no counter";
+        refused(ask(&session, Hits::ONE).await, told);
+        assert_eq!(server.ask(&["HGET", key, "a"]).unwrap(), redis::Value::BulkString(b"b".to_vec()));
     });
 }
 
