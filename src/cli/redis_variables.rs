@@ -32,7 +32,11 @@ pub(super) fn store() -> Option<Counters> {
     let servers = variable("REDIS_URL").filter(|_| !in_memory)?;
     let kind = variable("REDIS_TYPE").unwrap_or_default().to_lowercase();
     let (auth, sentinel_auth) = (variable("REDIS_AUTH"), variable("REDIS_SENTINEL_AUTH"));
-    Some(Counters::Redis(url(&kind, &servers, auth.as_deref(), sentinel_auth.as_deref(), &Tls::read())))
+    let url = url(&kind, &servers, auth.as_deref(), sentinel_auth.as_deref(), &Tls::read());
+    Some(Counters::Redis(match variable("CACHE_KEY_PREFIX") {
+        Some(prefix) => with(&url, "prefix", &prefix),
+        None => url,
+    }))
 }
 
 /// What the family `REDIS_TLS` says.
@@ -89,10 +93,14 @@ fn url(kind: &str, servers: &str, auth: Option<&str>, sentinel_auth: Option<&str
     let of_tls = tls.files.iter().cloned().chain(tls.any_name.then(|| ("tls_any_name", "on".to_owned())));
     let parameters = of_sentinels.into_iter().chain(their_own).chain(of_tls.filter(|_| has_tls));
     for (parameter, value) in parameters {
-        let separator = if url.contains('?') { '&' } else { '?' };
-        url.extend([separator.to_string().as_str(), parameter, "=", &escaped(&value)]);
+        url = with(&url, parameter, &value);
     }
     url
+}
+
+fn with(url: &str, parameter: &str, value: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{parameter}={}", escaped(value))
 }
 
 fn escaped(text: &str) -> String {

@@ -28,6 +28,7 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
         "REDIS_TYPE",
         "`single`; `sentinel`, with `REDIS_URL` as `NAME,host:port,host:port`; `cluster`, as `host:port,host:port`. Anything else ends the start",
     ),
+    ("CACHE_KEY_PREFIX", "what keys in Redis begin with; `spillway:` by default"),
     ("REDIS_SENTINEL_AUTH", "the sentinels' own password, or `user:password`"),
     ("REDIS_SOCKET_TYPE", "`tcp`. Anything else beside `REDIS_URL` ends the start"),
     ("REDIS_PERSECOND", "`false`. A server of its own for limits of a second ends the start"),
@@ -52,7 +53,6 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
 /// Those of envoyproxy/ratelimit that change nothing here: no limit is another one for them. A line of the log names those
 /// that are set.
 const WITHOUT_EFFECT: &[&str] = &[
-    "CACHE_KEY_PREFIX",
     "DEBUG_HOST",
     "DEBUG_PORT",
     "DISABLE_STATS",

@@ -90,7 +90,7 @@ impl Row {
 fn store(server: &Valkey, prefix: &str, together: usize) -> RedisSession {
     let mut options = RedisOptions::read(&server.url()).unwrap();
     options.prefix = prefix.into();
-    options.timeout = TIMEOUT;
+    options.timeout = Some(TIMEOUT);
     options.together = together;
     RedisStore::with(options).unwrap().session()
 }

@@ -278,6 +278,34 @@ fn check_names_what_a_restart_forgets_and_that_is_no_mistake() {
 }
 
 #[test]
+fn check_names_what_a_cluster_may_refuse_needlessly() {
+    let two = "rate_limits: [{unit: day, requests_per_unit: 5, count_by: [x]}, {unit: day, requests_per_unit: 9, count_by: [y]}]";
+    let one = "rate_limit: {unit: day, requests_per_unit: 5}";
+    let directory = directory(&[
+        (
+            "a.yaml",
+            &format!(
+                "{{domain: a, descriptors: [{{key: x, descriptors: [{{key: y, {two}}}]}}, {{key: z, {one}}}]}}"
+            ),
+        ),
+        (
+            "b.yaml",
+            &format!(
+                "{{domain: b, evaluate: all_or_nothing, descriptors: [{{key: x, {one}}}, {{key: y, {one}}}]}}"
+            ),
+        ),
+    ]);
+    let path = directory.path().to_str().unwrap();
+    let told = |store: &str| {
+        let output = command(&["check", "--store", store, path]).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let cluster = told("redis-cluster://a:1,b:2");
+    assert!(cluster.contains("may refuse another one needlessly: `a: x > y`, `b`"), "{cluster}");
+    assert_eq!(told("redis://a:1"), "");
+}
+
+#[test]
 fn a_store_that_is_not_there_ends_the_start() {
     for (store, told) in [
         ("disk:Cargo.toml", "cannot"),

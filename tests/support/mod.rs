@@ -1,5 +1,6 @@
 //! The real program, started on free ports and ended with the test.
 
+pub(crate) mod cluster;
 pub(crate) mod proxy;
 pub(crate) mod sentinel;
 pub(crate) mod stores;

@@ -25,7 +25,7 @@ impl Valkey {
         let directory = tempfile::tempdir().unwrap();
         // A port that is free now may be taken until the server asks for it.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let port = free(settings.iter().any(|word| word == "--cluster-enabled"));
             if let Some(process) = run(port, &settings, &directory) {
                 return Self { process, address: port, settings, directory };
             }
@@ -78,6 +78,18 @@ impl Valkey {
     pub(crate) fn restart(&mut self) {
         self.process = run(self.address, &self.settings, &self.directory).unwrap();
     }
+}
+
+/// A port that is free now. Servers of a cluster listen on a second one, which is by 10,000 larger.
+fn free(has_second: bool) -> SocketAddr {
+    for _ in 0..100 {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let second = address.port().checked_add(10_000);
+        if !has_second || second.is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return address;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Starts a server and waits until it takes connections; `None` if it ended instead.

@@ -6,6 +6,7 @@ use std::{fmt, io};
 use redis::RedisError;
 
 use super::options::RedisOptions;
+use super::sentinel::Named;
 use super::tls;
 use super::url::WrongUrl;
 use crate::store::StoreError;
@@ -19,6 +20,13 @@ pub(super) enum Failure {
     Refused(String),
     /// It answered what it cannot have answered.
     Garbled(String),
+    /// What was asked for is at another server of the cluster.
+    Elsewhere {
+        /// That server.
+        server: Named,
+        /// Whether it is there for this time only, while it is on its way.
+        once: bool,
+    },
 }
 
 impl Failure {
@@ -26,6 +34,10 @@ impl Failure {
         use redis::ErrorKind::{AuthenticationFailed, Extension, Io, Server};
         if let Some(words) = tls::failure(error) {
             return Self::Unreachable(io::ErrorKind::ConnectionAborted, words);
+        }
+        if let Some(server) = error.redirect_node().and_then(|(server, _)| named(server)) {
+            let once = error.code() == Some("ASK");
+            return Self::Elsewhere { server, once };
         }
         match error.kind() {
             Io => Self::Unreachable(
@@ -41,8 +53,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Unreachable(_, words) | Self::Refused(words) | Self::Garbled(words)) = self;
-        f.write_str(words)
+        match self {
+            Self::Unreachable(_, words) | Self::Refused(words) | Self::Garbled(words) => f.write_str(words),
+            Self::Elsewhere { server: (host, port), .. } => write!(f, "it is at `{host}:{port}` now"),
+        }
     }
 }
 
@@ -73,8 +87,16 @@ impl Failure {
             Self::Refused(reason) => StoreError::Refused { reason },
             Self::Unreachable(kind, words) => unreachable(kind, words),
             Self::Garbled(words) => unreachable(io::ErrorKind::InvalidData, words),
+            Self::Elsewhere { .. } => StoreError::Refused { reason: self.to_string() },
         }
     }
+}
+
+/// `host:port`, where an IPv6 address may have no brackets.
+fn named(server: &str) -> Option<Named> {
+    let (host, port) = server.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), port.parse().ok()?)).filter(|(host, _)| !host.is_empty())
 }
 
 /// What the server said, without what the client's library makes of it.

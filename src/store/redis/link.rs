@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::sentinel::{self, Named};
 use super::server_clock::ClockBound;
 use super::url::Kind;
-use super::{Shared, secret};
+use super::{Shared, cluster, secret};
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ const SENTINELS_ASKED_EVERY: u32 = 5;
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
+    /// The server of a cluster that it leads to; else it is as the URL says.
+    server: Option<Named>,
     state: RefCell<State>,
     /// How many connections there were: what an old one has to say says nothing of a new one.
     generation: Cell<u64>,
@@ -94,9 +96,10 @@ impl Up {
 }
 
 impl Link {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, server: Option<Named>) -> Self {
         Self {
             shared,
+            server,
             state: RefCell::new(State::Down { not_before: None, why: None }),
             generation: Cell::new(0),
             broken: Arc::default(),
@@ -158,9 +161,9 @@ impl Link {
             State::Down { why, .. } => why.clone().filter(Failure::took_long),
         };
         let (tell, making) = watch::channel(None);
-        let shared = Arc::clone(&self.shared);
+        let (shared, server) = (Arc::clone(&self.shared), self.server.clone());
         tokio::spawn(async move {
-            let _ = tell.send(Some(connect(&shared).await));
+            let _ = tell.send(Some(connect(&shared, server.as_ref()).await));
         });
         let found = match &after {
             None => Found::Making(making.clone()),
@@ -177,8 +180,12 @@ impl Link {
             return;
         }
         self.probed.set(now);
+        if self.server.is_some() {
+            cluster::ask(&self.shared);
+            return;
+        }
         self.probes.set(self.probes.get().wrapping_add(1));
-        let asks_anyway = self.probes.get() % SENTINELS_ASKED_EVERY == 0;
+        let asks_anyway = self.probes.get().is_multiple_of(SENTINELS_ASKED_EVERY);
         let (shared, mut up, named) = (Arc::clone(&self.shared), up.clone(), named.cloned());
         tokio::spawn(async move {
             // Whatever is wrong is told to requests.
@@ -245,14 +252,16 @@ impl Link {
 }
 
 /// A connection that is ready to be used.
-pub(super) async fn connect(shared: &Shared) -> Made {
+pub(super) async fn connect(shared: &Shared, server: Option<&Named>) -> Made {
     let options = &shared.options;
-    let (server, named) = match options.kind {
-        Kind::Sentinel => {
+    let has_secret = server.is_none();
+    let (server, named) = match server {
+        Some((host, port)) => (options.server_at(host, *port), None),
+        None if options.kind == Kind::Sentinel => {
             let (host, port) = shared.sentinels.master(options).await?;
             (options.server_at(&host, port), Some((host, port)))
         }
-        Kind::Single | Kind::Cluster => (options.servers[0].clone(), None),
+        None => (options.servers[0].clone(), None),
     };
     // What is in its files may have changed.
     let client = options.client(server).map_err(|error| Failure::unusable(&error))?;
@@ -264,7 +273,9 @@ pub(super) async fn connect(shared: &Shared) -> Made {
         if named.is_some() {
             sentinel::is_master(&mut connection).await?;
         }
-        secret::share(shared, &mut connection).await?;
+        if has_secret {
+            secret::share(shared, &mut connection).await?;
+        }
         let (seconds, micros): (u64, u64) =
             redis::cmd("TIME").query_async(&mut connection).await.map_err(failed)?;
         let time = seconds.saturating_mul(1_000_000).saturating_add(micros);

@@ -4,23 +4,29 @@
 //! counted by the server's clock, so that replicas whose clocks differ count in the same windows; only the bounds of calendar
 //! periods are the replica's. Counters end by themselves.
 
+mod cluster;
 mod failure;
+mod key;
 mod link;
 mod options;
 mod secret;
 mod sentinel;
 mod server_clock;
 mod session;
+mod slots;
+mod spread;
 mod tls;
 mod url;
 mod wire;
 
 use std::sync::Arc;
 
+use self::cluster::Cluster;
 pub use self::options::{CountedBy, RedisOptions};
 use self::sentinel::Sentinels;
 pub use self::session::RedisSession;
 pub use self::tls::TlsOptions;
+use self::url::Kind;
 pub use self::url::WrongUrl;
 use super::{Statistics, Store, StoreError};
 use crate::model::KeySecret;
@@ -28,7 +34,7 @@ use crate::model::KeySecret;
 /// The script that decides.
 const DECIDE: &str = include_str!("decide.lua");
 
-/// Counters in Redis or Valkey: in one server, which sentinels may know.
+/// Counters in Redis or Valkey: in one server, which sentinels may know, or in a cluster.
 #[derive(Clone, Debug)]
 pub struct RedisStore(Arc<Shared>);
 
@@ -39,6 +45,7 @@ struct Shared {
     script: redis::Script,
     secret: KeySecret,
     sentinels: Sentinels,
+    cluster: Cluster,
 }
 
 impl RedisStore {
@@ -65,6 +72,7 @@ impl RedisStore {
             script: redis::Script::new(DECIDE),
             secret: secret::random(),
             sentinels: Sentinels::default(),
+            cluster: Cluster::default(),
         })))
     }
 
@@ -86,10 +94,11 @@ impl RedisStore {
     ///
     /// When the server cannot be reached or used at the moment.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        match link::connect(&self.0).await {
-            Ok(_) => Ok(()),
-            Err(failure) => Err(failure.error(&self.0.options)),
-        }
+        let ready = match self.0.options.kind {
+            Kind::Cluster => cluster::slots(&self.0).await.map(drop),
+            Kind::Single | Kind::Sentinel => link::connect(&self.0, None).await.map(drop),
+        };
+        ready.map_err(|failure| failure.error(&self.0.options))
     }
 }
 

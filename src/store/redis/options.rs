@@ -11,8 +11,6 @@ use redis::{ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
 use super::tls::TlsOptions;
 use super::url::{Kind, Parts, WrongUrl};
 
-/// How long a decision is waited for, where nothing else is said: Envoy waits for 20 ms.
-const TIMEOUT: Duration = Duration::from_millis(10);
 /// The most requests of one run of the script.
 const TOGETHER: usize = 16;
 /// What keys begin with, where nothing else is said.
@@ -28,7 +26,7 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 /// | Parameter | Meaning |
 /// |---|---|
 /// | `prefix` | what keys begin with; `spillway:` |
-/// | `timeout` | how long a decision is waited for, in milliseconds; `10ms` |
+/// | `timeout` | how long a decision is waited for, as `5ms`, where that is less than `--store-timeout` |
 /// | `lease` | `on`: parts of fixed windows are taken ahead of time and spent in memory; `off` |
 /// | `password_file` | a file with the password, so that it is in no command line |
 /// | `tls_ca` | with `rediss://`: a file with the authorities that are trusted, instead of the system's |
@@ -50,8 +48,8 @@ pub struct RedisOptions {
     sentinel_auth: Option<String>,
     /// What keys begin with.
     pub prefix: String,
-    /// How long a decision is waited for.
-    pub timeout: Duration,
+    /// How long a decision is waited for, where that is less than whoever asks waits.
+    pub timeout: Option<Duration>,
     /// A file with the password. It is read when a connection is made.
     pub password_file: Option<PathBuf>,
     /// What TLS is made with, where the URL asks for it.
@@ -93,10 +91,7 @@ impl RedisOptions {
     /// When it is none of Redis, or has other parameters than there are.
     pub fn read(url: &str) -> Result<Self, WrongUrl> {
         let Parts { kind, has_tls, servers, parameters } = Parts::of(url)?;
-        if kind == Kind::Cluster {
-            return Err(WrongUrl::of(url, "clusters are not supported yet"));
-        }
-        let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), TIMEOUT, None);
+        let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), None, None);
         let (mut lease, mut tls) = (false, TlsOptions::default());
         let (mut master, mut sentinel_auth) = (None, None);
         for (name, value) in parameters {
@@ -107,7 +102,7 @@ impl RedisOptions {
                 "timeout" => {
                     let millis = value.strip_suffix("ms").and_then(|millis| millis.parse().ok());
                     let millis = millis.filter(|millis| *millis > 0);
-                    timeout = Duration::from_millis(millis.ok_or(WrongUrl::Timeout(value))?);
+                    timeout = Some(Duration::from_millis(millis.ok_or(WrongUrl::Timeout(value))?));
                 }
                 "lease" => lease = switch(&name, &value)?,
                 "tls_ca" => tls.authorities = Some(PathBuf::from(&*value)),
@@ -192,8 +187,7 @@ impl RedisOptions {
     pub(super) fn client_of_sentinel(&self, sentinel: &ConnectionInfo) -> Result<redis::Client, WrongUrl> {
         let settings = match self.sentinel_auth.as_deref().map(|auth| auth.split_once(':').ok_or(auth)) {
             None => RedisConnectionInfo::default(),
-            Some(Err(password)) => RedisConnectionInfo::default().set_password(password),
-            Some(Ok(("", password))) => RedisConnectionInfo::default().set_password(password),
+            Some(Err(password) | Ok(("", password))) => RedisConnectionInfo::default().set_password(password),
             Some(Ok((user, password))) => {
                 RedisConnectionInfo::default().set_username(user).set_password(password)
             }
@@ -219,6 +213,14 @@ impl RedisOptions {
             _ => ConnectionAddr::Tcp(host, port),
         };
         first.set_addr(address)
+    }
+}
+
+/// A server's host.
+pub(super) fn host(server: &ConnectionAddr) -> String {
+    match server {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+        address => address.to_string(),
     }
 }
 
@@ -272,7 +274,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(options.address(), "[::1]:7000");
-        assert_eq!((options.prefix.as_str(), options.timeout), ("a:", Duration::from_millis(25)));
+        assert_eq!((options.prefix.as_str(), options.timeout), ("a:", Some(Duration::from_millis(25))));
         assert_eq!(options.password_file, Some(PathBuf::from("/run/secret")));
         let settings = options.servers[0].redis_settings();
         assert_eq!(
@@ -284,7 +286,7 @@ mod tests {
 
         let plain = RedisOptions::read("valkey://db.internal").unwrap();
         assert_eq!(plain.address(), "db.internal:6379");
-        assert_eq!((plain.prefix.as_str(), plain.timeout), ("spillway:", Duration::from_millis(10)));
+        assert_eq!((plain.prefix.as_str(), plain.timeout), ("spillway:", None));
     }
 
     #[test]
