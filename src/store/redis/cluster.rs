@@ -51,12 +51,17 @@ impl Cluster {
     }
 }
 
-/// Has the cluster asked for its slots, unless it was a moment ago.
+/// Has the cluster asked for its slots, unless it was a moment ago: something has failed.
 pub(super) fn ask(shared: &Arc<Shared>) -> Told {
+    ask_unless_within(PAUSE, shared)
+}
+
+/// Has the cluster asked for its slots, unless it was in the last `pause`.
+pub(super) fn ask_unless_within(pause: Duration, shared: &Arc<Shared>) -> Told {
     let mut asking = shared.cluster.asking.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Asking { since, told }) = &*asking
         // Whoever asked may have ended before there was an answer.
-        && (told.borrow().is_none() && told.has_changed().is_ok() || since.elapsed() < PAUSE)
+        && (told.borrow().is_none() && told.has_changed().is_ok() || since.elapsed() < pause)
     {
         return told.clone();
     }

@@ -181,7 +181,7 @@ impl Link {
         }
         self.probed.set(now);
         if self.server.is_some() {
-            cluster::ask(&self.shared);
+            cluster::ask_unless_within(PROBED_EVERY, &self.shared);
             return;
         }
         self.probes.set(self.probes.get().wrapping_add(1));
