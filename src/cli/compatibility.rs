@@ -13,7 +13,8 @@ use std::time::Duration;
 use super::admin::PORT;
 use super::args::{AlsoReported, Merging, duration};
 use super::counters::Counters;
-use super::variables::{OTHERS, is_without_effect};
+use super::redis_variables;
+use super::variables::{is_without_effect, says_something, truth, variable};
 use crate::config::Options;
 use crate::response::{Emit, HeaderLine, HeaderSet};
 use crate::rls::MaxAge;
@@ -123,7 +124,7 @@ impl Environment {
                 .unwrap_or(Duration::from_secs(3_600)),
             log_level: reader.log_level(),
             json: reader.json(),
-            store: redis()
+            store: redis_variables::store()
                 .unwrap_or_else(|| Counters::in_state_directory(variable("STATE_DIRECTORY").as_deref())),
             reports: Reports { with_its_names: reader.switch("USE_PROMETHEUS"), statsd: reader.statsd() },
             missing: missing(),
@@ -152,22 +153,6 @@ impl Environment {
     }
 }
 
-/// A variable that says something; an empty one does not. Every one is in the table that the README shows.
-#[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
-fn variable(name: &str) -> Option<String> {
-    debug_assert!(
-        OTHERS.iter().any(|(listed, _)| *listed == name) || is_without_effect(name),
-        "{name} is not in the table of variables"
-    );
-    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
-    Some(value).filter(|value| !value.is_empty())
-}
-
-/// Whether it is set, and to something else than «no».
-fn says_something(name: &str) -> bool {
-    variable(name).is_some_and(|value| truth(&value) != Some(false))
-}
-
 /// Those that are set and change nothing, by name.
 fn without_effect() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -176,23 +161,10 @@ fn without_effect() -> Vec<String> {
     set
 }
 
-/// What a switch says; `None` of what is not understood.
-fn truth(value: &str) -> Option<bool> {
-    match value.to_lowercase().as_str() {
-        "1" | "t" | "true" | "y" | "yes" | "on" => Some(true),
-        "0" | "f" | "false" | "n" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
 const MEMCACHED: &str = "counters in memcached, which Spillway does not have: each replica would count alone, and together they \
                          would let pass a multiple of every limit; unset it, and use REDIS_URL or --store";
 const NO_REDIS: &str =
     "counters in Redis, and REDIS_URL does not say where; set it, or unset this to have them in memory";
-const REDIS_TLS: &str = "TLS to Redis, which Spillway does not have yet: what it expects to be encrypted would not be; unset it, \
-                         and have a sidecar or the mesh encrypt";
-const ONE_SERVER: &str = "more than one Redis server or another way to it, and Spillway counts in one over TCP; unset it, and have \
-                          REDIS_URL name that one";
 const TLS: &str = "TLS, which Spillway does not have yet: what calls it expects to be encrypted; unset it, and have a sidecar \
                    or the mesh encrypt";
 const XDS: &str = "a configuration from an xDS server, which Spillway does not ask yet: there would be no limits but those of \
@@ -211,50 +183,15 @@ fn missing() -> Option<(&'static str, &'static str)> {
     };
     let says = |name: &'static str| says_something(name).then_some(name);
     let has_redis = variable("REDIS_URL").is_some();
-    let of_redis = || {
-        other_than("REDIS_TYPE", &["single"])
-            .or(other_than("REDIS_SOCKET_TYPE", &["tcp"]))
-            .or(says("REDIS_PERSECOND"))
-            .or(is_set("REDIS_PERSECOND_URL"))
-            .map(|name| (name, ONE_SERVER))
-            .or(says("REDIS_TLS").map(|name| (name, REDIS_TLS)))
-    };
     let memcached = is_set("MEMCACHE_HOST_PORT").or(is_set("MEMCACHE_SRV"));
     memcached
         .or(other_than("BACKEND_TYPE", &["memory", "redis"]))
         .map(|name| (name, MEMCACHED))
         .or(other_than("BACKEND_TYPE", &["memory"]).filter(|_| !has_redis).map(|name| (name, NO_REDIS)))
-        .or(is_set("REDIS_PERSECOND_URL").filter(|_| !has_redis).map(|name| (name, ONE_SERVER)))
-        .or_else(|| of_redis().filter(|_| has_redis))
+        .or_else(redis_variables::missing)
         .or(says("GRPC_SERVER_USE_TLS").map(|name| (name, TLS)))
         .or(is_set("GRPC_UDS").map(|name| (name, SOCKET)))
         .or(other_than("CONFIG_TYPE", &["FILE"]).map(|name| (name, XDS)))
-}
-
-/// Where `REDIS_URL` says that counters are: a host and a port, with or without `redis://`. `REDIS_AUTH` is the password, or a
-/// user and the password with `:` between them.
-fn redis() -> Option<Counters> {
-    let in_memory = variable("BACKEND_TYPE").is_some_and(|value| value.eq_ignore_ascii_case("memory"));
-    let server = variable("REDIS_URL").filter(|_| !in_memory)?;
-    Some(Counters::Redis(redis_url(&server, variable("REDIS_AUTH").as_deref())))
-}
-
-fn redis_url(server: &str, auth: Option<&str>) -> String {
-    let (scheme, server) = server.split_once("://").unwrap_or(("redis", server));
-    let escaped = |text: &str| -> String {
-        let escape = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        };
-        text.bytes().map(escape).collect()
-    };
-    match auth {
-        None => format!("{scheme}://{server}"),
-        Some(auth) => {
-            let (user, password) = auth.split_once(':').unwrap_or(("", auth));
-            format!("{scheme}://{}:{}@{server}", escaped(user), escaped(password))
-        }
-    }
 }
 
 #[derive(Default)]

@@ -22,9 +22,23 @@ pub(super) enum Counters {
 }
 
 /// How the URL of a server may begin.
-const SCHEMES: [&str; 5] = ["redis", "valkey", "rediss", "redis-cluster", "redis-sentinel"];
+const SCHEMES: [&str; 8] = [
+    "redis",
+    "valkey",
+    "rediss",
+    "valkeys",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+];
 
 impl Counters {
+    /// Whether they are on several servers.
+    pub(super) fn are_in_a_cluster(&self) -> bool {
+        matches!(self, Self::Redis(url) if url.starts_with("redis-cluster:") || url.starts_with("rediss-cluster:"))
+    }
+
     /// Where counters are kept if nothing is said: in the first of the `directories` that systemd made for the service
     /// (`STATE_DIRECTORY`, with `:` between them), or in memory.
     pub(super) fn in_state_directory(directories: Option<&str>) -> Self {
@@ -89,6 +103,16 @@ pub(super) struct Opened {
 
 /// How many limits are named.
 const NAMED: usize = 3;
+
+/// Which rules and domains may refuse a request needlessly in a cluster, for people; `None` if none does.
+pub(super) fn spread(policy: &Policy) -> Option<String> {
+    let spread = policy.spread();
+    let named = spread.iter().take(NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match spread.len().saturating_sub(NAMED) {
+        0 => Some(named).filter(|named| !named.is_empty()),
+        others => Some(format!("{named} and {others} more")),
+    }
+}
 
 /// Whose counts a restart forgets where counters are kept in memory, though they should survive it, for people; `None` if there
 /// are no such limits.

@@ -119,16 +119,6 @@ pub(super) const IGNORED: &[Ignored] = &[
     },
     Ignored {
         names: &[
-            "REDIS_TLS_CLIENT_CERT",
-            "REDIS_TLS_CLIENT_KEY",
-            "REDIS_TLS_CACERT",
-            "REDIS_TLS_SKIP_HOSTNAME_VERIFICATION",
-        ],
-        why: "they belong to `REDIS_TLS`",
-    },
-    Ignored { names: &["REDIS_SENTINEL_AUTH"], why: "it belongs to `REDIS_TYPE=sentinel`" },
-    Ignored {
-        names: &[
             "REDIS_PERSECOND_SOCKET_TYPE",
             "REDIS_PERSECOND_TYPE",
             "REDIS_PERSECOND_POOL_SIZE",

@@ -13,6 +13,7 @@ mod formats;
 mod ignored;
 mod machine;
 mod migrate;
+mod redis_variables;
 mod schema;
 mod serve;
 mod store;
@@ -41,6 +42,8 @@ const FAILED: u8 = 70;
 /// Runs the program; its exit code is 0 when all is well, 1 when the input is wrong, 2 when the command line or
 /// the environment is wrong and 70 when the program failed.
 pub fn main() -> ExitCode {
+    // It is there already where a program that this is part of has said so.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let command = match wrong::parse() {
         Ok(args) => args.command,
         Err(code) => return code,

@@ -36,14 +36,20 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
     ("BACKEND_TYPE", "`redis`, where `REDIS_URL` says; `memory`. Anything else ends the start"),
     ("REDIS_URL", "counters are kept in this Redis or Valkey server, `host:port`; `--store` prevails"),
     ("REDIS_AUTH", "its password, or `user:password`"),
-    ("REDIS_TYPE", "`single`. Anything else beside `REDIS_URL` ends the start"),
+    (
+        "REDIS_TYPE",
+        "`single`; `sentinel`, with `REDIS_URL` as `NAME,host:port,host:port`; `cluster`, as `host:port,host:port`. Anything else ends the start",
+    ),
+    ("CACHE_KEY_PREFIX", "what keys in Redis begin with; `spillway:` by default"),
+    ("REDIS_SENTINEL_AUTH", "the sentinels' own password, or `user:password`"),
     ("REDIS_SOCKET_TYPE", "`tcp`. Anything else beside `REDIS_URL` ends the start"),
     ("REDIS_PERSECOND", "`false`. A server of its own for limits of a second ends the start"),
     ("REDIS_PERSECOND_URL", "ends the start, as such a server"),
-    (
-        "REDIS_TLS",
-        "`true` beside `REDIS_URL` asks for TLS to Redis, which Spillway does not have yet, and ends the start",
-    ),
+    ("REDIS_TLS", "`true`: TLS to it, as `rediss://` in `REDIS_URL`"),
+    ("REDIS_TLS_CACERT", "a file with the authorities that are trusted; those of the system by default"),
+    ("REDIS_TLS_CLIENT_CERT", "a file with the certificate that is shown to it"),
+    ("REDIS_TLS_CLIENT_KEY", "a file with its key"),
+    ("REDIS_TLS_SKIP_HOSTNAME_VERIFICATION", "`true`: its certificate may be of any name"),
     (
         "STATE_DIRECTORY",
         "set by systemd for `StateDirectory=`: counters are kept in the first of these, unless `--store` or `REDIS_URL` says otherwise",
@@ -71,7 +77,6 @@ pub(super) const OTHERS: &[(&str, &str)] = &[
 pub(super) const REFUSED: &[&str] = &[
     "REDIS_PERSECOND",
     "REDIS_PERSECOND_URL",
-    "REDIS_TLS",
     "MEMCACHE_HOST_PORT",
     "MEMCACHE_SRV",
     "GRPC_SERVER_USE_TLS",
@@ -95,6 +100,31 @@ pub fn ignored_variables() -> Vec<(Vec<&'static str>, &'static str)> {
         (names.collect::<Vec<_>>(), ignored.why)
     });
     each.filter(|(names, _)| !names.is_empty()).collect()
+}
+
+/// A variable that says something; an empty one does not. Every one is in the table that the README shows.
+#[expect(clippy::disallowed_methods, reason = "only `cli` reads the environment")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    debug_assert!(
+        OTHERS.iter().any(|(listed, _)| *listed == name) || is_without_effect(name),
+        "{name} is not in the table of variables"
+    );
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// Whether it is set, and to something else than «no».
+pub(super) fn says_something(name: &str) -> bool {
+    variable(name).is_some_and(|value| truth(&value) != Some(false))
+}
+
+/// What a switch says; `None` of what is not understood.
+pub(super) fn truth(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "1" | "t" | "true" | "y" | "yes" | "on" => Some(true),
+        "0" | "f" | "false" | "n" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }
 
 /// Variables of the environment that are almost one of Spillway's, each with the one that is meant. Others are let be:
@@ -136,7 +166,9 @@ mod tests {
     /// The other way round, a variable that is not listed is refused where it is read, in builds for tests.
     #[test]
     fn what_is_listed_is_read_somewhere() {
-        let readers = [include_str!("compatibility.rs"), include_str!("mod.rs")].concat();
+        let readers =
+            [include_str!("compatibility.rs"), include_str!("mod.rs"), include_str!("redis_variables.rs")]
+                .concat();
         for (name, _) in OTHERS {
             assert!(readers.contains(&format!("\"{name}\"")), "{name}");
         }

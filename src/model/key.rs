@@ -10,13 +10,27 @@ use arc_swap::ArcSwap;
 ///
 /// It is made of entry values *with their lengths*, so `(a, b_c)` and `(a_b, c)` differ, and under a key drawn at
 /// random for each process, so a client cannot search for two values that meet. With a billion live counters the
-/// chance that any two of them share a hash is about 10⁻²¹ (n²/2¹²⁹): smaller than that of a memory error.
+/// chance that any two of them share a hash is about 10⁻²¹ (n²/2¹²⁹): smaller than that of a memory error. Its first 16 bits hash only
+/// what it counts by, which leaves 112 to tell the limits of one client apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CellKey {
     /// The hash's upper half.
     pub high: u64,
     /// The hash's lower half.
     pub low: u64,
+}
+
+impl CellKey {
+    /// A key of a hash, and of one of what it counts by alone.
+    pub fn new(high: u64, low: u64, counted_by: u64) -> Self {
+        Self { high: high >> 16 | counted_by << 48, low }
+    }
+
+    /// Sixteen bits that are the same for all limits that count by the same entries: where counters are on several servers, those of
+    /// one client and one rule belong together.
+    pub fn counted_by(self) -> u16 {
+        u16::try_from(self.high >> 48).unwrap_or_default()
+    }
 }
 
 /// The secret that counters' keys are made under, which all replicas that share counters share. A store that keeps it beside the

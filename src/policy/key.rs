@@ -100,9 +100,10 @@ impl KeyBuilder {
     /// The key of the counter that `limit` keeps for what was pushed.
     pub fn finish(&self, limit: LimitId) -> CellKey {
         let mut hasher = self.hasher;
+        let counted_by = hasher.finish128().h1;
         hasher.write(&limit.0.to_le_bytes());
         let hash = hasher.finish128();
-        CellKey { high: hash.h1, low: hash.h2 }
+        CellKey::new(hash.h1, hash.h2, counted_by)
     }
 }
 

@@ -185,6 +185,26 @@ impl Policy {
         names
     }
 
+    /// Rules, as `domain: rule`, and domains, one request to which may be charged to counters that count by different things and stand
+    /// or fall together: where counters are on several servers, these are not decided on at once.
+    pub fn spread(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for domain in self.domains() {
+            let mut rules = 0;
+            domain.root.each_rule(&mut |rule| {
+                rules += usize::from(!rule.is_unlimited());
+                if rule.limits.windows(2).any(|pair| pair[0].count_by != pair[1].count_by) {
+                    names.push(format!("{}: {}", domain.name, rule.label));
+                }
+            });
+            if rules > 1 && matches!(domain.evaluate, Evaluate::AllOrNothing | Evaluate::InOrder) {
+                names.push(domain.name.clone());
+            }
+        }
+        names.sort_unstable();
+        names
+    }
+
     /// What its domains and rules are called, once it is [prepared](Self::prepare).
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog

@@ -24,12 +24,6 @@ pub enum StoreError {
         /// What went wrong on the way.
         source: io::Error,
     },
-    /// Others changed the same counters again and again meanwhile. No charge was made.
-    #[error("the counters were changed by others {attempts} times in a row")]
-    Conflict {
-        /// How often it was tried.
-        attempts: u32,
-    },
     /// It answered that it will not, as one that may only be read from does, or one without memory. No charge was made.
     #[error("the counter store refused: {reason}")]
     Refused {
@@ -69,7 +63,6 @@ impl StoreError {
         match self {
             Self::TimedOut { .. } => "timed_out",
             Self::Unreachable { .. } => "unreachable",
-            Self::Conflict { .. } => "conflict",
             Self::Refused { .. } => "refused",
             Self::Failed { .. } => "failed",
             Self::Incomplete { .. } => "incomplete",

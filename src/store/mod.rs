@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, WrongUrl};
+pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, TlsOptions, WrongUrl};
 pub use any::{AnySession, AnyStore};
 pub use disk::DiskStore;
 pub use error::StoreError;

@@ -151,7 +151,7 @@ fn store(server: &Valkey, prefix: &str, together: usize) -> RedisSession {
 fn shared(server: &Valkey, prefix: &str, together: usize) -> RedisStore {
     let mut options = RedisOptions::read(&server.url()).unwrap();
     options.prefix = prefix.into();
-    options.timeout = TIMEOUT;
+    options.timeout = Some(TIMEOUT);
     options.together = together;
     RedisStore::with(options).unwrap()
 }

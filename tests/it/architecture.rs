@@ -99,6 +99,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("heavykeeper", &["telemetry/heavy"]),
     ("ratatui", &["top"]),
     ("redis", &["store"]),
+    ("rustls", &["cli/mod", "store/redis/tls"]),
 ];
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.

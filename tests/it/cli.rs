@@ -227,7 +227,7 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         ("LOG_LEVEL", "verbose", "expected `error`, `warn`"),
         ("LOG_FORMAT", "xml", "expected `text` or `json`"),
         ("LIMIT_RESET_HEADER", "no header", "the name of a header"),
-        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for more than one Redis server"),
+        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for a Redis of its own"),
         ("MEMCACHE_HOST_PORT", "memcached:11211", "MEMCACHE_HOST_PORT asks for counters in memcached"),
         ("BACKEND_TYPE", "memcache", "BACKEND_TYPE asks for counters in memcached"),
         ("BACKEND_TYPE", "redis", "REDIS_URL does not say where"),
@@ -246,9 +246,8 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
 #[test]
 fn what_redis_url_does_not_reach_ends_the_start() {
     for (name, value, reported) in [
-        ("REDIS_TLS", "true", "REDIS_TLS asks for TLS to Redis"),
-        ("REDIS_TYPE", "CLUSTER", "REDIS_TYPE asks for more than one Redis server"),
-        ("REDIS_SOCKET_TYPE", "unix", "REDIS_SOCKET_TYPE asks for"),
+        ("REDIS_TYPE", "ring", "REDIS_TYPE asks for servers that go together"),
+        ("REDIS_SOCKET_TYPE", "unix", "REDIS_SOCKET_TYPE asks for another way to Redis than TCP"),
         ("REDIS_PERSECOND", "true", "REDIS_PERSECOND asks for"),
     ] {
         let mut command = command(&["serve", "--config", "config"]);
@@ -279,10 +278,42 @@ fn check_names_what_a_restart_forgets_and_that_is_no_mistake() {
 }
 
 #[test]
+fn check_names_what_a_cluster_may_refuse_needlessly() {
+    let two = "rate_limits: [{unit: day, requests_per_unit: 5, count_by: [x]}, {unit: day, requests_per_unit: 9, count_by: [y]}]";
+    let one = "rate_limit: {unit: day, requests_per_unit: 5}";
+    let directory = directory(&[
+        (
+            "a.yaml",
+            &format!(
+                "{{domain: a, descriptors: [{{key: x, descriptors: [{{key: y, {two}}}]}}, {{key: z, {one}}}]}}"
+            ),
+        ),
+        (
+            "b.yaml",
+            &format!(
+                "{{domain: b, evaluate: all_or_nothing, descriptors: [{{key: x, {one}}}, {{key: y, {one}}}]}}"
+            ),
+        ),
+    ]);
+    let path = directory.path().to_str().unwrap();
+    let told = |store: &str| {
+        let output = command(&["check", "--store", store, path]).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let cluster = told("redis-cluster://a:1,b:2");
+    assert!(cluster.contains("may refuse another one needlessly: `a: x > y`, `b`"), "{cluster}");
+    assert_eq!(told("redis://a:1"), "");
+}
+
+#[test]
 fn a_store_that_is_not_there_ends_the_start() {
     for (store, told) in [
         ("disk:Cargo.toml", "cannot"),
-        ("rediss://user:hidden@localhost:6379", "only one server over TCP"),
+        ("rediss://user:hidden@localhost:6379#insecure", "`#insecure` would trust anybody who answers"),
+        (
+            "rediss://user:hidden@localhost:6379?tls_ca=no-such-file",
+            "cannot read `no-such-file`: No such file",
+        ),
         ("redis://user:hidden@localhost:6379?lease=perhaps", "`lease=perhaps` means nothing"),
         ("reddis://user:hidden@localhost:6379", "did you mean `redis`?"),
         ("memroy", "did you mean `memory`?"),

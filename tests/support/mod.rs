@@ -1,8 +1,11 @@
 //! The real program, started on free ports and ended with the test.
 
+pub(crate) mod cluster;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod sentinel;
 pub(crate) mod stores;
+pub(crate) mod tls;
 pub(crate) mod valkey;
 
 use std::fs;

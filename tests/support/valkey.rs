@@ -27,12 +27,29 @@ impl Valkey {
         let directory = if shared.is_dir() { TempDir::new_in(shared) } else { TempDir::new() }.unwrap();
         // A port that is free now may be taken until the server asks for it.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let port = free(settings.iter().any(|word| word == "--cluster-enabled"));
             if let Some(process) = run(port, &settings, &directory) {
                 return Self { process, address: port, settings, directory };
             }
         }
         panic!("no valkey-server would start");
+    }
+
+    /// A sentinel with that file, which it writes to.
+    pub(crate) fn start_sentinel(file: &Path) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
+        for _ in 0..5 {
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            std::fs::write(file, format!("port {}\nbind 127.0.0.1\n{text}", address.port())).unwrap();
+            let settings = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+            let mut command = Command::new(binary());
+            command.args(&settings).current_dir(directory.path());
+            if let Some(process) = started(&mut command, address) {
+                return Self { process, address, settings, directory };
+            }
+        }
+        panic!("no sentinel would start");
     }
 
     /// What a store is opened with.
@@ -65,12 +82,28 @@ impl Valkey {
     }
 }
 
+/// A port that is free now. Servers of a cluster listen on a second one, which is by 10,000 larger.
+fn free(has_second: bool) -> SocketAddr {
+    for _ in 0..100 {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let second = address.port().checked_add(10_000);
+        if !has_second || second.is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return address;
+        }
+    }
+    panic!("no port is free");
+}
+
 /// Starts a server and waits until it takes connections; `None` if it ended instead.
 fn run(address: SocketAddr, settings: &[String], directory: &TempDir) -> Option<Process> {
     let mut command = Command::new(binary());
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
-    command.args(["--dir", directory.path().to_str().unwrap()]).args(settings).stdout(Stdio::null());
-    let mut process = Process::of(&mut command);
+    command.args(["--dir", directory.path().to_str().unwrap()]).args(settings);
+    started(&mut command, address)
+}
+
+pub(super) fn started(command: &mut Command, address: SocketAddr) -> Option<Process> {
+    let mut process = Process::of(command.stdout(Stdio::null()));
     for _ in 0..PATIENCE.as_millis() / 5 {
         if TcpStream::connect(address).is_ok() {
             return Some(process);
@@ -84,7 +117,7 @@ fn run(address: SocketAddr, settings: &[String], directory: &TempDir) -> Option<
 }
 
 #[expect(clippy::disallowed_methods, reason = "another process is waited for")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

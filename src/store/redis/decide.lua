@@ -726,17 +726,33 @@ end
 
 -- A server that takes no writes refuses the first of them, so all are made, or none. What is removed comes last: that is
 -- always taken.
-local removed = {}
+-- New ones come first: MGET takes a hash or a list for nothing, and what another program has there is not to be overwritten.
+local removed, made = {}, {}
 for index, cell in pairs(cells) do
-  local bytes, till = encode(cell), end_of(cell)
-  if not bytes then
-    removed[#removed + 1] = raws[index] and KEYS[index] or nil
-  elseif bytes == raws[index] then
-    -- A look, or a refusal: nothing has changed.
-  elseif raws[index] and till == ends[index] then
-    call('SET', KEYS[index], bytes, 'KEEPTTL')
-  else
-    call('SET', KEYS[index], bytes, 'PX', max(ceil((till - now) / 1000), 0) + slack)
+  local bytes = not raws[index] and encode(cell)
+  if bytes then
+    local key, left = KEYS[index], max(ceil((end_of(cell) - now) / 1000), 0) + slack
+    if not call('SET', key, bytes, 'PX', left, 'NX') then
+      for at = 1, #made do
+        call('DEL', made[at])
+      end
+      return redis.error_reply('WRONGTYPE ' .. key .. ' is no counter: another program has something of another type there')
+    end
+    made[#made + 1] = key
+  end
+end
+for index, cell in pairs(cells) do
+  if raws[index] then
+    local bytes, till = encode(cell), end_of(cell)
+    if not bytes then
+      removed[#removed + 1] = KEYS[index]
+    elseif bytes == raws[index] then
+      -- A look, or a refusal: nothing has changed.
+    elseif till == ends[index] then
+      call('SET', KEYS[index], bytes, 'KEEPTTL')
+    else
+      call('SET', KEYS[index], bytes, 'PX', max(ceil((till - now) / 1000), 0) + slack)
+    end
   end
 end
 for index = 1, #removed do

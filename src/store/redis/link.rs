@@ -11,23 +11,28 @@ use redis::{AsyncConnectionConfig, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{RedisOptions, Shared, secret};
-use crate::store::StoreError;
+use super::failure::Failure;
+use super::sentinel::{self, Named};
+use super::server_clock::ClockBound;
+use super::url::Kind;
+use super::{Shared, cluster, secret};
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// How long it is waited after two failures in a row; twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-/// How long a bound of the server's clock is good for: clocks drift, and are set.
-const GOOD_FOR: Duration = Duration::from_secs(1);
-/// How often it is made sure that replicas share a secret: a server can be emptied.
-const SECRET_EVERY: Duration = Duration::from_secs(1);
+/// How often it is made sure that replicas share a secret, for a server can be emptied, and that it is a master.
+const PROBED_EVERY: Duration = Duration::from_secs(1);
+/// After how many of these probes sentinels are asked also about a server that is well.
+const SENTINELS_ASKED_EVERY: u32 = 5;
 
 /// A connection and what is known of the clock at its other end.
 #[derive(Debug)]
 pub(super) struct Link {
     shared: Arc<Shared>,
+    /// The server of a cluster that it leads to; else it is as the URL says.
+    server: Option<Named>,
     state: RefCell<State>,
     /// How many connections there were: what an old one has to say says nothing of a new one.
     generation: Cell<u64>,
@@ -36,7 +41,8 @@ pub(super) struct Link {
     /// Connections that were not made, or broke before anything was answered.
     failures: Cell<u32>,
     clock: ClockBound,
-    secret_shared: Cell<Instant>,
+    probed: Cell<Instant>,
+    probes: Cell<u32>,
 }
 
 #[derive(Debug)]
@@ -48,7 +54,7 @@ enum State {
     },
     /// One is being made. What is told of a server that stands still is how the last try ended; others follow.
     Making(watch::Receiver<Option<Made>>),
-    Up(MultiplexedConnection),
+    Up(MultiplexedConnection, Option<Named>),
 }
 
 /// What there is of a connection.
@@ -58,61 +64,17 @@ enum Found {
     Failed(Failure),
 }
 
-type Made = Result<(MultiplexedConnection, u64, Instant), Failure>;
+type Made = Result<Connected, Failure>;
 
-/// Why there is no answer.
+/// A connection that was made.
 #[derive(Clone, Debug)]
-pub(super) enum Failure {
-    /// No way there.
-    Unreachable(io::ErrorKind, String),
-    /// It refused.
-    Refused(String),
-    /// It answered what it cannot have answered.
-    Garbled(String),
-}
-
-impl Failure {
-    pub(super) fn of(error: &RedisError) -> Self {
-        use redis::ErrorKind::{AuthenticationFailed, Extension, Io, Server};
-        match error.kind() {
-            Io => Self::Unreachable(
-                if error.is_timeout() { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionAborted },
-                error.to_string(),
-            ),
-            AuthenticationFailed => Self::Refused("it does not accept the user or the password".into()),
-            Server(_) | Extension => Self::Refused(words(error)),
-            _ => Self::Garbled(error.to_string()),
-        }
-    }
-}
-
-impl Failure {
-    /// Whether whoever tried had to wait for it.
-    fn took_long(&self) -> bool {
-        matches!(self, Self::Unreachable(io::ErrorKind::TimedOut, _))
-    }
-
-    /// As callers are told.
-    pub(super) fn error(self, options: &RedisOptions) -> StoreError {
-        let unreachable = |kind, words| StoreError::Unreachable {
-            address: options.address(),
-            source: io::Error::new(kind, words),
-        };
-        match self {
-            Self::Refused(reason) => StoreError::Refused { reason },
-            Self::Unreachable(kind, words) => unreachable(kind, words),
-            Self::Garbled(words) => unreachable(io::ErrorKind::InvalidData, words),
-        }
-    }
-}
-
-/// What the server said, without what the client's library makes of it.
-fn words(error: &RedisError) -> String {
-    match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        (None, Some(detail)) => detail.to_owned(),
-        _ => error.to_string(),
-    }
+pub(super) struct Connected {
+    connection: MultiplexedConnection,
+    /// Where it leads, where sentinels named it.
+    named: Option<Named>,
+    /// What the server's clock showed, and when that was here.
+    time: u64,
+    at: Instant,
 }
 
 /// A connection that is up, and which one it is.
@@ -131,15 +93,17 @@ impl Up {
 }
 
 impl Link {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, server: Option<Named>) -> Self {
         Self {
             shared,
+            server,
             state: RefCell::new(State::Down { not_before: None, why: None }),
             generation: Cell::new(0),
             broken: Arc::default(),
             failures: Cell::new(0),
             clock: ClockBound::default(),
-            secret_shared: Cell::new(Instant::now()),
+            probed: Cell::new(Instant::now()),
+            probes: Cell::new(0),
         }
     }
 
@@ -161,15 +125,16 @@ impl Link {
     fn look(&self) -> Found {
         let mut state = self.state.borrow_mut();
         match &*state {
-            State::Up(connection) if !self.is_broken() => {
-                self.share_secret(connection);
-                return Found::Up(Up {
+            State::Up(connection, named) if !self.is_broken() => {
+                let up = Up {
                     connection: connection.clone(),
                     generation: self.generation.get(),
                     broken: Arc::clone(&self.broken),
-                });
+                };
+                self.probe(&up, named.as_ref());
+                return Found::Up(up);
             }
-            State::Up(_) if self.failures.get() > 0 => {
+            State::Up(..) if self.failures.get() > 0 => {
                 let why = Failure::Unreachable(
                     io::ErrorKind::ConnectionAborted,
                     "the last connection broke before anything was answered".into(),
@@ -177,7 +142,7 @@ impl Link {
                 *state = self.failed(why.clone());
                 return Found::Failed(why);
             }
-            State::Up(_) => self.failures.set(1),
+            State::Up(..) => self.failures.set(1),
             State::Making(making) => {
                 return match &*making.borrow() {
                     Some(Err(why)) if why.took_long() => Found::Failed(why.clone()),
@@ -191,22 +156,40 @@ impl Link {
             State::Down { .. } => {}
         }
         let (tell, making) = watch::channel(None);
-        tokio::spawn(make(Arc::clone(&self.shared), tell));
+        tokio::spawn(make(Arc::clone(&self.shared), self.server.clone(), tell));
         *state = State::Making(making.clone());
         Found::Making(making)
     }
 
-    /// Makes sure of the secret, once in a while.
-    fn share_secret(&self, connection: &MultiplexedConnection) {
+    /// Makes sure of the secret, and that the server is still the master, once in a while.
+    fn probe(&self, up: &Up, named: Option<&Named>) {
         let now = Instant::now();
-        if now.saturating_duration_since(self.secret_shared.get()) < SECRET_EVERY {
+        if now.saturating_duration_since(self.probed.get()) < PROBED_EVERY {
             return;
         }
-        self.secret_shared.set(now);
-        let (shared, mut connection) = (Arc::clone(&self.shared), connection.clone());
+        self.probed.set(now);
+        if self.server.is_some() {
+            cluster::ask_unless_within(PROBED_EVERY, &self.shared);
+            return;
+        }
+        self.probes.set(self.probes.get().wrapping_add(1));
+        let asks_anyway = self.probes.get().is_multiple_of(SENTINELS_ASKED_EVERY);
+        let (shared, mut up, named) = (Arc::clone(&self.shared), up.clone(), named.cloned());
         tokio::spawn(async move {
             // Whatever is wrong is told to requests.
-            let _ = timeout(CONNECT_WITHIN, secret::share(&shared, &mut connection)).await;
+            let probed = async {
+                secret::share(&shared, &mut up.connection).await?;
+                if named.is_some() { sentinel::is_master(&mut up.connection).await } else { Ok(()) }
+            };
+            let is_well = matches!(timeout(CONNECT_WITHIN, probed).await, Ok(Ok(())));
+            // One that answers badly or not at all may have been replaced, and so may one that was cut off from the others.
+            if let Some(named) = named
+                && (asks_anyway || !is_well)
+                && let Ok(master) = shared.sentinels.master(&shared.options).await
+                && master != named
+            {
+                up.is_broken();
+            }
         });
     }
 
@@ -219,11 +202,11 @@ impl Link {
         let made = made.borrow().clone();
         match made {
             Some(Err(why)) if why.took_long() => {}
-            Some(Ok((connection, time, at))) => {
+            Some(Ok(Connected { connection, named, time, at })) => {
                 self.generation.set(self.generation.get() + 1);
                 self.clock.forget();
                 self.clock.learn(time, at);
-                *state = State::Up(connection);
+                *state = State::Up(connection, named);
             }
             Some(Err(why)) => *state = self.failed(why),
             None => {
@@ -258,9 +241,9 @@ impl Link {
 }
 
 /// Makes a connection, and tells how that ended. A server that stands still is tried until it does not, or nobody is left to tell.
-async fn make(shared: Arc<Shared>, tell: watch::Sender<Option<Made>>) {
+async fn make(shared: Arc<Shared>, server: Option<Named>, tell: watch::Sender<Option<Made>>) {
     loop {
-        let made = connect(&shared).await;
+        let made = connect(&shared, server.as_ref()).await;
         let stands_still = matches!(&made, Err(why) if why.took_long());
         if tell.send(Some(made)).is_err() || !stands_still {
             return;
@@ -269,71 +252,45 @@ async fn make(shared: Arc<Shared>, tell: watch::Sender<Option<Made>>) {
     }
 }
 
-/// A connection that is ready to be used, what the server's clock showed, and when that was here.
-pub(super) async fn connect(shared: &Shared) -> Made {
-    let client = match &shared.options.password_file {
-        None => shared.client.clone(),
-        // It may have changed.
-        Some(_) => shared.options.client().map_err(|error| Failure::Refused(error.to_string()))?,
+/// A connection that is ready to be used.
+pub(super) async fn connect(shared: &Shared, server: Option<&Named>) -> Made {
+    let options = &shared.options;
+    let has_secret = server.is_none();
+    let (server, named) = match server {
+        Some((host, port)) => (options.server_at(host, *port), None),
+        None if options.kind == Kind::Sentinel => {
+            let (host, port) = shared.sentinels.master(options).await?;
+            (options.server_at(&host, port), Some((host, port)))
+        }
+        None => (options.servers[0].clone(), None),
     };
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(None);
+    // What is in its files may have changed.
+    let client = options.client(server).map_err(|error| Failure::unusable(&error))?;
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let failed = |error: RedisError| Failure::of(&error);
     let made = async {
         let connected = client.get_multiplexed_async_connection_with_config(&config).await;
         let mut connection = connected.map_err(failed)?;
-        secret::share(shared, &mut connection).await?;
+        if named.is_some() {
+            sentinel::is_master(&mut connection).await?;
+        }
+        if has_secret {
+            secret::share(shared, &mut connection).await?;
+        }
         let (seconds, micros): (u64, u64) =
             redis::cmd("TIME").query_async(&mut connection).await.map_err(failed)?;
-        Ok((connection, seconds.saturating_mul(1_000_000).saturating_add(micros), Instant::now()))
+        let time = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        Ok(Connected { connection, named, time, at: Instant::now() })
     };
     match timeout(CONNECT_WITHIN, made).await {
         Ok(made) => made,
         Err(_) => Err(Failure::Unreachable(
             io::ErrorKind::TimedOut,
-            format!("no connection was made within {} ms", CONNECT_WITHIN.as_millis()),
+            format!(
+                "no connection was made within {} ms{}",
+                CONNECT_WITHIN.as_millis(),
+                shared.options.hint()
+            ),
         )),
-    }
-}
-
-/// How far the server's clock is ahead of this process's, at least: an answer was given before it was received. The largest
-/// difference is the closest one.
-#[derive(Debug)]
-struct ClockBound {
-    start: Instant,
-    /// Microseconds that the server's clock is ahead of the time since `start`: the most of this second and of the one before.
-    most: Cell<[Option<i64>; 2]>,
-    since: Cell<Instant>,
-}
-
-impl Default for ClockBound {
-    fn default() -> Self {
-        let start = Instant::now();
-        Self { start, most: Cell::default(), since: Cell::new(start) }
-    }
-}
-
-impl ClockBound {
-    fn learn(&self, time: u64, received: Instant) {
-        let ahead = i64::try_from(time).unwrap_or(i64::MAX).saturating_sub(self.micros(received));
-        let [mut now, mut before] = self.most.get();
-        if received.saturating_duration_since(self.since.get()) > GOOD_FOR {
-            (now, before) = (None, now);
-            self.since.set(received);
-        }
-        self.most.set([now.max(Some(ahead)), before]);
-    }
-
-    fn forget(&self) {
-        self.most.set([None, None]);
-    }
-
-    fn at(&self, at: Instant) -> u64 {
-        let ahead = self.most.get().into_iter().max().flatten().unwrap_or_default();
-        u64::try_from(self.micros(at).saturating_add(ahead)).unwrap_or_default()
-    }
-
-    fn micros(&self, at: Instant) -> i64 {
-        i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX)
     }
 }

@@ -5,16 +5,30 @@
 //! counted by the server's clock, so that replicas whose clocks differ count in the same windows; only the bounds of calendar
 //! periods are the replica's. Counters end by themselves.
 
+mod cluster;
+mod failure;
+mod key;
 mod link;
 mod options;
 mod secret;
+mod sentinel;
+mod server_clock;
 mod session;
+mod slots;
+mod spread;
+mod tls;
+mod url;
 mod wire;
 
 use std::sync::Arc;
 
-pub use self::options::{CountedBy, RedisOptions, WrongUrl};
+use self::cluster::Cluster;
+pub use self::options::{CountedBy, RedisOptions};
+use self::sentinel::Sentinels;
 pub use self::session::RedisSession;
+pub use self::tls::TlsOptions;
+use self::url::Kind;
+pub use self::url::WrongUrl;
 use super::{Statistics, Store, StoreError};
 use crate::model::KeySecret;
 
@@ -23,7 +37,7 @@ const DECIDE: &str = include_str!("decide.lua");
 /// The script that decides on what most requests are.
 const COUNT: &str = include_str!("count.lua");
 
-/// Counters in one Redis or Valkey server.
+/// Counters in Redis or Valkey: in one server, which sentinels may know, or in a cluster.
 #[derive(Clone, Debug)]
 pub struct RedisStore(Arc<Shared>);
 
@@ -31,10 +45,11 @@ pub struct RedisStore(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     options: RedisOptions,
-    client: redis::Client,
     decide: redis::Script,
     count: redis::Script,
     secret: KeySecret,
+    sentinels: Sentinels,
+    cluster: Cluster,
 }
 
 impl RedisStore {
@@ -54,13 +69,15 @@ impl RedisStore {
     ///
     /// When the password's file cannot be read.
     pub fn with(options: RedisOptions) -> Result<Self, WrongUrl> {
-        let client = options.client()?;
+        // What is wrong with its files is told now.
+        options.check()?;
         Ok(Self(Arc::new(Shared {
             options,
-            client,
             decide: redis::Script::new(DECIDE),
             count: redis::Script::new(COUNT),
             secret: secret::random(),
+            sentinels: Sentinels::default(),
+            cluster: Cluster::default(),
         })))
     }
 
@@ -82,10 +99,11 @@ impl RedisStore {
     ///
     /// When the server cannot be reached or used at the moment.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        match link::connect(&self.0).await {
-            Ok(_) => Ok(()),
-            Err(failure) => Err(failure.error(&self.0.options)),
-        }
+        let ready = match self.0.options.kind {
+            Kind::Cluster => cluster::slots(&self.0).await.map(drop),
+            Kind::Single | Kind::Sentinel => link::connect(&self.0, None).await.map(drop),
+        };
+        ready.map_err(|failure| failure.error(&self.0.options))
     }
 }
 

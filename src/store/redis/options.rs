@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
 
-/// How long a decision is waited for, where nothing else is said: Envoy waits for 20 ms.
-const TIMEOUT: Duration = Duration::from_millis(10);
+use super::tls::TlsOptions;
+use super::url::{Kind, Parts, WrongUrl};
+
 /// The most requests of one run of the script.
 const TOGETHER: usize = 16;
 /// What keys begin with, where nothing else is said.
@@ -18,21 +20,40 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// A server, and how it is used: `redis://user:password@host:6379/0?prefix=spillway:&timeout=10ms`.
 ///
+/// `redis-sentinel://user:password@host:26379,host:26379/0?master=mymaster` names sentinels, which know where the server is;
+/// `redis-cluster://user:password@host:6379,host:6379` servers that each have a part of the counters.
+///
 /// | Parameter | Meaning |
 /// |---|---|
 /// | `prefix` | what keys begin with; `spillway:` |
-/// | `timeout` | how long a decision is waited for, in milliseconds; `10ms` |
+/// | `timeout` | how long a decision is waited for, as `5ms`, where that is less than `--store-timeout` |
 /// | `lease` | `on`: parts of fixed windows are taken ahead of time and spent in memory; `off` |
 /// | `password_file` | a file with the password, so that it is in no command line |
+/// | `tls_ca` | with `rediss://`: a file with the authorities that are trusted, instead of the system's |
+/// | `tls_cert`, `tls_key` | with `rediss://`: files with the client's certificate and its key |
+/// | `tls_any_name` | `on`: a certificate of another name is good, too; `off` |
+/// | `master` | with sentinels: the master's name |
+/// | `sentinel_auth` | with sentinels: their own password, or `user:password` |
+///
+/// `rediss://`, `rediss-sentinel://` and `rediss-cluster://` are TLS. All files are read again whenever a connection is made, so that what they hold can be renewed.
 #[derive(Clone)]
 pub struct RedisOptions {
-    server: ConnectionInfo,
+    /// How the servers go together.
+    pub(super) kind: Kind,
+    /// Those that the URL names: at least one.
+    pub(super) servers: Vec<ConnectionInfo>,
+    /// What sentinels know the master by; empty where there are none.
+    pub(super) master: String,
+    /// The sentinels' own password, perhaps with a user and `:` before it.
+    sentinel_auth: Option<String>,
     /// What keys begin with.
     pub prefix: String,
-    /// How long a decision is waited for.
-    pub timeout: Duration,
+    /// How long a decision is waited for, where that is less than whoever asks waits.
+    pub timeout: Option<Duration>,
     /// A file with the password. It is read when a connection is made.
     pub password_file: Option<PathBuf>,
+    /// What TLS is made with, where the URL asks for it.
+    pub tls: TlsOptions,
     /// Whether leases are taken ([`LeasedStore`](crate::store::LeasedStore)).
     pub lease: bool,
     /// What hits are counted by.
@@ -49,37 +70,6 @@ pub enum CountedBy {
     Server,
     /// The caller's: for tests, which set it.
     Caller,
-}
-
-/// Why a URL names no server.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WrongUrl {
-    /// It is none, or none of Redis.
-    #[error("`{url}` is no URL of a Redis or Valkey server: {reason}")]
-    Url {
-        /// The URL, without its password.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It has a parameter that there is none of.
-    #[error("there is no parameter `{0}`. There are `prefix`, `timeout`, `lease` and `password_file`")]
-    Parameter(String),
-    /// Its `timeout` is none.
-    #[error("`timeout={0}` is no time in milliseconds. Write `timeout=10ms`")]
-    Timeout(String),
-    /// Its `lease` is neither `on` nor `off`.
-    #[error("`lease={0}` means nothing. Write `lease=on`")]
-    Lease(String),
-    /// The password's file cannot be read.
-    #[error("cannot read the password in `{path}`")]
-    Password {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
 }
 
 impl std::fmt::Debug for RedisOptions {
@@ -100,64 +90,89 @@ impl RedisOptions {
     ///
     /// When it is none of Redis, or has other parameters than there are.
     pub fn read(url: &str) -> Result<Self, WrongUrl> {
-        let wrong = |reason: &str| WrongUrl::Url { url: without_password(url), reason: reason.into() };
-        let mut parsed = redis::parse_redis_url(url).ok_or_else(|| wrong("write `redis://host:6379/0`"))?;
-        if !matches!(parsed.scheme(), "redis" | "valkey") {
-            return Err(wrong(
-                "only one server over TCP, `redis://`, is supported yet; for TLS have a sidecar or the mesh encrypt",
-            ));
-        }
-        let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), TIMEOUT, None);
-        let mut lease = false;
-        for (name, value) in parsed.query_pairs() {
+        let Parts { kind, has_tls, servers, parameters } = Parts::of(url)?;
+        let (mut prefix, mut timeout, mut password_file) = (PREFIX.to_owned(), None, None);
+        let (mut lease, mut tls) = (false, TlsOptions::default());
+        let (mut master, mut sentinel_auth) = (None, None);
+        for (name, value) in parameters {
             match &*name {
-                "prefix" => prefix = value.into_owned(),
+                "prefix" => prefix = value,
+                "master" => master = Some(value),
+                "sentinel_auth" => sentinel_auth = Some(value),
                 "timeout" => {
                     let millis = value.strip_suffix("ms").and_then(|millis| millis.parse().ok());
                     let millis = millis.filter(|millis| *millis > 0);
-                    timeout =
-                        Duration::from_millis(millis.ok_or_else(|| WrongUrl::Timeout(value.into_owned()))?);
+                    timeout = Some(Duration::from_millis(millis.ok_or(WrongUrl::Timeout(value))?));
                 }
-                "lease" => {
-                    lease = match &*value {
-                        "on" => true,
-                        "off" => false,
-                        _ => return Err(WrongUrl::Lease(value.into_owned())),
-                    }
-                }
+                "lease" => lease = switch(&name, &value)?,
+                "tls_ca" => tls.authorities = Some(PathBuf::from(&*value)),
+                "tls_cert" => tls.certificate = Some(PathBuf::from(&*value)),
+                "tls_key" => tls.key = Some(PathBuf::from(&*value)),
+                "tls_any_name" => tls.any_name = switch(&name, &value)?,
                 "password_file" => password_file = Some(PathBuf::from(&*value)),
-                _ => return Err(WrongUrl::Parameter(name.into_owned())),
+                _ => return Err(WrongUrl::Parameter { name, known: known() }),
             }
         }
-        parsed.set_query(None);
-        let server = parsed
-            .into_connection_info()
-            .map_err(|error| wrong(error.detail().unwrap_or("write `redis://host:6379/0`")))?;
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(GONE_AFTER);
-        let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(GONE_AFTER);
-        let server = server.set_tcp_settings(tcp.set_keepalive(keepalive));
+        let misplaced = |name, scheme| Err(WrongUrl::Misplaced { name, scheme });
+        if tls.is_some() && !has_tls {
+            return misplaced("tls_…", "rediss");
+        }
+        if !tls.is_whole() {
+            return Err(WrongUrl::HalfCertificate);
+        }
+        if kind != Kind::Sentinel && master.is_some() {
+            return misplaced("master", "redis-sentinel");
+        }
+        if kind != Kind::Sentinel && sentinel_auth.is_some() {
+            return misplaced("sentinel_auth", "redis-sentinel");
+        }
+        if kind == Kind::Sentinel && master.is_none() {
+            return Err(WrongUrl::NoMaster);
+        }
+        let with_settings = |server: ConnectionInfo| {
+            let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(GONE_AFTER);
+            let keepalive = TcpKeepalive::new().with_time(GONE_AFTER);
+            server.set_tcp_settings(tcp.set_keepalive(keepalive))
+        };
         Ok(Self {
-            server,
+            kind,
+            servers: servers.into_iter().map(with_settings).collect(),
+            master: master.unwrap_or_default(),
+            sentinel_auth,
             prefix,
             timeout,
             password_file,
+            tls,
             lease,
             clock: CountedBy::default(),
             together: TOGETHER,
         })
     }
 
-    /// Where the server is.
+    /// Where the servers are.
     pub fn address(&self) -> String {
-        match self.server.addr() {
-            ConnectionAddr::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-            address => address.to_string(),
+        let servers = self.servers.iter().map(|server| address(server.addr())).collect::<Vec<_>>().join(",");
+        match self.kind {
+            Kind::Single | Kind::Cluster => servers,
+            Kind::Sentinel => format!("{} as sentinels say at {servers}", self.master),
         }
     }
 
-    /// A client with the password that is in the file now.
-    pub(super) fn client(&self) -> Result<redis::Client, WrongUrl> {
-        let mut server = self.server.clone();
+    /// What may be wrong where nothing is answered: a server without TLS waits for the end of what it takes for a line.
+    pub(super) fn hint(&self) -> &'static str {
+        match self.servers[0].addr() {
+            ConnectionAddr::TcpTls { .. } => "; there may be no TLS on that port",
+            _ => "",
+        }
+    }
+
+    /// Makes sure that the files can be used.
+    pub(super) fn check(&self) -> Result<(), WrongUrl> {
+        self.servers.iter().try_for_each(|server| self.client(server.clone()).map(drop))
+    }
+
+    /// A client of a server, with what is in the files now.
+    pub(super) fn client(&self, mut server: ConnectionInfo) -> Result<redis::Client, WrongUrl> {
         if let Some(path) = &self.password_file {
             let password = fs::read_to_string(path)
                 .map_err(|source| WrongUrl::Password { path: path.clone(), source })?;
@@ -165,16 +180,86 @@ impl RedisOptions {
                 server.redis_settings().clone().set_password(password.trim_end_matches(['\r', '\n']));
             server = server.set_redis_settings(settings);
         }
-        redis::Client::open(server)
-            .map_err(|error| WrongUrl::Url { url: self.address(), reason: error.to_string() })
+        self.client_as_is(server)
+    }
+
+    /// A client of a sentinel, which knows passwords of its own.
+    pub(super) fn client_of_sentinel(&self, sentinel: &ConnectionInfo) -> Result<redis::Client, WrongUrl> {
+        let settings = match self.sentinel_auth.as_deref().map(|auth| auth.split_once(':').ok_or(auth)) {
+            None => RedisConnectionInfo::default(),
+            Some(Err(password) | Ok(("", password))) => RedisConnectionInfo::default().set_password(password),
+            Some(Ok((user, password))) => {
+                RedisConnectionInfo::default().set_username(user).set_password(password)
+            }
+        };
+        self.client_as_is(sentinel.clone().set_redis_settings(settings))
+    }
+
+    fn client_as_is(&self, server: ConnectionInfo) -> Result<redis::Client, WrongUrl> {
+        if matches!(server.addr(), ConnectionAddr::TcpTls { .. }) {
+            return self.tls.client(server);
+        }
+        redis::Client::open(server).map_err(|error| WrongUrl::of(&self.address(), &error.to_string()))
+    }
+
+    /// A server that others have named, used as those of the URL.
+    pub(super) fn server_at(&self, host: &str, port: u16) -> ConnectionInfo {
+        let first = self.servers[0].clone();
+        let host = host.to_owned();
+        let address = match first.addr() {
+            ConnectionAddr::TcpTls { insecure, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        first.set_addr(address)
     }
 }
 
-/// A URL as it may be shown.
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rfind('@')) {
-        (Some((scheme, _)), Some(at)) => format!("{scheme}://…{}", &url[at..]),
-        _ => url.to_owned(),
+/// A server's host.
+pub(super) fn host(server: &ConnectionAddr) -> String {
+    match server {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+        address => address.to_string(),
+    }
+}
+
+/// A server's host and port.
+pub(super) fn address(server: &ConnectionAddr) -> String {
+    match server {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } if host.contains(':') => {
+            format!("[{host}]:{port}")
+        }
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            format!("{host}:{port}")
+        }
+        address => address.to_string(),
+    }
+}
+
+/// The parameters that there are.
+const PARAMETERS: [&str; 10] = [
+    "prefix",
+    "timeout",
+    "lease",
+    "password_file",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "tls_any_name",
+    "master",
+    "sentinel_auth",
+];
+
+fn known() -> String {
+    PARAMETERS.map(|name| format!("`{name}`")).join(", ")
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, WrongUrl> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(WrongUrl::Switch { name: name.into(), value: value.into() }),
     }
 }
 
@@ -189,19 +274,19 @@ mod tests {
         )
         .unwrap();
         assert_eq!(options.address(), "[::1]:7000");
-        assert_eq!((options.prefix.as_str(), options.timeout), ("a:", Duration::from_millis(25)));
+        assert_eq!((options.prefix.as_str(), options.timeout), ("a:", Some(Duration::from_millis(25))));
         assert_eq!(options.password_file, Some(PathBuf::from("/run/secret")));
-        let settings = options.server.redis_settings();
+        let settings = options.servers[0].redis_settings();
         assert_eq!(
             (settings.username(), settings.password(), settings.db()),
             (Some("ann"), Some("geheim"), 3)
         );
-        assert!(options.server.tcp_settings().nodelay());
+        assert!(options.servers[0].tcp_settings().nodelay());
         assert!(!format!("{options:?}").contains("geheim"));
 
         let plain = RedisOptions::read("valkey://db.internal").unwrap();
         assert_eq!(plain.address(), "db.internal:6379");
-        assert_eq!((plain.prefix.as_str(), plain.timeout), ("spillway:", Duration::from_millis(10)));
+        assert_eq!((plain.prefix.as_str(), plain.timeout), ("spillway:", None));
     }
 
     #[test]
@@ -209,21 +294,29 @@ mod tests {
         for (url, told) in [
             ("db:6379", "`db:6379` is no URL of a Redis or Valkey server: write `redis://host:6379/0`"),
             (
-                "rediss://ann:geheim@db",
-                "`rediss://…@db` is no URL of a Redis or Valkey server: only one server over TCP, `redis://`, is supported yet; for TLS have a sidecar or the mesh encrypt",
+                "rediss://ann:geheim@db/#insecure",
+                "`rediss://…@db/#insecure` is no URL of a Redis or Valkey server: `#insecure` would trust anybody who answers; name whom to trust, as in `?tls_ca=/etc/spillway/ca.pem`",
             ),
+            ("redis://db?tls_ca=ca.pem", "`tls_…` is said of no such server. Write it with `rediss://`"),
+            (
+                "rediss://db?tls_cert=client.pem",
+                "`tls_cert` and `tls_key` go together. Write both, as in `tls_cert=client.pem&tls_key=client.key`",
+            ),
+            ("rediss://db?tls_any_name=yes", "`tls_any_name=yes` means nothing. Write `tls_any_name=on`"),
+            ("rediss://db?tls_ca=no/such/file.pem", "cannot read `no/such/file.pem`"),
             (
                 "redis://:geheim@db/x",
                 "`redis://…@db/x` is no URL of a Redis or Valkey server: write `redis://host:6379/0`",
             ),
             (
                 "redis://db?timeuot=1ms",
-                "there is no parameter `timeuot`. There are `prefix`, `timeout`, `lease` and `password_file`",
+                "there is no parameter `timeuot`. There are `prefix`, `timeout`, `lease`, `password_file`, `tls_ca`, `tls_cert`, `tls_key`, `tls_any_name`, `master`, `sentinel_auth`",
             ),
             ("redis://db?timeout=0ms", "`timeout=0ms` is no time in milliseconds. Write `timeout=10ms`"),
             ("redis://db?timeout=1s", "`timeout=1s` is no time in milliseconds. Write `timeout=10ms`"),
         ] {
-            assert_eq!(RedisOptions::read(url).unwrap_err().to_string(), told);
+            let wrong = RedisOptions::read(url).and_then(|options| options.check()).unwrap_err();
+            assert_eq!(wrong.to_string(), told);
         }
     }
 }

@@ -4,7 +4,8 @@ use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
 use super::Shared;
-use super::link::Failure;
+use super::failure::Failure;
+use super::options::RedisOptions;
 use crate::model::KeySecret;
 
 /// What it is kept as, after the prefix.
@@ -17,7 +18,7 @@ pub(super) fn random() -> KeySecret {
 
 /// Takes over the server's secret; gives it this one where it has none, as one that is new or was emptied.
 pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Failure> {
-    let key = format!("{}{NAME}", shared.options.prefix);
+    let key = key(&shared.options);
     let failed = |error: RedisError| Failure::of(&error);
     let get = redis::cmd("GET").arg(&key).to_owned();
     let mut kept: Option<Vec<u8>> = get.query_async(connection).await.map_err(failed)?;
@@ -33,6 +34,11 @@ pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnectio
     let secret = read.ok_or_else(|| Failure::Refused(format!("`{key}` is no secret of Spillway")))?;
     shared.secret.set(secret);
     Ok(())
+}
+
+/// The key that it is kept under.
+pub(super) fn key(options: &RedisOptions) -> String {
+    format!("{}{NAME}", options.prefix)
 }
 
 fn read(kept: &[u8]) -> Option<[u64; 2]> {

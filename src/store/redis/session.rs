@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use redis::{Cmd, RedisError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::link::{Failure, Link, Up};
-use super::options::CountedBy;
+use super::failure::Failure;
+use super::link::{Link, Up};
+use super::options::{CountedBy, RedisOptions};
+use super::sentinel::Named;
+use super::url::Kind;
 use super::wire::{self, Asked, Decided, Form, Reply};
-use super::{COUNT, DECIDE, Shared};
+use super::{COUNT, DECIDE, Shared, cluster, key};
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::{CellKey, Few, Timestamp};
 use crate::store::{Answers, Session, StoreError};
@@ -25,28 +29,62 @@ const WAITING: usize = 4_096;
 const CHARGES: usize = 10_000;
 /// A connection on which no answer came for so long is given up.
 const SILENT_FOR: Duration = Duration::from_secs(2);
+/// How often a request is sent on to another server of a cluster.
+const REDIRECTIONS: u32 = 3;
 
 /// A worker's connection to the server, which its requests share.
 #[derive(Debug)]
 pub struct RedisSession {
-    shared: Arc<Shared>,
-    link: Link,
+    pub(super) shared: Arc<Shared>,
+    /// To each server that was asked; there is one, if it is no cluster.
+    links: RefCell<HashMap<Option<Named>, Rc<Link>>>,
     /// Requests of this turn of the event loop.
-    queue: RefCell<Vec<Request>>,
+    queue: RefCell<Vec<(To, Request)>>,
     /// Each request that waits for the server has a share of it.
-    waiting: Arc<()>,
+    pub(super) waiting: Arc<()>,
 }
 
 /// A request that is to be sent.
-struct Request {
-    form: Form,
-    mode: Mode,
-    charges: Few<Charge>,
-    at: Option<Timestamp>,
+pub(super) struct Request {
+    pub(super) form: Form,
+    pub(super) mode: Mode,
+    pub(super) charges: Few<Charge>,
+    pub(super) at: Option<Timestamp>,
     /// The server's time after which nobody waits any more.
-    deadline: u64,
-    answer: oneshot::Sender<Answer>,
-    _waits: Arc<()>,
+    pub(super) deadline: u64,
+    pub(super) answer: oneshot::Sender<Answer>,
+    pub(super) _waits: Arc<()>,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug)]
+pub(super) struct To {
+    pub(super) slot: u16,
+    /// Whether the slot is on its way there.
+    pub(super) asking: bool,
+    pub(super) up: Up,
+}
+
+/// A request that was sent.
+pub(super) struct Sent {
+    pub(super) up: Up,
+    pub(super) answer: oneshot::Receiver<Answer>,
+}
+
+/// How a slot is reached.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// How often a server has named another one.
+    tried: u32,
+    /// The server that is to be asked this time.
+    once: Option<Named>,
+}
+
+impl Way {
+    /// Whether the slot is on its way to whoever is asked.
+    pub(super) fn is_once(&self) -> bool {
+        self.once.is_some()
+    }
 }
 
 impl fmt::Debug for Request {
@@ -56,73 +94,181 @@ impl fmt::Debug for Request {
 }
 
 /// What became of a request, and what the server's clock showed.
-type Answer = Result<(Decided, u64), Failure>;
+pub(super) type Answer = Result<(Decided, u64), Failure>;
+
+/// The answer, which is missing where the runtime ends.
+pub(super) fn given_up(answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
+    let given_up = "the request was given up".to_owned();
+    answer.unwrap_or_else(|_| Err(Failure::Unreachable(io::ErrorKind::Interrupted, given_up)))
+}
 
 impl RedisSession {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let link = Link::new(Arc::clone(&shared));
-        Self { shared, link, queue: RefCell::default(), waiting: Arc::new(()) }
+        Self { shared, links: RefCell::default(), queue: RefCell::default(), waiting: Arc::new(()) }
     }
 
-    async fn ask(
+    /// Has all slots decide that `charges` are in.
+    async fn decide(
         &self,
         mode: Mode,
         charges: &[Charge],
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Decided, Failure> {
+        let slots: Few<u16> =
+            charges.iter().map(|charge| key::slot(&self.shared.options, charge.key)).collect();
+        if slots.iter().all(|slot| *slot == slots[0]) {
+            return self.ask(slots[0], mode, charges, now, deadline).await;
+        }
+        self.spread(mode, charges, &slots, now, deadline).await
+    }
+
+    /// Has one slot decide on `charges`, wherever it is.
+    async fn ask(
+        &self,
+        slot: u16,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Decided, Failure> {
+        let mut way = Way::default();
+        loop {
+            let (asked, link) = self.send(slot, &way, mode, charges, now, deadline).await?;
+            match given_up(asked.answer.await) {
+                Ok((decided, time)) => {
+                    link.learn(time);
+                    return Ok(decided);
+                }
+                Err(failure) => way = self.another_way(&way, slot, failure)?,
+            }
+        }
+    }
+
+    /// Sends `charges` with whatever else comes in with this turn of the event loop.
+    pub(super) async fn send(
+        &self,
+        slot: u16,
+        way: &Way,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<(Sent, Rc<Link>), Failure> {
         if charges.len() > CHARGES {
             return Err(Failure::Refused(format!("{} charges are too many for one request", charges.len())));
         }
-        let up = self.link.up().await?;
+        let link = self.link(slot, way).await?;
+        let up = link.up().await.inspect_err(|_| self.look_again())?;
         // Those that were given up before they were sent wait no longer.
         if Arc::strong_count(&self.waiting) > WAITING {
-            self.queue.borrow_mut().retain(|request| !request.answer.is_closed());
+            self.queue.borrow_mut().retain(|(_, request)| !request.answer.is_closed());
         }
         if Arc::strong_count(&self.waiting) > WAITING {
             return Err(Failure::Refused(format!("{WAITING} requests wait for it already")));
         }
         let (answer, answered) = oneshot::channel();
-        let at = match self.shared.options.clock {
-            CountedBy::Server => None,
-            CountedBy::Caller => Some(now),
-        };
-        let deadline = self.link.server_time(deadline);
+        let at = self.shared.at(now);
+        let deadline = link.server_time(deadline);
         let charges = Few::from_slice(charges);
         let waits = Arc::clone(&self.waiting);
         let form = wire::form(mode, &charges);
-        self.queue.borrow_mut().push(Request { form, mode, charges, at, deadline, answer, _waits: waits });
+        let to = To { slot, asking: way.once.is_some(), up: up.clone() };
+        self.queue
+            .borrow_mut()
+            .push((to, Request { form, mode, charges, at, deadline, answer, _waits: waits }));
         // Whatever else came in with this turn of the event loop goes with it.
         tokio::task::yield_now().await;
-        self.send_queue(&up);
-        let (decided, time) = answered.await.unwrap_or_else(|_| {
-            Err(Failure::Unreachable(io::ErrorKind::Interrupted, "the request was given up".into()))
-        })?;
-        self.link.learn(time);
-        Ok(decided)
+        self.send_queue();
+        Ok((Sent { up, answer: answered }, link))
     }
 
-    /// Sends what is queued, unless another request has.
-    fn send_queue(&self, up: &Up) {
+    /// The link to whoever has that slot.
+    async fn link(&self, slot: u16, way: &Way) -> Result<Rc<Link>, Failure> {
+        let server = match (&way.once, self.shared.options.kind) {
+            (_, Kind::Single | Kind::Sentinel) => None,
+            (Some(server), _) => Some(server.clone()),
+            (None, Kind::Cluster) => {
+                let slots = cluster::slots(&self.shared).await?;
+                let Some(server) = slots.server_of(slot) else {
+                    self.look_again();
+                    return Err(Failure::Refused(format!("CLUSTERDOWN no server has the slot {slot}")));
+                };
+                Some(server.clone())
+            }
+        };
+        let mut links = self.links.borrow_mut();
+        if !links.contains_key(&server) {
+            links.insert(server.clone(), Rc::new(Link::new(Arc::clone(&self.shared), server.clone())));
+        }
+        Ok(Rc::clone(&links[&server]))
+    }
+
+    /// Where to ask next, after a failure that tells.
+    pub(super) fn another_way(&self, way: &Way, slot: u16, failure: Failure) -> Result<Way, Failure> {
+        let tried = way.tried + 1;
+        match failure {
+            Failure::Elsewhere { server, once } if tried <= REDIRECTIONS => {
+                if once {
+                    return Ok(Way { tried, once: Some(server) });
+                }
+                self.shared.cluster.moved(slot, &server);
+                self.look_again();
+                Ok(Way { tried, once: None })
+            }
+            failure => {
+                self.look_again();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Servers of a cluster may have changed.
+    fn look_again(&self) {
+        if self.shared.options.kind == Kind::Cluster {
+            cluster::ask(&self.shared);
+        }
+    }
+
+    /// Sends what is queued, unless another request has: what is for one slot goes together.
+    fn send_queue(&self) {
         let mut queue = self.queue.take();
-        queue.retain(|request| !request.answer.is_closed());
-        let (plain, rest) = queue.into_iter().partition(|request| request.form == Form::Count);
-        self.send(up, Form::Count, plain);
-        self.send(up, Form::Decide, rest);
+        queue.retain(|(_, request)| !request.answer.is_closed());
+        if self.shared.options.kind == Kind::Cluster {
+            queue.sort_by_key(|(to, _)| (to.slot, to.asking));
+        }
+        // Each script has its batches.
+        let (plain, rest): (Vec<_>, Vec<_>) =
+            queue.into_iter().partition(|(_, request)| request.form == Form::Count);
+        self.send_batches(Form::Count, plain);
+        self.send_batches(Form::Decide, rest);
     }
 
     /// Sends requests for one of the scripts.
-    fn send(&self, up: &Up, form: Form, mut queue: Vec<Request>) {
-        while !queue.is_empty() {
-            let mut charges = 0;
-            let fits = |request: &&Request| {
-                charges += request.charges.len();
-                charges <= CHARGES
-            };
-            let together = queue.iter().take(self.shared.options.together).take_while(fits).count().max(1);
-            let batch: Vec<Request> = queue.drain(..together).collect();
+    fn send_batches(&self, form: Form, queue: Vec<(To, Request)>) {
+        let mut queue = queue.into_iter().peekable();
+        while let Some((to, first)) = queue.next() {
+            let (mut charges, mut batch) = (first.charges.len(), vec![first]);
+            while let Some((_, next)) = queue.next_if(|(other, next)| {
+                let fits =
+                    batch.len() < self.shared.options.together && charges + next.charges.len() <= CHARGES;
+                fits && (other.slot, other.asking) == (to.slot, to.asking)
+            }) {
+                charges += next.charges.len();
+                batch.push(next);
+            }
             // Its own task, for it goes on also where those who asked give up.
-            tokio::spawn(run(Arc::clone(&self.shared), up.clone(), form, batch));
+            tokio::spawn(run(Arc::clone(&self.shared), to, form, batch));
+        }
+    }
+}
+
+impl Shared {
+    /// The time to count at; the server's own if there is none.
+    pub(super) fn at(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.options.clock {
+            CountedBy::Server => None,
+            CountedBy::Caller => Some(now),
         }
     }
 }
@@ -145,8 +291,8 @@ impl Session for RedisSession {
             return Ok(Outcomes::new());
         }
         let asked = Instant::now();
-        let deadline = deadline.min(asked + self.shared.options.timeout);
-        match timeout_at(deadline, self.ask(mode, charges, now, deadline)).await {
+        let deadline = self.shared.options.timeout.map_or(deadline, |timeout| deadline.min(asked + timeout));
+        match timeout_at(deadline, self.decide(mode, charges, now, deadline)).await {
             Ok(Ok(Decided::Outcomes(outcomes))) => Ok(outcomes),
             Ok(Ok(Decided::Unreadable)) => Err(StoreError::Unreadable {
                 source: "another program or another version of Spillway wrote it".into(),
@@ -158,8 +304,8 @@ impl Session for RedisSession {
 }
 
 /// Decides on a batch in one trip, and tells each request what became of it.
-async fn run(shared: Arc<Shared>, mut up: Up, form: Form, batch: Vec<Request>) {
-    let script = Script::of(&shared.options.prefix, form, &batch);
+pub(super) async fn run(shared: Arc<Shared>, To { asking, mut up, .. }: To, form: Form, batch: Vec<Request>) {
+    let script = Script::of(&shared.options, form, asking, &batch);
     let reply = timeout(SILENT_FOR, script.run(&shared, &mut up)).await.unwrap_or_else(|_| {
         up.is_broken();
         let words = format!("no answer within {} ms", SILENT_FOR.as_millis());
@@ -184,20 +330,22 @@ async fn run(shared: Arc<Shared>, mut up: Up, form: Form, batch: Vec<Request>) {
 #[derive(Debug)]
 struct Script {
     form: Form,
+    /// Whether the slot is on its way there.
+    asking: bool,
     keys: Vec<Vec<u8>>,
     requests: Vec<u8>,
 }
 
 impl Script {
-    fn of(prefix: &str, form: Form, batch: &[Request]) -> Self {
-        let mut script = Self { form, keys: Vec::new(), requests: Vec::new() };
+    fn of(options: &RedisOptions, form: Form, asking: bool, batch: &[Request]) -> Self {
+        let mut script = Self { form, asking, keys: Vec::new(), requests: Vec::new() };
         let mut places: HashMap<CellKey, u16> = HashMap::new();
         for request in batch {
             let asked = Asked { mode: request.mode, deadline: request.deadline, at: request.at };
             let keys = &mut script.keys;
             let place = |charge: &Charge| {
                 *places.entry(charge.key).or_insert_with(|| {
-                    keys.push(key(prefix, charge.key));
+                    keys.push(key::key(options, charge.key));
                     u16::try_from(keys.len() - 1).unwrap_or(u16::MAX)
                 })
             };
@@ -212,13 +360,10 @@ impl Script {
             Form::Count => (shared.count.get_hash(), COUNT),
             Form::Decide => (shared.decide.get_hash(), DECIDE),
         };
-        let by_hash = self.command("EVALSHA", hash);
-        let answer: Result<Vec<u8>, RedisError> = by_hash.query_async(&mut up.connection).await;
+        let answer = self.ask(self.command("EVALSHA", hash), up).await;
         let answer = match answer {
             // It runs and is kept from now on.
-            Err(error) if error.code() == Some("NOSCRIPT") => {
-                self.command("EVAL", text).query_async(&mut up.connection).await
-            }
+            Err(error) if error.code() == Some("NOSCRIPT") => self.ask(self.command("EVAL", text), up).await,
             answer => answer,
         };
         answer.map_err(|error| {
@@ -231,6 +376,16 @@ impl Script {
         })
     }
 
+    async fn ask(&self, command: Cmd, up: &mut Up) -> Result<Vec<u8>, RedisError> {
+        if !self.asking {
+            return command.query_async(&mut up.connection).await;
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ASKING").ignore().add_command(command);
+        let (answer,) = pipeline.query_async(&mut up.connection).await?;
+        Ok(answer)
+    }
+
     fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(name);
         command.arg(script).arg(self.keys.len());
@@ -239,26 +394,5 @@ impl Script {
         }
         command.arg(&self.requests);
         command
-    }
-}
-
-/// What the server knows a counter by: the prefix, and 32 digits.
-fn key(prefix: &str, key: CellKey) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(prefix.len() + 32);
-    bytes.extend(prefix.as_bytes());
-    for byte in key.high.to_be_bytes().into_iter().chain(key.low.to_be_bytes()) {
-        bytes.extend([byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_counters_key_has_32_digits() {
-        let counter = CellKey { high: 0x0123_4567_89ab_cdef, low: 10 };
-        assert_eq!(key("a:", counter), b"a:0123456789abcdef000000000000000a");
     }
 }

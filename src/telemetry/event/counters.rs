@@ -98,7 +98,11 @@ impl CountersAway<'_> {
     /// Logs it.
     pub fn emit(&self) {
         let cause = self.error.source().map(tracing::field::display);
-        tracing::warn!(cause, "{}; until then requests are answered as policies say for that", self.error);
+        tracing::error!(
+            cause,
+            "{}; until it can be used, limits let requests pass uncounted, unless their `on_store_failure` says otherwise",
+            self.error
+        );
     }
 }
 

@@ -7,8 +7,8 @@ use crate::telemetry::Metrics;
 use crate::telemetry::tally::Totals;
 
 /// Why a store cannot charge counters; see `store::StoreError`.
-const KINDS: [&str; 8] =
-    ["conflict", "failed", "incomplete", "refused", "resting", "timed_out", "unreachable", "unreadable"];
+const KINDS: [&str; 7] =
+    ["failed", "incomplete", "refused", "resting", "timed_out", "unreachable", "unreadable"];
 
 pub(super) fn store(metrics: &Metrics, totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
     to.times(

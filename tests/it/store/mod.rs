@@ -20,6 +20,7 @@ use spillway::algorithm::Durability;
 use spillway::store::{AnyStore, LeasedStore, MemoryStore};
 
 use self::disk::Disk;
+use crate::support::cluster::Cluster;
 use crate::support::stores::{Failing, Fails, Piecemeal, Slow};
 use crate::support::valkey::Valkey;
 
@@ -70,6 +71,8 @@ conformance!(failing: Failing::in_turn(&[
     None, Some(Fails::Before), None, None, Some(Fails::After), None, Some(Fails::ByHanging),
 ]));
 conformance!(valkey with Valkey::start(&[]) => redis::counting_by_the_caller);
+conformance!(cluster_one_slot with Cluster::start() => redis::in_one_slot);
+conformance!(cluster_many_slots with Cluster::start() => redis::in_many_slots);
 
 #[test]
 #[should_panic(expected = "given up after 1 polls: [1, 0, 0]")]

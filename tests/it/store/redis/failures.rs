@@ -23,7 +23,7 @@ pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-fn session(url: &str) -> RedisSession {
+pub(super) fn session(url: &str) -> RedisSession {
     let separator = if url.contains('?') { '&' } else { '?' };
     RedisStore::open(&format!("{url}{separator}timeout={}ms", TIMEOUT.as_millis())).unwrap().session()
 }
@@ -43,7 +43,7 @@ pub(super) fn charge(hits: Hits) -> Charge {
 }
 
 /// Asks in time; tells the count.
-async fn ask(session: &RedisSession, hits: Hits) -> Result<u64, StoreError> {
+pub(super) async fn ask(session: &RedisSession, hits: Hits) -> Result<u64, StoreError> {
     let begun = Instant::now();
     let deadline = begun + PATIENCE;
     let answer = session.apply(Mode::Each, &[charge(hits)], Timestamp::EPOCH, deadline).await;
@@ -51,12 +51,12 @@ async fn ask(session: &RedisSession, hits: Hits) -> Result<u64, StoreError> {
     Ok(answer?[0].unwrap().used)
 }
 
-async fn used(session: &RedisSession) -> u64 {
+pub(super) async fn used(session: &RedisSession) -> u64 {
     recovered(session, Hits::Look).await
 }
 
 /// What is answered once the store is well again.
-async fn recovered(session: &RedisSession, hits: Hits) -> u64 {
+pub(super) async fn recovered(session: &RedisSession, hits: Hits) -> u64 {
     let begun = Instant::now();
     loop {
         match ask(session, hits).await {
@@ -386,6 +386,10 @@ fn a_counter_that_others_wrote_is_not_overwritten() {
         let answer = ask(&session, Hits::ONE).await;
         assert!(matches!(answer, Err(StoreError::Unreadable { .. })), "a hash: {answer:?}");
         assert_eq!(server.ask(&["HLEN", key]).unwrap(), redis::Value::Int(1));
+        // The other script, which decides on what is no mere charge.
+        let told = "WRONGTYPE spillway:00000000000000070000000000000009 is no counter";
+        refused(ask(&session, Hits::refund(1)).await, told);
+        assert_eq!(server.ask(&["HGET", key, "a"]).unwrap(), redis::Value::BulkString(b"b".to_vec()));
     });
 }
 
