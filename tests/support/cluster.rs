@@ -64,7 +64,8 @@ pub(crate) enum Slots {
 }
 
 /// Whether answers in several slots may be others: what a request itself gives back is given back after all slots have admitted it,
-/// and a window that begins with its first hit has begun also where that hit was given back.
+/// a window that begins with its first hit has begun also where that hit was given back, and a later charge of the same counter is
+/// asked while the first one is counted.
 fn differs(charges: &[Charge]) -> bool {
     let has = |is: fn(&Charge) -> bool| charges.iter().any(is);
     let is_anchored = |charge: &Charge| {
@@ -74,7 +75,8 @@ fn differs(charges: &[Charge]) -> bool {
         has(|charge| !matches!(charge.share.hits, Hits::Refund(_))),
         has(|charge| matches!(charge.share.hits, Hits::Refund(_))),
     );
-    asks && gives_back || has(is_anchored)
+    let shares = |charge: &Charge| charges.iter().filter(|other| other.key == charge.key).count() > 1;
+    asks && gives_back || has(is_anchored) || charges.iter().any(shares)
 }
 
 /// Counters in a cluster.
