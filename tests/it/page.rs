@@ -17,8 +17,18 @@ const SIZES: [(u32, u32); 2] = [(1400, 900), (390, 844)];
 
 /// A headless Chromium.
 struct Browser {
-    driver: Child,
+    _driver: Driver,
     client: Client,
+}
+
+/// What starts and ends it.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Browser {
@@ -32,12 +42,9 @@ impl Browser {
         let found = String::from_utf8(found.stdout).unwrap();
         let (chromium, driver) = found.trim().split_once('\n').unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let driver = Command::new(driver)
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut start = Command::new(driver);
+        start.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        let driver = Driver(start.spawn().unwrap());
         let mut capabilities = Capabilities::new();
         let options = json!({
             "binary": chromium,
@@ -54,7 +61,7 @@ impl Browser {
             tries.tick().await;
             let mut builder = ClientBuilder::new(HttpConnector::new());
             if let Ok(client) = builder.capabilities(capabilities.clone()).connect(&address).await {
-                return Self { driver, client };
+                return Self { _driver: driver, client };
             }
         }
         panic!("no session with {address}");
@@ -81,13 +88,6 @@ impl Browser {
 
     async fn script(&self, script: &str) -> serde_json::Value {
         self.client.execute(script, vec![]).await.unwrap()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 
@@ -133,7 +133,7 @@ async fn an_operator_finds_out_why_a_customer_is_refused_and_resets_their_count(
     let find = browser.client.find(Locator::Css("input[type=search]")).await.unwrap();
     find.send_keys("strangers").await.unwrap();
     browser.reads("1 of 4 rules").await;
-    browser.client.clone().close().await.unwrap();
+    browser.client.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,5 +173,5 @@ async fn a_mistake_in_a_policy_is_shown_with_its_place_and_what_clients_send_is_
         let wide = "const it = document.documentElement; return it.scrollWidth - it.clientWidth";
         assert_eq!(browser.script(wide).await, json!(0), "{view}");
     }
-    browser.client.clone().close().await.unwrap();
+    browser.client.close().await.unwrap();
 }
