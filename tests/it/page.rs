@@ -103,7 +103,7 @@ async fn an_operator_finds_out_why_a_customer_is_refused_and_resets_their_count(
     browser.reads("Nothing was denied since the start.").await;
     // Denied while somebody looks: it comes by itself.
     assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::OverLimit);
-    browser.reads("acme · per-customer: used 5 of 5").await;
+    browser.reads("acme · per-customer: used 6 of 5").await;
     assert_eq!(server.limited(&[("nobody", "knows")]).await, Code::Ok);
 
     browser.click("Unmatched").await;
@@ -115,13 +115,13 @@ async fn an_operator_finds_out_why_a_customer_is_refused_and_resets_their_count(
     text.send_keys("api_key=key_acme_1").await.unwrap();
     browser.client.find(Locator::Css("button[type=submit]")).await.unwrap().click().await.unwrap();
     browser.reads("OVER_LIMIT is what the next such call is answered").await;
-    browser.reads("5 of 5").await;
+    browser.reads("6 of 5").await;
 
     browser.click("Subjects").await;
     browser.reads("2 of 2").await;
     browser.click("acme").await;
     browser.reads("per-customer: 5 per year").await;
-    browser.reads("5 used · 0 left").await;
+    browser.reads("6 used · 0 left").await;
     browser.click("Reset usage").await;
     browser.client.accept_alert().await.unwrap();
     browser.reads("0 used · 5 left").await;
