@@ -22,7 +22,7 @@ use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine
 use crate::app::{self, Bounds, Limits, Listeners, ServeError};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
-use crate::control::{Reporting, Watched, hold_tiers};
+use crate::control::{Reporting, Watched, amend_all, hold_tiers};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
 use crate::rls::{BeyondBounds, InvalidAuthority};
@@ -162,7 +162,7 @@ async fn report_server(server: Option<RedisStore>) {
     }
 }
 
-/// Enforces `policy`, with subjects in the tiers that the store knows they reached; and the server that the counters are in.
+/// Enforces `policy`, with subjects as operators changed them, in the tiers that the store knows they reached; and the server that the counters are in.
 fn limiter(
     mut policy: Policy,
     counters: Opened,
@@ -170,6 +170,7 @@ fn limiter(
 ) -> Result<(Limiter<AnyStore, SystemClock>, Option<RedisStore>), String> {
     let Opened { store, keyer, server, .. } = counters;
     let clock = SystemClock::new();
+    amend_all(&mut policy, &store).map_err(|wrong| wrong.message)?;
     if let Some(records) = store.records() {
         hold_tiers(&mut policy, &*records, clock.now()).map_err(|error| format!("--store: {error}"))?;
     }

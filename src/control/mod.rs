@@ -11,7 +11,7 @@ mod tiers;
 pub use change::Change;
 pub use files::{Watched, follow};
 pub use history::{Event, HISTORY};
-pub use people::{Amendment, InMemory, NotChanged, SubjectChanges};
+pub use people::{Amendment, NotChanged, Recorded, SubjectChanges, amend_all};
 pub use publisher::{Latest, Published, Publisher, Status, Version};
 pub use reporting::Reporting;
 pub use tiers::{TiersNotKept, hold_tiers};

@@ -1,11 +1,11 @@
 //! Subjects that operators change while the server runs.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::config::Diagnostic;
 use crate::policy::Policy;
+use crate::store::{MemoryRecords, Record, RecordKind, Records, Store};
 use crate::subjects::{SubjectChange, WrongChange};
 
 /// Where changes of subjects are kept. It may block; it is called on threads that serve nobody.
@@ -28,30 +28,54 @@ pub trait SubjectChanges: fmt::Debug + Send + Sync {
     fn is_durable(&self) -> bool;
 }
 
-/// Changes that end with the process.
-#[derive(Debug, Default)]
-pub struct InMemory(Mutex<BTreeMap<(String, String), SubjectChange>>);
+/// Changes among the records of a store, or of this process.
+#[derive(Debug)]
+pub struct Recorded {
+    records: Arc<dyn Records>,
+    is_durable: bool,
+}
 
-impl SubjectChanges for InMemory {
+impl Recorded {
+    /// Those that `store` keeps; where it keeps no records, they end with the process.
+    pub fn of(store: &impl Store) -> Self {
+        match store.records() {
+            Some(records) => Self { records, is_durable: true },
+            None => Self { records: Arc::new(MemoryRecords::default()), is_durable: false },
+        }
+    }
+}
+
+impl SubjectChanges for Recorded {
     fn all(&self, domain: &str) -> Result<Vec<(String, SubjectChange)>, String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_domain = all.iter().filter(|((of, _), _)| of == domain);
-        Ok(of_domain.map(|((_, id), change)| (id.clone(), change.clone())).collect())
+        let (mut found, mut wrong) = (Vec::new(), None);
+        let visit = &mut |id: &str, value: &[u8]| match serde_json::from_slice(value) {
+            Ok(change) => found.push((id.to_owned(), change)),
+            Err(error) => wrong = Some(format!("what is kept of `{id}` is not understood: {error}")),
+        };
+        self.records.each(RecordKind::Subject, domain, visit).map_err(|error| error.to_string())?;
+        wrong.map_or(Ok(found), Err)
     }
 
     fn put(&self, domain: &str, id: &str, change: Option<&SubjectChange>) -> Result<(), String> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (domain.to_owned(), id.to_owned());
-        match change {
-            Some(change) => all.insert(key, change.clone()),
-            None => all.remove(&key),
-        };
-        Ok(())
+        let value = change.map(serde_json::to_vec).transpose().map_err(|error| error.to_string())?;
+        let record = Record { kind: RecordKind::Subject, scope: domain.to_owned(), id: id.to_owned(), value };
+        self.records.apply(vec![record]).map_err(|error| error.to_string())
     }
 
     fn is_durable(&self) -> bool {
-        false
+        self.is_durable
     }
+}
+
+/// Makes the changes that `store` keeps of subjects in all domains of `policy`, which is about to be the first one in force.
+///
+/// # Errors
+///
+/// Why they cannot be made.
+pub fn amend_all(policy: &mut Policy, store: &impl Store) -> Result<(), Diagnostic> {
+    let changes = Recorded::of(store);
+    let domains: Vec<_> = policy.domains().map(|domain| domain.name.clone()).collect();
+    domains.iter().try_for_each(|domain| amend(policy, &changes, domain))
 }
 
 /// A change of one subject that is asked for.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::change::Change;
 use super::history::{Event, History};
-use super::people::{Amendment, InMemory, NotChanged, SubjectChanges, amend, amend_one};
+use super::people::{Amendment, NotChanged, Recorded, SubjectChanges, amend, amend_one};
 use super::tiers::hold_tiers;
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
@@ -114,11 +114,12 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         let status =
             Status { generation: 1, since, stale: false, refusal: Arc::new([]), files: Arc::new([]) };
         let known = Known { status, in_force: Version(0), newest: Version(0), history: History::default() };
+        let changes = Box::new(Recorded::of(&limiter.store));
         Self {
             limiter,
             seen: AtomicU64::new(0),
             latest: Arc::new(Latest(Mutex::new(known))),
-            changes: Box::new(InMemory::default()),
+            changes,
             publishing: Mutex::default(),
         }
     }

@@ -183,13 +183,16 @@ impl Stage {
             self.ask("unheard-of", &[("key", "1")]).await;
         }
         self.valkey.signal("STOP");
-        // All at once, so that all of them wait: after a few failures the store is not asked any more.
-        let client = &self.client;
-        let late = (0..100).map(|_| async {
-            let request = request(vec![descriptor(&[("path", "/leads")])]);
-            let _ = client.clone().should_rate_limit(request).await;
-        });
-        join_all(late).await;
+        // Many at once, so that many of them wait, and several times: those that wait at the same time are one failure, and after some
+        // the store is not asked any more.
+        for _ in 0..8 {
+            let client = &self.client;
+            let late = (0..20).map(|_| async {
+                let request = request(vec![descriptor(&[("path", "/leads")])]);
+                let _ = client.clone().should_rate_limit(request).await;
+            });
+            join_all(late).await;
+        }
         let mut of_watching = RateLimitServiceClient::new(channel(&self.watching).await);
         for hundred in 0..30 {
             let key = |n| descriptor(&[("key", &format!("{hundred}-{n}"))]);

@@ -1,5 +1,6 @@
 //! A real Valkey, started on a free port and ended with the test.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -105,8 +106,9 @@ fn run(address: SocketAddr, settings: &[String], directory: &TempDir) -> Option<
 pub(super) fn started(command: &mut Command, address: SocketAddr) -> Option<Process> {
     let mut process = Process::of(command.stdout(Stdio::null()));
     for _ in 0..PATIENCE.as_millis() / 5 {
-        if TcpStream::connect(address).is_ok() {
-            return Some(process);
+        if let Ok(stream) = TcpStream::connect(address) {
+            // Another test's server may have taken the port meanwhile.
+            return is_of(stream, process.0.id()).then_some(process);
         }
         if process.0.try_wait().unwrap().is_some() {
             return None;
@@ -114,6 +116,17 @@ pub(super) fn started(command: &mut Command, address: SocketAddr) -> Option<Proc
         pause(Duration::from_millis(5));
     }
     panic!("valkey-server takes no connections");
+}
+
+/// Whether the server at the other end is this process, as far as it says.
+fn is_of(mut stream: TcpStream, process: u32) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream.write_all(b"INFO server\r\n").unwrap();
+    let mut answer = [0; 4_096];
+    let length = stream.read(&mut answer).unwrap_or_default();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    let said = answer.lines().find_map(|line| line.strip_prefix("process_id:"));
+    said.is_none_or(|said| said == process.to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "another process is waited for")]

@@ -212,3 +212,33 @@ async fn who_has_no_number_for_a_limit_is_shown_as_not_limited_by_it() {
     let created = server.change("POST", "/api/v1/subjects/shop", "{\"id\": \"bare\"}").json();
     assert_eq!(created["subject"]["limits_without_number"][0]["limit"], "per-customer", "{created}");
 }
+
+#[tokio::test]
+async fn what_was_changed_on_a_disk_is_there_after_a_kill() {
+    let disk = tempfile::tempdir().unwrap();
+    let store = format!("disk:{}", disk.path().display());
+    let on_disk = |config| Server::with(config, &["--store", &store, "--store-timeout", "10s"]);
+    let mut server = on_disk(shop());
+    let changed = server.change("PATCH", ACME, &json!({"attributes": {"per_year": 7}}).to_string());
+    assert_eq!((changed.status, &changed.json()["durable"]), (200, &json!(true)), "{changed:?}");
+    let new = json!({"id": "newco", "attributes": {"per_year": 1}, "credentials": [{"kind": "api_key", "value": "key_newco_1"}]});
+    assert_eq!(server.change("POST", "/api/v1/subjects/shop", &new.to_string()).status, 201);
+    for _ in 0..6 {
+        assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::Ok);
+    }
+    server.spillway.signal("KILL");
+    server.spillway.wait();
+
+    let mut server = on_disk(server.config);
+    assert_eq!(per_customer(&server.get(ACME)).1, 7, "from the first request on, before any reload");
+    assert_eq!(server.limited(&[("api_key", "key_newco_1")]).await, Code::Ok);
+    assert_eq!(server.limited(&[("api_key", "key_newco_1")]).await, Code::OverLimit);
+    // What was reserved of the count is used now, so that nobody gets more than the limit.
+    assert!(per_customer(&server.get(ACME)).0 >= 6);
+    assert_eq!(server.change("DELETE", &format!("{ACME}/changes"), "").status, 200);
+    server.spillway.signal("TERM");
+    server.spillway.wait();
+
+    let server = on_disk(server.config);
+    assert_eq!(per_customer(&server.get(ACME)).1, 5, "as the file says");
+}

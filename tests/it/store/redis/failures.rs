@@ -388,7 +388,10 @@ fn a_counter_that_others_wrote_is_not_overwritten() {
         assert_eq!(server.ask(&["HLEN", key]).unwrap(), redis::Value::Int(1));
         // The other script, which decides on what is no mere charge.
         let told = "WRONGTYPE spillway:00000000000000070000000000000009 is no counter";
-        refused(ask(&session, Hits::refund(1)).await, told);
+        let plain = charge(Hits::ONE);
+        let counted = Charge { share: Share { count_denied: true, ..plain.share }, ..plain };
+        let answer = session.apply(Mode::Each, &[counted], Timestamp::EPOCH, Instant::now() + PATIENCE).await;
+        refused(answer.map(|_| 0), told);
         assert_eq!(server.ask(&["HGET", key, "a"]).unwrap(), redis::Value::BulkString(b"b".to_vec()));
     });
 }
