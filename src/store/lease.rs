@@ -195,7 +195,8 @@ impl<'a> Part<'a> {
     /// What the store told of a part of a charge, as it is of all of it. `passes` says whether its stage was counted.
     fn settled(mut self, told: Outcome, ahead: Option<Outcome>, passes: bool, now: Timestamp) -> Outcome {
         let is_counted = passes && told.admitted;
-        let ahead = ahead.filter(|ahead| is_counted && ahead.admitted);
+        // A limit in shadow mode lets pass what it does not count, and the hits ahead may still fit.
+        let ahead = ahead.filter(|ahead| passes && ahead.admitted);
         let granted = if ahead.is_some() { self.taken.ahead } else { 0 };
         let latest = ahead.unwrap_or(told);
         if is_counted {

@@ -188,6 +188,26 @@ fn what_is_given_back_at_the_end_waits_for_a_store_that_is_not_there_at_once() {
 }
 
 #[test]
+fn hits_ahead_of_a_limit_in_shadow_mode_are_not_lost_when_it_would_refuse() {
+    run(Time::Paused, async {
+        let shared = MemoryStore::default();
+        let leased = Leased::new(shared.clone(), 1);
+        let session = leased.session();
+        let watched = |hits| {
+            let limit = charge(1, 5);
+            Charge { share: Share { hits, enforced: false, ..limit.share }, ..limit }
+        };
+        // Each after what is known of a refusal has been forgotten.
+        for (after, hits, used) in [(0, 3, 3), (100, 3, 3), (200, 1, 4)] {
+            let now = START.plus(Duration::from_millis(after));
+            let told = apply(&session, Mode::Each, &[watched(Hits::charge(hits))], now).await;
+            assert_eq!(told[0].unwrap().used, used, "{hits} more");
+            assert_eq!(counted(&shared, now), used + leased.unspent(), "what is counted is spent or kept");
+        }
+    });
+}
+
+#[test]
 fn what_the_store_refused_is_refused_here_for_a_moment() {
     run(Time::Paused, async {
         let shared = MemoryStore::default();
