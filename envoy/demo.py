@@ -38,7 +38,8 @@ import valkey  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 PORTS = {"gateway": 10000, "envoy admin": 9901, "spillway grpc": 8081, "spillway http": 8080, "upstream": 8000}
-MORE_PORTS = {"another spillway grpc": 0, "another spillway http": 0, "valkey": 0}  # any that is free
+PORTS["spillway admin"] = 6070
+MORE_PORTS = {"another spillway grpc": 0, "another spillway http": 0, "another spillway admin": 0, "valkey": 0}  # any that is free
 ENVOY_OPTIONS = "--disable-hot-restart --concurrency 2 --log-level warn --file-flush-interval-msec 20".split()
 STORES = ("disk", "redis", "memory")
 READY_SECONDS = 20.0
@@ -195,7 +196,7 @@ class Stack:
         # Ten milliseconds would do, but for a machine that builds something meanwhile.
         options = ["--config", "config", "--log-format", "text", "--store", store, "--store-timeout", "90ms"]
         for name in self.spillways:
-            addresses = [("--grpc-addr", f"{name} grpc"), ("--http-addr", f"{name} http")]
+            addresses = [(f"--{port}-addr", f"{name} {port}") for port in ("grpc", "http", "admin")]
             own = [word for option, port in addresses for word in (option, f"{HOST}:{self.ports[port]}")]
             self.run(name, [binary, "serve", *options, *own])
         for name in self.spillways:
@@ -296,7 +297,7 @@ def free_ports(usual_ports: Mapping[str, int]) -> Dict[str, int]:
 
 
 def with_ports(text: str, ports: Mapping[str, int]) -> str:
-    new = {str(usual): str(ports[name]) for name, usual in PORTS.items() if name != "spillway http"}
+    new = {str(usual): str(ports[name]) for name, usual in PORTS.items() if name not in ("spillway http", "spillway admin")}
     text, replaced = re.subn(r"(?<=port_value: )\d+", lambda found: new[found[0]], text)
     if replaced != len(new):
         raise Failure(f"envoy/envoy.yaml has {replaced} ports where the demonstration knows {len(new)}")
@@ -383,6 +384,7 @@ def hold(stack: Stack, spillway: str) -> None:
     say(f"  curl -i {key} {gateway}/leads")
     say(f"  curl -sX POST -o /dev/null -w '%{{http_code}} ' {key} '{gateway}/leads/bulk?n=[1-4]'")
     say(f"  curl -i -H 'x-api-key: key_c1_a' mega.localhost:{port}/leads        # or leadron, campaigns …")
+    say(f"  http://{HOST}:{stack.ports['spillway admin']}/                        # Spillway's page, while you do")
     say(f"  curl {http}/metrics")
     say(f"  curl '{admin}/stats?filter=upstream.ratelimit'")
     say(f"  tail -f {stack.children['envoy'].out}    # the access log")
