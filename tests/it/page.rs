@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 
 use crate::admin::{Server, shop};
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, programs};
 
 /// Wide as a desk's screen, and narrow as a telephone's.
 const SIZES: [(u32, u32); 2] = [(1400, 900), (390, 844)];
@@ -33,14 +33,8 @@ impl Drop for Driver {
 
 impl Browser {
     async fn start((width, height): (u32, u32), scheme: &str) -> Self {
-        let found = Command::new("python3")
-            .arg("tests/support/chromium.py")
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(found.status.success(), "there is no Chromium");
-        let found = String::from_utf8(found.stdout).unwrap();
-        let (chromium, driver) = found.trim().split_once('\n').unwrap();
+        let found = programs(&["chromium", "chromedriver"]);
+        let (chromium, driver) = (&found[0], &found[1]);
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut start = Command::new(driver);
         start.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());

@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::R
 use tokio::time::{Instant, sleep};
 
 use crate::rls::{channel, descriptor, request};
-use crate::support::{PATIENCE, Spillway, command};
+use crate::support::{PATIENCE, Spillway, command, programs};
 
 /// A terminal of 80 columns and 24 lines, with a server of its own, which ends with the test.
 struct Terminal {
@@ -25,7 +25,7 @@ impl Terminal {
     }
 
     fn tmux(&self, words: &[&str]) -> Output {
-        let mut tmux = Command::new("tmux");
+        let mut tmux = Command::new(&programs(&["tmux"])[0]);
         tmux.args(["-u", "-S", &self.socket]).args(words).env("TERM", "xterm-256color");
         let done = tmux.output().unwrap_or_else(|error| panic!("cannot run tmux; install it: {error}"));
         assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));

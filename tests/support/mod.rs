@@ -149,6 +149,14 @@ pub(crate) fn metric(http: SocketAddr, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no `{name}` in:\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
+/// The paths of programs that Debian has, which are installed where they are missing.
+pub(crate) fn programs(names: &[&str]) -> Vec<String> {
+    let mut find = Command::new("python3");
+    let found = find.arg("tests/support/debian.py").args(names).stderr(Stdio::inherit()).output().unwrap();
+    assert!(found.status.success(), "{names:?} cannot be had");
+    String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 /// The program that serves on free ports what the path that is to be added says.
 pub(crate) fn serve() -> Command {
     let any = "127.0.0.1:0";
