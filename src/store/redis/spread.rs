@@ -222,7 +222,7 @@ impl Spread {
             }
             // As if it had only been asked about.
             let used =
-                outcome.map_or_else(|| before.used.saturating_sub(self.cost(place)), |given| given.used);
+                outcome.map_or_else(|| before.used.saturating_sub(self.added(place, &told)), |given| given.used);
             *before = Outcome {
                 used,
                 attempted: self.charges[place].share.hits.applied_to(used),
@@ -279,7 +279,7 @@ impl Spread {
             .map(|&place| {
                 let mut charge = self.charges[place];
                 charge.share.hits = match charge.share.hits {
-                    Hits::Charge(n) => Hits::Refund(n),
+                    Hits::Charge(_) => Hits::refund(self.added(place, &told)),
                     hits => hits,
                 };
                 charge
@@ -296,7 +296,17 @@ impl Spread {
         }
     }
 
-    fn cost(&self, place: usize) -> u64 {
-        self.charges[place].share.hits.cost()
+    /// How many hits a charge that was counted has added: a bucket that is empty takes no more of them, whatever is refused. Never more
+    /// than there are, for what is given back too much is granted twice.
+    fn added(&self, place: usize, told: &Outcomes) -> u64 {
+        let cost = self.charges[place].share.hits.cost();
+        let Some(outcome) = told[place] else { return 0 };
+        let key = self.charges[place].key;
+        let shares_its_counter = self.charges.iter().filter(|other| other.key == key).count() > 1;
+        if shares_its_counter && !outcome.admitted {
+            return 0;
+        }
+        let before = outcome.attempted.saturating_sub(cost);
+        outcome.used.saturating_sub(before).min(cost)
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use spillway::algorithm::{Charge, Mode, Outcomes};
+use spillway::algorithm::{Algorithm, Charge, Mode, Outcomes, Share};
 use spillway::model::{CellKey, Hits, Timestamp};
 use spillway::store::{RedisSession, RedisStore, Session, Store, StoreError};
 use tokio::time::Instant;
@@ -64,6 +64,36 @@ fn where_one_slot_refuses_the_others_give_back() {
             outcomes.iter().flatten().map(|told| (told.admitted, told.used, told.remaining)).collect();
         assert_eq!(told, [(true, 2, 8), (false, 2, 0), (true, 2, 8)]);
         assert_eq!([used(&session, a).await, used(&session, b).await, used(&session, c).await], [2, 2, 2]);
+    });
+}
+
+/// A bucket takes no more hits than it has room for, and gives no more back: else a client that is refused elsewhere would empty it.
+#[test]
+fn a_bucket_gives_back_what_it_took_of_a_refused_attempt_and_no_more() {
+    let cluster = Cluster::start();
+    let [a, b, _] = counters(&cluster);
+    run(async {
+        let session = open(&cluster).session();
+        let hour = Duration::from_secs(3_600);
+        let bucket = |hits, stage| {
+            let plain = of(b, 3, hits);
+            let algorithm = Algorithm::token_bucket(3 * hour, 3);
+            Charge { share: Share { algorithm, count_denied: true, stage, ..plain.share }, ..plain }
+        };
+        let first = of(a, 1, Hits::ONE);
+        let in_order = async |charges: &[Charge]| {
+            let until = Instant::now() + PATIENCE;
+            session.apply(Mode::InOrder, charges, Timestamp::EPOCH, until).await.unwrap()
+        };
+        assert!(in_order(&[first]).await[0].unwrap().admitted);
+        assert_eq!(in_order(&[bucket(Hits::charge(2), 0)]).await[0].unwrap().used, 2);
+        for _ in 0..2 {
+            let refused = in_order(&[first, bucket(Hits::charge(3), 1)]).await;
+            assert!(!refused[0].unwrap().admitted && refused[1].is_none(), "{refused:?}");
+            settle().await;
+            assert_eq!(in_order(&[bucket(Hits::Look, 0)]).await[0].unwrap().used, 2);
+        }
+        assert!(!in_order(&[bucket(Hits::charge(2), 0)]).await[0].unwrap().admitted, "one hit is left");
     });
 }
 
