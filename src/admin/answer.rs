@@ -89,3 +89,17 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             .hint("`/api/v1/openapi.json` says what is expected, with examples".to_owned())
     })
 }
+
+/// What a body says in which credentials may be: what is wrong with it is told by its place alone.
+pub(super) fn read_secretly<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let unknown = error.to_string();
+        // Names of fields are no credentials.
+        let what = unknown.strip_prefix("unknown field ").map(|rest| format!("unknown field {rest}"));
+        let what = what.or_else(|| unknown.starts_with("missing field ").then_some(unknown));
+        let what = what.unwrap_or_else(|| format!("line {line}, column {column} is not as it should be"));
+        Problem::wrong(format!("the body is not understood: {what}"))
+            .hint("`/api/v1/openapi.json` says what is expected, with examples".to_owned())
+    })
+}

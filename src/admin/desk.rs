@@ -13,7 +13,7 @@ use super::answer::Problem;
 use super::api::Job;
 use super::asked::{Call, Question, known};
 use super::shown;
-use crate::algorithm::{Charge, Mode, Outcomes, Share};
+use crate::algorithm::{Charge, Durability, Mode, Outcomes, Share};
 use crate::clock::Clock;
 use crate::engine::{OfSubject, Scratch};
 use crate::explain::{explain_live, look};
@@ -111,7 +111,12 @@ impl<S: Store, C: Clock> Desk<S, C> {
         let refund = |(charge, outcome): (&Charge, &Option<Outcome>)| {
             let used = outcome.as_ref().map_or(0, |outcome| outcome.used);
             let share = Share { hits: Hits::refund(used), ..charge.share };
-            (used > 0).then_some(Charge { share, ..*charge })
+            // What was reserved ahead of the hits goes as well: a reset that was answered outlives a crash.
+            let durability = match charge.durability {
+                Durability::Reserve => Durability::Exact,
+                durability => durability,
+            };
+            (used > 0).then_some(Charge { share, durability, ..*charge })
         };
         let refunds: Vec<Charge> = charges.iter().zip(&outcomes).filter_map(refund).collect();
         self.ask(&refunds).await.map(|_| ())

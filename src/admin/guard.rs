@@ -101,7 +101,7 @@ fn is_of_this_machine(host: &str) -> bool {
 }
 
 /// Whether a browser says that the request was sent by a page of somebody else.
-fn is_from_another_site(headers: &HeaderMap, host: &str) -> bool {
+pub(super) fn is_from_another_site(headers: &HeaderMap, host: &str) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let foreign_site = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
     let foreign_origin = headers.get(header::ORIGIN).is_some_and(|origin| {
@@ -111,7 +111,7 @@ fn is_from_another_site(headers: &HeaderMap, host: &str) -> bool {
     foreign_site || foreign_origin
 }
 
-fn is_known(token: &TokenFile, headers: &HeaderMap) -> bool {
+pub(super) fn is_known(token: &TokenFile, headers: &HeaderMap) -> bool {
     let bearer = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
         let (scheme, token) = value.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Problem, json as answer, read};
+use super::answer::{Answer, Problem, json as answer, read_secretly};
 use super::api::Api;
 use super::asked::{Question, known};
 use super::connection::Connection;
@@ -131,7 +131,7 @@ fn refused(why: &NotChanged) -> Problem {
     let status = match why {
         NotChanged::Unknown { .. } | NotChanged::NoSubjects(_) => StatusCode::NOT_FOUND,
         NotChanged::Exists { .. } | NotChanged::Superseded | NotChanged::Files(_) => StatusCode::CONFLICT,
-        NotChanged::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        NotChanged::Wrong(_) | NotChanged::NoNumber(_) => StatusCode::UNPROCESSABLE_ENTITY,
         NotChanged::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     let hint = match why {
@@ -160,7 +160,8 @@ pub(super) async fn create(
     Path(domain): Path<String>,
     body: Bytes,
 ) -> Answer {
-    let New { id, enabled, attributes, billing_anchor, time_zone, facts, credentials } = read(&body)?;
+    let New { id, enabled, attributes, billing_anchor, time_zone, facts, credentials } =
+        read_secretly(&body)?;
     if id.is_empty() || id.len() > LONGEST_ID || id.contains(['/', '\n', '\r', '\0']) {
         return Err(Problem::wrong(format!(
             "an id has from 1 to {LONGEST_ID} bytes, and no `/` or line break in it"
@@ -181,7 +182,7 @@ pub(super) async fn change(
     Path((domain, id)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
-    let Fields { enabled, attributes, billing_anchor, time_zone, facts } = read(&body)?;
+    let Fields { enabled, attributes, billing_anchor, time_zone, facts } = read_secretly(&body)?;
     let change =
         SubjectChange { enabled, attributes, billing_anchor, time_zone, facts, ..SubjectChange::default() };
     if change == SubjectChange::default() {
@@ -211,7 +212,7 @@ pub(super) async fn add_credential(
     Path((domain, id)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
-    let credentials = vec![read::<Credential>(&body)?.change(true)?];
+    let credentials = vec![read_secretly::<Credential>(&body)?.change(true)?];
     let change = SubjectChange { credentials, ..SubjectChange::default() };
     Asked { api, peer: connection.peer, domain, id }
         .make("credential add", StatusCode::OK, Some(change))
@@ -225,7 +226,7 @@ pub(super) async fn revoke_credential(
     Path((domain, id)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer {
-    let credential = read::<Credential>(&body)?.change(false)?;
+    let credential = read_secretly::<Credential>(&body)?.change(false)?;
     {
         let policy = api.served.engine().policy();
         known(&domain, &policy)?;

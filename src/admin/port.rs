@@ -76,7 +76,7 @@ impl<S: Store, C: Clock> Served for Live<S, C> {
     fn change_subject(&self, amendment: &Amendment) -> Option<Result<u64, NotChanged>> {
         let Watched { path, options, .. } = self.watched.as_ref()?;
         let sources = Sources::in_files(&[path], options.every_file);
-        Some(self.publisher.change_subject(amendment, &sources, options.clone()))
+        Some(self.publisher.change_subject(amendment, &sources, options))
     }
 
     fn keeps_changes(&self) -> bool {

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Map, Value as Json};
+
 use crate::config::Diagnostic;
-use crate::policy::Policy;
+use crate::hint::did_you_mean;
+use crate::policy::{Domain, Policy, Source};
 use crate::store::{MemoryRecords, Record, RecordKind, Records, Store};
 use crate::subjects::{SubjectChange, WrongChange};
+use crate::telemetry::SubjectChangeLeftOut;
 
 /// Where changes of subjects are kept. It may block; it is called on threads that serve nobody.
 pub trait SubjectChanges: fmt::Debug + Send + Sync {
@@ -73,9 +77,7 @@ impl SubjectChanges for Recorded {
 ///
 /// Why they cannot be made.
 pub fn amend_all(policy: &mut Policy, store: &impl Store) -> Result<(), Diagnostic> {
-    let changes = Recorded::of(store);
-    let domains: Vec<_> = policy.domains().map(|domain| domain.name.clone()).collect();
-    domains.iter().try_for_each(|domain| amend(policy, &changes, domain))
+    amend(policy, &Recorded::of(store), None)
 }
 
 /// A change of one subject that is asked for.
@@ -114,6 +116,9 @@ pub enum NotChanged {
     /// It makes no sense.
     #[error(transparent)]
     Wrong(#[from] WrongChange),
+    /// It would take a limit's number away.
+    #[error("{0}")]
+    NoNumber(String),
     /// The files could not be read once more, which a change of a subject needs.
     #[error("the files have {0} mistakes, and a subject can be changed only while they have none")]
     Files(usize),
@@ -121,27 +126,72 @@ pub enum NotChanged {
     #[error("the change cannot be kept: {0}")]
     NotKept(String),
     /// Newer files came into force meanwhile.
-    #[error("newer files came into force meanwhile; ask again")]
+    #[error("another change came into force meanwhile; ask again")]
     Superseded,
 }
 
-/// Makes the changes that are kept of the subjects of a domain.
+/// Makes the changes that are kept of the subjects of all domains of `policy`, but for one where they were made. Those that cannot be made any more, as files have changed
+/// meanwhile, are left out, and told: they keep out no configuration, and no start.
+///
+/// # Errors
+///
+/// Why they cannot be read.
 pub(super) fn amend(
     policy: &mut Policy,
     changes: &dyn SubjectChanges,
-    domain: &str,
+    except: Option<&str>,
 ) -> Result<(), Diagnostic> {
-    let wrong = |why: String| {
-        Diagnostic::error(format!("subjects of `{domain}` were changed on the admin port: {why}"))
-            .hint(Some("take the change back there, or change the file".to_owned()))
-    };
-    let changes = changes.all(domain).map_err(wrong)?;
-    let directory =
-        policy.domains_mut().find(|known| known.name == domain).and_then(|known| known.directory.as_mut());
-    let Some(directory) = directory.filter(|_| !changes.is_empty()) else { return Ok(()) };
-    let before = std::mem::take(directory);
-    *directory = before.changed(&changes).map_err(|why| wrong(why.to_string()))?;
+    for domain in policy.domains_mut().filter(|domain| except != Some(&domain.name)) {
+        let name = domain.name.clone();
+        let unread = |why: String| {
+            Diagnostic::error(format!(
+                "subjects of `{name}` were changed on the admin port, and how is not known: {why}"
+            ))
+        };
+        let changes = changes.all(&name).map_err(unread)?;
+        let Some(directory) = domain.directory.as_mut().filter(|_| !changes.is_empty()) else { continue };
+        let (changed, wrong) = std::mem::take(directory).changed(&changes);
+        *directory = changed;
+        for why in wrong.iter().take(MOST_TOLD) {
+            SubjectChangeLeftOut { domain: &name, why }.emit();
+        }
+    }
     Ok(())
+}
+
+/// The most changes that are left out and told at a time.
+const MOST_TOLD: usize = 20;
+
+/// What is wrong with attributes that limits of `domain` take their numbers from: as in a file, they must not make a limit none.
+fn without_number(domain: &Domain, attributes: &Map<String, Json>) -> Option<String> {
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let is_number = |value: &Json| value.as_u64().is_some() || text(value).parse::<u64>().is_ok();
+    let mut wrong = None;
+    domain.root.each_rule(&mut |rule| {
+        for limit in &rule.limits {
+            let requests = &limit.requests;
+            let name = &limit.name;
+            let number = |attribute: &String| {
+                let value = attributes.get(attribute).filter(|value| !is_number(value))?;
+                Some(format!("`{attribute}` is `{}`, which is no whole number, and the limit `{name}` takes it for one", text(value)))
+            };
+            let of_source = match &requests.source {
+                Source::Table { by, values, otherwise: None } => attributes.get(by).and_then(|value| {
+                    let value = text(value);
+                    let listed: Vec<&str> = values.iter().map(|(value, _)| value.as_str()).collect();
+                    let hint = did_you_mean(&value, listed.iter().copied());
+                    let hint = hint.unwrap_or_else(|| format!("it has {}", listed.join(", ")));
+                    (!listed.contains(&value.as_str()))
+                        .then(|| format!("`{by}` is `{value}`, for which the limit `{name}` has no number; {hint}"))
+                }),
+                Source::Attribute(attribute) => number(attribute),
+                Source::Table { .. } | Source::Fixed(_) => None,
+            };
+            let of_own = requests.instead.iter().chain(&requests.at_most).find_map(number);
+            wrong = wrong.take().or(of_source).or(of_own);
+        }
+    });
+    wrong
 }
 
 /// Makes one more change: what is kept of the subject from then on.
@@ -173,7 +223,12 @@ pub(super) fn amend_one(
     }
     let kept = change.clone().map(|change| earlier.unwrap_or_default().then(change));
     let all: Vec<_> = others.into_iter().chain(kept.clone().map(|kept| (id.clone(), kept))).collect();
-    let before = std::mem::take(directory);
-    *directory = before.changed(&all)?;
-    Ok(kept)
+    // What is wrong with others is no reason, least of all not to take something back.
+    let (changed, wrong) = std::mem::take(directory).changed(&all);
+    *directory = changed;
+    if let Some(wrong) = wrong.into_iter().find(|wrong| wrong.id() == id) {
+        return Err(wrong.into());
+    }
+    let asked = change.as_ref().and_then(|change| without_number(of_domain, &change.attributes));
+    asked.map_or(Ok(kept), |wrong| Err(NotChanged::NoNumber(wrong)))
 }

@@ -95,6 +95,9 @@ pub enum Published {
     Superseded,
 }
 
+/// How often a change of a subject is compiled while others come into force before it.
+const TRIES: usize = 50;
+
 /// The only one that puts policies in force.
 #[derive(Debug)]
 pub struct Publisher<S, C> {
@@ -139,6 +142,22 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         &self,
         amendment: &Amendment,
         sources: &Sources,
+        options: &Options,
+    ) -> Result<u64, NotChanged> {
+        // Others may come into force while it is compiled.
+        for _ in 1..TRIES {
+            match self.try_to_change_subject(amendment, sources, options.clone()) {
+                Err(NotChanged::Superseded) => {}
+                ended => return ended,
+            }
+        }
+        self.try_to_change_subject(amendment, sources, options.clone())
+    }
+
+    fn try_to_change_subject(
+        &self,
+        amendment: &Amendment,
+        sources: &Sources,
         options: Options,
     ) -> Result<u64, NotChanged> {
         let version = self.version();
@@ -150,10 +169,8 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
         let Amendment { domain, id, .. } = amendment;
         let kept = amend_one(&mut loaded.policy, &*self.changes, amendment)?;
-        let others: Vec<_> = loaded.policy.domains().map(|domain| domain.name.clone()).collect();
-        for other in others.iter().filter(|other| *other != domain) {
-            amend(&mut loaded.policy, &*self.changes, other).map_err(|_| NotChanged::Files(1))?;
-        }
+        amend(&mut loaded.policy, &*self.changes, Some(domain))
+            .map_err(|wrong| NotChanged::NotKept(wrong.message))?;
         self.changes.put(domain, id, kept.as_ref()).map_err(NotChanged::NotKept)?;
         match self.put_in_force(version, loaded) {
             Published::Applied { generation, .. } => Ok(generation),
@@ -215,11 +232,8 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     fn apply(&self, version: Version, mut loaded: Loaded) -> Published {
         // Its guard protects nothing that a panic could leave half done.
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let domains: Vec<_> = loaded.policy.domains().map(|domain| domain.name.clone()).collect();
-        for domain in domains {
-            if let Err(wrong) = amend(&mut loaded.policy, &*self.changes, &domain) {
-                return Published::Rejected(vec![wrong]);
-            }
+        if let Err(wrong) = amend(&mut loaded.policy, &*self.changes, None) {
+            return Published::Rejected(vec![wrong]);
         }
         self.put_in_force(version, loaded)
     }

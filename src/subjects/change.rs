@@ -14,7 +14,7 @@ use super::table::{Entry, Table};
 ///
 /// It is written as it is kept: a credential by its SHA-256, never as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct SubjectChange {
     /// Whether the subject is there though its file does not have it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -41,7 +41,6 @@ pub struct SubjectChange {
 
 /// A credential that comes, or that changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct CredentialChange {
     /// Its kind.
     pub kind: String,
@@ -126,18 +125,29 @@ impl SubjectChange {
     }
 }
 
+impl WrongChange {
+    /// The subject whose change it is.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::NotUnderstood { id, .. } | Self::Taken { id, .. } => id,
+        }
+    }
+}
+
 impl Directory {
-    /// The same directory with `changes` made, each of the subject with that id; those of subjects that are neither there nor
-    /// created are left out.
-    ///
-    /// # Errors
-    ///
-    /// The first change that cannot be made.
-    pub fn changed(mut self, changes: &[(String, SubjectChange)]) -> Result<Self, WrongChange> {
+    /// The same directory with `changes` made, each of the subject with that id, and what cannot be made of them, which is left out:
+    /// files may have changed since a change was made. Changes of subjects that are neither there nor created mean nothing.
+    pub fn changed(mut self, changes: &[(String, SubjectChange)]) -> (Self, Vec<WrongChange>) {
         let (mut credentials, mut created) = (self.credentials.all().to_vec(), Vec::new());
+        let mut wrong = Vec::new();
         for (id, change) in changes {
-            let problems = |problems| WrongChange::NotUnderstood { id: id.clone(), problems };
-            let said = Self::parse_lines(&change.line(id)).map_err(problems)?;
+            let said = match Self::parse_lines(&change.line(id)) {
+                Ok(said) => said,
+                Err(problems) => {
+                    wrong.push(WrongChange::NotUnderstood { id: id.clone(), problems });
+                    continue;
+                }
+            };
             let at = match self.roster.find(id) {
                 Some(at) => at,
                 None if change.created => self.roster.len() + created.len(),
@@ -169,7 +179,7 @@ impl Directory {
                             None => self.roster.id(owner).to_owned(),
                             Some(at) => created[at].0.clone(),
                         };
-                        return Err(WrongChange::Taken { id: id.clone(), owner });
+                        wrong.push(WrongChange::Taken { id: id.clone(), owner });
                     }
                     None => credentials.push(entry),
                 }
@@ -178,7 +188,7 @@ impl Directory {
         self.roster = self.roster.with(created);
         credentials.sort_unstable_by_key(|entry| entry.id);
         self.credentials = Table::new(credentials);
-        Ok(self)
+        (self, wrong)
     }
 
     /// Makes those changes of `row` that are there; `said` is how they were understood.
@@ -219,10 +229,12 @@ tiers: {attribute: tier, rules: [{tier: 0}, {tier: 1, spend: 5}]}
         serde_json::from_value(words).unwrap()
     }
 
+    /// The directory, or the first change that cannot be made.
     fn changed(changes: &[(&str, Json)]) -> Result<Directory, WrongChange> {
         let changes: Vec<_> =
             changes.iter().map(|(id, words)| ((*id).to_owned(), change(words.clone()))).collect();
-        Directory::parse(FILE).unwrap().changed(&changes)
+        let (changed, wrong) = Directory::parse(FILE).unwrap().changed(&changes);
+        wrong.into_iter().next().map_or(Ok(changed), Err)
     }
 
     fn key(value: &str) -> Json {

@@ -221,8 +221,8 @@ impl Spread {
                 continue;
             }
             // As if it had only been asked about.
-            let used =
-                outcome.map_or_else(|| before.used.saturating_sub(self.added(place, &told)), |given| given.used);
+            let used = outcome
+                .map_or_else(|| before.used.saturating_sub(self.added(place, &told)), |given| given.used);
             *before = Outcome {
                 used,
                 attempted: self.charges[place].share.hits.applied_to(used),

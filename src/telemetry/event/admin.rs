@@ -65,3 +65,23 @@ impl AdminChange<'_> {
         tracing::info!(%peer, what, object, before, after, "admin change");
     }
 }
+
+/// A change of a subject that was made on the admin port cannot be made any more, as files have changed since.
+#[derive(Debug)]
+pub struct SubjectChangeLeftOut<'a> {
+    /// The subject's domain.
+    pub domain: &'a str,
+    /// Why not; it names the subject.
+    pub why: &'a dyn std::error::Error,
+}
+
+impl SubjectChangeLeftOut<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::error!(
+            domain = self.domain,
+            "a change of a subject is left out: {}; take it back (DELETE /api/v1/subjects/DOMAIN/ID/changes), or change the file",
+            self.why
+        );
+    }
+}

@@ -7,7 +7,7 @@ mod counters;
 mod lifecycle;
 mod unlimited;
 
-pub use admin::{AdminAway, AdminChange, AdminRefused};
+pub use admin::{AdminAway, AdminChange, AdminRefused, SubjectChangeLeftOut};
 pub use configuration::{
     ConfigLoaded, ConfigRefused, ConfigReloaded, ConfigWarned, Forgotten, Mistake, OnlyWatching,
     WithoutEffect,

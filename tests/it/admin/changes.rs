@@ -242,3 +242,105 @@ async fn what_was_changed_on_a_disk_is_there_after_a_kill() {
     let server = on_disk(server.config);
     assert_eq!(per_customer(&server.get(ACME)).1, 5, "as the file says");
 }
+
+#[tokio::test]
+async fn a_file_that_takes_a_credential_which_was_given_here_ends_no_start_and_can_be_made_up_for() {
+    let disk = tempfile::tempdir().unwrap();
+    let store = format!("disk:{}", disk.path().display());
+    let on_disk = |config| Server::with(config, &["--store", &store, "--store-timeout", "10s"]);
+    let mut server = on_disk(shop());
+    for id in ["new3", "new4"] {
+        let new = json!({"id": id, "attributes": {"per_year": 1}, "credentials": [{"kind": "api_key", "value": format!("key_{id}")}]});
+        assert_eq!(server.change("POST", "/api/v1/subjects/shop", &new.to_string()).status, 201);
+    }
+    let taken = super::SUBJECTS.replace(
+        "value: key_other_1}",
+        "value: key_other_1}, {kind: api_key, value: key_new3}, {kind: api_key, value: key_new4}",
+    );
+    std::fs::write(server.config.path().join("shop.subjects.yaml"), taken).unwrap();
+    assert_eq!(server.change("POST", "/api/v1/config/reload", "").status, 200, "the file comes into force");
+    let line = server.spillway.log_line("a change of a subject is left out");
+    assert!(line.contains("a credential that `new3` is given belongs to `other`"), "{line}");
+    server.spillway.signal("KILL");
+    server.spillway.wait();
+
+    let server = on_disk(server.config);
+    for _ in 0..7 {
+        assert_eq!(
+            server.limited(&[("api_key", "key_new3")]).await,
+            Code::Ok,
+            "it is the other's, as the file says"
+        );
+    }
+    for id in ["new3", "new4"] {
+        let back = server.change("DELETE", &format!("/api/v1/subjects/shop/{id}/changes"), "");
+        assert_eq!(back.status, 200, "{back:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_would_take_a_number_away_is_refused_whole() {
+    let files = [
+        (
+            "shop.yaml",
+            "
+domain: shop
+subjects: shop.subjects.yaml
+descriptors:
+  - key: api_key
+    subject: api_key
+    rate_limits:
+      - {name: of-plan, requests_per_unit: {by: plan, values: {growth: 2, scale: 4}}, unit: year}
+      - {name: agreed, requests_per_unit: 9, override: agreed, unit: month}
+",
+        ),
+        ("shop.subjects.yaml", super::SUBJECTS),
+    ];
+    let server = Server::with(crate::support::directory(&files), &[]);
+    for (attributes, said) in [
+        (
+            json!({"plan": "Scale"}),
+            "`plan` is `Scale`, for which the limit `of-plan` has no number; did you mean `scale`?",
+        ),
+        (
+            json!({"agreed": "abc"}),
+            "`agreed` is `abc`, which is no whole number, and the limit `agreed` takes it for one",
+        ),
+        (
+            json!({"agreed": -5}),
+            "`agreed` is `-5`, which is no whole number, and the limit `agreed` takes it for one",
+        ),
+    ] {
+        let refused = server.change("PATCH", ACME, &json!({ "attributes": attributes }).to_string());
+        assert_eq!((refused.status, &refused.json()["error"]), (422, &json!(said)));
+    }
+    let key = [("api_key", "key_acme_1")];
+    for expected in [Code::Ok, Code::Ok, Code::OverLimit] {
+        assert_eq!(server.limited(&key).await, expected, "nothing has changed");
+    }
+    assert_eq!(
+        server.change("PATCH", ACME, &json!({"attributes": {"plan": "scale"}}).to_string()).status,
+        200
+    );
+    assert_eq!(server.limited(&key).await, Code::Ok);
+    // Where a credential was expected: nobody is shown what was there.
+    let slip = json!({"id": "z", "credentials": ["sk_live_SECRET"]});
+    let slip = server.change("POST", "/api/v1/subjects/shop", &slip.to_string());
+    assert!(slip.status == 400 && !slip.body.contains("SECRET"), "{slip:?}");
+}
+
+#[tokio::test]
+async fn a_reset_on_a_disk_is_there_after_a_kill() {
+    let disk = tempfile::tempdir().unwrap();
+    let store = format!("disk:{}", disk.path().display());
+    let on_disk = |config| Server::with(config, &["--store", &store, "--store-timeout", "10s"]);
+    let mut server = on_disk(shop());
+    for _ in 0..5 {
+        assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::Ok);
+    }
+    let asked = json!({"domain": "shop", "subject": "acme"}).to_string();
+    assert_eq!(server.change("POST", "/api/v1/counters/reset", &asked).status, 200);
+    server.spillway.signal("KILL");
+    server.spillway.wait();
+    assert_eq!(per_customer(&on_disk(server.config).get(ACME)), (0, 5));
+}
