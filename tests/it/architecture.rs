@@ -25,7 +25,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("envoy", &["yaml", "hint", "policy", "config"]),
     ("migrate", &["model", "yaml", "hint", "policy", "config"]),
-    ("control", &["model", "clock", "telemetry", "subjects", "policy", "store", "limiter", "config"]),
+    ("control", &["model", "hint", "clock", "telemetry", "subjects", "policy", "store", "limiter", "config"]),
     (
         "admin",
         &[
