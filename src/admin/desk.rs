@@ -116,7 +116,7 @@ impl<S: Store, C: Clock> Desk<S, C> {
                 Durability::Reserve => Durability::Exact,
                 durability => durability,
             };
-            (used > 0).then_some(Charge { share, durability, ..*charge })
+            (used > 0).then_some(Charge { durability, share, ..*charge })
         };
         let refunds: Vec<Charge> = charges.iter().zip(&outcomes).filter_map(refund).collect();
         self.ask(&refunds).await.map(|_| ())

@@ -150,8 +150,8 @@ pub(super) fn amend(
         };
         let changes = changes.all(&name).map_err(unread)?;
         let Some(directory) = domain.directory.as_mut().filter(|_| !changes.is_empty()) else { continue };
-        let (changed, wrong) = std::mem::take(directory).changed(&changes);
-        *directory = changed;
+        let (amended, wrong) = std::mem::take(directory).changed(&changes);
+        *directory = amended;
         for why in wrong.iter().take(MOST_TOLD) {
             SubjectChangeLeftOut { domain: &name, why }.emit();
         }
@@ -224,8 +224,8 @@ pub(super) fn amend_one(
     let kept = change.clone().map(|change| earlier.unwrap_or_default().then(change));
     let all: Vec<_> = others.into_iter().chain(kept.clone().map(|kept| (id.clone(), kept))).collect();
     // What is wrong with others is no reason, least of all not to take something back.
-    let (changed, wrong) = std::mem::take(directory).changed(&all);
-    *directory = changed;
+    let (amended, wrong) = std::mem::take(directory).changed(&all);
+    *directory = amended;
     if let Some(wrong) = wrong.into_iter().find(|wrong| wrong.id() == id) {
         return Err(wrong.into());
     }

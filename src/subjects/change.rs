@@ -233,8 +233,8 @@ tiers: {attribute: tier, rules: [{tier: 0}, {tier: 1, spend: 5}]}
     fn changed(changes: &[(&str, Json)]) -> Result<Directory, WrongChange> {
         let changes: Vec<_> =
             changes.iter().map(|(id, words)| ((*id).to_owned(), change(words.clone()))).collect();
-        let (changed, wrong) = Directory::parse(FILE).unwrap().changed(&changes);
-        wrong.into_iter().next().map_or(Ok(changed), Err)
+        let (amended, wrong) = Directory::parse(FILE).unwrap().changed(&changes);
+        wrong.into_iter().next().map_or(Ok(amended), Err)
     }
 
     fn key(value: &str) -> Json {

@@ -233,7 +233,7 @@ async function subject(main, domain, id) {
       ["credentials", `${one.credentials.enabled} enabled${one.credentials.disabled ? `, ${one.credentials.disabled} disabled` : ""}`]]));
     usage.replaceChildren(one.limits.length === 0 ? empty("No limit counts by this subject alone.")
       : el("ul", { class: "plain" }, one.limits.filter((limit) => limit.numbers).map((limit) => el("li", {},
-        el("div", { class: "head" }, el("p", {}, `${limit.limit}: ${whole(limit.numbers.limit)} per ${limit.window}`), el("p", { class: "note" }, `${whole(limit.numbers.used)} used · ${whole(limit.numbers.remaining)} left`)),
+        el("div", { class: "head" }, el("p", {}, `${limit.limit}: ${limit.window.includes("at once") ? "bucket of " : ""}${whole(limit.numbers.limit)} per ${limit.window}`), el("p", { class: "note" }, `${whole(limit.numbers.used)} used · ${whole(limit.numbers.remaining)} left`)),
         bar(limit.numbers), el("p", { class: "note" }, [limit.counter === "subject" ? null : limit.counter, place(limit), limit.numbers.used ? `whole again in ${duration(limit.numbers.reset_after_ms)}` : null].filter(Boolean).join(" · "))))),
       ...(one.other_limits.length ? [el("p", { class: "note" }, `Counted by more than the subject, and seen under «Explain»: ${one.other_limits.map((limit) => limit.limit).join(", ")}`)] : []));
   };

@@ -87,7 +87,8 @@ pub(super) async fn slots(shared: &Arc<Shared>) -> Result<Arc<SlotMap>, Failure>
     shared.cluster.map().ok_or_else(|| Failure::unreachable("the cluster was not asked to the end".into()))
 }
 
-/// Learns the slots from the first server that tells them, and the secret from the one that has it.
+/// Learns the slots from the first server that tells them and is not cut off from the others, and the secret from the one that has
+/// it. Where all are cut off, the first one is believed.
 async fn learn(shared: &Shared) -> Result<(), Failure> {
     let options = &shared.options;
     let known = shared.cluster.map();
@@ -95,10 +96,15 @@ async fn learn(shared: &Shared) -> Result<(), Failure> {
         known.iter().flat_map(|map| map.servers()).map(|(host, port)| options.server_at(host, *port));
     let servers: Vec<ConnectionInfo> = servers.chain(options.servers.iter().cloned()).collect();
     let mut told = Vec::new();
+    let mut cut_off = None;
     for server in servers {
         let named = address(server.addr());
         let why = match timeout(ANSWERS_WITHIN, slots_of(options, server)).await {
-            Ok(Ok(map)) => {
+            Ok(Ok((map, Health::CutOff))) => {
+                cut_off.get_or_insert(map);
+                "it says that the cluster is down".to_owned()
+            }
+            Ok(Ok((map, Health::Well))) => {
                 let learnt = timeout(ANSWERS_WITHIN, share_secret(shared, &map)).await;
                 let learnt = learnt.unwrap_or_else(|_| {
                     let within = ANSWERS_WITHIN.as_millis();
@@ -121,15 +127,31 @@ async fn learn(shared: &Shared) -> Result<(), Failure> {
             told.push(why);
         }
     }
+    if let Some(map) = cut_off {
+        shared.cluster.map.store(Some(Arc::new(map)));
+        return Ok(());
+    }
     Err(Failure::unreachable(format!("no server of the cluster tells its slots ({})", told.join("; "))))
 }
 
-async fn slots_of(options: &RedisOptions, server: ConnectionInfo) -> Result<SlotMap, Failure> {
+/// How a server of a cluster says the cluster is.
+enum Health {
+    Well,
+    /// Too many of the others are away. It tells slots all the same, and does nothing that it is asked for.
+    CutOff,
+}
+
+async fn slots_of(options: &RedisOptions, server: ConnectionInfo) -> Result<(SlotMap, Health), Failure> {
     let asked = host(server.addr());
     let mut connection = connection(options, server).await?;
+    let failed = |error| Failure::of(&error);
     let ranges = redis::cmd("CLUSTER").arg("SLOTS").query_async::<Vec<Value>>(&mut connection).await;
-    let ranges = ranges.map_err(|error| Failure::of(&error))?;
-    SlotMap::read(&ranges, &asked).ok_or_else(|| Failure::unreachable("it knows of no slots".into()))
+    let map = SlotMap::read(&ranges.map_err(failed)?, &asked);
+    let map = map.ok_or_else(|| Failure::unreachable("it knows of no slots".into()))?;
+    // Who may not be asked that is believed.
+    let state = redis::cmd("CLUSTER").arg("INFO").query_async::<String>(&mut connection).await;
+    let is_down = state.is_ok_and(|state| state.contains("cluster_state:fail"));
+    Ok((map, if is_down { Health::CutOff } else { Health::Well }))
 }
 
 async fn share_secret(shared: &Shared, map: &SlotMap) -> Result<(), Failure> {

@@ -229,8 +229,18 @@ pub(super) fn given_up_while_it_waits_all_or_nothing_was_charged<S: Store>(time:
                 }
             }
             let mut used = Vec::new();
-            for charge in &three {
-                used.push(look(time, &session, charge, START).await.used);
+            // Servers that count apart are told a moment later to give back what they have counted.
+            for _ in 0..if time == Time::Real { 100 } else { 1 } {
+                used.clear();
+                for charge in &three {
+                    used.push(look(time, &session, charge, START).await.used);
+                }
+                if used == [0, 0, 0] || used == [1, 1, 1] {
+                    break;
+                }
+                if time == Time::Real {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
             }
             assert!(used == [0, 0, 0] || used == [1, 1, 1], "given up after {polls} polls: {used:?}");
         }
