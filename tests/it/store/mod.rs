@@ -32,6 +32,9 @@ macro_rules! conformance {
     ($name:ident with $server:expr => $make:expr) => {
         conformance!(@ $name, laws::Time::Real, $server, $make);
     };
+    ($name:ident apart with $server:expr => $make:expr) => {
+        conformance!(@ $name, laws::Time::Apart, $server, $make);
+    };
     (@ $name:ident, $time:expr, $server:expr, $make:expr) => {
         mod $name {
             #[allow(unused_imports, reason = "not every store is made of all of it")]
@@ -72,7 +75,7 @@ conformance!(failing: Failing::in_turn(&[
 ]));
 conformance!(valkey with Valkey::start(&[]) => redis::counting_by_the_caller);
 conformance!(cluster_one_slot with Cluster::start() => redis::in_one_slot);
-conformance!(cluster_many_slots with Cluster::start() => redis::in_many_slots);
+conformance!(cluster_many_slots apart with Cluster::start() => redis::in_many_slots);
 
 #[test]
 #[should_panic(expected = "given up after 1 polls: [1, 0, 0]")]
