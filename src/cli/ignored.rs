@@ -82,7 +82,7 @@ pub(super) const IGNORED: &[Ignored] = &[
     },
     Ignored {
         names: &["NEAR_LIMIT_RATIO"],
-        why: "a rule is near its limit at 80 % of it in `spillway_rule_near_limit`, which decides nothing",
+        why: "a rule is near its limit at 80 % of it in `spillway_rule_near_limit_total`, which decides nothing",
     },
     Ignored {
         names: &["LOCAL_CACHE_SIZE_IN_BYTES"],
