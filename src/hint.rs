@@ -19,6 +19,21 @@ pub fn likely<'k>(typed: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
         .map(|(_, word)| word)
 }
 
+/// The one of `known` that is so near to `typed` that it must be a slip: as [`likely`], but stricter, for words of which there may be
+/// more than are known. Words that differ in their digits are two: `limit1`, `limit2`.
+pub fn near<'k, S: AsRef<str>>(typed: &str, known: &'k [S]) -> Option<&'k str> {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let typed = typed.to_lowercase();
+    let most = (typed.chars().count() / 4).clamp(1, 3);
+    let near = known.iter().map(AsRef::as_ref).filter_map(|name| {
+        let lower = name.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&typed, &lower);
+        let are_two = distance > 0 && letters(&typed) == letters(&lower);
+        (distance <= most && !are_two).then_some((distance, name))
+    });
+    near.min().map(|(_, name)| name)
+}
+
 /// How alike two words in lower case are, from 0 to 1.
 fn likeness(typed: &str, word: &str) -> f64 {
     // Of short words Jaro-Winkler makes too much of two letters that changed places. A slip of one character is at most four

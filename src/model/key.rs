@@ -21,15 +21,13 @@ pub struct CellKey {
 }
 
 impl CellKey {
-    /// A key of a hash, and of one of what it counts by alone.
-    pub fn new(high: u64, low: u64, counted_by: u64) -> Self {
-        Self { high: high >> 16 | counted_by << 48, low }
-    }
+    /// How many of the first bits are a hash of what is counted by alone.
+    pub const TAG_BITS: u32 = 16;
 
     /// Sixteen bits that are the same for all limits that count by the same entries: where counters are on several servers, those of
     /// one client and one rule belong together.
     pub fn counted_by(self) -> u16 {
-        u16::try_from(self.high >> 48).unwrap_or_default()
+        u16::try_from(self.high >> (u64::BITS - Self::TAG_BITS)).unwrap_or_default()
     }
 }
 

@@ -2,18 +2,22 @@
 
 mod catalog;
 mod hits;
+mod jitter;
 mod key;
 mod no_match;
 mod outcome;
+mod peer;
 mod request;
 mod time;
 mod unit;
 
 pub use catalog::{Catalog, DomainIndex, RuleIndex};
 pub use hits::Hits;
+pub use jitter::any_part;
 pub use key::{CellKey, KeySecret};
 pub use no_match::NoMatch;
 pub use outcome::Outcome;
+pub use peer::Peer;
 pub use request::{Descriptor, Entry, LimitOverride, Request, lossy};
 pub use time::{Reading, Timestamp};
 pub use unit::Unit;
