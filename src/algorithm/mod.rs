@@ -16,6 +16,7 @@
 
 mod bytes;
 mod cell;
+mod fate;
 mod fixed_window;
 mod log;
 mod period;
@@ -34,6 +35,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use bytes::Malformed;
+pub use fate::Fate;
 pub use fixed_window::FixedWindow;
 pub use log::Log;
 pub use period::{Calendar, billing_period, calendar_period};

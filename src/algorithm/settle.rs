@@ -78,6 +78,33 @@ pub enum Mode {
     InOrder,
 }
 
+impl Mode {
+    /// Whether charges of these two stages stand or fall together.
+    #[inline]
+    pub fn joins(self, one: u32, other: u32) -> bool {
+        self == Self::AllOrNothing || one == other
+    }
+
+    /// Whether `charges` all stand or fall together.
+    #[inline]
+    pub fn joins_all(self, charges: &[Charge]) -> bool {
+        charges.windows(2).all(|pair| self.joins(pair[0].share.stage, pair[1].share.stage))
+    }
+
+    /// Whether each of `charges` stands for itself, whatever becomes of the others.
+    #[inline]
+    pub fn joins_none(self, charges: &[Charge]) -> bool {
+        let apart = |pair: &[Charge]| !self.joins(pair[0].share.stage, pair[1].share.stage);
+        charges.len() < 2 || (self == Self::Each && charges.windows(2).all(apart))
+    }
+
+    /// Whether charges of a stage are made at all, where `refusing` is the first one that refuses. Stages are numbered in their order.
+    #[inline]
+    pub fn reaches(self, stage: u32, refusing: u32) -> bool {
+        self != Self::InOrder || stage <= refusing
+    }
+}
+
 /// Decides on all charges of one request at once.
 ///
 /// There is one outcome for each charge, in order; `None` when an earlier stage refused and the charge was not reached.
