@@ -40,26 +40,33 @@ impl Keyer {
         Self { shared: Some(secret), ..Self::with_secret(high, low) }
     }
 
-    fn seeded(&self) -> SipHasher13 {
-        self.shared.as_ref().map_or(self.seeded, |secret| {
+    /// The secret as it is now. Others may set it meanwhile, so a request reads it once, and all of its keys are made under one.
+    pub fn read(&self) -> Keys {
+        Keys(self.shared.as_ref().map_or(self.seeded, |secret| {
             let [high, low] = secret.get();
             SipHasher13::new_with_keys(high, low)
-        })
+        }))
     }
+}
 
+/// Makes the keys of one request. See [`Keyer::read`].
+#[derive(Clone, Debug)]
+pub struct Keys(SipHasher13);
+
+impl Keys {
     /// `bytes` as a part of keys.
     pub fn part<'a>(&self, bytes: &'a [u8]) -> Part<'a> {
         if bytes.len() <= LONGEST_BY_ITSELF {
             return Part { length: bytes.len(), written: Written::Itself(bytes) };
         }
-        let mut hasher = self.seeded();
+        let mut hasher = self.0;
         hasher.write(bytes);
         Part { length: bytes.len(), written: Written::Hash(hasher.finish128().as_bytes()) }
     }
 
     /// Starts the key of one descriptor.
     pub fn start(&self) -> KeyBuilder {
-        KeyBuilder { hasher: self.seeded() }
+        KeyBuilder { hasher: self.0 }
     }
 }
 
@@ -82,7 +89,7 @@ enum Written<'a> {
 }
 
 /// The key of one descriptor in the making: every entry that is counted by, then the limit.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct KeyBuilder {
     hasher: SipHasher13,
 }
@@ -97,13 +104,29 @@ impl KeyBuilder {
         });
     }
 
-    /// The key of the counter that `limit` keeps for what was pushed.
-    pub fn finish(&self, limit: LimitId) -> CellKey {
-        let mut hasher = self.hasher;
-        let counted_by = hasher.finish128().h1;
-        hasher.write(&limit.0.to_le_bytes());
-        let hash = hasher.finish128();
-        CellKey::new(hash.h1, hash.h2, counted_by)
+    /// Ends what is counted by; limits complete it.
+    pub fn finish(self) -> KeyStem {
+        let hash = self.hasher.finish128();
+        KeyStem { high: hash.h1, low: hash.h2 }
+    }
+}
+
+/// The hash of what is counted by, which all limits that count by it share.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyStem {
+    high: u64,
+    low: u64,
+}
+
+impl KeyStem {
+    /// The key of the counter that `limit` keeps for it.
+    ///
+    /// The limit's identity is a hash too, so the two are combined by exclusive or: two counters share a key only if their
+    /// stems, which are made under a secret, differ by exactly what their limits differ by. The first 16 bits are the stem's.
+    pub fn key(self, limit: LimitId) -> CellKey {
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of it")]
+        let (high, low) = ((limit.0 >> 64) as u64, limit.0 as u64);
+        CellKey { high: self.high ^ high >> CellKey::TAG_BITS, low: self.low ^ low }
     }
 }
 
@@ -112,12 +135,12 @@ mod tests {
     use super::*;
 
     fn key(parts: &[&str], limit: u128) -> CellKey {
-        let keyer = Keyer::with_secret(1, 2);
+        let keyer = Keyer::with_secret(1, 2).read();
         let mut builder = keyer.start();
         for part in parts {
             builder.push(&keyer.part(part.as_bytes()));
         }
-        builder.finish(LimitId(limit))
+        builder.finish().key(LimitId(limit))
     }
 
     #[test]
@@ -130,40 +153,64 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_one_client_share_the_first_bits_and_no_more() {
+        let limits =
+            [LimitId::of([b"a".as_slice()]), LimitId::of([b"b".as_slice()]), LimitId::of([b"c".as_slice()])];
+        let keys = |who: &str| limits.map(|limit| key(&[who], limit.0));
+        let [acme, other] = [keys("acme"), keys("other")];
+        assert!(acme.iter().all(|key| key.counted_by() == acme[0].counted_by()), "{acme:?}");
+        assert_ne!(acme[0].counted_by(), other[0].counted_by());
+        // The halves are told apart each by itself: shards and buckets are chosen by one of them.
+        let mut halves: Vec<_> = acme.iter().chain(&other).flat_map(|key| [key.high, key.low]).collect();
+        halves.sort_unstable();
+        halves.dedup();
+        assert_eq!(halves.len(), 12);
+    }
+
+    #[test]
     fn long_parts_differ_as_short_ones_do() {
         let (long, other) = ("a".repeat(70), "a".repeat(69) + "b");
         assert_eq!(key(&[&long], 1), key(&[&long], 1));
         assert_ne!(key(&[&long], 1), key(&[&other], 1));
         assert_ne!(key(&[&long], 1), key(&[&"a".repeat(71)], 1));
         assert_ne!(key(&[&long, "b"], 1), key(&[&(long.clone() + "b")], 1));
-        let hash = match Keyer::with_secret(1, 2).part(long.as_bytes()).written {
+        let hash = match Keyer::with_secret(1, 2).read().part(long.as_bytes()).written {
             Written::Hash(hash) => hash,
             Written::Itself(_) => panic!("70 bytes are long"),
         };
-        let keyer = Keyer::with_secret(1, 2);
+        let keyer = Keyer::with_secret(1, 2).read();
         let mut builder = keyer.start();
         builder.push(&keyer.part(&hash));
-        assert_ne!(key(&[&long], 1), builder.finish(LimitId(1)), "a hash that is sent is no long value");
+        assert_ne!(
+            key(&[&long], 1),
+            builder.finish().key(LimitId(1)),
+            "a hash that is sent is no long value"
+        );
     }
 
     #[test]
     fn keys_are_those_of_the_secret_that_is_shared_now() {
         let secret = KeySecret::new([1, 2]);
         let keyer = Keyer::shared(secret.clone());
-        let key = |keyer: &Keyer| {
-            let mut key = keyer.start();
-            key.push(&keyer.part("a".repeat(70).as_bytes()));
-            key.finish(LimitId(1))
+        let key = |keys: &Keys| {
+            let mut key = keys.start();
+            key.push(&keys.part("a".repeat(70).as_bytes()));
+            key.finish().key(LimitId(1))
         };
+        let of = |high, low| key(&Keyer::with_secret(high, low).read());
         for [high, low] in [[1, 2], [3, 4]] {
             secret.set([high, low]);
-            assert_eq!(key(&keyer), key(&Keyer::with_secret(high, low)));
+            assert_eq!(key(&keyer.read()), of(high, low));
         }
+        // A request that has begun goes on under the secret that it has read.
+        let keys = keyer.read();
+        secret.set([5, 6]);
+        assert_eq!((key(&keys), key(&keyer.read())), (of(3, 4), of(5, 6)));
     }
 
     #[test]
     fn another_process_makes_other_keys() {
-        let make = || Keyer::random().start().finish(LimitId(1));
+        let make = || Keyer::random().read().start().finish().key(LimitId(1));
         assert_ne!(make(), make());
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 // Its hasher is faster than the standard one. That is for maps whose keys strangers choose; these have the policy's.
 use hashbrown::{HashMap, hash_map};
 
-use super::wildcards::{Scratch, Wildcard, Wildcards};
+use super::wildcards::{Scratch, UNKNOWN, Wildcard, Wildcards};
 use super::{Pattern, Rule};
 use crate::model::{Entry, Few, NoMatch, Timestamp};
 use crate::subjects::{Credential, CredentialHash, Directory, Value, strip_scheme};
@@ -215,6 +215,11 @@ impl Level {
         let (mut whole, mut stripped) = (None, None);
         let somebody = key.subjects.iter().find_map(|(asked, node)| {
             let directory = directory?;
+            if let Some(subject) = scratch.stand_in()
+                && entry.value == UNKNOWN.as_bytes()
+            {
+                return directory.stand_in(subject).map(|found| (node, Some(found)));
+            }
             let hash = if asked.strip_scheme {
                 stripped.get_or_insert_with(|| CredentialHash::of(strip_scheme(entry.value)))
             } else {

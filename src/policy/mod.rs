@@ -1,9 +1,11 @@
 //! Compiled limits: which rule a descriptor reaches, and which counter it is charged to. Immutable once built.
 
+mod asked;
 mod endpoints;
 mod entries;
 mod key;
 mod matcher;
+mod numbers;
 mod pattern;
 mod rule;
 mod wildcards;
@@ -13,15 +15,17 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+pub use asked::{Asked, ListedValues};
 pub use endpoints::{EndpointError, Endpoints, Undeclared};
 pub use entries::{ENDPOINT, Entries};
-pub use key::{KeyBuilder, Keyer, Part};
+pub use key::{KeyBuilder, KeyStem, Keyer, Keys, Part};
 pub use matcher::{Level, MatchResult, MatchedPath, Node, Place, SubjectNode};
+pub use numbers::{NoNumber, NumberDemand};
 pub use pattern::Pattern;
 pub use rule::{
     CountBy, Limit, LimitId, MetricValues, OnStoreFailure, Requests, Rule, Shape, Source, Window,
 };
-pub use wildcards::Scratch;
+pub use wildcards::{Scratch, UNKNOWN};
 
 use crate::algorithm::Durability;
 use crate::model::{Catalog, DomainIndex, Entry, RuleIndex, Timestamp};
@@ -33,6 +37,8 @@ use crate::subjects::{Directory, KnownTiers};
 pub struct Policy {
     domains: HashMap<Box<[u8]>, Domain>,
     catalog: Arc<Catalog>,
+    /// Whether `catalog` is of these domains.
+    is_prepared: bool,
 }
 
 /// How the rules that one request reaches go together.
@@ -79,35 +85,50 @@ impl Evaluate {
     }
 }
 
-/// The rules of one domain.
-#[derive(Debug, Default)]
+/// The rules of one domain. A copy shares its rules and its directory with the original.
+#[derive(Clone, Debug, Default)]
 pub struct Domain {
     /// Its name, which Envoy sends with every request.
     pub name: String,
     /// What it is counted under.
     pub index: DomainIndex,
     /// Its outermost descriptors.
-    pub root: Level,
+    pub root: Arc<Level>,
     /// How rules that are reached together go together.
     pub evaluate: Evaluate,
     /// Names for what is asked for, by method and path.
-    pub endpoints: Option<Endpoints>,
+    pub endpoints: Option<Arc<Endpoints>>,
     /// Who is behind a credential.
-    pub directory: Option<Directory>,
+    pub directory: Option<Arc<Directory>>,
+    /// Who is behind one by the files alone: there where something was changed beside them, to be changed once more.
+    pub files_directory: Option<Arc<Directory>>,
     /// Headers for the upstream, on a request that passes.
-    pub request_headers: Vec<(String, Template)>,
+    pub request_headers: Vec<UpstreamHeader>,
     /// How answers are reported where nothing nearer says so.
     pub shape: Arc<Shape>,
     /// What becomes of requests when the store fails, where nothing nearer says so.
     pub on_store_failure: OnStoreFailure,
+    /// Whether no limit refuses, whatever its rule says: the whole server only watches.
+    pub only_watched: bool,
     /// Keys whose values are credentials somewhere in the domain; they are shown nowhere.
     pub secrets: BTreeSet<String>,
+}
+
+/// A header for the upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamHeader {
+    /// Its name, as it is sent.
+    pub name: String,
+    /// What it says.
+    pub template: Template,
+    /// Where the policy sets it.
+    pub place: Place,
 }
 
 impl Domain {
     /// `entries` as they are matched: with endpoints by their names.
     pub fn entries<'a>(&'a self, entries: &[Entry<'a>]) -> Entries<'a> {
-        Entries::read(entries, self.endpoints.as_ref())
+        Entries::read(entries, self.endpoints.as_deref())
     }
 
     /// Follows `entries` from the root.
@@ -117,13 +138,13 @@ impl Domain {
         now: Timestamp,
         scratch: &mut Scratch,
     ) -> MatchResult<'p> {
-        self.root.walk(entries, self.directory.as_ref(), now, scratch)
+        self.root.walk(entries, self.directory.as_deref(), now, scratch)
     }
 
     /// The tiers that each table of its limits has a number for, where the table says nothing of the others.
     pub fn known_tiers(&self) -> KnownTiers {
         let mut known = KnownTiers::default();
-        let Some(attribute) = self.directory.as_ref().and_then(Directory::tier_attribute) else {
+        let Some(attribute) = self.directory.as_deref().and_then(Directory::tier_attribute) else {
             return known;
         };
         self.root.each_rule(&mut |rule| {
@@ -136,6 +157,16 @@ impl Domain {
             }
         });
         known
+    }
+
+    /// What it asks of subjects and their credentials. All its rules are looked through.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked::of(self)
+    }
+
+    /// Who is behind a credential, to be changed: in a copy where it is shared.
+    pub fn directory_mut(&mut self) -> Option<&mut Directory> {
+        self.directory.as_mut().map(Arc::make_mut)
     }
 
     /// Whether the values of `key` are credentials.
@@ -152,6 +183,7 @@ impl Policy {
 
     /// The rules of `name`, which start out empty.
     pub fn domain_mut(&mut self, name: &str) -> &mut Domain {
+        self.is_prepared = false;
         self.domains
             .entry(name.as_bytes().into())
             .or_insert_with(|| Domain { name: name.to_owned(), ..Domain::default() })
@@ -162,7 +194,20 @@ impl Policy {
         self.domains.values()
     }
 
-    /// The same, to be changed before they are in force.
+    /// The same policy, in which other people may be behind the credentials of `name`: the first is who is behind them, the second
+    /// who is by the files alone, where that is another. Rules are shared with this policy, and are counted on under their numbers.
+    #[must_use]
+    pub fn with_directory(&self, name: &str, directory: Directory, by_files: Option<Arc<Directory>>) -> Self {
+        let Self { domains, catalog, is_prepared } = self;
+        let mut domains = domains.clone();
+        if let Some(domain) = domains.get_mut(name.as_bytes()) {
+            domain.directory = Some(Arc::new(directory));
+            domain.files_directory = by_files;
+        }
+        Self { domains, catalog: Arc::clone(catalog), is_prepared: *is_prepared }
+    }
+
+    /// The same, to be changed before they are in force; their rules stay as they are.
     pub fn domains_mut(&mut self) -> impl Iterator<Item = &mut Domain> {
         self.domains.values_mut()
     }
@@ -210,15 +255,20 @@ impl Policy {
         &self.catalog
     }
 
-    /// Makes ready what else the first request that meets it would wait for, and numbers domains and rules.
+    /// Makes ready what else the first request that meets it would wait for, and numbers domains and rules. Done once.
     pub fn prepare(&mut self) {
+        if std::mem::replace(&mut self.is_prepared, true) {
+            return;
+        }
         self.domains().for_each(|domain| domain.root.prepare());
         let mut catalog = Catalog::default();
         for domain in self.domains.values_mut() {
             domain.index = DomainIndex(number(catalog.domains.len()));
             catalog.domains.push(domain.name.as_str().into());
             let mut known: HashMap<Arc<str>, RuleIndex> = HashMap::new();
-            domain.root.each_rule_mut(&mut |rule| {
+            // Rules are shared only with a policy that was prepared.
+            let Some(root) = Arc::get_mut(&mut domain.root) else { continue };
+            root.each_rule_mut(&mut |rule| {
                 let label: Arc<str> = rule.label.as_str().into();
                 let index = *known.entry(label).or_insert_with_key(|label| {
                     catalog.rules.push((domain.index, Arc::clone(label)));
@@ -241,7 +291,10 @@ impl Policy {
         for (name, domain) in &mut self.domains {
             let before = before.domains.get(name).and_then(|domain| domain.directory.as_ref());
             let known = domain.known_tiers();
-            if let (Some(directory), Some(before)) = (&mut domain.directory, before) {
+            if let (Some(directory), Some(before)) = (&mut domain.directory, before)
+                // One that other policies have, too, has taken over everything.
+                && let Some(directory) = Arc::get_mut(directory)
+            {
                 directory.keep_known_tiers(before, &known, now);
             }
         }

@@ -29,6 +29,9 @@ pub struct Rule {
     pub replaces: Vec<String>,
     /// Counted and reported, never refused.
     pub shadow: bool,
+    /// Whether its statuses say `OVER_LIMIT` although it refuses nothing: where the whole server only watches, as in
+    /// envoyproxy/ratelimit, where that changes the overall code alone.
+    pub tells_over_limit: bool,
     /// Refuses only together with every other quota rule of the request.
     pub quota: bool,
     /// Which values its metrics distinguish.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use self::index::Index;
-pub use self::search::Scratch;
+pub use self::search::{Scratch, UNKNOWN};
 use super::{Node, Pattern};
 
 /// A node for all values, or keys, that fit a pattern.

@@ -25,6 +25,8 @@ use super::index::{Index, NONE, Step};
 /// What one search leaves behind is told from what the next one writes by its number, so nothing has to be cleared.
 #[derive(Debug)]
 pub struct Scratch {
+    /// The id of the subject whose credential [`UNKNOWN`] stands for, where a request is explained of which no more is known.
+    pub(in crate::policy) stand_in: Option<Box<str>>,
     search: u64,
     /// The units of work since the request began.
     pub(super) work: u64,
@@ -37,6 +39,9 @@ pub struct Scratch {
     piece_seen: Vec<u64>,
     waits: Waits,
 }
+
+/// What logs have in the place of a credential.
+pub const UNKNOWN: &str = "…";
 
 /// The units of work that a request has, besides those for its bytes. One is a nanosecond to five: a step reached, a
 /// wildcard's end looked at, a piece's occurrence or two words of bits. A path beside thousands of wildcards
@@ -51,6 +56,7 @@ const WORDS_IN_A_ROW: usize = 16;
 impl Default for Scratch {
     fn default() -> Self {
         Self {
+            stand_in: None,
             search: 0,
             work: 0,
             most_work: u64::MAX,
@@ -92,6 +98,17 @@ struct Wait {
 }
 
 impl Scratch {
+    /// Room for a request of this subject's that is known from a log, where [`UNKNOWN`] stands for its credentials. It is never to
+    /// be used for a client's request.
+    pub fn standing_in(subject: Option<&str>) -> Self {
+        Self { stand_in: subject.map(Into::into), ..Self::default() }
+    }
+
+    /// Whose credential [`UNKNOWN`] stands for.
+    pub fn stand_in(&self) -> Option<&str> {
+        self.stand_in.as_deref()
+    }
+
     /// A request begins. All that is looked for from here on takes at most a constant and what is linear in its bytes: when
     /// that is used up, nothing is found any more, and [`is_exhausted`](Self::is_exhausted) says so.
     pub fn begin(&mut self) {
