@@ -35,7 +35,7 @@ impl Sources {
                                 .insert(shown(directory).into_owned(), directory.to_owned());
                         }
                         match read::text(&file) {
-                            Ok(text) => policies.push(Source::new(&shown(&file), text)),
+                            Ok(text) => policies.push(Arc::new(Source::new(&shown(&file), text))),
                             Err(error) => found.push(cannot_read(&file, &error)),
                         }
                     }
@@ -48,7 +48,7 @@ impl Sources {
 
     /// One policy in memory whose subjects are files.
     pub(super) fn text_beside_files(name: &str, text: &str) -> Self {
-        let policies = Arc::new([Source::new(name, text.to_owned())]);
+        let policies = Arc::new([Arc::new(Source::new(name, text.to_owned()))]);
         Self { policies, found: Vec::new(), subjects: Arc::new(OnDisk::default()) }
     }
 }

@@ -16,12 +16,24 @@ use crate::yaml::Tree;
 pub struct Options {
     /// Let several documents describe one domain; otherwise that is an error.
     pub merge_domains: bool,
+    /// What counts a request that is refused, in domains that do not say `evaluate`.
+    pub on_refusal: OnRefusal,
     /// Count and report, and refuse nothing.
     pub shadow_mode: bool,
     /// Take every file of a directory for a policy that is not hidden, as envoyproxy/ratelimit does.
     pub every_file: bool,
     /// Response headers of domains that say nothing about headers.
     pub headers: Option<Arc<HeaderSet>>,
+}
+
+/// Which limits of a request count it where one of them refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// All of them.
+    #[default]
+    AllCount,
+    /// Those that refuse, as envoyproxy/ratelimit does with `STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT`.
+    RefusingCount,
 }
 
 /// A configuration without mistakes.
@@ -68,7 +80,7 @@ pub fn compile(sources: &Sources, options: Options) -> Result<Loaded, Vec<Diagno
 fn compile_here(sources: &Sources, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
     let mut loaded = put_together(sources, options)?;
     if loaded.policy.domains().all(|domain| domain.root.is_empty()) {
-        let none = Diagnostic::error("there are no descriptors in these files, so everything passes");
+        let none = Diagnostic::error("there are no descriptors, so everything passes");
         loaded.warnings.push(Diagnostic { severity: Severity::Warning, ..none });
     }
     Ok(loaded)

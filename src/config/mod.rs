@@ -22,7 +22,7 @@ pub use diagnostic::{Diagnostic, DiagnosticKind, Excerpt, Related, Severity, ren
 pub use files::{Once, test_files};
 pub use kind::{FileKind, kind, policies_of};
 pub use language::{Section, WordRow, algorithms, language};
-pub use load::{Loaded, Options, compile, load, load_text};
+pub use load::{Loaded, OnRefusal, Options, compile, load, load_text};
 pub use read::text as read_text;
 pub(crate) use reader::{Fields, Reader, hits};
 pub use schema::schema;

@@ -1,11 +1,9 @@
 //! Reading one file, whatever stands in its place.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io::{self, Read as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::regular;
 
 /// A million credentials are a third of this, with little said of each.
 const LARGEST: u64 = 512 << 20;
@@ -15,7 +13,8 @@ const START: u64 = 1 << 20;
 
 /// The text of a regular file, in UTF-8, or in UTF-16 if its byte order mark says so.
 pub fn text(path: &Path) -> io::Result<String> {
-    let (file, length) = open(path)?;
+    let file = regular::open(path)?;
+    let length = file.metadata()?.len();
     let too_large = || io::Error::other(format!("it has more than {} MiB", LARGEST >> 20));
     if length > LARGEST {
         return Err(too_large());
@@ -33,29 +32,8 @@ pub fn text(path: &Path) -> io::Result<String> {
 /// What a regular file begins with, as far as it is text.
 pub(super) fn start(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    open(path)?.0.take(START).read_to_end(&mut bytes)?;
+    regular::open(path)?.take(START).read_to_end(&mut bytes)?;
     Ok(decode(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// A regular file and its length. Anything else is refused at once: to open a FIFO waits for its writer, and a device may
-/// never end.
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    // Opened first and looked at then: what stands there may be exchanged in between.
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        let kind = metadata.file_type();
-        let what = if kind.is_dir() {
-            "a directory"
-        } else if kind.is_fifo() {
-            "a FIFO"
-        } else {
-            "a device"
-        };
-        return Err(io::Error::other(format!("it is {what} and no regular file")));
-    }
-    Ok((file, metadata.len()))
 }
 
 /// The text that a file's bytes are, or why they are none.

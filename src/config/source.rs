@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Excerpt, Severity};
 use crate::policy::Place;
+use crate::subjects::is_word;
 use crate::yaml::{BYTE_ORDER_MARK, Span, is_break};
 
 /// The most bytes of a line that is shown. To show one takes as long as it is, and a program may have written a whole
@@ -15,7 +16,7 @@ const LONGEST_SHOWN: usize = 4096;
 pub(crate) struct Source {
     pub(crate) file: Arc<str>,
     pub(crate) text: String,
-    /// Its lines hold credentials and are never shown.
+    /// Its lines hold credentials, and only what cannot be one of them is shown: see [`harmless`].
     secret: bool,
     /// Byte offset at which each line starts.
     lines: Vec<usize>,
@@ -66,11 +67,68 @@ impl Source {
         hint: Option<String>,
     ) -> Diagnostic {
         let line = self.line(span.line);
+        let (line, length) = match () {
+            () if line.len() > LONGEST_SHOWN => (None, None),
+            () if self.secret => harmless(line, span, &message).unzip(),
+            () => (Some(line.to_owned()), Some(span.length)),
+        };
         let excerpt = Excerpt {
             place: self.place(span),
-            line: (!self.secret && line.len() <= LONGEST_SHOWN).then(|| line.into()),
-            length: span.length.max(1),
+            line: line.map(Into::into),
+            length: length.unwrap_or(span.length).max(1),
         };
         Diagnostic { severity, excerpt: Some(excerpt), ..Diagnostic::error(message) }.hint(hint)
+    }
+}
+
+/// What stands around a text of YAML.
+const QUOTES: [char; 3] = [' ', '"', '\''];
+
+/// As much of a line with a mistake as is no credential for certain, and how long the mistake is in it: one word of a subjects file at
+/// most before the mistake, and of what is wrong only what the message quotes. None where more stands before it.
+fn harmless(line: &str, span: Span, message: &str) -> Option<(String, usize)> {
+    let from = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+    let (begin, end) = (from(span.column - 1), from(span.column - 1 + span.length));
+    let (before, wrong, after) = (&line[..begin], &line[begin..end], &line[end..]);
+    let key = before.trim_start_matches([' ', '\t', '-', '{', '[', '"', '\'']).trim_end_matches(QUOTES);
+    if !key.is_empty() && !is_word(key.strip_suffix(':')?.trim_end_matches(QUOTES)) {
+        return None;
+    }
+    let is_quoted = message.contains(&format!("`{}`", wrong.trim_matches(QUOTES)));
+    let (shown, length) = if is_quoted { (wrong, span.length) } else { ("…", 1) };
+    let more = if after.trim().is_empty() { "" } else { " …" };
+    (!wrong.is_empty()).then(|| (format!("{before}{shown}{more}"), length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_line_that_may_hold_a_credential_only_what_can_be_none_is_shown() {
+        let shown = |line: &str, wrong: &str, message: &str| {
+            let column = 1 + line[..line.find(wrong).unwrap()].chars().count();
+            let span = Span { line: 1, column, length: wrong.chars().count() };
+            let source = Source::secret("s.yaml", line.to_owned());
+            source.diagnose(Severity::Error, span, message.to_owned(), None).excerpt.unwrap().line
+        };
+        for (line, wrong, message, expected) in [
+            ("    plann: x", "plann", "unknown word `plann`", Some("    plann …")),
+            ("  time_zone: 'Mars'", "'Mars'", "`Mars` is no time zone", Some("  time_zone: 'Mars'")),
+            ("  - id: a/b", "a/b", "`a/b` cannot be the id", Some("  - id: a/b")),
+            // Something else than a mapping, whatever it is.
+            ("  - sk_live_1", "sk_live_1", "expected a mapping", Some("  - …")),
+            (
+                "      value: [sk_live_1]",
+                "[",
+                "expected a credential, found a list",
+                Some("      value: … …"),
+            ),
+            ("- {value: sk_live_1, enabled: maybe}", "maybe", "`maybe` is neither", None),
+            ("{\"sk_live_1\": maybe}", "maybe", "`maybe` is neither", None),
+            ("  sk_live_1 enabled: maybe", "maybe", "`maybe` is neither", None),
+        ] {
+            assert_eq!(shown(line, wrong, message).as_deref(), expected, "{line}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(super) trait Lookup: Debug + Send + Sync {
 /// while they were collected. Names are paths with `/`: a policy names its subjects relative to its own name.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    pub(super) policies: Arc<[Source]>,
+    pub(super) policies: Arc<[Arc<Source>]>,
     pub(super) found: Vec<Diagnostic>,
     pub(super) subjects: Arc<dyn Lookup>,
 }
@@ -34,13 +34,30 @@ impl Sources {
         self.subjects.asked()
     }
 
+    /// These, and after them the policies of `others`, which name no subjects.
+    #[must_use]
+    pub fn and<'s>(&self, others: impl IntoIterator<Item = &'s Self>) -> Self {
+        let (mut policies, mut found) = (self.policies.to_vec(), self.found.clone());
+        for other in others {
+            policies.extend(other.policies.iter().map(Arc::clone));
+            found.extend(other.found.iter().cloned());
+        }
+        Self { policies: policies.into(), found, subjects: Arc::clone(&self.subjects) }
+    }
+
+    /// The names of the policies.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.policies.iter().map(|policy| &*policy.file)
+    }
+
     /// Texts in memory, each with its name. `policies` are compiled in this order; `subjects` are read where a policy names
     /// them.
     pub fn in_memory<N: Into<String>, T: Into<String>>(
         policies: impl IntoIterator<Item = (N, T)>,
         subjects: impl IntoIterator<Item = (N, T)>,
     ) -> Self {
-        let policies = policies.into_iter().map(|(name, text)| Source::new(&name.into(), text.into()));
+        let policies =
+            policies.into_iter().map(|(name, text)| Arc::new(Source::new(&name.into(), text.into())));
         let subjects = subjects.into_iter().map(|(name, text)| (plain(&name.into()), text.into()));
         Self {
             policies: policies.collect(),

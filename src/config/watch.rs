@@ -35,6 +35,11 @@ impl Fingerprint {
         }
         Self(hasher.finish())
     }
+
+    /// Of each of some files by itself.
+    pub fn of_each<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<Self> {
+        paths.into_iter().map(|path| Self::of(path, false, &[])).collect()
+    }
 }
 
 #[cfg(test)]

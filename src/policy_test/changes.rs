@@ -26,8 +26,8 @@ impl Script {
             now = step.at.map_or(now, |after| self.start.plus(after));
             if let Some(change) = &step.set {
                 // An unknown subject is told below.
-                let _ = domain.directory.as_mut().map(|all| all.edit(&change.subject, &change.attributes));
-                let wrong = wrong(change, domain.directory.as_ref(), &known, &Asked::of(&domain.root));
+                let _ = domain.directory_mut().map(|all| all.edit(&change.subject, &change.attributes));
+                let wrong = wrong(change, domain.directory.as_deref(), &known, &Asked::of(&domain.root));
                 let names =
                     change.attributes.iter().map(|(name, _)| name.as_str()).zip(&change.attributes_at);
                 let sound = names.filter(|(_, place)| !wrong.iter().any(|wrong| wrong.excerpt == **place));

@@ -217,7 +217,7 @@ impl InProcessLimiter {
     fn changed(&self) -> Result<Policy, String> {
         let mut policy = (self.reload)().ok_or("the policy cannot be read again")?;
         let directory =
-            policy.domain_mut(&self.domain).directory.as_mut().ok_or("the domain has no subjects")?;
+            policy.domain_mut(&self.domain).directory_mut().ok_or("the domain has no subjects")?;
         for change in &self.changes {
             directory.edit(&change.subject, &change.attributes).map_err(|error| error.to_string())?;
         }
@@ -254,6 +254,6 @@ impl Target for InProcessLimiter {
         if changed.is_err() {
             self.changes.pop();
         }
-        changed.map(|policy| self.limiter.publish(policy))
+        changed.map(|policy| drop(self.limiter.publish(policy)))
     }
 }

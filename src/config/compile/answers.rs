@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::subjects::slip;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, did_you_mean, scalar};
-use crate::policy::Shape;
+use crate::policy::{Shape, UpstreamHeader};
 use crate::response::{
     DIALECTS, Denial, Emit, HeaderLine, HeaderName, HeaderSet, ShapeError, Template, dialect,
 };
@@ -116,7 +116,7 @@ impl Document<'_, '_> {
     }
 
     /// Headers for the upstream: names, each with a template.
-    pub(super) fn request_headers(&mut self, fields: &Fields<'_>) -> Vec<(String, Template)> {
+    pub(super) fn request_headers(&mut self, fields: &Fields<'_>) -> Vec<UpstreamHeader> {
         let Some(node) = fields.get("request_headers") else { return Vec::new() };
         let mut headers = Vec::new();
         for (key, value) in self
@@ -133,7 +133,8 @@ impl Document<'_, '_> {
                 self.accept(key.span(), name).zip(self.accept(value.span(), template))
             {
                 self.names(value.span(), &template, Severity::Error);
-                headers.push((name.as_str().to_owned(), template));
+                let (name, place) = (name.as_str().to_owned(), self.source.place(key.span()));
+                headers.push(UpstreamHeader { name, template, place });
             }
         }
         headers

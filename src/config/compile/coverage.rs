@@ -1,40 +1,29 @@
 //! Whether the subjects of a domain have what its limits ask of them. Whoever has not, has no limit.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use super::descriptor::Inherited;
-use super::subjects::{Known, Tell, near};
+use super::subjects::{Known, Tell};
 use super::{Document, Fields, Node, Severity};
 use crate::config::{Diagnostic, DiagnosticKind};
-use crate::hint::{LISTED, listed};
-use crate::model::Timestamp;
-use crate::policy::{Requests, Source};
-use crate::subjects::{Directory, Holder, Value};
+use crate::hint::{LISTED, listed, near};
+use crate::policy::{NoNumber, NumberDemand, Requests, Source};
+use crate::subjects::Directory;
 use crate::yaml::Span;
 
 /// The most reasons that are reported: nobody reads more.
 const MOST: usize = 1000;
 /// Hashes ids alike all over. Two that share a hash would be counted once.
 const FIXED: BuildHasherDefault<DefaultHasher> = BuildHasherDefault::new();
-/// Late enough for every tier that time alone brings.
-const SOME_DAY: Timestamp = Timestamp::from_nanos(u64::MAX);
-
 /// What a limit asks of whoever comes to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Demand {
     /// The kinds of credentials that lead to it.
     kinds: Vec<String>,
-    /// Who passes uncounted.
-    exempt: Vec<(String, Value)>,
-    /// An attribute that must have one of these values.
-    table: Option<(String, Vec<String>)>,
-    /// An attribute that replaces what the table says.
-    instead: Option<String>,
-    /// Attributes that are whole numbers where they are there.
-    numbers: Vec<String>,
+    /// What it asks of them.
+    number: NumberDemand,
 }
 
 /// Whoever does not have it.
@@ -47,7 +36,7 @@ pub(super) struct Uncovered {
 
 /// All who lack the number for one reason.
 struct Lacking {
-    reason: Reason,
+    reason: NoNumber,
     hint: String,
     /// The first of them, and where that one is.
     id: String,
@@ -56,38 +45,16 @@ struct Lacking {
     who: HashSet<u64>,
 }
 
-/// Why somebody has no number. What stands in a credential is not shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Reason {
-    Unlisted { attribute: String, value: String },
-    UnlistedOfCredential { attribute: String },
-    Absent { attribute: String },
-    NoNumber { attribute: String },
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unlisted { attribute, value } => write!(f, "with `{attribute}: {value}`"),
-            Self::UnlistedOfCredential { attribute } => {
-                write!(f, "with a credential whose own `{attribute}` is not listed")
-            }
-            Self::Absent { attribute } => write!(f, "without `{attribute}`"),
-            Self::NoNumber { attribute } => write!(f, "whose `{attribute}` is no whole number"),
-        }
-    }
-}
-
 /// Who lacks a number, by reason, for all limits of a domain together.
 #[derive(Default)]
 pub(super) struct MissingNumbers {
-    reasons: HashMap<Reason, usize>,
+    reasons: HashMap<NoNumber, usize>,
     list: Vec<Missing>,
 }
 
 /// Limits that have no number for the same reason.
 struct Missing {
-    reason: Reason,
+    reason: NoNumber,
     /// The names of the first, and how many more there are.
     limits: Vec<String>,
     more: usize,
@@ -224,27 +191,8 @@ const NO_NUMBER: &str = "write a whole number, without quotes";
 
 impl Demand {
     fn new(requests: &Requests, inherited: &Inherited<'_>) -> Self {
-        let table = match &requests.source {
-            Source::Table { by, values, otherwise: None } => {
-                let mut names: Vec<_> = values.iter().map(|(name, _)| name.clone()).collect();
-                names.sort_unstable();
-                Some((by.clone(), names))
-            }
-            _ => None,
-        };
-        let attribute = match &requests.source {
-            Source::Attribute(name) => Some(name),
-            Source::Fixed(_) | Source::Table { .. } => None,
-        };
-        let numbers =
-            attribute.into_iter().chain(&requests.instead).chain(&requests.at_most).cloned().collect();
-        Self {
-            kinds: inherited.kinds().map(str::to_owned).collect(),
-            exempt: inherited.exempt().cloned().collect(),
-            table,
-            instead: requests.instead.clone(),
-            numbers,
-        }
+        let kinds = inherited.kinds().map(str::to_owned).collect();
+        Self { kinds, number: NumberDemand::of(requests, inherited.exempt()) }
     }
 
     fn uncovered(&self, directory: &Directory, known: &Known) -> Uncovered {
@@ -252,9 +200,9 @@ impl Demand {
         // Each descriptor on the way asks for a credential; whoever comes to the limit has one for the innermost.
         let kinds: Vec<_> = self.kinds.iter().take(1).map(String::as_str).collect();
         let mut reported: HashSet<&str> = HashSet::new();
-        let mut reasons: HashMap<Reason, usize> = HashMap::new();
+        let mut reasons: HashMap<NoNumber, usize> = HashMap::new();
         for holder in directory.holders(&known.survey, &kinds) {
-            let Some(reason) = self.lacking(&holder) else { continue };
+            let Some(reason) = self.number.lacking(&holder.credential, holder.has_own) else { continue };
             let id = holder.credential.subject.id();
             if !reported.insert(id) {
                 continue;
@@ -278,47 +226,22 @@ impl Demand {
                 None => {}
             }
         }
-        if let (Some((by, values)), Some((attribute, tiers))) = (&self.table, directory.tiers())
+        if let (Some((by, values)), Some((attribute, tiers))) = (self.number.table(), directory.tiers())
             && by == attribute
         {
             // Whoever is exempt by the tier never comes to the limit.
-            let counted =
-                tiers.filter(|tier| !self.exempt.iter().any(|(name, value)| name == by && value == *tier));
+            let counted = tiers.filter(|tier| !self.number.is_exempt(by, tier));
             let names = counted.map(|tier| tier.as_text().into_owned());
             uncovered.tiers = names.filter(|tier| values.binary_search(tier).is_err()).collect();
         }
         uncovered
     }
 
-    /// Why they have no number, if they have none.
-    fn lacking(&self, holder: &Holder<'_>) -> Option<Reason> {
-        let value = |name: &str| holder.credential.attribute_at(name, SOME_DAY);
-        if self.exempt.iter().any(|(name, exempt)| value(name) == Some(exempt)) {
-            return None;
-        }
-        let is_number = |value: &Value| value.as_number().is_some_and(|number| number >= 0);
-        let wrong = self.numbers.iter().find(|name| value(name).is_some_and(|value| !is_number(value)));
-        if let Some(attribute) = wrong.cloned() {
-            return Some(Reason::NoNumber { attribute });
-        }
-        let (by, values) = self.table.as_ref()?;
-        if self.instead.as_ref().is_some_and(|name| value(name).is_some()) {
-            return None;
-        }
-        let attribute = by.clone();
-        match value(by) {
-            None => Some(Reason::Absent { attribute }),
-            Some(value) if values.iter().any(|name| *name == value.as_text()) => None,
-            Some(_) if holder.has_own => Some(Reason::UnlistedOfCredential { attribute }),
-            Some(value) => Some(Reason::Unlisted { attribute, value: value.as_text().into_owned() }),
-        }
-    }
-
     /// What to do about it.
-    fn hint(&self, reason: &Reason) -> String {
-        match (reason, &self.table) {
-            (Reason::NoNumber { .. }, _) => NO_NUMBER.to_owned(),
-            (Reason::Unlisted { value, .. }, Some((_, values))) => match near(value, values) {
+    fn hint(&self, reason: &NoNumber) -> String {
+        match (reason, self.number.table()) {
+            (NoNumber::NotWhole { .. }, _) => NO_NUMBER.to_owned(),
+            (NoNumber::Unlisted { value, .. }, Some((_, values))) => match near(value, values) {
                 Some(near) => format!("`values` lists `{near}`; write both alike, or {UNLISTED}"),
                 None => UNLISTED.to_owned(),
             },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::subjects::Tell;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
+use crate::config::load::OnRefusal;
 use crate::config::words::choices;
 use crate::policy::{
     self, CountBy, Endpoints, Evaluate, Level, MetricValues, OnStoreFailure, Rule, Shape, SubjectNode,
@@ -23,6 +24,7 @@ pub(in crate::config) fn empties() -> Vec<&'static str> {
 #[derive(Default)]
 pub(super) struct Inherited<'p> {
     pub(super) evaluate: Evaluate,
+    pub(super) on_refusal: OnRefusal,
     pub(super) shape: Arc<Shape>,
     pub(super) on_store_failure: OnStoreFailure,
     pub(super) count_by: Option<Arc<[CountBy]>>,
@@ -50,12 +52,13 @@ impl<'p> Inherited<'p> {
     /// What the outermost descriptors take over from the top of their domain.
     pub(super) fn root(
         evaluate: Evaluate,
+        on_refusal: OnRefusal,
         shape: Arc<Shape>,
         on_store_failure: OnStoreFailure,
         endpoints: Option<&'p Endpoints>,
         directory: Option<&'p Directory>,
     ) -> Self {
-        Self { evaluate, shape, on_store_failure, directory, endpoints, ..Self::default() }
+        Self { evaluate, on_refusal, shape, on_store_failure, directory, endpoints, ..Self::default() }
     }
 
     /// This one and those around it, from the inside out, without the top of the domain.
@@ -169,6 +172,7 @@ impl Document<'_, '_> {
             directory: around.directory,
             exempt: &exempt,
             evaluate: around.evaluate,
+            on_refusal: around.on_refusal,
             shape: self.shape(&fields, &around.shape),
             on_store_failure: self.on_store_failure(&fields).unwrap_or(around.on_store_failure),
             count_by: self.count_by(&fields).or_else(|| around.count_by.clone()),
@@ -230,12 +234,13 @@ impl Document<'_, '_> {
 
     /// The rule of a descriptor, with everything that stands beside its limits.
     fn rule(&mut self, fields: &Fields<'_>, inherited: &Inherited<'_>) -> Option<Rule> {
-        let shadow =
-            self.flag(fields, "shadow_mode").unwrap_or_default() || self.compiler.options.shadow_mode;
+        let own_shadow = self.flag(fields, "shadow_mode").unwrap_or_default();
+        let tells_over_limit = self.compiler.options.shadow_mode && !own_shadow;
+        let shadow = own_shadow || tells_over_limit;
         let quota = self.flag(fields, "quota_mode").unwrap_or_default();
         let detailed_metric = self.flag(fields, "detailed_metric").unwrap_or_default();
         let metadata = fields.get("metadata").and_then(|metadata| self.metadata(metadata));
-        if quota && inherited.evaluate != Evaluate::Each {
+        if quota && inherited.evaluate != Evaluate::Each && inherited.on_refusal == OnRefusal::AllCount {
             let hint = "under the other ways a refusal settles the request";
             self.misplaced(fields, "quota_mode", "`quota_mode` needs `evaluate: each`", Some(hint));
         }
@@ -272,7 +277,7 @@ impl Document<'_, '_> {
             _ if inherited.names_values => MetricValues::OfSome,
             _ => MetricValues::Together,
         };
-        rule.map(|rule| Rule { shadow, quota, metric_values, metadata, ..rule })
+        rule.map(|rule| Rule { shadow, tells_over_limit, quota, metric_values, metadata, ..rule })
     }
 
     /// The kind of credential that the value must be.

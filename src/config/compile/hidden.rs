@@ -1,6 +1,7 @@
 //! Descriptors that no request can reach, because one that is looked at before them takes all that they would take.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Compiler, Severity};
 use crate::config::source::Source;
@@ -9,8 +10,9 @@ use crate::yaml::Span;
 
 impl Compiler {
     /// Warns of each descriptor that another one hides, at its place in whichever file it is.
-    pub(super) fn finish_hidden(&mut self, sources: &[Source]) {
-        let sources: HashMap<&str, &Source> = sources.iter().map(|source| (&*source.file, source)).collect();
+    pub(super) fn finish_hidden(&mut self, sources: &[Arc<Source>]) {
+        let sources: HashMap<&str, &Source> =
+            sources.iter().map(|source| (&*source.file, &**source)).collect();
         let mut hidden = Vec::new();
         let mut scratch = Scratch::default();
         for domain in self.policy.domains() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Replaced, Scope, Severity, did_you_mean, scalar};
+use crate::config::load::OnRefusal;
 use crate::model::Unit;
 use crate::policy::{CountBy, Evaluate, Limit, LimitId, MetricValues, Rule, Window};
 use window::{Written, parameters};
@@ -104,8 +105,9 @@ impl Document<'_, '_> {
         // In envoyproxy/ratelimit's words a refused request is counted too.
         let plain = matches!(written, Some(Written::Unit(_)))
             && ["algorithm", "anchor"].into_iter().chain(parameters()).all(|word| fields.get(word).is_none());
-        let count_denied =
-            self.flag(fields, "count_denied").unwrap_or(plain && inherited.evaluate == Evaluate::Each);
+        let by_default =
+            inherited.evaluate == Evaluate::Each || inherited.on_refusal == OnRefusal::RefusingCount;
+        let count_denied = self.flag(fields, "count_denied").unwrap_or(plain && by_default);
         let settles = self.flag(fields, "settle").unwrap_or_default();
         if let (true, Some(node)) = (settles, fields.get("count_denied")) {
             let (message, hint) =
@@ -289,6 +291,7 @@ fn rule(name: Option<String>, limits: Vec<Limit>, replaces: Vec<String>, inherit
         limits,
         replaces,
         shadow: false,
+        tells_over_limit: false,
         quota: false,
         metric_values: MetricValues::Together,
         metadata: None,

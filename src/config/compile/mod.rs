@@ -9,6 +9,7 @@ mod grouped;
 mod hidden;
 mod limit;
 mod meant;
+mod mistyped;
 mod names;
 mod repeated;
 mod root;
@@ -157,7 +158,7 @@ impl Compiler {
     }
 
     /// The policy, the subjects files behind it, and everything that was found wrong.
-    pub(super) fn finish(mut self, sources: &[Source]) -> (Policy, Vec<String>, Vec<Diagnostic>) {
+    pub(super) fn finish(mut self, sources: &[Arc<Source>]) -> (Policy, Vec<String>, Vec<Diagnostic>) {
         self.finish_replaced();
         self.of_kind(DiagnosticKind::UnknownName, Self::finish_subjects);
         self.finish_names();

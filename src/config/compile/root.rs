@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::descriptor::Inherited;
 use super::{DiagnosticKind, Document, Fields, Kind, Node, Scope, Severity, scalar};
+use crate::config::load::OnRefusal;
 use crate::config::words::choices;
 use crate::policy::{Evaluate, Place, Shape};
 
@@ -28,11 +29,15 @@ impl Document<'_, '_> {
                 let is_of_subjects =
                     fields.get("subjects").is_some_and(|value| matches!(value.kind(), Kind::Sequence(_)));
                 let hint = if is_of_subjects {
-                    "a file of subjects has a name like `NAME.subjects.yaml`; a policy begins with `domain: NAME`"
+                    let name = self.source.file.rsplit('/').next().unwrap_or_default();
+                    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+                    format!(
+                        "if it is a file of subjects, name it `{stem}.subjects.yaml`; a policy begins with `domain: NAME`"
+                    )
                 } else {
-                    "begin with `domain: NAME`"
+                    "begin with `domain: NAME`".to_owned()
                 };
-                self.error(root.span(), "the policy has no domain", Some(hint));
+                self.error(root.span(), "the policy has no domain", Some(&hint));
             }
             return;
         };
@@ -49,14 +54,20 @@ impl Document<'_, '_> {
 
         // Taken out while it grows, so that mistakes can be reported meanwhile.
         let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));
+        let on_refusal = match fields.get("evaluate") {
+            None => self.compiler.options.on_refusal,
+            Some(_) => OnRefusal::AllCount,
+        };
         if fields.get("evaluate").is_some() {
             compiled.evaluate = self.evaluate(&fields);
+        } else if is_first && on_refusal == OnRefusal::RefusingCount {
+            compiled.evaluate = Evaluate::AllOrNothing;
         }
         if let Some(endpoints) = self.endpoints(&fields) {
-            compiled.endpoints = Some(endpoints);
+            compiled.endpoints = Some(Arc::new(endpoints));
         }
         if let Some(file) = fields.get("subjects") {
-            compiled.directory = self.subjects(file);
+            compiled.directory = self.subjects(file).map(Arc::new);
         }
         self.has_subjects = compiled.directory.is_some() || fields.get("subjects").is_some();
         // A later document takes these over from the first one.
@@ -66,16 +77,21 @@ impl Document<'_, '_> {
             let default = Arc::new(Shape { headers: default, denial: None });
             compiled.shape = self.shape(&fields, &default);
             compiled.on_store_failure = self.on_store_failure(&fields).unwrap_or_default();
+            compiled.only_watched = self.compiler.options.shadow_mode;
         }
         let shape = Arc::clone(&compiled.shape);
         let inherited = Inherited::root(
             compiled.evaluate,
+            on_refusal,
             shape,
             compiled.on_store_failure,
-            compiled.endpoints.as_ref(),
-            compiled.directory.as_ref(),
+            compiled.endpoints.as_deref(),
+            compiled.directory.as_deref(),
         );
-        self.descriptors(fields.get("descriptors"), &mut compiled.root, &inherited);
+        // Nobody shares it while it is read.
+        if let Some(root) = Arc::get_mut(&mut compiled.root) {
+            self.descriptors(fields.get("descriptors"), root, &inherited);
+        }
         compiled.secrets.extend(std::mem::take(&mut self.secrets));
         *self.compiler.policy.domain_mut(&self.domain) = compiled;
     }

@@ -10,7 +10,7 @@ use crate::config::files::is_lines;
 use crate::config::source::Source;
 use crate::config::sources::beside;
 use crate::config::{Diagnostic, DiagnosticKind};
-use crate::hint::listed;
+use crate::hint::{listed, near};
 use crate::model::lossy;
 use crate::subjects::{Directory, Survey, Syntax, Value};
 use crate::yaml::Span;
@@ -235,6 +235,7 @@ impl Compiler {
         for diagnostic in missing.into_values().flat_map(MissingNumbers::finish) {
             self.add(diagnostic);
         }
+        self.mistyped_values();
         for (_, asked) in files {
             asked.tell(|diagnostic| self.add(diagnostic));
         }
@@ -301,20 +302,6 @@ impl Asked {
 /// two: `limit1`, `limit2`.
 pub(super) fn slip<S: AsRef<str>>(typed: &str, known: &[S]) -> Option<String> {
     near(typed, known).map(|name| format!("did you mean `{name}`?"))
-}
-
-/// That one itself.
-pub(super) fn near<'k, S: AsRef<str>>(typed: &str, known: &'k [S]) -> Option<&'k str> {
-    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    let typed = typed.to_lowercase();
-    let most = (typed.chars().count() / 4).clamp(1, 3);
-    let near = known.iter().map(AsRef::as_ref).filter_map(|name| {
-        let lower = name.to_lowercase();
-        let distance = strsim::damerau_levenshtein(&typed, &lower);
-        let are_two = distance > 0 && letters(&typed) == letters(&lower);
-        (distance <= most && !are_two).then_some((distance, name))
-    });
-    near.min().map(|(_, name)| name)
 }
 
 /// Whether a name that is near to another can hardly be a name of its own: of short ones, `rps` beside `rpm`, only letters that

@@ -7,6 +7,8 @@ pub enum DiagnosticKind {
     Syntax,
     /// A file or a directory cannot be read, or is not there.
     UnreadableFile,
+    /// The store cannot say what was changed on the admin port: no mistake of the files.
+    UnreadableStore,
     /// A word that nobody knows.
     UnknownWord,
     /// A word that means nothing where it stands.
@@ -44,9 +46,10 @@ pub enum DiagnosticKind {
 
 impl DiagnosticKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Syntax,
         Self::UnreadableFile,
+        Self::UnreadableStore,
         Self::UnknownWord,
         Self::MisplacedWord,
         Self::RepeatedKey,
@@ -70,6 +73,7 @@ impl DiagnosticKind {
         match self {
             Self::Syntax => "syntax",
             Self::UnreadableFile => "unreadable-file",
+            Self::UnreadableStore => "unreadable-store",
             Self::UnknownWord => "unknown-word",
             Self::MisplacedWord => "misplaced-word",
             Self::RepeatedKey => "repeated-key",
@@ -94,6 +98,7 @@ impl DiagnosticKind {
         match self {
             Self::Syntax => "the text is not YAML",
             Self::UnreadableFile => "a file or a directory cannot be read, or is not there",
+            Self::UnreadableStore => "the store cannot say what was changed on the admin port",
             Self::UnknownWord => "a word that nobody knows",
             Self::MisplacedWord => "a word that means nothing where it stands",
             Self::RepeatedKey => "a key that is given twice in one mapping",

@@ -430,7 +430,7 @@ fn what_would_limit_nothing_is_told() {
         let warned = load(&[directory.path()], Options::default()).unwrap().warnings;
         assert_eq!(
             warned.last().unwrap().message,
-            "there are no descriptors in these files, so everything passes",
+            "there are no descriptors, so everything passes",
             "{nothing}"
         );
     }
@@ -661,4 +661,32 @@ fn subjects_are_found_in_a_directory_whose_name_is_no_utf_8() {
         let loaded = load(&[directory.join("d.yaml")], Options::default());
         assert!(loaded.is_ok(), "{named}: {loaded:?}");
     }
+}
+
+#[test]
+fn a_value_that_is_nearly_one_that_limits_list_is_told_once_where_others_have_a_number() {
+    let subject = |id: &str, plan: &str| {
+        format!("- {{id: {id}, attributes: {{plan: {plan}}}, credentials: [{{kind: key, value: k_{id}}}]}}\n")
+    };
+    let subjects = |plans: &[&str]| {
+        let listed = plans.iter().enumerate().map(|(at, plan)| subject(&format!("s{at}"), plan));
+        format!("subjects:\n{}", listed.collect::<String>())
+    };
+    let policy = for_keys(
+        "requests_per_unit: {by: plan, values: {growth: 5, scale1: 7}, otherwise: 1}",
+        "exempt: {plan: partner}",
+    );
+    let told = found_with(&policy, &subjects(&["growth", "grwoth", "grwoth", "legacy", "scale2", "partner"]));
+    let [told] = told.as_slice() else { panic!("{told:#?}") };
+    assert!(told.contains("d.subjects.yaml:3"), "{told}");
+    assert!(
+        told.contains(
+            "warning no limit lists the `plan: grwoth` of subject `s1` and 1 more, so the number of `otherwise` holds; did you mean \
+             `growth`?"
+        ),
+        "{told}"
+    );
+    let told = found_with(&policy, &subjects(&["growth", "partnre"]));
+    // The exemption that nobody has is told as well, at its own place.
+    assert!(told.len() == 2 && told[0].ends_with("did you mean `partner`?"), "{told:#?}");
 }

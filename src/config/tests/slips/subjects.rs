@@ -449,7 +449,8 @@ fn subjects_among_the_policies_are_told_how_they_are_called() {
     std::fs::write(directory.path().join("who.yaml"), "subjects: [{id: a}]").unwrap();
     let found = told_of(load(&[directory.path()], Options::default()), directory.path()).concat();
     assert!(
-        found.contains("the policy has no domain; a file of subjects has a name like `NAME.subjects.yaml`"),
+        found
+            .contains("the policy has no domain; if it is a file of subjects, name it `who.subjects.yaml`; "),
         "{found}"
     );
 }
