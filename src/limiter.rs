@@ -48,9 +48,10 @@ impl<S: Store, C: Clock> Limiter<S, C> {
         Self { engine: Engine::new(policy, keyer), store, clock, without_store: WithoutStore::default() }
     }
 
-    /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached.
-    pub fn publish(&self, policy: Policy) {
-        self.engine.publish(policy, self.clock.now());
+    /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached. Returns the policy before: see
+    /// [`Engine::publish`].
+    pub fn publish(&self, policy: Policy) -> Arc<Policy> {
+        self.engine.publish(policy, self.clock.now())
     }
 
     /// What decides for the thread that this is called on.
@@ -180,7 +181,7 @@ impl<S: Store, C: Clock> Worker<S, C> {
                 return Err(error);
             }
             OnStoreFailure::Closed => plan.refuse(),
-            OnStoreFailure::Local => self.limiter.without_store.decide(plan, request, now),
+            OnStoreFailure::Local => self.limiter.without_store.decide(plan, request, now, &self.session),
         };
         self.notes.borrow_mut().failure = Some(error);
         Ok(decided)
@@ -205,9 +206,16 @@ impl<S: Store, C: Clock> Worker<S, C> {
         self.notes.borrow_mut().took = Some(asked.elapsed());
         let answered = match &settled {
             // A caller who waits for a moment only learns nothing about the store.
-            Err(StoreError::TimedOut { .. }) if until < longest && Instant::now() >= until => return settled,
+            Err(StoreError::TimedOut { .. } | StoreError::Late)
+                if until < longest && Instant::now() >= until =>
+            {
+                return settled;
+            }
             Err(
-                StoreError::TimedOut { .. } | StoreError::Unreachable { .. } | StoreError::Refused { .. },
+                StoreError::TimedOut { .. }
+                | StoreError::Late
+                | StoreError::Unreachable { .. }
+                | StoreError::Refused { .. },
             ) => false,
             // Of this counter, not of all.
             Ok(_) | Err(_) => true,

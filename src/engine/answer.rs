@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Charged, Counted, Decision, Verdict, report_priority};
 use crate::model::{CellKey, Entry, Few, Request};
-use crate::policy::{Domain, Entries, Limit};
+use crate::policy::{Domain, Entries, Limit, UpstreamHeader};
 use crate::response::{Context, HeaderSet, Headers, Reported};
 use crate::subjects::Credential;
 
@@ -145,7 +145,7 @@ fn for_upstream<'v>(
         &all,
         credential,
         |context| {
-            for (name, template) in &domain.request_headers {
+            for UpstreamHeader { name, template, .. } in &domain.request_headers {
                 headers.add(name, |value| template.write_header(context, value));
             }
         },

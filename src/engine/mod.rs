@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 pub use answer::{Answer, Texts, answer};
-pub use counted_by::counted_by;
+pub use counted_by::{Hidden, counted_by};
 pub use plan::Plan;
 pub use scratch::Scratch;
 pub use subject::{Elsewhere, OfSubject, SubjectCounter};
@@ -53,16 +53,12 @@ impl Engine {
         self.policy.load()
     }
 
-    /// What makes the keys of counters.
-    pub fn keyer(&self) -> &Keyer {
-        &self.keyer
-    }
-
-    /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached by `now`.
-    pub fn publish(&self, mut policy: Policy, now: Timestamp) {
+    /// Enforces `policy` from the next request on. Counters stay, and so do tiers that were reached by `now`. Returns the policy
+    /// before, which requests may still see: whoever drops it last frees it, and of very many rules that takes its time.
+    pub fn publish(&self, mut policy: Policy, now: Timestamp) -> Arc<Policy> {
         policy.prepare();
         policy.succeed(&self.policy(), now);
-        self.policy.store(Arc::new(policy));
+        self.policy.swap(Arc::new(policy))
     }
 }
 

@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 
 use super::disposition::{Disposition, dispositions, put_aside};
+use super::sent::sent_candidate;
 use super::series::series;
 use super::{Engine, RuleRef, Scratch, Unmatched};
 use crate::algorithm::{Charge, Mode, Share};
 use crate::model::{CellKey, Descriptor, Entry, Few, Hits, NoMatch, Reading, Request, Timestamp, recycled};
 use crate::policy::{
-    CountBy, Domain, Evaluate, KeyBuilder, Limit, MatchResult, MatchedPath, Part, Policy, Rule,
+    CountBy, Domain, Evaluate, KeyStem, Keys, Limit, MatchResult, MatchedPath, Part, Policy, Rule,
     Scratch as Search,
 };
 use crate::subjects::Credential;
@@ -102,9 +103,11 @@ impl Engine {
         };
         scratch.0.search.begin();
         let (mut somebody, mut unmatched) = (None, Unmatched::default());
+        let keys = &self.keyer.read();
         matched.extend(request.descriptors.iter().enumerate().map(|(at, descriptor)| {
             let missed = |reason| unmatched.add(at, reason);
-            let (one, credential) = self.reach(domain, descriptor, now.wall, &mut scratch.0.search, missed);
+            let (one, credential) =
+                reach((domain, keys), descriptor, now.wall, &mut scratch.0.search, missed);
             somebody = somebody.or(credential.map(|credential| (at, credential)));
             one
         }));
@@ -132,103 +135,102 @@ impl Engine {
         };
         Plan { now: now.wall, domain: Some(domain), mode, matched, somebody, unmatched, too_costly, scratch }
     }
+}
 
-    /// What `descriptor` reaches, and who is behind it. Says to `missed` why it reaches nothing.
-    fn reach<'p>(
-        &self,
-        domain: &'p Domain,
-        descriptor: &Descriptor<'_>,
-        now: Timestamp,
-        search: &mut Search,
-        missed: impl FnOnce(NoMatch),
-    ) -> (Matched<'p>, Option<Credential<'p>>) {
-        let entries = domain.entries(&descriptor.entries);
-        let entries = entries.as_slice();
-        let reached = domain.walk(&entries, now, search);
-        if let Some(sent) = descriptor.limit {
-            return (Matched::Rule(self.sent(domain, &entries, sent, reached)), None);
+/// What `descriptor` reaches, and who is behind it. Says to `missed` why it reaches nothing.
+fn reach<'p>(
+    (domain, keys): (&'p Domain, &Keys),
+    descriptor: &Descriptor<'_>,
+    now: Timestamp,
+    search: &mut Search,
+    missed: impl FnOnce(NoMatch),
+) -> (Matched<'p>, Option<Credential<'p>>) {
+    let entries = domain.entries(&descriptor.entries);
+    let entries = entries.as_slice();
+    let reached = domain.walk(&entries, now, search);
+    if let Some(sent) = descriptor.limit {
+        return (Matched::Rule(sent_candidate((domain, keys), &entries, sent, reached)), None);
+    }
+    let path = match reached {
+        MatchResult::Nothing { at, level, .. } => {
+            missed(level.no_match(entries.get(at)));
+            return (Matched::Nothing, None);
         }
-        let path = match reached {
-            MatchResult::Nothing { at, level, .. } => {
-                missed(level.no_match(entries.get(at)));
-                return (Matched::Nothing, None);
-            }
-            MatchResult::Exempt(path) => {
-                let exempt = path.credential.map_or(Matched::Exemption, Matched::Exempt);
-                return (exempt, path.credential);
-            }
-            MatchResult::Node(path) => path,
-        };
-        let credential = path.credential;
-        let matched = match path.node().and_then(|node| node.rule.as_ref()) {
-            None => Matched::Exemption,
-            Some(rule) => {
-                // Limits of one rule nearly always count by the same: what they share is hashed once.
-                let mut shared: Option<(&[CountBy], KeyBuilder)> = None;
-                let path_entries = self.path_entries(&entries, &path);
-                let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
-                    let granted = limit.requests.granted(path.credential.as_ref(), now)?;
-                    let key = match &shared {
-                        Some((by, key)) if **by == *limit.count_by => key,
-                        _ => &shared.insert((&limit.count_by, self.key(limit, &path_entries, &path))).1,
-                    };
-                    Some((at, key.finish(limit.id), granted))
-                });
-                let limits = granted.collect();
-                Matched::Rule(Candidate {
-                    rule: RuleRef::Written(rule),
-                    credential,
-                    limits,
-                    is_replaced: false,
-                    series: series(domain, rule, &entries, &path),
-                })
-            }
-        };
-        (matched, credential)
-    }
-
-    /// What `limit` counts by, of whoever and whatever the entries on the path are.
-    pub(super) fn key(&self, limit: &Limit, entries: &[PathEntry<'_>], path: &MatchedPath<'_>) -> KeyBuilder {
-        let mut key = self.keyer.start();
-        for part in limit.count_by.iter() {
-            match (part, &path.credential) {
-                (CountBy::Entries, _) => {
-                    for entry in entries {
-                        key.push(&entry.key);
-                        key.push(&entry.value);
-                    }
-                }
-                (CountBy::Entry(name), _) => {
-                    for entry in entries.iter().filter(|entry| entry.name == name.as_bytes()) {
-                        key.push(&entry.key);
-                        key.push(&entry.value);
-                    }
-                }
-                (CountBy::Subject, Some(credential)) => {
-                    key.push(&self.keyer.part(credential.subject.id().as_bytes()));
-                }
-                (CountBy::Credential, Some(credential)) => {
-                    key.push(&self.keyer.part(credential.id.as_bytes()));
-                }
-                (CountBy::Subject | CountBy::Credential, None) | (CountBy::Domain, _) => {}
-            }
+        MatchResult::Exempt(path) => {
+            let exempt = path.credential.map_or(Matched::Exemption, Matched::Exempt);
+            return (exempt, path.credential);
         }
-        key
-    }
+        MatchResult::Node(path) => path,
+    };
+    let credential = path.credential;
+    let matched = match path.node().and_then(|node| node.rule.as_ref()) {
+        None => Matched::Exemption,
+        Some(rule) => {
+            // Limits of one rule nearly always count by the same: what they share is hashed once.
+            let mut shared: Option<(&[CountBy], KeyStem)> = None;
+            let path_entries = path_entries(keys, &entries, &path);
+            let granted = rule.limits.iter().enumerate().filter_map(|(at, limit)| {
+                let granted = limit.requests.granted(path.credential.as_ref(), now)?;
+                let stem = match &shared {
+                    Some((by, stem)) if **by == *limit.count_by => *stem,
+                    _ => shared.insert((&limit.count_by, stem(keys, limit, &path_entries, &path))).1,
+                };
+                Some((at, stem.key(limit.id), granted))
+            });
+            let limits = granted.collect();
+            Matched::Rule(Candidate {
+                rule: RuleRef::Written(rule),
+                credential,
+                limits,
+                is_replaced: false,
+                series: series(domain, rule, &entries, &path),
+            })
+        }
+    };
+    (matched, credential)
+}
 
-    /// The entries on the path, ready to be counted by: long ones are read once for all limits.
-    pub(super) fn path_entries<'e>(
-        &self,
-        entries: &[Entry<'e>],
-        path: &'e MatchedPath<'_>,
-    ) -> Few<PathEntry<'e>> {
-        let parts = path.steps(entries).map(|(entry, node)| PathEntry {
-            name: entry.key,
-            key: self.keyer.part(entry.key),
-            value: self.keyer.part(node.counted(entry.value)),
-        });
-        parts.collect()
+/// What `limit` counts by, of whoever and whatever the entries on the path are.
+pub(super) fn stem(keys: &Keys, limit: &Limit, entries: &[PathEntry<'_>], path: &MatchedPath<'_>) -> KeyStem {
+    let mut key = keys.start();
+    for part in limit.count_by.iter() {
+        match (part, &path.credential) {
+            (CountBy::Entries, _) => {
+                for entry in entries {
+                    key.push(&entry.key);
+                    key.push(&entry.value);
+                }
+            }
+            (CountBy::Entry(name), _) => {
+                for entry in entries.iter().filter(|entry| entry.name == name.as_bytes()) {
+                    key.push(&entry.key);
+                    key.push(&entry.value);
+                }
+            }
+            (CountBy::Subject, Some(credential)) => {
+                key.push(&keys.part(credential.subject.id().as_bytes()));
+            }
+            (CountBy::Credential, Some(credential)) => {
+                key.push(&keys.part(credential.id.as_bytes()));
+            }
+            (CountBy::Subject | CountBy::Credential, None) | (CountBy::Domain, _) => {}
+        }
     }
+    key.finish()
+}
+
+/// The entries on the path, ready to be counted by: long ones are read once for all limits.
+pub(super) fn path_entries<'e>(
+    keys: &Keys,
+    entries: &[Entry<'e>],
+    path: &'e MatchedPath<'_>,
+) -> Few<PathEntry<'e>> {
+    let parts = path.steps(entries).map(|(entry, node)| PathEntry {
+        name: entry.key,
+        key: keys.part(entry.key),
+        value: keys.part(node.counted(entry.value)),
+    });
+    parts.collect()
 }
 
 /// An entry that matched a node, and what is counted of it.

@@ -32,6 +32,12 @@ pub(super) struct Buffers {
 }
 
 impl Scratch {
+    /// Buffers for a request of this subject's that is known from a log, where `…` stands for its credentials. They are not to be
+    /// used again, for another request's `…` is a value like any other.
+    pub fn standing_in(subject: Option<&str>) -> Self {
+        Self(Box::new(Buffers { search: Search::standing_in(subject), ..Buffers::default() }))
+    }
+
     /// An empty list to decode descriptors into. Give it back with [`reclaim`](Self::reclaim).
     pub fn descriptors<'m>(&mut self) -> Vec<Descriptor<'m>> {
         recycled(std::mem::take(&mut self.0.descriptors))

@@ -2,52 +2,49 @@
 
 use std::sync::Arc;
 
-use super::plan::Candidate;
+use super::RuleRef;
+use super::plan::{Candidate, path_entries, stem};
 use super::series::series;
-use super::{Engine, RuleRef};
 use crate::model::{Entry, Few, LimitOverride, RuleIndex, lossy};
 use crate::policy::{
-    CountBy, Domain, Evaluate, Limit, LimitId, MatchResult, MetricValues, Requests, Rule, Window,
+    CountBy, Domain, Evaluate, Keys, Limit, LimitId, MatchResult, MetricValues, Requests, Rule, Window,
 };
 
-impl Engine {
-    /// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
-    /// of the limit that has the same window, as envoyproxy/ratelimit counts by entries and unit, and to one of its own
-    /// where there is none.
-    pub(super) fn sent<'p>(
-        &self,
-        domain: &'p Domain,
-        entries: &[Entry<'_>],
-        sent: LimitOverride,
-        reached: MatchResult<'p>,
-    ) -> Candidate<'p> {
-        let path = match reached {
-            MatchResult::Node(path) | MatchResult::Exempt(path) => Some(path),
-            MatchResult::Nothing { .. } => None,
-        };
-        let rule = path.as_ref().and_then(|path| path.node()?.rule.as_ref());
-        let limits = rule.map_or(&[][..], |rule| &rule.limits);
-        let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
-        let same = limits.iter().find(|limit| limit.window.length() == Some(length));
-        let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
-        let series = rule.zip(path.as_ref()).and_then(|(rule, path)| series(domain, rule, entries, path));
-        let key = if let (Some(same), Some(path)) = (same, &path) {
-            self.key(same, &self.path_entries(entries, path), path)
-        } else {
-            let mut key = self.keyer.start();
-            for entry in entries {
-                key.push(&self.keyer.part(entry.key));
-                key.push(&self.keyer.part(entry.value));
-            }
-            key
-        };
-        Candidate {
-            limits: Few::from_iter([(0, key.finish(limit.id), sent.requests_per_unit.into())]),
-            rule: RuleRef::Sent(Box::new(sent_rule(limit, rule.and_then(|rule| rule.index)))),
-            credential: path.and_then(|path| path.credential),
-            is_replaced: false,
-            series,
+/// The limit that came with a descriptor, where the policy has `reached` what it overrides. It is charged to the counter
+/// of the limit that has the same window, as envoyproxy/ratelimit counts by entries and unit, and to one of its own
+/// where there is none.
+pub(super) fn sent_candidate<'p>(
+    (domain, keys): (&'p Domain, &Keys),
+    entries: &[Entry<'_>],
+    sent: LimitOverride,
+    reached: MatchResult<'p>,
+) -> Candidate<'p> {
+    let path = match reached {
+        MatchResult::Node(path) | MatchResult::Exempt(path) => Some(path),
+        MatchResult::Nothing { .. } => None,
+    };
+    let rule = path.as_ref().and_then(|path| path.node()?.rule.as_ref());
+    let limits = rule.map_or(&[][..], |rule| &rule.limits);
+    let length = sent.unit.length().saturating_mul(sent.unit_multiplier);
+    let same = limits.iter().find(|limit| limit.window.length() == Some(length));
+    let limit = sent_limit(domain, entries, sent, same.or(limits.first()), same.is_some());
+    let series = rule.zip(path.as_ref()).and_then(|(rule, path)| series(domain, rule, entries, path));
+    let stem = if let (Some(same), Some(path)) = (same, &path) {
+        stem(keys, same, &path_entries(keys, entries, path), path)
+    } else {
+        let mut key = keys.start();
+        for entry in entries {
+            key.push(&keys.part(entry.key));
+            key.push(&keys.part(entry.value));
         }
+        key.finish()
+    };
+    Candidate {
+        limits: Few::from_iter([(0, stem.key(limit.id), sent.requests_per_unit.into())]),
+        rule: RuleRef::Sent(Box::new(sent_rule(domain, limit, rule.and_then(|rule| rule.index)))),
+        credential: path.and_then(|path| path.credential),
+        is_replaced: false,
+        series,
     }
 }
 
@@ -87,8 +84,9 @@ fn sent_limit(
     }
 }
 
-/// The rule that it stands for. It beats the policy's own, and shadow mode with it, and is counted under its `index`.
-fn sent_rule(limit: Limit, index: Option<RuleIndex>) -> Rule {
+/// The rule that it stands for. It beats the policy's own, and its shadow mode with it, and is counted under its `index`. Where the
+/// whole server only watches it is watched, too.
+fn sent_rule(domain: &Domain, limit: Limit, index: Option<RuleIndex>) -> Rule {
     Rule {
         label: limit.name.clone(),
         path: None,
@@ -96,7 +94,8 @@ fn sent_rule(limit: Limit, index: Option<RuleIndex>) -> Rule {
         name: None,
         limits: vec![limit],
         replaces: Vec::new(),
-        shadow: false,
+        shadow: domain.only_watched,
+        tells_over_limit: domain.only_watched,
         quota: false,
         metric_values: MetricValues::Together,
         metadata: None,

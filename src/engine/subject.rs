@@ -4,7 +4,7 @@ use super::Engine;
 use super::plan::charge;
 use crate::algorithm::Charge;
 use crate::model::{Hits, Reading};
-use crate::policy::{CountBy, Domain, KeyBuilder, Level, Limit, Place, Rule};
+use crate::policy::{CountBy, Domain, Keys, Level, Limit, Place, Rule};
 use crate::subjects::{Credential, Subject};
 
 /// A limit that counts by the subject, or by one of its credentials, and by nothing else.
@@ -58,15 +58,22 @@ impl Engine {
     ) -> OfSubject<'p> {
         let credentials: Vec<Credential<'p>> =
             subject.credentials().filter(|(_, enabled)| *enabled).map(|(credential, _)| credential).collect();
-        let mut search =
-            Search { engine: self, subject, credentials, hits, most, now, found: OfSubject::default() };
+        let mut search = Search {
+            keys: self.keyer.read(),
+            subject,
+            credentials,
+            hits,
+            most,
+            now,
+            found: OfSubject::default(),
+        };
         search.level(&domain.root, false);
         search.found
     }
 }
 
-struct Search<'e, 'p> {
-    engine: &'e Engine,
+struct Search<'p> {
+    keys: Keys,
     subject: Subject<'p>,
     credentials: Vec<Credential<'p>>,
     hits: Hits,
@@ -75,7 +82,7 @@ struct Search<'e, 'p> {
     found: OfSubject<'p>,
 }
 
-impl<'p> Search<'_, 'p> {
+impl<'p> Search<'p> {
     /// Descriptors below one that asks for a credential are those that a subject's requests reach.
     fn level(&mut self, level: &'p Level, is_below: bool) {
         for node in level.nodes() {
@@ -124,16 +131,22 @@ impl<'p> Search<'_, 'p> {
             self.found.left_out += 1;
             return;
         }
-        let keyer = self.engine.keyer();
-        let mut key: KeyBuilder = keyer.start();
+        let mut key = self.keys.start();
         match number {
-            Some(_) => key.push(&keyer.part(whose.id.as_bytes())),
-            None => key.push(&keyer.part(whose.subject.id().as_bytes())),
+            Some(_) => key.push(&self.keys.part(whose.id.as_bytes())),
+            None => key.push(&self.keys.part(whose.subject.id().as_bytes())),
         }
         // Each is asked on its own, whatever the others answer.
         let stage = u32::try_from(self.found.counters.len()).unwrap_or(u32::MAX);
-        let charge =
-            charge(rule, limit, (key.finish(limit.id), granted), Some(&whose), self.hits, stage, self.now);
+        let charge = charge(
+            rule,
+            limit,
+            (key.finish().key(limit.id), granted),
+            Some(&whose),
+            self.hits,
+            stage,
+            self.now,
+        );
         self.found.counters.push(SubjectCounter { rule, place, limit, credential: number, charge });
     }
 

@@ -14,17 +14,18 @@ pub enum Trace<'p> {
     Walked(MatchResult<'p>),
 }
 
-/// What `descriptor` matches in the policy of `domain` at `now`.
+/// What `descriptor` matches in the policy of `domain` at `now`. `…` stands for the credentials of the subject `stand_in`, if there is one.
 pub fn trace<'p>(
     policy: &'p Policy,
     domain: &[u8],
     descriptor: &Descriptor<'_>,
     now: Timestamp,
+    stand_in: Option<&str>,
 ) -> Trace<'p> {
     let Some(domain) = policy.domain(domain) else { return Trace::UnknownDomain };
     if descriptor.limit.is_some() {
         return Trace::Override;
     }
     let entries = domain.entries(&descriptor.entries);
-    Trace::Walked(domain.walk(&entries.as_slice(), now, &mut Scratch::default()))
+    Trace::Walked(domain.walk(&entries.as_slice(), now, &mut Scratch::standing_in(stand_in)))
 }

@@ -60,6 +60,11 @@ impl Unmatched {
 }
 
 impl Verdict<'_> {
+    /// Whose credentials `…` stands for, in a request that is known from a log.
+    pub fn stand_in(&self) -> Option<&str> {
+        self.scratch.0.search.stand_in()
+    }
+
     /// The buffers that it was decided in, for the next request.
     pub fn into_scratch(self) -> Scratch {
         let mut scratch = self.scratch;
@@ -180,6 +185,11 @@ impl Counted<'_> {
     /// Whether one of its limits refuses.
     pub fn over_limit(&self) -> bool {
         self.limits.iter().any(|charged| !charged.outcome.admitted)
+    }
+
+    /// Whether its status says `OVER_LIMIT`: when one of its limits refuses, or would if the server did not only watch.
+    pub fn tells_over_limit(&self) -> bool {
+        self.over_limit() || self.rule.tells_over_limit && self.limits.iter().any(|charged| charged.over)
     }
 
     /// The limit to report, with its numbers.

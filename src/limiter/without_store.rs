@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::algorithm::{Charge, Outcomes};
 use crate::engine::{Plan, Verdict};
 use crate::model::{Few, Reading, Request};
-use crate::store::{MemoryStore, Session as _};
+use crate::store::{MemoryStore, Session};
 
 /// The most counters, and bytes of them, that are kept here.
 const COUNTERS: usize = 100_000;
@@ -37,12 +37,23 @@ impl WithoutStore {
         Self { timeout, replicas, counters: OnceLock::new() }
     }
 
-    /// Decides by counters in memory.
-    pub(super) fn decide<'p>(&self, plan: Plan<'p>, request: &Request<'_>, now: Reading) -> Verdict<'p> {
-        let local = plan.local_charges(request, self.replicas, now);
+    /// Decides by what `session` knows of the counters where nobody else counts in them, and else by others, in memory.
+    pub(super) fn decide<'p>(
+        &self,
+        plan: Plan<'p>,
+        request: &Request<'_>,
+        now: Reading,
+        session: &impl Session,
+    ) -> Verdict<'p> {
+        // What nobody shares is not divided.
+        let replicas = if session.is_alone() { NonZeroU32::MIN } else { self.replicas };
+        let local = plan.local_charges(request, replicas, now);
         let charges: Few<Charge> = local.iter().copied().flatten().collect();
-        let counters = self.counters.get_or_init(|| MemoryStore::holding(COUNTERS, BYTES));
-        let made = counters.apply_now(plan.mode(), &charges, now.steady).unwrap_or_default();
+        let made = session.apply_alone(plan.mode(), &charges, now.steady).or_else(|| {
+            let counters = self.counters.get_or_init(|| MemoryStore::holding(COUNTERS, BYTES));
+            counters.apply_now(plan.mode(), &charges, now.steady)
+        });
+        let made = made.unwrap_or_default();
         let mut made = made.into_iter();
         let outcomes = local.into_iter().map(|charge| charge.and_then(|_| made.next().flatten()));
         plan.conclude_partly(&outcomes.collect::<Outcomes>())

@@ -341,7 +341,7 @@ descriptors: [{key: key, subject: key, rate_limit: {requests_per_unit: 1, per: 1
 
 #[test]
 fn the_upstream_is_told_no_other_name_than_that_of_whoever_asks() {
-    let ids = ["acm", "acm\u{e9}", "acm%C3%A9", " acm", "acm ", "acm\u{200b}", "acm\u{1}"];
+    let ids = ["acm", "acm\u{e9}", "acm%C3%A9", " acm", "acm ", "acm\u{200b}"];
     let people = ids.iter().enumerate().map(|(n, id)| {
         let id = serde_json::to_string(id).unwrap();
         format!("  - {{id: {id}, credentials: [{{kind: key, value: k{n}}}]}}\n")
@@ -359,7 +359,7 @@ descriptors: [{key: key, subject: key}]
         |n: usize| bench.answers(&[("key", format!("k{n}").as_bytes())]).request_headers[0].1.clone();
     assert_eq!(
         (0..ids.len()).map(reported).collect::<Vec<_>>(),
-        ["acm", "acm%C3%A9", "acm%25C3%25A9", "%20acm", "acm%20", "acm%E2%80%8B", "acm%01"]
+        ["acm", "acm%C3%A9", "acm%25C3%25A9", "%20acm", "acm%20", "acm%E2%80%8B"]
     );
 }
 
