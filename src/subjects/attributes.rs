@@ -27,7 +27,7 @@ impl Run {
 }
 
 /// Every attribute of a directory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Attributes {
     names: Vec<Arc<str>>,
     values: Vec<Value>,
@@ -52,17 +52,45 @@ impl Attributes {
         pairs.iter().map(|(name, value)| (&*self.names[*name as usize], &self.values[*value as usize]))
     }
 
+    /// The place of each name, for [`changed_among`](Self::changed_among).
+    pub(super) fn places(&self) -> Places {
+        Places(self.names.iter().map(Arc::clone).zip(0..).collect())
+    }
+
     /// `run` with `changes` made, as a new run; the old one stays behind, unused.
     pub(super) fn changed(&mut self, run: Run, changes: &[(String, Value)]) -> Run {
+        self.changed_by(run, changes, |names, name| {
+            names.iter().position(|known| **known == *name).map_or_else(|| add(names, name), index)
+        })
+    }
+
+    /// The same, one of many changes: `places` are those of all names.
+    pub(super) fn changed_among(
+        &mut self,
+        places: &mut Places,
+        run: Run,
+        changes: &[(String, Value)],
+    ) -> Run {
+        self.changed_by(run, changes, |names, name| {
+            if let Some(place) = places.0.get(name) {
+                return *place;
+            }
+            let place = add(names, name);
+            places.0.insert(Arc::clone(&names[place as usize]), place);
+            place
+        })
+    }
+
+    fn changed_by(
+        &mut self,
+        run: Run,
+        changes: &[(String, Value)],
+        mut place: impl FnMut(&mut Vec<Arc<str>>, &str) -> u32,
+    ) -> Run {
         let start = self.pairs.len();
         self.pairs.extend_from_within(run.range());
         for (name, value) in changes {
-            let known = self.names.iter().position(|known| **known == **name);
-            let name = known.unwrap_or_else(|| {
-                self.names.push(name.as_str().into());
-                self.names.len() - 1
-            });
-            let pair = (index(name), index(self.values.len()));
+            let pair = (place(&mut self.names, name), index(self.values.len()));
             self.values.push(value.clone());
             match self.pairs[start..].iter_mut().find(|(known, _)| *known == pair.0) {
                 Some(old) => *old = pair,
@@ -72,6 +100,15 @@ impl Attributes {
         Run { start: index(start), length: index(self.pairs.len() - start) }
     }
 }
+
+/// Adds a name that is not there, and returns its place.
+fn add(names: &mut Vec<Arc<str>>, name: &str) -> u32 {
+    names.push(name.into());
+    index(names.len() - 1)
+}
+
+/// Where each name is, while attributes change: there may be very many names.
+pub(super) struct Places(HashMap<Arc<str>, u32>);
 
 /// Attributes while they are read.
 #[derive(Default)]

@@ -1,14 +1,17 @@
 //! Changes of single subjects that are made while the server runs, in the words of a subjects file.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::credential::CredentialHash;
+use super::attributes::{Places, Run};
+use super::credential::{CredentialHash, CredentialId};
 use super::directory::Directory;
-use super::index::index;
+use super::index::{index, kind_place};
 use super::problem::Problem;
 use super::roster::Row;
-use super::table::{Entry, Table};
+use super::table::Entry;
 
 /// What is said of one subject beside its file, or instead of it. What is not there stays as it is.
 ///
@@ -22,7 +25,7 @@ pub struct SubjectChange {
     /// Whether its credentials resolve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Attributes by name: a plan, a number of its own.
+    /// Attributes by name: a plan, a number of its own. In a change that is asked for, null takes back what was said of one.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub attributes: Map<String, Json>,
     /// When its subscription began (RFC 3339).
@@ -31,12 +34,26 @@ pub struct SubjectChange {
     /// In which months of the subscription are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// `spend` and `first_payment`, from which a tier follows.
+    /// `spend` and `first_payment`, from which a tier follows; null as for attributes.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Json>,
     /// Credentials that come, or that change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<CredentialChange>,
+    /// What was said before and is taken back. It is not kept.
+    #[serde(skip)]
+    pub taken_back: TakenBack,
+}
+
+/// The fields of which what was said before is taken back: what the file says counts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenBack {
+    /// [`SubjectChange::enabled`].
+    pub enabled: bool,
+    /// [`SubjectChange::billing_anchor`].
+    pub billing_anchor: bool,
+    /// [`SubjectChange::time_zone`].
+    pub time_zone: bool,
 }
 
 /// A credential that comes, or that changes.
@@ -77,6 +94,17 @@ pub enum WrongChange {
         /// Who has it.
         owner: String,
     },
+    /// Of a limit that takes its number from attributes, nothing would be left: it has no number for the subject. What the change says
+    /// to keep somebody out is made all the same.
+    #[error("limit `{limit}` has no number for `{id}` {why}")]
+    NoNumber {
+        /// The subject.
+        id: String,
+        /// The limit.
+        limit: String,
+        /// What about the subject has no number.
+        why: String,
+    },
 }
 
 fn first(problems: &[Problem]) -> &str {
@@ -96,12 +124,15 @@ impl SubjectChange {
     /// This change, and then `next`.
     #[must_use]
     pub fn then(mut self, next: Self) -> Self {
+        let back = next.taken_back;
         self.created |= next.created;
-        self.enabled = next.enabled.or(self.enabled);
-        self.attributes.extend(next.attributes);
-        self.billing_anchor = next.billing_anchor.or(self.billing_anchor);
-        self.time_zone = next.time_zone.or(self.time_zone);
-        self.facts.extend(next.facts);
+        self.enabled = next.enabled.or(self.enabled.filter(|_| !back.enabled));
+        self.billing_anchor = next.billing_anchor.or(self.billing_anchor.filter(|_| !back.billing_anchor));
+        self.time_zone = next.time_zone.or(self.time_zone.filter(|_| !back.time_zone));
+        for (said, next) in [(&mut self.attributes, next.attributes), (&mut self.facts, next.facts)] {
+            said.extend(next);
+            said.retain(|_, value| !value.is_null());
+        }
         for credential in next.credentials {
             let same = |known: &&mut CredentialChange| {
                 known.kind == credential.kind && known.sha256.eq_ignore_ascii_case(&credential.sha256)
@@ -112,6 +143,37 @@ impl SubjectChange {
             }
         }
         self
+    }
+
+    /// Whether all that it does is to let somebody resolve no more.
+    pub fn only_keeps_out(&self) -> bool {
+        let Self { created, enabled, attributes, billing_anchor, time_zone, facts, credentials, taken_back } =
+            self;
+        let others = *created || billing_anchor.is_some() || time_zone.is_some();
+        !others
+            && *taken_back == TakenBack::default()
+            && *enabled != Some(true)
+            && attributes.is_empty()
+            && facts.is_empty()
+            && credentials.iter().all(|credential| !credential.enabled)
+    }
+
+    /// That of it which lets somebody resolve no more.
+    #[must_use]
+    pub fn keeping_out(&self) -> Self {
+        let disabled = self.credentials.iter().filter(|credential| !credential.enabled);
+        let credentials =
+            disabled.map(|credential| CredentialChange { attributes: Map::new(), ..credential.clone() });
+        Self {
+            enabled: self.enabled.filter(|enabled| !enabled),
+            credentials: credentials.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// About as many bytes as it takes where it is kept.
+    pub fn bytes(&self) -> usize {
+        serde_json::to_vec(self).map_or(0, |written| written.len())
     }
 
     /// The line of a subjects file that says so.
@@ -129,7 +191,7 @@ impl WrongChange {
     /// The subject whose change it is.
     pub fn id(&self) -> &str {
         match self {
-            Self::NotUnderstood { id, .. } | Self::Taken { id, .. } => id,
+            Self::NotUnderstood { id, .. } | Self::Taken { id, .. } | Self::NoNumber { id, .. } => id,
         }
     }
 }
@@ -137,8 +199,13 @@ impl WrongChange {
 impl Directory {
     /// The same directory with `changes` made, each of the subject with that id, and what cannot be made of them, which is left out:
     /// files may have changed since a change was made. Changes of subjects that are neither there nor created mean nothing.
-    pub fn changed(mut self, changes: &[(String, SubjectChange)]) -> (Self, Vec<WrongChange>) {
-        let (mut credentials, mut created) = (self.credentials.all().to_vec(), Vec::new());
+    pub fn changed(&self, changes: &[(String, SubjectChange)]) -> (Self, Vec<WrongChange>) {
+        let mut next = self.clone();
+        let mut created = Vec::new();
+        // What changes of credentials: the others are many.
+        let mut credentials: BTreeMap<CredentialId, Entry> = BTreeMap::new();
+        let mut kinds: HashMap<Box<str>, usize> = next.kinds.iter().cloned().zip(0..).collect();
+        let mut places = next.attributes.places();
         let mut wrong = Vec::new();
         for (id, change) in changes {
             let said = match Self::parse_lines(&change.line(id)) {
@@ -148,15 +215,16 @@ impl Directory {
                     continue;
                 }
             };
-            let at = match self.roster.find(id) {
+            let known = next.roster.find(id);
+            let at = match known {
                 Some(at) => at,
-                None if change.created => self.roster.len() + created.len(),
+                None if change.created => next.roster.len() + created.len(),
                 None => continue,
             };
-            let mut row = self.roster.find(id).map_or_else(Row::default, |at| *self.roster.row(at));
-            self.change_row(&mut row, change, &said);
-            match self.roster.find(id) {
-                Some(at) => *self.roster.row_mut(at) = row,
+            let mut row = known.map_or_else(Row::default, |at| *next.roster.row(at));
+            next.change_row(&mut places, &mut row, change, &said);
+            match known {
+                Some(at) => *next.roster.row_mut(at) = row,
                 None => created.push((id.clone(), row)),
             }
             for entry in said.credentials.all() {
@@ -165,34 +233,37 @@ impl Directory {
                     .all(entry.attributes)
                     .map(|(name, value)| (name.to_owned(), value.clone()))
                     .collect();
-                let attributes = self.attributes.changed(super::attributes::Run::default(), &own);
-                let entry = Entry { id: entry.id, subject: index(at), attributes, enabled: entry.enabled };
-                match credentials.iter_mut().find(|known| known.id == entry.id) {
-                    Some(known) if known.subject == entry.subject => {
-                        // To disable one takes nothing else from it.
-                        let attributes = if own.is_empty() { known.attributes } else { entry.attributes };
-                        *known = Entry { attributes, ..entry };
-                    }
-                    Some(known) => {
-                        let owner = known.subject as usize;
-                        let owner = match owner.checked_sub(self.roster.len()) {
-                            None => self.roster.id(owner).to_owned(),
+                let kind = said.kinds[usize::from(entry.kind)].clone();
+                let kind = *kinds.entry(kind).or_insert_with_key(|kind| {
+                    next.kinds.push(kind.clone());
+                    next.kinds.len() - 1
+                });
+                let entry = Entry { subject: index(at), kind: kind_place(kind), ..*entry };
+                let before = credentials.get(&entry.id).or_else(|| self.credentials.find(entry.id));
+                let attributes = match before {
+                    Some(before) if before.subject != entry.subject => {
+                        let owner = before.subject as usize;
+                        let owner = match owner.checked_sub(next.roster.len()) {
+                            None => next.roster.id(owner).to_owned(),
                             Some(at) => created[at].0.clone(),
                         };
                         wrong.push(WrongChange::Taken { id: id.clone(), owner });
+                        continue;
                     }
-                    None => credentials.push(entry),
-                }
+                    // To disable one takes nothing else from it.
+                    Some(before) if own.is_empty() => before.attributes,
+                    _ => next.attributes.changed_among(&mut places, Run::default(), &own),
+                };
+                credentials.insert(entry.id, Entry { attributes, ..entry });
             }
         }
-        self.roster = self.roster.with(created);
-        credentials.sort_unstable_by_key(|entry| entry.id);
-        self.credentials = Table::new(credentials);
-        (self, wrong)
+        next.roster = next.roster.with(created);
+        next.credentials = next.credentials.with(credentials);
+        (next, wrong)
     }
 
     /// Makes those changes of `row` that are there; `said` is how they were understood.
-    fn change_row(&mut self, row: &mut Row, change: &SubjectChange, said: &Self) {
+    fn change_row(&mut self, places: &mut Places, row: &mut Row, change: &SubjectChange, said: &Self) {
         let new = said.roster.row(0);
         row.enabled = change.enabled.unwrap_or(row.enabled);
         row.billing_anchor = new.billing_anchor.or(row.billing_anchor);
@@ -207,7 +278,7 @@ impl Directory {
             .all(new.attributes)
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect();
-        row.attributes = self.attributes.changed(row.attributes, &attributes);
+        row.attributes = self.attributes.changed_among(places, row.attributes, &attributes);
     }
 }
 
@@ -295,6 +366,61 @@ tiers: {attribute: tier, rules: [{tier: 0}, {tier: 1, spend: 5}]}
                 "{words}: {wrong}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_null_was_never_said() {
+        let said = json!({"enabled": false, "attributes": {"a": 1, "b": 2}, "facts": {"spend": 5}, "time_zone": "UTC"});
+        let mut next = change(json!({"attributes": {"a": null, "c": null}, "facts": {"spend": null}}));
+        next.taken_back = TakenBack { enabled: true, ..TakenBack::default() };
+        let both = change(said).then(next);
+        assert_eq!(both, change(json!({"attributes": {"b": 2}, "time_zone": "UTC"})));
+        let none = both.then(SubjectChange {
+            taken_back: TakenBack { enabled: true, billing_anchor: true, time_zone: true },
+            ..change(json!({"attributes": {"b": null}}))
+        });
+        assert_eq!(none, SubjectChange::default());
+    }
+
+    #[test]
+    fn changes_take_no_longer_however_many_credentials_there_are() {
+        let subject = |n: u32| {
+            format!("{{\"id\": \"s{n}\", \"credentials\": [{{\"kind\": \"key\", \"value\": \"k{n}\"}}]}}\n")
+        };
+        let file: String = (0..100_000).map(subject).collect();
+        let begun = tokio::time::Instant::now();
+        let directory = Directory::parse_lines(&file).unwrap();
+        let reading = begun.elapsed();
+        let words = |n: u32| json!({"attributes": {"n": n}, "credentials": [key(&format!("new{n}"))]});
+        let changes: Vec<_> = (0..5_000).map(|n| (format!("s{n}"), change(words(n)))).collect();
+        let begun = tokio::time::Instant::now();
+        let (next, wrong) = directory.changed(&changes);
+        let took = begun.elapsed();
+        assert_eq!((next.credentials(), wrong.len()), (105_000, 0));
+        assert_eq!(whose(&next, "new4999").as_deref(), Some("s4999"));
+        assert!(took < reading, "{took:?} for the changes, and {reading:?} for the file");
+    }
+
+    #[test]
+    fn changes_take_no_longer_however_many_names_of_attributes_there_are() {
+        let words = |n: u32| {
+            let names: Map<String, Json> = (0..200).map(|name| (format!("{n}-{name}"), 1.into())).collect();
+            json!({"attributes": names})
+        };
+        let subjects: String = (0..1_000)
+            .fold(String::new(), |all, n| all + &format!("{{\"id\": \"s{n}\", \"credentials\": []}}\n"));
+        let directory = Directory::parse_lines(&subjects).unwrap();
+        let of = |subjects: std::ops::Range<u32>| {
+            let changes: Vec<_> = subjects.map(|n| (format!("s{n}"), change(words(n)))).collect();
+            let begun = tokio::time::Instant::now();
+            let (next, wrong) = directory.changed(&changes);
+            assert!(wrong.is_empty());
+            (begun.elapsed(), next)
+        };
+        let ((few, _), (many, next)) = (of(0..50), of(0..800));
+        assert_eq!(next.subject("s799").unwrap().attribute("799-199").unwrap().as_number(), Some(1));
+        // Sixteen times as many, and not the square of that.
+        assert!(many < few * 64, "{many:?} for 800 subjects, and {few:?} for 50");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The directory: what is asked while requests are answered.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use jiff::tz::TimeZone;
@@ -7,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::attributes::{Attributes, Run};
 use super::credential::{CredentialHash, CredentialId, from_hex};
 use super::roster::{Roster, Row};
-use super::table::Table;
+use super::table::{Entry, Table};
 use super::tiers::{Facts, Tiers};
 use super::value::Value;
 use crate::model::Timestamp;
@@ -15,10 +16,12 @@ use crate::model::Timestamp;
 /// Every subject of one file, and whose credential is whose.
 ///
 /// The default one knows nobody.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Directory {
     pub(super) roster: Roster,
     pub(super) credentials: Table,
+    /// The kinds of credentials, each at its place.
+    pub(super) kinds: Vec<Box<str>>,
     pub(super) attributes: Attributes,
     pub(super) zones: Vec<TimeZone>,
     pub(super) tiers: Option<Tiers>,
@@ -49,6 +52,33 @@ impl Directory {
     /// The subject with this id, enabled or not.
     pub fn subject(&self, id: &str) -> Option<Subject<'_>> {
         self.roster.find(id).map(|at| Subject { directory: self, at })
+    }
+
+    /// Whoever is known by id alone, from a log: with the subject's only credential, or else as any of them that has no attributes of
+    /// its own.
+    pub fn stand_in(&self, id: &str) -> Option<Credential<'_>> {
+        let subject = self.subject(id).filter(Subject::is_enabled)?;
+        let mut enabled = subject.credentials().filter(|(_, is_enabled)| *is_enabled);
+        match (enabled.next(), enabled.next()) {
+            (Some((only, _)), None) => Some(only),
+            _ => Some(subject.by_any_credential()),
+        }
+    }
+
+    /// The enabled credentials of those of the subjects `ids` that are enabled, each with its kind. All credentials are looked through
+    /// once.
+    pub fn live_credentials<'d>(
+        &'d self,
+        ids: impl IntoIterator<Item = &'d str>,
+    ) -> impl Iterator<Item = (Credential<'d>, &'d str)> {
+        let subjects = ids.into_iter().filter_map(|id| self.roster.find(id));
+        let subjects: HashSet<usize> = subjects.filter(|at| self.roster.row(*at).enabled).collect();
+        let live = move |entry: &&Entry| entry.enabled && subjects.contains(&(entry.subject as usize));
+        self.credentials.all().iter().filter(live).filter_map(|entry| {
+            let subject = Subject { directory: self, at: entry.subject as usize };
+            let kind = self.kinds.get(usize::from(entry.kind))?;
+            Some((Credential { subject, id: entry.id, own: entry.attributes }, &**kind))
+        })
     }
 
     /// The id of every subject, in the order of the file.
@@ -210,6 +240,11 @@ pub struct Credential<'d> {
 }
 
 impl<'d> Credential<'d> {
+    /// Whether it has attributes of its own.
+    pub fn has_own(&self) -> bool {
+        !self.own.is_empty()
+    }
+
     /// What the file says of this credential, else of its subject.
     pub fn attribute(&self, name: &str) -> Option<&'d Value> {
         self.subject.directory.attributes.get(self.own, name).or_else(|| self.subject.attribute(name))

@@ -91,6 +91,7 @@ impl Draft {
         let directory = Directory {
             roster,
             credentials: Table::new(entries),
+            kinds: self.survey.kinds_by_number(),
             attributes: self.attributes.finish(),
             zones: self.zones.zones,
             tiers: self.tiers,

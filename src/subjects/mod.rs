@@ -10,6 +10,7 @@ mod credential;
 mod directory;
 mod draft;
 mod grouped;
+mod id;
 mod index;
 mod lines;
 mod problem;
@@ -25,14 +26,16 @@ mod tiers;
 mod value;
 mod words;
 
-pub use change::{CredentialChange, SubjectChange, WrongChange, credential_sha256};
+pub use change::{CredentialChange, SubjectChange, TakenBack, WrongChange, credential_sha256};
 pub use credential::{CredentialHash, CredentialId, strip_scheme};
 pub use directory::{Credential, Directory, Subject, UnknownSubject};
+pub use id::{ID, is_id};
 pub use problem::Problem;
 pub use reached::{KnownTiers, Reached};
 pub(crate) use read::Syntax;
-pub(crate) use survey::{Holder, Survey};
+pub(crate) use survey::Survey;
 pub use value::Value;
+pub(crate) use words::is_word;
 pub use words::{WordRow, language};
 
 /// What `text` says as the value of an attribute, `plain` when it has no quotes; or why it says nothing, and what to do.

@@ -28,7 +28,7 @@ impl Default for Row {
 }
 
 /// Every subject, in the order written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Roster {
     ids: String,
     rows: Vec<Row>,

@@ -4,8 +4,9 @@ use super::attributes::Run;
 use super::credential::{CredentialId, from_hex, sha256, strip_scheme};
 use super::draft::Suspect;
 use super::grouped::Grouped;
-use super::index::index;
-use super::problem::Place;
+use super::id::{ID, is_id};
+use super::index::{index, kind_place};
+use super::problem::{Place, shown};
 use super::read::{Read, Reader, is_nothing};
 use super::roster::Row;
 use super::scalar;
@@ -30,6 +31,10 @@ impl<'t> Reader<'t> {
             match word {
                 Word::Id => {
                     if let Some((id, _, at)) = reader.text("the id of a subject")? {
+                        if !is_id(&id) {
+                            let message = format!("{} cannot be the id of a subject", shown(&id));
+                            reader.problems.add(at, message, Some(ID.to_owned()));
+                        }
                         reader.draft.ids.push_str(&id);
                         place = at;
                     }
@@ -92,11 +97,14 @@ impl<'t> Reader<'t> {
             _ => {
                 if let (Some(kind), Some(hash)) = (kind, hash) {
                     let id = CredentialId::of_hashed(&kind, &hash);
-                    self.draft.survey.credential(&kind, subject, attributes, enabled, at);
+                    let number = self.draft.survey.credential(&kind, subject, attributes, enabled, at);
                     if let (true, Some(at)) = (enabled, scheme) {
                         self.draft.survey.scheme(&kind, at);
                     }
-                    self.draft.credentials.push((Entry { id, subject, attributes, enabled }, at));
+                    self.draft.credentials.push((
+                        Entry { id, subject, attributes, kind: kind_place(number as usize), enabled },
+                        at,
+                    ));
                 }
             }
         }

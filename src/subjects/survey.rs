@@ -76,7 +76,7 @@ impl Survey {
         self.schemes.iter().filter(move |(of, _)| Some(*of) == number).map(|(_, place)| (*place).into())
     }
 
-    /// Notes one credential of the subject with this number.
+    /// Notes one credential of the subject with this number, and returns that of its kind.
     pub(super) fn credential(
         &mut self,
         kind: &str,
@@ -84,14 +84,14 @@ impl Survey {
         attributes: Run,
         enabled: bool,
         place: Place,
-    ) {
+    ) -> u32 {
         let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
         let number = match self.kinds.get(kind) {
             Some((number, _)) => *number,
             None => self.kinds.entry(kind.into()).or_insert((next, place)).0,
         };
         if !enabled {
-            return;
+            return number;
         }
         let kinds = bit(number);
         if attributes.is_empty() {
@@ -101,6 +101,15 @@ impl Survey {
         } else {
             self.own.push(Own { kinds, subject, attributes, place });
         }
+        number
+    }
+
+    /// Every kind, in the order of their numbers.
+    pub(super) fn kinds_by_number(&self) -> Vec<Box<str>> {
+        let mut kinds: Vec<_> =
+            self.kinds.iter().map(|(kind, (number, _))| (*number, kind.clone())).collect();
+        kinds.sort_unstable();
+        kinds.into_iter().map(|(_, kind)| kind).collect()
     }
 
     /// Every kind of credential that there is, with the place of the first one, in no particular order.

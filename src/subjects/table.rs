@@ -3,6 +3,8 @@
 //! The numbers are hashes, so they are spread evenly: sorted, with the start of each bucket kept, a bucket holds one
 //! or two of them. Nothing is stored for empty places, and nothing moves after loading.
 
+use std::collections::BTreeMap;
+
 use super::attributes::Run;
 use super::credential::CredentialId;
 use super::index::index;
@@ -15,10 +17,13 @@ pub(super) struct Entry {
     pub(super) subject: u32,
     /// Its own attributes.
     pub(super) attributes: Run,
+    /// The place of its kind among those of the directory.
+    pub(super) kind: u16,
     pub(super) enabled: bool,
 }
 
 /// Every registered credential.
+#[derive(Clone)]
 pub(super) struct Table {
     /// Sorted by number; no number twice.
     entries: Vec<Entry>,
@@ -46,6 +51,23 @@ impl Table {
         }
         starts.resize((1 << bits) + 1, index(entries.len()));
         Self { entries, starts, bits }
+    }
+
+    /// The same with `changed` credentials in the place of those with their numbers, and beside the others.
+    pub(super) fn with(self, changed: BTreeMap<CredentialId, Entry>) -> Self {
+        if changed.is_empty() {
+            return self;
+        }
+        let mut entries = Vec::with_capacity(self.entries.len() + changed.len());
+        let mut changed = changed.into_values().peekable();
+        for entry in self.entries {
+            while let Some(before) = changed.next_if(|changed| changed.id < entry.id) {
+                entries.push(before);
+            }
+            entries.push(changed.next_if(|changed| changed.id == entry.id).unwrap_or(entry));
+        }
+        entries.extend(changed);
+        Self::new(entries)
     }
 
     /// The credential with this number.
@@ -80,7 +102,8 @@ mod tests {
     fn finds_everything_it_holds_and_nothing_else() {
         for size in [0_u32, 1, 2, 3, 7, 8, 1000] {
             let id = |n: u32| CredentialId::of("k", &n.to_le_bytes());
-            let entry = |n| Entry { id: id(n), subject: n, attributes: Run::default(), enabled: true };
+            let entry =
+                |n| Entry { id: id(n), subject: n, attributes: Run::default(), kind: 0, enabled: true };
             let mut entries: Vec<Entry> = (0..size).map(entry).collect();
             entries.sort_unstable_by_key(|entry| entry.id);
             let table = Table::new(entries);

@@ -111,6 +111,11 @@ pub fn language() -> Vec<(&'static str, Vec<WordRow>)> {
     SCOPES.map(|scope| (scope.name, scope.words.iter().map(row).collect())).into()
 }
 
+/// Whether a subjects file has this word.
+pub(crate) fn is_word(text: &str) -> bool {
+    SCOPES.iter().any(|scope| scope.words.iter().any(|(name, _)| *name == text))
+}
+
 impl Word {
     /// What it takes, what holds where it is absent, and what it says.
     const fn documentation(self) -> [&'static str; 3] {
