@@ -83,6 +83,18 @@ macro_rules! stores {
                 }
             }
 
+            fn is_alone(&self) -> bool {
+                match self {
+                    $(Self::$variant(session) => session.is_alone(),)*
+                }
+            }
+
+            fn apply_alone(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+                match self {
+                    $(Self::$variant(session) => session.apply_alone(mode, charges, now),)*
+                }
+            }
+
             async fn apply(
                 &self,
                 mode: Mode,
@@ -92,6 +104,17 @@ macro_rules! stores {
             ) -> Result<Outcomes, StoreError> {
                 match self {
                     $(Self::$variant(session) => session.apply(mode, charges, now, deadline).await,)*
+                }
+            }
+
+            async fn reset(
+                &self,
+                refunds: &[Charge],
+                now: Timestamp,
+                deadline: Instant,
+            ) -> Result<Outcomes, StoreError> {
+                match self {
+                    $(Self::$variant(session) => session.reset(refunds, now, deadline).await,)*
                 }
             }
         }

@@ -16,17 +16,25 @@
 //! Nobody waits for hits that are counted though they were refused: they are written soon, and to lose them grants nothing.
 //! After a clean stop ([`DiskStore::close`]) all counters are what they were.
 //!
+//! When the file cannot be written, what it has covers the counters as far as it goes, other charges fail, and it is opened anew as soon
+//! as that works; see `recovery`. Meanwhile, and where a commit takes longer than a caller waits, charges may be made
+//! [without it](Session::apply_alone): they count in memory, in the same counters, or apart where these were not read yet.
+//!
 //! Beside the counters the file has [`Records`]: what the server has learned about subjects.
 
 mod file;
 mod kept;
+mod mark;
 mod offline;
+mod open_error;
 mod recorded;
 mod records;
+mod recovery;
 mod table;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod unpublished;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,13 +43,14 @@ use parking_lot::{MutexGuard, RwLock};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-pub use self::file::OpenError;
 use self::file::{File, Reader};
 use self::kept::{Asked, Kept, State};
 pub use self::offline::{Counter, Offline};
+pub use self::open_error::OpenError;
 use self::records::DiskRecords;
+use self::recovery::Reopen;
 use self::table::{Shard, Table};
-use self::threads::Threads;
+use self::threads::{Parts, Threads};
 use super::{Answers, MemoryStore, Records, Session, Statistics, Store, StoreError};
 use crate::algorithm::{Cell, Charge, Commit, Durability, Mode, Outcomes, Share, settle};
 use crate::model::{CellKey, Few, Hits, Timestamp};
@@ -57,11 +66,12 @@ struct Inner {
     /// Those that are.
     table: Arc<Table>,
     /// For records, until the file is closed.
-    reader: RwLock<Option<Reader>>,
+    reader: Arc<RwLock<Option<Reader>>>,
     threads: Threads,
     secret: [u8; 16],
     /// The file, as messages name it.
     name: String,
+    lost_commits: u64,
 }
 
 impl DiskStore {
@@ -77,7 +87,7 @@ impl DiskStore {
         most: usize,
         bytes: usize,
     ) -> Result<Self, OpenError> {
-        Self::of(File::open(directory)?, memory, most, bytes)
+        Self::of(File::open(directory)?, Reopen::renewed(directory), memory, most, bytes)
     }
 
     /// The same, however many bytes they take.
@@ -89,18 +99,36 @@ impl DiskStore {
         Self::holding(directory, memory, most, usize::MAX)
     }
 
-    fn of(file: File, memory: MemoryStore, most: usize, bytes: usize) -> Result<Self, OpenError> {
-        let (name, secret) = (file.name().to_owned(), file.secret());
+    fn of(
+        file: File,
+        reopen: Reopen,
+        memory: MemoryStore,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Self, OpenError> {
+        let (name, secret, lost_commits) = (file.name().to_owned(), file.secret(), file.lost_commits());
         let table = Arc::new(Table::new(most, bytes));
-        let reader = RwLock::new(Some(file.reader()));
-        let threads = Threads::start(file, Arc::clone(&table), memory.clone())
+        let reader = Arc::new(RwLock::new(Some(file.reader())));
+        let parts = Parts { table: Arc::clone(&table), memory: memory.clone(), reader: Arc::clone(&reader) };
+        let threads = Threads::start(file, parts, reopen)
             .map_err(|source| OpenError::Io { path: name.clone().into(), source })?;
-        Ok(Self(Arc::new(Inner { memory, table, reader, threads, secret, name })))
+        Ok(Self(Arc::new(Inner { memory, table, reader, threads, secret, name, lost_commits })))
     }
 
     /// The secret that counters' keys are made under. It was drawn when the file was made.
     pub fn secret(&self) -> [u8; 16] {
         self.0.secret
+    }
+
+    /// How many commits the file had lost when it was opened, though the disk had them: it was damaged, or replaced by an older copy.
+    /// Hits that these commits counted can pass once more.
+    pub fn lost_commits(&self) -> u64 {
+        self.0.lost_commits
+    }
+
+    /// The file, as messages name it.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// Writes all counters as they are, and closes the file. Charges that need the file fail from now on. This blocks until the
@@ -116,6 +144,17 @@ impl DiskStore {
     }
 }
 
+/// What is done where an image has to be written, or a counter to be read, before an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Nothing.
+    None,
+    /// It is asked for, and waited for.
+    Waits,
+    /// The answer is given all the same, by what is in memory.
+    GoesWithout,
+}
+
 /// What became of a try.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
 enum Tried {
@@ -129,37 +168,50 @@ impl Inner {
         StoreError::Failed { store: self.name.clone(), reason }
     }
 
-    /// Makes the charges if no image has to be written before. If one has, asks for it, provided that the caller `waits`.
+    /// Makes the charges if no image has to be written before, or the caller goes without it. If one has, asks for it, provided that the
+    /// caller waits.
     fn attempt(
         &self,
         mode: Mode,
         charges: &[Charge],
         now: Timestamp,
-        waits: bool,
+        patience: Patience,
     ) -> Result<Tried, StoreError> {
-        let mut keys: Few<CellKey> =
-            charges.iter().filter(|charge| self.is_kept(charge)).map(|of| of.key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let mut others: Few<CellKey> =
-            charges.iter().map(|charge| charge.key).filter(|key| keys.binary_search(key).is_err()).collect();
+        let goes_without = patience == Patience::GoesWithout;
+        let all = keys_of(charges);
+        let mut locked = Locked::new(&self.table, &all);
+        let is_durable = |key| charges.iter().any(|charge| charge.key == key && charge.is_durable());
+        let (mut keys, mut others, mut unread) =
+            (Few::<CellKey>::new(), Few::<CellKey>::new(), Few::<CellKey>::new());
+        for key in all {
+            match (locked.is_known(&key), is_durable(key)) {
+                (true, _) => keys.push(key),
+                (false, false) => others.push(key),
+                (false, true) if !goes_without => keys.push(key),
+                // Nobody knows what the file has of it. Whoever goes without the file counts apart from that, and what the file has stays
+                // what it is.
+                (false, true) => unread.push(key),
+            }
+        }
+        others.extend(unread.iter().map(apart));
         others.sort_unstable();
-        others.dedup();
-        let mut locked = Locked::new(&self.table, &keys);
+        let of_others = |key: &CellKey| {
+            let key = if unread.binary_search(key).is_ok() { apart(key) } else { *key };
+            others.binary_search(&key).unwrap_or_default()
+        };
         // Once the last commit has begun nothing changes any more.
         if self.table.is_closed() {
             return Err(self.failed("it is closed".to_owned()));
         }
-        let unknown = self.load(&mut locked, &keys, now, waits)?;
+        let unknown = self.load(&mut locked, &keys, now, patience == Patience::Waits)?;
         if let Some(unknown) = unknown {
             return Ok(Tried::Waits(unknown));
         }
         let numbered: Few<Share> = charges
             .iter()
             .map(|charge| {
-                let cell = keys
-                    .binary_search(&charge.key)
-                    .unwrap_or_else(|_| keys.len() + others.binary_search(&charge.key).unwrap_or_default());
+                let cell =
+                    keys.binary_search(&charge.key).unwrap_or_else(|_| keys.len() + of_others(&charge.key));
                 Share { cell, ..charge.share }
             })
             .collect();
@@ -171,7 +223,7 @@ impl Inner {
 
             let mut uncovered = Few::<(Asked, Cell)>::new();
             for (at, key) in keys.iter().enumerate() {
-                if !locked.kept(key).covers(&cells[at]) {
+                if !goes_without && !locked.kept(key).covers(&cells[at]) {
                     let asked = Asked::of(*key, charges, &outcomes, now);
                     if asked.waits() {
                         uncovered.push((asked, cells[at].clone()));
@@ -179,7 +231,7 @@ impl Inner {
                 }
             }
             if !uncovered.is_empty() {
-                return self.wait(&mut locked, uncovered, waits);
+                return self.wait(&mut locked, uncovered, patience == Patience::Waits);
             }
             for (to, from) in lent.iter_mut().zip(cells.drain(keys.len()..)) {
                 *to = from;
@@ -218,7 +270,8 @@ impl Inner {
             if !waits {
                 continue;
             }
-            if let Some(reason) = self.table.failure() {
+            // A file that cannot be written can mostly be read.
+            if let Some(reason) = self.table.failure().filter(|_| !self.is_readable()) {
                 return Err(self.failed(reason));
             }
             if !shard.contains_key(key) {
@@ -265,10 +318,38 @@ impl Inner {
 }
 
 impl Inner {
-    /// Whether a charge is counted in the table. A counter that was durable until the policy changed goes on there.
-    fn is_kept(&self, charge: &Charge) -> bool {
-        charge.is_durable() || self.table.with(&charge.key, |kept| kept.is_known()) == Some(true)
+    /// Whether the file is open, or no more can be said without waiting.
+    fn is_readable(&self) -> bool {
+        self.reader.try_read().is_some_and(|reader| reader.is_some())
     }
+
+    /// Makes the charges in memory if none of their counters is in the table. One that was durable until the policy changed goes on
+    /// there; and while calls of the policy before go on, it may come there at any time and take along what memory has of it. So it
+    /// is locked until the charges are made: what was counted in memory after that would count no more.
+    fn apply_in_memory(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        if charges.iter().any(Charge::is_durable) {
+            return None;
+        }
+        let keys = keys_of(charges);
+        let mut locked = Locked::new(&self.table, &keys);
+        if keys.iter().any(|key| locked.is_known(key)) {
+            return None;
+        }
+        self.memory.apply_now(mode, charges, now)
+    }
+}
+
+/// Where in memory hits are counted of a counter of which nobody knows what the file has.
+fn apart(key: &CellKey) -> CellKey {
+    CellKey { high: !key.high, low: key.low }
+}
+
+/// The counters of `charges`, in order.
+fn keys_of(charges: &[Charge]) -> Few<CellKey> {
+    let mut keys: Few<CellKey> = charges.iter().map(|charge| charge.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// The shards of some keys, locked in their order.
@@ -292,6 +373,11 @@ impl<'a> Locked<'a> {
         &mut self.shards[at]
     }
 
+    /// Whether a counter is in the table, and not only on its way there.
+    fn is_known(&mut self, key: &CellKey) -> bool {
+        self.shard(key).get(key).is_some_and(Kept::is_known)
+    }
+
     /// A counter that is in memory.
     fn kept(&mut self, key: &CellKey) -> &mut Kept {
         self.shard(key).entry(*key).or_insert_with(Kept::loading)
@@ -310,13 +396,13 @@ impl Store for DiskStore {
         Statistics { counters: memory.counters + counters, bytes: memory.bytes + bytes, ..memory }
     }
 
-    /// What the disk has after a failed commit is known only when the file is opened anew.
+    /// What the disk has after a failed commit is known only when the file is opened anew, which is tried again and again.
     fn failure(&self) -> Option<String> {
         self.0.table.failure()
     }
 
     fn records(&self) -> Option<Arc<dyn Records>> {
-        Some(Arc::new(DiskRecords(Arc::clone(&self.0))))
+        Some(Arc::new(DiskRecords::of(Arc::clone(&self.0))))
     }
 
     fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> + Send {
@@ -329,10 +415,21 @@ impl Session for DiskStore {
     const ANSWERS: Answers = Answers::MostlyNow;
 
     fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
-        if !charges.iter().any(|charge| self.0.is_kept(charge)) {
-            return self.0.memory.apply_now(mode, charges, now);
-        }
-        match self.0.attempt(mode, charges, now, false) {
+        self.0.apply_in_memory(mode, charges, now).or_else(|| {
+            match self.0.attempt(mode, charges, now, Patience::None) {
+                Ok(Tried::Settled(outcomes)) => Some(outcomes),
+                Ok(Tried::Waits(_)) | Err(_) => None,
+            }
+        })
+    }
+
+    fn is_alone(&self) -> bool {
+        true
+    }
+
+    /// Counters that could not be read are counted apart, from 0.
+    fn apply_alone(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        match self.0.attempt(mode, charges, now, Patience::GoesWithout) {
             Ok(Tried::Settled(outcomes)) => Some(outcomes),
             Ok(Tried::Waits(_)) | Err(_) => None,
         }
@@ -347,7 +444,7 @@ impl Session for DiskStore {
     ) -> Result<Outcomes, StoreError> {
         let begun = Instant::now();
         loop {
-            let waits = match self.0.attempt(mode, charges, now, true)? {
+            let waits = match self.0.attempt(mode, charges, now, Patience::Waits)? {
                 Tried::Settled(outcomes) => return Ok(outcomes),
                 Tried::Waits(waits) => waits,
             };

@@ -16,6 +16,9 @@ pub enum StoreError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// It came to the request when nobody waited any more, by its clock. No charge was made.
+    #[error("the counter store came to the request after its deadline, and charged nothing")]
+    Late,
     /// There is no way to it at the moment.
     #[error("the counter store at `{address}` cannot be reached")]
     Unreachable {
@@ -38,6 +41,15 @@ pub enum StoreError {
         /// What failed.
         reason: String,
     },
+    /// The write that should have made the change did not end well, or has not ended. Whether the change was made is not known:
+    /// all of it, or nothing.
+    #[error("whether the counter store `{store}` made the change is not known: {reason}")]
+    InDoubt {
+        /// Where it is.
+        store: String,
+        /// What became of the write.
+        reason: String,
+    },
     /// It did not tell an outcome for each charge, which is an internal error (bug). What was charged is not known.
     #[error("the counter store told {found} outcomes for {expected} charges")]
     Incomplete {
@@ -58,13 +70,30 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether no charge was made for certain.
+    pub const fn has_charged_nothing(&self) -> bool {
+        match self {
+            Self::TimedOut { .. }
+            | Self::Unreachable { .. }
+            | Self::InDoubt { .. }
+            | Self::Incomplete { .. } => false,
+            Self::Late
+            | Self::Refused { .. }
+            | Self::Failed { .. }
+            | Self::Resting
+            | Self::Unreadable { .. } => true,
+        }
+    }
+
     /// Its name in metrics, one for each kind.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::TimedOut { .. } => "timed_out",
+            Self::Late => "late",
             Self::Unreachable { .. } => "unreachable",
             Self::Refused { .. } => "refused",
             Self::Failed { .. } => "failed",
+            Self::InDoubt { .. } => "in_doubt",
             Self::Incomplete { .. } => "incomplete",
             Self::Resting => "resting",
             Self::Unreadable { .. } => "unreadable",

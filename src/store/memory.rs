@@ -257,8 +257,7 @@ impl Table {
             outcomes.push(Some(self.step(only, now)));
             return outcomes;
         }
-        let one_stage = charges.windows(2).all(|pair| pair[0].share.stage == pair[1].share.stage);
-        if one_stage || mode == Mode::AllOrNothing {
+        if mode.joins_all(charges) {
             self.settle(charges, now, &mut outcomes);
             return outcomes;
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, TlsOptions, WrongUrl};
+pub use self::redis::{CountedBy, RedisOptions, RedisSession, RedisStore, TlsOptions, WrongUrl, shown_url};
 pub use any::{AnySession, AnyStore};
 pub use disk::DiskStore;
 pub use error::StoreError;
@@ -70,7 +70,23 @@ pub trait Session: fmt::Debug + 'static {
     /// Makes the charges of one request if that needs no waiting; else `None`, and nothing has happened.
     ///
     /// See [`apply`](Self::apply) for what they mean.
-    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes>;
+    #[expect(unused_variables, reason = "the names are for those that never wait")]
+    fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        None
+    }
+
+    /// Whether no other process counts in these counters.
+    fn is_alone(&self) -> bool {
+        false
+    }
+
+    /// Makes the charges of one request by what this process knows of their counters, where the store could not be waited for, or not
+    /// be written: they count as all others do, but nothing says that they outlive the process. `None`, and nothing has happened, where
+    /// the store [shares](Self::is_alone) its counters with other processes.
+    fn apply_alone(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
+        let _ = (mode, charges, now);
+        None
+    }
 
     /// Makes the charges of one request as `mode` has them go together, and tells an outcome for each, in order.
     ///
@@ -88,6 +104,44 @@ pub trait Session: fmt::Debug + 'static {
         now: Timestamp,
         deadline: Instant,
     ) -> impl Future<Output = Result<Outcomes, StoreError>>;
+
+    /// Makes the charges of one request as [`apply`](Self::apply) does. Where it turns out that none of them was made, `unmade` is called,
+    /// also after the future was dropped; where that is never known it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`apply`](Self::apply).
+    fn apply_or(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+        unmade: impl FnOnce() + Send + 'static,
+    ) -> impl Future<Output = Result<Outcomes, StoreError>> {
+        async move {
+            let made = self.apply(mode, charges, now, deadline).await;
+            if made.as_ref().is_err_and(StoreError::has_charged_nothing) {
+                unmade();
+            }
+            made
+        }
+    }
+
+    /// Makes `refunds`, each of which gives back all that its counter has, for an operator: also what other processes have taken of it
+    /// ahead of time ([`LeasedStore`]), which they must not give back once more.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`apply`](Self::apply).
+    fn reset(
+        &self,
+        refunds: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcomes, StoreError>> {
+        self.apply(Mode::Each, refunds, now, deadline)
+    }
 }
 
 /// When the outcomes of a request's charges are there.

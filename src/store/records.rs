@@ -1,6 +1,6 @@
-//! What a server learns about subjects while it runs, and must not forget: tiers that were reached, changes made by operators.
+//! What a server learns while it runs, and must not forget: tiers that were reached, changes made by operators, and who made them.
 //!
-//! A record is known by its kind, by a scope (the domain that it is about) and by the id of a subject. Its value is JSON, whose
+//! A record is known by its kind, by a scope (the domain that it is about, if it is about one) and by an id, as that of a subject. Its value is JSON, whose
 //! meaning belongs to whoever writes that kind; a later version may add fields to it, and gives another meaning another kind.
 //! Records are few and change seldom: no request reads or writes one.
 
@@ -21,11 +21,14 @@ pub enum RecordKind {
     ReachedTier,
     /// A change of a subject that was made while the server ran.
     Subject,
+    /// That an operator changed something, and what.
+    Change,
 }
 
 impl RecordKind {
     /// Their names, as they are written.
-    pub const NAMES: [(&str, Self); 2] = [("reached_tier", Self::ReachedTier), ("subject", Self::Subject)];
+    pub const NAMES: [(&str, Self); 3] =
+        [("reached_tier", Self::ReachedTier), ("subject", Self::Subject), ("change", Self::Change)];
 
     /// How it is written.
     pub fn name(self) -> &'static str {
@@ -43,9 +46,9 @@ impl RecordKind {
 pub struct Record {
     /// What it says.
     pub kind: RecordKind,
-    /// The domain.
+    /// The domain; empty for what is about none.
     pub scope: String,
-    /// The subject.
+    /// The subject, or what else tells it from others of its kind and scope.
     pub id: String,
     /// JSON; none deletes the record.
     pub value: Option<Vec<u8>>,
@@ -63,12 +66,22 @@ pub trait Records: fmt::Debug + Send + Sync {
     /// When they cannot be read.
     fn each(&self, kind: RecordKind, scope: &str, visit: Visit<'_>) -> Result<(), StoreError>;
 
-    /// Puts and deletes records, all of them or none. When this returns they are as durable as the store is.
+    /// Puts and deletes records, all of them or none. When this returns they are as durable as the store is. It waits for some
+    /// seconds at most.
     ///
     /// # Errors
     ///
-    /// When they cannot be written, or the store is closed.
+    /// When they cannot be written, or the store is closed: then they are not there. [`StoreError::InDoubt`] where that is not
+    /// known: a [`flush`](Self::flush) that succeeds later settles it, and what is read from then on is what was made.
     fn apply(&self, changes: Vec<Record>) -> Result<(), StoreError>;
+
+    /// Waits, as [`apply`](Self::apply) does, until everything is as durable as the store is that was asked of it before: counters whose
+    /// hits were given back, which no request waits for.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    fn flush(&self) -> Result<(), StoreError>;
 }
 
 /// Records that end with the process.
@@ -95,6 +108,10 @@ impl Records for MemoryRecords {
                 None => records.remove(&(kind, scope, id)),
             };
         }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -4,95 +4,39 @@
 //! |---|---|---|
 //! | `spillway` | `format` | [`FORMAT`], 4 bytes, little-endian |
 //! | | `secret` | the secret of counters' keys, 16 bytes |
+//! | | `commit` | which file this is and the number of its last commit, 8 bytes each; see [`mark`](super::mark). Missing in a file of an older version |
 //! | | `records` | the version of the table of records, 4 bytes, little-endian; missing as long as there was none |
 //! | `counters` | a [`CellKey`], 16 bytes, the upper half first | its image, as [`codec`] writes it |
 //! | `records` | the kind, the scope and the id of a [record](crate::store::records) | its value |
 
 use std::fs;
-use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
+use super::mark::{Commit, Mark};
+use super::open_error::{FORMAT, OpenError, open_error};
 use super::recorded;
+use super::unpublished::Unpublished;
 use super::{Cell, CellKey, Timestamp};
 use crate::model::KeySecret;
 use crate::store::codec::{self, DecodeError};
 use crate::store::records::{Record, VERSION};
 
-/// The version of the tables.
-const FORMAT: u32 = 1;
 /// The name of the file in its directory.
 const NAME: &str = "counters.redb";
 /// Bytes of the file that redb keeps in memory.
 const CACHE: usize = 16 << 20;
 
 pub(super) const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spillway");
+const COMMIT: &str = "commit";
 /// What the version of the table of records is called, which a file gets with its first record.
 pub(super) const RECORDS_VERSION: &str = "records";
 const COUNTERS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("counters");
-
-/// Why a store was not opened. The file was left as it is.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Its directory cannot be made, or the file cannot be read or written.
-    #[error("the counter store `{}` cannot be opened: {source}", .path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Another process has it.
-    #[error("the counter store `{}` is open in another process. Stop that process first, or give this one a directory of its own, as in `--store disk:/var/lib/spillway-2`", .path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is damaged, or was never a store.
-    #[error("the counter store `{}` is damaged, or is no counter store: {reason}. Put a backup in its place, or move it away to begin with no counts", .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is one where a new one was to be made.
-    #[error("there is a counter store in `{}` already. Name a directory without one, or move `{}` away", .directory.display(), .path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-        /// Its directory.
-        directory: PathBuf,
-    },
-    /// Another program made it.
-    #[error("`{}` is a database, but no counter store. Give Spillway a directory of its own, as in `--store disk:/var/lib/spillway`", .path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another version of Spillway made it.
-    #[error("the counter store `{}` has format {found}, and this version of Spillway reads format {FORMAT}. Start the version that wrote it", .path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// Another version of Spillway wrote what it knows of subjects.
-    #[error("the counter store `{}` has records of version {found}, and this version of Spillway reads version {VERSION}. Start the version that wrote them", .path.display())]
-    Records {
-        /// The file.
-        path: PathBuf,
-        /// Their version.
-        found: u32,
-    },
-}
 
 /// An open file.
 #[derive(Debug)]
@@ -100,39 +44,7 @@ pub(super) struct File {
     database: Arc<Database>,
     name: String,
     secret: [u8; 16],
-}
-
-/// The name of a file that is not complete yet, so that a process which ends meanwhile leaves nothing that looks like a store.
-/// Dropped, it removes the file.
-#[derive(Debug)]
-pub(super) struct Unpublished {
-    new: PathBuf,
-    path: PathBuf,
-}
-
-impl Unpublished {
-    /// Gives the file its name, if no other file has it.
-    pub(super) fn publish(self) -> Result<(), OpenError> {
-        let failed = |source| OpenError::Io { path: self.path.clone(), source };
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        match fs::hard_link(&self.new, &self.path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(OpenError::Exists { path: self.path.clone(), directory: directory.to_owned() });
-            }
-            // Some file systems have no links. There two that start at the same moment may still both make a file.
-            Err(_) if !self.path.exists() => fs::rename(&self.new, &self.path).map_err(failed)?,
-            Err(error) => return Err(failed(error)),
-        }
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
-    }
-}
-
-impl Drop for Unpublished {
-    fn drop(&mut self) {
-        // Its other name stays. It may be gone already.
-        let _ = fs::remove_file(&self.new);
-    }
+    mark: Mark,
 }
 
 /// What is read from it, while it is written.
@@ -163,7 +75,10 @@ impl File {
         }
         let (made, new) = Self::make(directory, path, random())?;
         match new.publish() {
-            Ok(()) => Ok(made),
+            Ok(()) => {
+                made.published();
+                Ok(made)
+            }
             // Another process was quicker: it has the file open, or has closed it again.
             Err(OpenError::Exists { .. }) => Self::open_made(path),
             Err(error) => Err(error),
@@ -172,7 +87,7 @@ impl File {
 
     fn open_made(path: &Path) -> Result<Self, OpenError> {
         let database = builder().open(path).map_err(|error| open_error(path, error.into()))?;
-        Self::of(database, path)
+        Self::of(database, path, true)
     }
 
     /// Opens the file in `directory`, which must be there.
@@ -191,18 +106,22 @@ impl File {
     }
 
     /// A new file beside `path`, which is there only when it is [published](Self::publish).
-    fn make(directory: &Path, path: &Path, secret: [u8; 16]) -> Result<(Self, Unpublished), OpenError> {
+    pub(super) fn make(
+        directory: &Path,
+        path: &Path,
+        secret: [u8; 16],
+    ) -> Result<(Self, Unpublished), OpenError> {
         fs::create_dir_all(directory)
             .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
         let [number, _] = KeySecret::draw();
-        let new =
-            Unpublished { new: path.with_extension(format!("new-{number:016x}")), path: path.to_owned() };
-        let failed = |source| OpenError::Io { path: new.new.clone(), source };
-        let database = builder().create(&new.new).map_err(|error| open_error(&new.new, error.into()))?;
+        let new = Unpublished::new(path.with_extension(format!("new-{number:016x}")), path);
+        let failed = |source| OpenError::Io { path: new.unnamed().to_owned(), source };
+        let database =
+            builder().create(new.unnamed()).map_err(|error| open_error(new.unnamed(), error.into()))?;
         // Whoever knows the secret can look for values whose counters meet.
-        fs::set_permissions(&new.new, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        create_tables(&database, secret).map_err(|error| open_error(&new.new, error))?;
-        Ok((Self::of(database, path)?, new))
+        fs::set_permissions(new.unnamed(), fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        create_tables(&database, secret).map_err(|error| open_error(new.unnamed(), error))?;
+        Ok((Self::of(database, path, false)?, new))
     }
 
     /// A file of some other kind, which is made where there is none.
@@ -216,18 +135,19 @@ impl File {
             if is_new {
                 create_tables(&database, random()).map_err(|error| open_error(path, error))?;
             }
-            Self::of(database, path)
+            Self::of(database, path, false)
         })
     }
 
-    fn of(database: Database, path: &Path) -> Result<Self, OpenError> {
+    fn of(database: Database, path: &Path, is_published: bool) -> Result<Self, OpenError> {
         let path = path.to_owned();
         match about(&database) {
-            Ok((FORMAT, secret)) => {
+            Ok(About { format: FORMAT, secret, commit }) => {
                 let name = path.display().to_string();
-                Ok(Self { database: Arc::new(database), name, secret })
+                let mark = Mark::of(&path, commit.unwrap_or_else(Commit::first), is_published);
+                Ok(Self { database: Arc::new(database), name, secret, mark })
             }
-            Ok((found, _)) => Err(OpenError::Version { path, found }),
+            Ok(About { format: found, .. }) => Err(OpenError::Version { path, found }),
             Err(Wrong::NoStore) => Err(OpenError::Foreign { path }),
             Err(Wrong::Records(found)) => Err(OpenError::Records { path, found }),
             Err(Wrong::Read(error)) => Err(open_error(&path, error)),
@@ -241,6 +161,16 @@ impl File {
 
     pub(super) fn secret(&self) -> [u8; 16] {
         self.secret
+    }
+
+    /// It has its name from now on.
+    pub(super) fn published(&self) {
+        self.mark.publish();
+    }
+
+    /// How many commits it has lost that the disk had: it was damaged.
+    pub(super) fn lost_commits(&self) -> u64 {
+        self.mark.lost()
     }
 
     pub(super) fn reader(&self) -> Reader {
@@ -259,12 +189,17 @@ impl File {
                 counters.remove(&to_bytes(key))?;
             }
         }
-        if !changes.records.is_empty() {
+        let next = self.mark.next();
+        {
             let mut about = transaction.open_table(ABOUT)?;
-            about.insert(RECORDS_VERSION, VERSION.to_le_bytes().as_slice())?;
-            recorded::write(&transaction, &changes.records)?;
+            about.insert(COMMIT, next.to_bytes().as_slice())?;
+            if !changes.records.is_empty() {
+                about.insert(RECORDS_VERSION, VERSION.to_le_bytes().as_slice())?;
+                recorded::write(&transaction, &changes.records)?;
+            }
         }
         transaction.commit()?;
+        self.mark.note(next);
         Ok(())
     }
 
@@ -311,6 +246,22 @@ impl File {
             read.push((key, image.value().to_vec()));
         }
         Ok((read, None))
+    }
+
+    /// Writes all records to `other`, which has none, also those of kinds that only later versions know.
+    pub(super) fn copy_records(&self, other: &Self) -> Result<(), redb::Error> {
+        let (from, to) = (self.database.begin_read()?, other.database.begin_write()?);
+        if let Some(version) = from.open_table(ABOUT)?.get(RECORDS_VERSION)? {
+            to.open_table(ABOUT)?.insert(RECORDS_VERSION, version.value())?;
+            recorded::copy(&from, &to)?;
+        }
+        to.commit()?;
+        Ok(())
+    }
+
+    /// Why it is of no use.
+    pub(super) fn failed(&self, error: redb::Error) -> OpenError {
+        open_error(Path::new(&self.name), error)
     }
 
     /// Gives back what it has room for beside its counters, and closes it. Readers must be gone.
@@ -406,8 +357,14 @@ impl<E: Into<redb::Error>> From<E> for Wrong {
     }
 }
 
-/// The format and the secret.
-fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
+/// What a file says of itself.
+struct About {
+    format: u32,
+    secret: [u8; 16],
+    commit: Option<Commit>,
+}
+
+fn about(database: &Database) -> Result<About, Wrong> {
     let transaction = database.begin_read()?;
     let about = match transaction.open_table(ABOUT) {
         Err(TableError::TableDoesNotExist(_)) => return Err(Wrong::NoStore),
@@ -418,12 +375,13 @@ fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
     let format = u32::from_le_bytes(format.ok_or_else(|| missing("format"))?);
     // Another format may have another secret.
     if format != FORMAT {
-        return Ok((format, [0; 16]));
+        return Ok(About { format, secret: [0; 16], commit: None });
     }
     let secret = about.get("secret")?.ok_or_else(|| missing("secret"))?;
     let secret = secret.value();
     let wrong = |_| Wrong::Value(format!("its secret has {} bytes instead of 16", secret.len()));
     let secret = secret.try_into().map_err(wrong)?;
+    let commit = about.get(COMMIT)?.and_then(|commit| Commit::from_bytes(commit.value()));
     let records = about.get(RECORDS_VERSION)?;
     let records = records.map(|value| value.value().try_into().map_err(|_| missing("version of records")));
     let records = records.transpose()?.map(u32::from_le_bytes);
@@ -432,18 +390,7 @@ fn about(database: &Database) -> Result<(u32, [u8; 16]), Wrong> {
     }
     // Where there are no counters, they were lost.
     transaction.open_table(COUNTERS)?;
-    Ok((format, secret))
-}
-
-fn open_error(path: &Path, error: redb::Error) -> OpenError {
-    let path = path.to_owned();
-    match error {
-        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => OpenError::InUse { path },
-        redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
-            OpenError::Io { path, source }
-        }
-        error => OpenError::Damaged { path, reason: error.to_string() },
-    }
+    Ok(About { format, secret, commit })
 }
 
 fn to_bytes(key: &CellKey) -> [u8; 16] {

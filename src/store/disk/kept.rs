@@ -174,6 +174,11 @@ impl Kept {
         matches!(self.state, State::Known)
     }
 
+    /// Whether it is yet to be read.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self.state, State::Loading)
+    }
+
     pub(super) fn wake_when_loaded(&mut self, ready: oneshot::Sender<()>) {
         let woken = &mut self.pending.get_or_insert_default().woken;
         make_room(woken, Sender::is_closed);

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::file::{Changes, File, Unpublished};
+use super::file::{Changes, File};
+use super::unpublished::Unpublished;
 use super::{Cell, CellKey, MemoryStore, OpenError, StoreError, Timestamp};
 use crate::store::codec::{self, DecodeError};
 use crate::store::records::{Record, RecordKind};

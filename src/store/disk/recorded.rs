@@ -22,6 +22,16 @@ pub(super) fn write(transaction: &WriteTransaction, changes: &[Record]) -> Resul
     Ok(())
 }
 
+/// Writes all records of one file to another one.
+pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::Error> {
+    let (from, mut to) = (from.open_table(RECORDS)?, to.open_table(RECORDS)?);
+    for entry in from.range::<(&str, &str, &str)>(..)? {
+        let (key, value) = entry?;
+        to.insert(key.value(), value.value())?;
+    }
+    Ok(())
+}
+
 /// Shows records from `first` on, as kind, scope, id and value, until `visit` has seen enough.
 pub(super) fn read(
     transaction: &ReadTransaction,

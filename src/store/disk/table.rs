@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::{Deref, DerefMut};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use super::MemoryStore;
 use super::kept::Kept;
 use crate::model::{CellKey, Timestamp};
 
@@ -64,7 +64,7 @@ pub(super) struct Table {
     most_elsewhere: usize,
     /// Bytes of all.
     bytes: AtomicUsize,
-    failure: OnceLock<String>,
+    failure: RwLock<Option<String>>,
     closed: AtomicBool,
 }
 
@@ -77,7 +77,7 @@ impl Table {
             most: (most / SHARDS).max(64).min(most_bytes / (PLACES * ENTRY)).max(LEAST),
             most_elsewhere: most_bytes / 2,
             bytes: AtomicUsize::new(0),
-            failure: OnceLock::new(),
+            failure: RwLock::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -90,6 +90,12 @@ impl Table {
 
     pub(super) fn lock(&self, place: usize) -> MutexGuard<'_, Shard> {
         self.shards[place].lock()
+    }
+
+    /// Whether somebody has the shard of a counter locked.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self, key: &CellKey) -> bool {
+        self.shards[self.place(key)].is_locked()
     }
 
     /// Does something with a counter, if it is in memory.
@@ -123,18 +129,42 @@ impl Table {
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        self.failure.get().cloned()
+        self.failure.read().clone()
     }
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Nothing is written any more. Who waits is told so.
+    /// Nothing is written any more, until the file is opened anew. Who waits is told so.
     pub(super) fn fail(&self, reason: String) {
-        // The first reason is the one that matters.
-        let _ = self.failure.set(reason);
+        *self.failure.write() = Some(reason);
         self.each(|_, kept| kept.forget_waiting());
+    }
+
+    /// The file is open again: counters are read from it when they are asked for, and nothing is known of what it has. What it may not
+    /// have goes to `memory`, and of the two the higher one counts.
+    pub(super) fn begin_anew(&self, memory: &MemoryStore) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            for (key, kept) in std::mem::take(&mut shard.counters) {
+                if kept.is_known() && !kept.covers(&kept.cell) {
+                    memory.lend(&[key], Timestamp::EPOCH, |cells| cells[0] = kept.cell);
+                }
+            }
+            shard.look_elsewhere();
+            self.count(&mut shard);
+        }
+        *self.failure.write() = None;
+    }
+
+    /// Forgets a counter that was to be read, so that it is asked for again.
+    pub(super) fn forget_unread(&self, key: &CellKey) {
+        let mut shard = self.lock(self.place(key));
+        if shard.get(key).is_some_and(Kept::is_unread) {
+            shard.remove(key);
+            self.count(&mut shard);
+        }
     }
 
     /// Makes room in a shard that is full: counters that are in the file as they are leave memory. Of the others an eighth is to

@@ -3,12 +3,14 @@
 use std::io;
 use std::iter::once;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::file::{Changes, File, Reader};
+use super::recovery::{Reopen, recover};
 use super::table::Table;
 use super::{CellKey, MemoryStore, Timestamp};
 use crate::store::codec;
@@ -26,6 +28,8 @@ const FIRST: CellKey = CellKey { high: 0, low: 0 };
 pub(super) struct Threads {
     reads: Mutex<Option<Sender<CellKey>>>,
     writes: Mutex<Option<Sender<Task>>>,
+    /// Whether a sweep is asked for that has not begun: while a commit stands still there is no sense in another one.
+    sweep_waits: Arc<AtomicBool>,
     running: Mutex<Option<JoinHandle<Result<(), String>>>>,
 }
 
@@ -36,28 +40,80 @@ pub(super) enum Task {
     Write(CellKey),
     /// To forget some counters that decide nothing any more.
     Sweep(Timestamp),
-    /// To write records, and to say so.
-    Records(Vec<Record>, SyncSender<()>),
+    /// To write records, and to say what became of that.
+    Records(Asked, Told),
+    /// To open the file anew: it could not be read.
+    Failed(String),
+}
+
+/// Records that are to be written, until the thread takes them, or whoever asked takes them back.
+pub(super) type Asked = Arc<Mutex<Option<Vec<Record>>>>;
+
+/// Hears that records are on the disk, or why that is not known.
+pub(super) type Told = SyncSender<Result<(), String>>;
+
+/// Why nothing more is written to a file.
+#[derive(Debug)]
+struct Unwritten {
+    reason: String,
+    /// Those whose records were taken for the commit that failed, or was never begun.
+    told: Vec<Told>,
+}
+
+/// What both threads work with.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    /// The counters that are written.
+    pub(super) table: Arc<Table>,
+    /// Those that are not.
+    pub(super) memory: MemoryStore,
+    /// What is read from, as long as the file is open and can be written.
+    pub(super) reader: Arc<RwLock<Option<Reader>>>,
 }
 
 impl Threads {
-    pub(super) fn start(file: File, table: Arc<Table>, memory: MemoryStore) -> io::Result<Self> {
+    /// Writes to `file`, and when that fails, to what `reopen` has opened.
+    pub(super) fn start(file: File, parts: Parts, mut reopen: Reopen) -> io::Result<Self> {
         let (reads, to_read) = mpsc::channel();
         let (writes, to_write) = mpsc::channel();
-        let (reader, of_reader) = (file.reader(), Arc::clone(&table));
+        let (of_reader, to_writer) = (parts.clone(), writes.clone());
+        let sweep_waits = Arc::new(AtomicBool::new(false));
+        let of_writer = Arc::clone(&sweep_waits);
         let reads_thread = thread::Builder::new()
             .name("disk-reads".into())
-            .spawn(move || read(&reader, &to_read, &of_reader, &memory))?;
+            .spawn(move || read(&to_read, &to_writer, &of_reader))?;
         let writing = move || {
-            let written = write(&file, &to_write, &table);
+            let _guard = Guard(&parts.table);
+            let mut file = file;
+            while let Err(Unwritten { reason, told }) = write(&file, &to_write, &of_writer, &parts.table) {
+                let secret = file.secret();
+                parts.table.fail(reason.clone());
+                // Its handle says nothing any more of what is on the disk.
+                drop(parts.reader.write().take());
+                // Whoever hears of it and reads again reads what the next handle says.
+                for told in &told {
+                    tell(told, Err(reason.clone()));
+                }
+                drop(file);
+                let asked = || (!reads_thread.is_finished()).then_some(&to_write);
+                let Some(renewed) = recover(asked, secret, &parts, &mut reopen) else {
+                    drop(parts.reader.write().take());
+                    return Err(reason);
+                };
+                file = renewed;
+                // One that was asked for meanwhile was dropped.
+                of_writer.store(false, Ordering::Release);
+            }
+            let written = finish(&file, &parts.table);
             // The file can be closed when nobody reads it.
             let read = reads_thread.join().map_err(|_| "the thread that reads it panicked".to_owned());
+            drop(parts.reader.write().take());
             let closed = file.close().map_err(|error| error.to_string());
             written.and(read).and(closed)
         };
         let writes_thread = thread::Builder::new().name("disk-writes".into()).spawn(writing)?;
         let (reads, writes) = (Mutex::new(Some(reads)), Mutex::new(Some(writes)));
-        Ok(Self { reads, writes, running: Mutex::new(Some(writes_thread)) })
+        Ok(Self { reads, writes, sweep_waits, running: Mutex::new(Some(writes_thread)) })
     }
 
     /// Has a counter read.
@@ -73,9 +129,17 @@ impl Threads {
         self.send(Task::Write(key));
     }
 
-    /// Has the file swept.
+    /// Has the file swept, unless that is asked for already.
     pub(super) fn sweep(&self, now: Timestamp) {
-        self.send(Task::Sweep(now));
+        if !self.sweep_waits.swap(true, Ordering::AcqRel) {
+            self.send(Task::Sweep(now));
+        }
+    }
+
+    /// Whether a sweep is asked for that nobody has made yet.
+    #[cfg(test)]
+    pub(super) fn waits_for_sweep(&self) -> bool {
+        self.sweep_waits.load(Ordering::Acquire)
     }
 
     /// Whether there is a thread that takes it. It may fail all the same.
@@ -104,11 +168,21 @@ impl Drop for Guard<'_> {
 }
 
 /// Reads counters until nobody is left who may ask for one.
-fn read(reader: &Reader, asked: &Receiver<CellKey>, table: &Table, memory: &MemoryStore) {
+fn read(asked: &Receiver<CellKey>, writer: &Sender<Task>, parts: &Parts) {
+    let Parts { table, memory, reader } = parts;
     let _guard = Guard(table);
     while let Ok(first) = asked.recv() {
         let keys: Vec<CellKey> = once(first).chain(asked.try_iter().take(BATCH)).collect();
-        match reader.read(&keys) {
+        // Held until they are in memory: nothing of a file comes there when the next one is open.
+        let reader = reader.read();
+        // There was one when they were asked for, and the file is opened anew by now.
+        let Some(open) = &*reader else {
+            for key in &keys {
+                table.forget_unread(key);
+            }
+            continue;
+        };
+        match open.read(&keys) {
             Ok(cells) => {
                 for (key, read) in keys.iter().zip(cells) {
                     // A limit that was not kept on the disk before has its counter in memory.
@@ -117,13 +191,28 @@ fn read(reader: &Reader, asked: &Receiver<CellKey>, table: &Table, memory: &Memo
                     table.with(key, |kept| kept.loaded(read, in_memory));
                 }
             }
-            Err(error) => table.fail(error.to_string()),
+            Err(error) => {
+                table.fail(error.to_string());
+                // One that has ended opens no other file.
+                let _ = writer.send(Task::Failed(error.to_string()));
+            }
         }
     }
 }
 
+/// Says what became of records, to who may have gone.
+fn tell(told: &Told, became: Result<(), String>) {
+    // There is room for one.
+    let _ = told.try_send(became);
+}
+
 /// Writes what is asked for until nobody is left who may ask, and then all counters as they are.
-fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), String> {
+fn write(
+    file: &File,
+    asked: &Receiver<Task>,
+    sweep_waits: &AtomicBool,
+    table: &Table,
+) -> Result<(), Unwritten> {
     let _guard = Guard(table);
     let mut next = FIRST;
     while let Ok(first) = asked.recv() {
@@ -133,16 +222,23 @@ fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), Strin
             match task {
                 Task::Write(key) => keys.push(key),
                 Task::Records(records, done) => {
-                    changes.records.extend(records);
-                    told.push(done);
-                }
-                Task::Sweep(now) => match file.spent(next, SWEPT, now) {
-                    Ok((spent, rest)) => {
-                        changes.removed.extend(spent);
-                        next = rest.unwrap_or(FIRST);
+                    // What was taken back is written by nobody.
+                    if let Some(records) = records.lock().take() {
+                        changes.records.extend(records);
+                        told.push(done);
                     }
-                    Err(error) => return fail(table, &error),
-                },
+                }
+                Task::Sweep(now) => {
+                    sweep_waits.store(false, Ordering::Release);
+                    match file.spent(next, SWEPT, now) {
+                        Ok((spent, rest)) => {
+                            changes.removed.extend(spent);
+                            next = rest.unwrap_or(FIRST);
+                        }
+                        Err(error) => return Err(Unwritten { reason: error.to_string(), told }),
+                    }
+                }
+                Task::Failed(reason) => return Err(Unwritten { reason, told }),
             }
         }
         // What is in memory may be about to count again.
@@ -159,21 +255,18 @@ fn write(file: &File, asked: &Receiver<Task>, table: &Table) -> Result<(), Strin
                 changes.put.push((*key, image));
             }
         }
-        if changes.put.is_empty() && changes.removed.is_empty() && changes.records.is_empty() {
-            continue;
-        }
-        if let Err(error) = file.commit(&changes) {
-            return fail(table, &error);
+        let is_any = !(changes.put.is_empty() && changes.removed.is_empty() && changes.records.is_empty());
+        if is_any && let Err(error) = file.commit(&changes) {
+            return Err(Unwritten { reason: error.to_string(), told });
         }
         for (key, _) in &changes.put {
             table.with(key, super::Kept::written);
         }
-        for done in told {
-            // There is room for one.
-            let _ = done.try_send(());
+        for told in &told {
+            tell(told, Ok(()));
         }
     }
-    finish(file, table)
+    Ok(())
 }
 
 /// Writes all counters as they are.
@@ -190,13 +283,33 @@ fn finish(file: &File, table: &Table) -> Result<(), String> {
     changes.put.sort_unstable();
     let committed = if changes.put.is_empty() { Ok(()) } else { file.commit(&changes) };
     if let Err(error) = committed {
-        return fail(table, &error);
+        table.fail(error.to_string());
+        return Err(error.to_string());
     }
     table.each(|_, kept| kept.forget_waiting());
     Ok(())
 }
 
-fn fail(table: &Table, error: &redb::Error) -> Result<(), String> {
-    table.fail(error.to_string());
-    Err(error.to_string())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sweep_waits_however_often_it_is_asked_for_while_a_commit_stands_still() {
+        let (writes, asked) = mpsc::channel();
+        let threads = Threads {
+            reads: Mutex::default(),
+            writes: Mutex::new(Some(writes)),
+            sweep_waits: Arc::default(),
+            running: Mutex::default(),
+        };
+        for _ in 0..1_000 {
+            threads.sweep(Timestamp::EPOCH);
+        }
+        assert_eq!(asked.try_iter().count(), 1);
+        // Once it has begun, the next one is asked for.
+        threads.sweep_waits.store(false, Ordering::Release);
+        threads.sweep(Timestamp::EPOCH);
+        assert_eq!(asked.try_iter().count(), 1);
+    }
 }

@@ -17,6 +17,8 @@ const SECTOR: usize = 512;
 pub(super) struct Disk {
     content: Arc<Mutex<Content>>,
     full: Arc<AtomicBool>,
+    /// Held while it stands still.
+    still: Arc<Mutex<()>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -60,12 +62,22 @@ impl Disk {
             write.make(&mut left, &mut is_kept);
         }
         let content = Content { seen: left.clone(), synced: left, unsynced: Vec::new() };
-        Self { content: Arc::new(Mutex::new(content)), full: Arc::default() }
+        Self { content: Arc::new(Mutex::new(content)), ..Self::default() }
     }
 
     /// From now on each sync fails.
     pub(super) fn fill(&self) {
         self.full.store(true, Ordering::Release);
+    }
+
+    /// From now on each sync succeeds.
+    pub(super) fn make_room(&self) {
+        self.full.store(false, Ordering::Release);
+    }
+
+    /// The disk stands still as long as this is locked: a sync neither ends nor fails.
+    pub(super) fn still(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.still)
     }
 
     /// Changes a byte, as a broken disk does.
@@ -111,6 +123,7 @@ impl StorageBackend for Disk {
         if self.full.load(Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        drop(self.still.lock());
         wait();
         let mut content = self.content.lock();
         let unsynced = std::mem::take(&mut content.unsynced);
