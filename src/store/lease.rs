@@ -2,26 +2,33 @@
 //!
 //! A *lease* is a part of one window of one counter. The store counts it as used when it is taken, so however many processes
 //! take leases, they never admit more than the limit together. What a process has not spent is denied to the others until it is
-//! given back or the window ends: at most [`LARGEST`](table::LARGEST) hits, and at most an even share of half of what is left.
+//! given back or the window ends: at most [`LARGEST`](table::LARGEST) hits, and at most an even share of half of what is left; of a limit that
+//! is `durable` a thousandth, and 64.
 //!
 //! What the store refused is refused here, too, until the window ends; it is asked again from time to time
 //! ([`DENIED_FOR`](table::DENIED_FOR)), for others may have given back what they did not spend.
 //!
 //! Only fixed windows and periods are leased, which forget all of their hits at once. Hits of a sliding window or of a bucket count
 //! from when they are made: those that were taken early would leave it early, and let more through than the limit. A request with
-//! one of those, a look, a refund, a charge that is counted though it is refused, or two charges of one counter goes to the store
-//! as it is; what was leased of its counters is given back first, so its numbers are exact.
+//! one of those, a look, a refund, a limit that is `durable: exact`, or two charges of one counter goes to the store
+//! as it is, and so does one with a window that is not twice as long as the store is waited for; what was leased of its counters is given back first, so its numbers are exact.
+//!
+//! Limits that count what they refuse are leased where each charge stands for itself, as in envoyproxy/ratelimit. What is refused here is
+//! counted with the next question to the store. Others may have counted beyond the limit meanwhile: what was leased is spent all the
+//! same, for it was counted before.
 
+mod mark;
 mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use self::table::{Known, Leases, Returned, Taken};
 use super::{Answers, Session, Statistics, Store, StoreError};
-use crate::algorithm::{Algorithm, Charge, Durability, Mode, Outcomes, Share};
+use crate::algorithm::{Algorithm, Charge, Durability, Fate, Mode, Outcomes, Share};
 use crate::model::{Few, Hits, Outcome, Timestamp};
 
 /// A shared store, of whose fixed windows leases are taken.
@@ -62,7 +69,7 @@ impl<S: Store> LeasedStore<S> {
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
-        give_back(&session, leased, now, deadline).await
+        give_back(&session, &self.leases, leased, now, deadline).await
     }
 }
 
@@ -95,24 +102,27 @@ impl<S: Session> Session for LeasedSession<S> {
     const ANSWERS: Answers = Answers::MostlyNow;
 
     fn apply_now(&self, mode: Mode, charges: &[Charge], now: Timestamp) -> Option<Outcomes> {
-        if !may_be_leased(charges) {
+        if !may_be_leased(mode, charges) {
             return None;
         }
         let mut known = Few::with_capacity(charges.len());
         for charge in charges {
             let Some(one) = self.leases.spend(charge, now) else {
-                charges.iter().zip(&known).for_each(|(charge, one)| self.unspend(charge, one));
+                charges.iter().zip(&known).for_each(|(charge, one)| self.undo(charge, one));
                 return None;
             };
             known.push(one);
         }
         let mut outcomes: Outcomes = known.iter().map(|one| Some(one.outcome())).collect();
-        if known.iter().any(|one| matches!(one, Known::Denied(_))) {
-            let refused = refused(mode, charges, &outcomes);
-            let first = refused.first().map(|&at| charges[at].share.stage);
-            for &at in &refused {
-                self.unspend(&charges[at], &known[at]);
-                let is_reached = mode != Mode::InOrder || Some(charges[at].share.stage) == first;
+        if known.iter().any(|one| matches!(one, Known::Denied(..))) {
+            for (at, fate) in fates(mode, charges, &outcomes).into_iter().enumerate() {
+                if fate == Fate::Stands {
+                    continue;
+                }
+                if let Known::Spent(..) = known[at] {
+                    self.undo(&charges[at], &known[at]);
+                }
+                let is_reached = fate != Fate::NotReached;
                 outcomes[at] = is_reached.then(|| known[at].uncounted(charges[at].share.hits));
             }
         }
@@ -126,11 +136,9 @@ impl<S: Session> Session for LeasedSession<S> {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Outcomes, StoreError> {
-        if !may_be_leased(charges) {
-            // Given back later than that, they could be another window's.
-            let late = now.plus(deadline.saturating_duration_since(Instant::now()));
-            let leased = charges.iter().filter_map(|charge| self.leases.take(charge.key, late)).collect();
-            give_back(&self.inner, leased, now, deadline).await?;
+        let longest = deadline.saturating_duration_since(Instant::now());
+        if !may_be_leased(mode, charges) || !charges.iter().all(|charge| outlasts(charge, longest)) {
+            self.give_back_of(charges, now, deadline).await?;
             return self.inner.apply(mode, charges, now, deadline).await;
         }
         let parts: Vec<Part> = charges.iter().map(|charge| Part::of(&self.leases, charge, now)).collect();
@@ -145,23 +153,57 @@ impl<S: Session> Session for LeasedSession<S> {
         let mut told = Outcomes::with_capacity(parts.len());
         let mut told_ahead = Outcomes::with_capacity(parts.len());
         for part in &parts {
-            told.push(next());
+            told.push(next().map(|told| part.told(told)));
             told_ahead.push(if part.taken.ahead > 0 { next() } else { None });
         }
-        let refused = refused(mode, charges, &told);
+        let fates = fates(mode, charges, &told);
         let each = parts.into_iter().zip(told).zip(told_ahead).enumerate();
         let settled = each.map(|(at, ((part, told), ahead))| {
             // One that was not reached has nothing to say.
-            Some(part.settled(told?, ahead, !refused.contains(&at), now))
+            Some(part.settled(told?, ahead, fates[at] == Fate::Stands, now))
         });
         Ok(settled.collect())
+    }
+
+    /// Marks the counters as reset, and then resets them: leases of before are void from the mark on.
+    async fn reset(
+        &self,
+        refunds: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        self.give_back_of(refunds, now, deadline).await?;
+        let is_leased = |charge: &&Charge| matches!(charge.share.algorithm, Algorithm::FixedWindow(_));
+        let leased = refunds.iter().filter(is_leased);
+        let marks: Vec<Charge> = leased.zip(0..).map(|(of, stage)| mark::set(of, stage)).collect();
+        self.inner.apply(Mode::Each, &marks, now, deadline).await?;
+        self.inner.apply(Mode::Each, refunds, now, deadline).await
+    }
+}
+
+impl<S: Session> LeasedSession<S> {
+    /// Gives back what is leased of the counters of `charges`.
+    async fn give_back_of(
+        &self,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        // Given back later than that, they could be another window's.
+        let late = now.plus(deadline.saturating_duration_since(Instant::now()));
+        let leased = charges.iter().filter_map(|charge| self.leases.take(charge.key, late)).collect();
+        give_back(&self.inner, &self.leases, leased, now, deadline).await
     }
 }
 
 impl<S> LeasedSession<S> {
-    fn unspend(&self, charge: &Charge, known: &Known) {
-        if let Known::Spent(_, until) = known {
-            self.leases.put_back(charge, charge.share.hits.cost(), *until);
+    /// Has the lease as it was before a charge was decided on here.
+    fn undo(&self, charge: &Charge, known: &Known) {
+        match known {
+            Known::Denied(..) if !charge.share.count_denied => {}
+            Known::Spent(_, until) | Known::Denied(_, until) => {
+                self.leases.put_back(charge, charge.share.hits.cost(), *until);
+            }
         }
     }
 }
@@ -182,25 +224,36 @@ impl<'a> Part<'a> {
 
     /// What the store is asked for.
     fn charge(&self) -> Charge {
-        let hits = Hits::charge(self.of.share.hits.cost() - self.taken.covered);
+        let hits = self.of.share.hits.cost() - self.taken.covered;
+        let hits = Hits::charge(hits.saturating_add(self.taken.owed));
         Charge { share: Share { hits, ..self.of.share }, ..self.of }
     }
 
     /// What it is asked for besides: hits that are counted if those of the whole stage are and these fit as well, and refuse nothing.
     fn charge_ahead(&self) -> Option<Charge> {
-        let share = Share { hits: Hits::charge(self.taken.ahead), enforced: false, ..self.of.share };
+        let hits = Hits::charge(self.taken.ahead);
+        let share = Share { hits, enforced: false, count_denied: false, ..self.of.share };
         (self.taken.ahead > 0).then_some(Charge { share, ..self.of })
+    }
+
+    /// What the store told of what it was asked for, as it is of the charge's own hits.
+    fn told(&self, told: Outcome) -> Outcome {
+        let Share { hits, count_denied, .. } = self.of.share;
+        // What others were refused is counted beyond the limit, and came after what was leased.
+        let admitted = told.admitted || (count_denied && hits.cost() <= self.taken.covered);
+        let may_pass_later = !admitted && hits.cost() <= told.limit;
+        Outcome { admitted, retry_after: may_pass_later.then_some(told.reset_after), ..told }
     }
 
     /// What the store told of a part of a charge, as it is of all of it. `passes` says whether its stage was counted.
     fn settled(mut self, told: Outcome, ahead: Option<Outcome>, passes: bool, now: Timestamp) -> Outcome {
-        let is_counted = passes && told.admitted;
+        let is_counted = (passes && told.admitted) || self.of.share.count_denied;
         // A limit in shadow mode lets pass what it does not count, and the hits ahead may still fit.
         let ahead = ahead.filter(|ahead| passes && ahead.admitted);
         let granted = if ahead.is_some() { self.taken.ahead } else { 0 };
         let latest = ahead.unwrap_or(told);
         if is_counted {
-            self.taken.covered = 0;
+            (self.taken.covered, self.taken.owed) = (0, 0);
         }
         // What is covered and was not counted goes back to where it came from.
         let (leases, of) = (self.leases, self.of);
@@ -219,51 +272,68 @@ impl Drop for Part<'_> {
 }
 
 /// Whether all of `charges` can be spent from leases.
-fn may_be_leased(charges: &[Charge]) -> bool {
+fn may_be_leased(mode: Mode, charges: &[Charge]) -> bool {
+    let stand_alone = mode.joins_none(charges);
     let each = charges.iter().all(|Charge { share, durability, .. }| {
         matches!(share.algorithm, Algorithm::FixedWindow(_))
             && matches!(share.hits, Hits::Charge(_))
-            && *durability == Durability::None
-            && !share.count_denied
+            && *durability != Durability::Exact
+            && (stand_alone || !share.count_denied)
             && !share.settles
     });
     each && charges.iter().enumerate().all(|(at, one)| charges[..at].iter().all(|other| other.key != one.key))
 }
 
-/// The places of those charges whose stage was refused, or was not reached.
-fn refused(mode: Mode, charges: &[Charge], outcomes: &[Option<Outcome>]) -> Vec<usize> {
-    let refuses = |at: usize| outcomes[at].is_none_or(|outcome| charges[at].share.refuses(&outcome));
-    let stage = |at: usize| charges[at].share.stage;
-    let refusing: Vec<u32> = (0..charges.len()).filter(|&at| refuses(at)).map(stage).collect();
-    let is_refused = |at: &usize| match mode {
-        Mode::Each => refusing.contains(&stage(*at)),
-        Mode::AllOrNothing => !refusing.is_empty(),
-        Mode::InOrder => refusing.first().is_some_and(|first| stage(*at) >= *first),
-    };
-    (0..charges.len()).filter(is_refused).collect()
+/// Whether the window of `charge` is long enough to know the next one by its end, which is told by an answer that may take `longest`: else
+/// what was left of a window could be spent in the next one.
+fn outlasts(charge: &Charge, longest: Duration) -> bool {
+    charge.share.algorithm.window().is_none_or(|window| window / 2 > longest)
 }
 
+/// What becomes of each of `charges`. One that has no outcome was not reached by the store either.
+fn fates(mode: Mode, charges: &[Charge], outcomes: &[Option<Outcome>]) -> Few<Fate> {
+    mode.fates(charges, |at| outcomes[at].is_none_or(|outcome| charges[at].share.refuses(&outcome)))
+}
+
+/// Gives leases back, as many at a time as go in few trips; each for itself, so that it is known of each what became of it.
 async fn give_back(
     session: &impl Session,
-    leased: Vec<Returned>,
+    leases: &Arc<Leases>,
+    returned: Vec<Returned>,
     now: Timestamp,
     deadline: Instant,
 ) -> Result<(), StoreError> {
-    if leased.is_empty() {
-        return Ok(());
-    }
-    let refunds: Vec<Charge> = (0..).zip(leased).map(|(stage, lease)| lease.refund(stage)).collect();
     let mut given = Ok(());
-    for some in refunds.chunks(MOST_AT_ONCE) {
+    let mut returned = returned.into_iter().peekable();
+    while returned.peek().is_some() {
+        let some = returned.by_ref().take(MOST_AT_ONCE);
+        let some = join_all(some.map(|lease| give_one_back(session, leases, lease, now, deadline)));
         // One that fails is no reason to keep the others.
-        if let Err(error) = session.apply(Mode::Each, some, now, deadline).await {
-            given = Err(error);
-        }
+        given = some.await.into_iter().fold(given, Result::and);
     }
     given
 }
 
+/// Gives one lease back. It stays here where the store did not count it as given back, as one that came to it too late; where that is not
+/// known it is denied to all until its window ends.
+async fn give_one_back(
+    session: &impl Session,
+    leases: &Arc<Leases>,
+    lease: Returned,
+    now: Timestamp,
+    deadline: Instant,
+) -> Result<(), StoreError> {
+    let late = now.plus(deadline.saturating_duration_since(Instant::now()));
+    let charges = lease.settled(late);
+    let (kept, of) = (lease.clone(), Arc::clone(leases));
+    let outcomes = session.apply_or(Mode::Each, &charges, now, deadline, move || of.retain(kept)).await?;
+    if lease.was_reset(&outcomes) {
+        leases.void(lease);
+    }
+    Ok(())
+}
+
 /// How long a store that does not answer is left alone.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
-/// Leases that are given back in one request.
+/// Leases that are given back at a time.
 const MOST_AT_ONCE: usize = 100;

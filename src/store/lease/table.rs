@@ -5,13 +5,16 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::mark;
 use crate::algorithm::{Charge, Durability, Share};
-use crate::model::{CellKey, Hits, Outcome, Timestamp};
+use crate::model::{CellKey, Few, Hits, Outcome, Timestamp};
 
 /// The most hits that are taken ahead of time.
 pub(super) const LARGEST: u64 = 1_000;
 /// How long what the store refused is refused without asking it again: what others held may have come back to it.
 pub(super) const DENIED_FOR: Duration = Duration::from_millis(100);
+/// How long hits that were refused here are kept for the store, if nobody asks it about their counter.
+const OWED_FOR: Duration = Duration::from_secs(10);
 /// The most leases of one shard. Whoever asks for more counters than that asks the store each time.
 const MOST: usize = 1_024;
 /// Locks, so that two requests seldom want the same one.
@@ -26,7 +29,7 @@ pub(super) struct Leases {
 }
 
 /// What was taken of one window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lease {
     /// The charge that it was taken with.
     share: Share,
@@ -37,10 +40,17 @@ struct Lease {
     until: Timestamp,
     /// Hits that were taken and not spent.
     unspent: u64,
+    /// Hits that were refused here and are to be counted all the same (`count_denied`): the store hears of them with the next question. Those
+    /// that were taken are used up first, so there is never something of both.
+    owed: u64,
     /// Hits to take the next time. It doubles each time they are used up, so keys that come seldom hold few.
     next: u64,
+    /// The most hits to take.
+    most: u64,
     /// Whether somebody is at the store for more.
     is_asked_for: bool,
+    /// Whether the counter was reset in this window. What is leased of it is not given back any more.
+    is_reset: bool,
 }
 
 /// What a request took of a lease, to have the rest of its hits from the store.
@@ -48,6 +58,8 @@ struct Lease {
 pub(super) struct Taken {
     /// Hits that the lease had. They are not in the lease any more.
     pub(super) covered: u64,
+    /// Hits that were refused before and are to be counted with those of the charge.
+    pub(super) owed: u64,
     /// Hits that are asked for beyond those of the charge.
     pub(super) ahead: u64,
     /// When the window ends.
@@ -61,21 +73,21 @@ pub(super) struct Taken {
 pub(super) enum Known {
     /// Its hits were spent, of the window that ends then.
     Spent(Outcome, Timestamp),
-    /// It is refused.
-    Denied(Outcome),
+    /// It is refused, in the window that ends then.
+    Denied(Outcome, Timestamp),
 }
 
 impl Known {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Spent(outcome, _) | Self::Denied(outcome) => *outcome,
+            Self::Spent(outcome, _) | Self::Denied(outcome, _) => *outcome,
         }
     }
 
     /// What is told if its `hits` are put back, as another charge is refused.
     pub(super) fn uncounted(&self, hits: Hits) -> Outcome {
         match self {
-            Self::Denied(outcome) => *outcome,
+            Self::Denied(outcome, _) => *outcome,
             Self::Spent(outcome, _) => {
                 let used = outcome.used.saturating_sub(hits.cost());
                 let remaining = outcome.limit.saturating_sub(used);
@@ -85,25 +97,40 @@ impl Known {
     }
 }
 
-/// A lease that is to be given back.
-#[derive(Debug)]
+/// A lease that is to be given back, and what was refused and not counted yet.
+#[derive(Clone, Debug)]
 pub(super) struct Returned {
     key: CellKey,
-    share: Share,
-    unspent: u64,
+    lease: Lease,
 }
 
 impl Returned {
     /// A charge that only looks at its counter.
     pub(super) fn look(&self) -> Charge {
-        let share = Share { hits: Hits::Look, stage: 0, ..self.share };
+        let share = Share { hits: Hits::Look, stage: 0, ..self.lease.share };
         Charge { key: self.key, durability: Durability::None, share }
     }
 
-    /// The charge that gives it back.
-    pub(super) fn refund(&self, stage: u32) -> Charge {
-        let share = Share { hits: Hits::refund(self.unspent), stage, ..self.share };
-        Charge { key: self.key, durability: Durability::None, share }
+    /// The charges that give it back, or count what was refused; they are made by the time `late`. What was given back by a reset already is
+    /// not given back again: the counter's mark refuses that.
+    pub(super) fn settled(&self, late: Timestamp) -> Few<Charge> {
+        let Lease { share, unspent, owed, .. } = self.lease;
+        let durability = Durability::None;
+        if owed > 0 {
+            let share = Share { hits: Hits::charge(owed), stage: 0, count_denied: true, ..share };
+            return Few::from_slice(&[Charge { key: self.key, durability, share }]);
+        }
+        let start = self.lease.until.minus(self.lease.told.window);
+        let refund = Share { hits: Hits::refund(unspent), stage: 0, count_denied: false, cell: 1, ..share };
+        Few::from_slice(&[
+            mark::refuses(self.key, &share, start, late),
+            Charge { key: self.key, durability, share: refund },
+        ])
+    }
+
+    /// Whether the counter was reset, as the outcomes of [`settled`](Self::settled) tell.
+    pub(super) fn was_reset(&self, outcomes: &[Option<Outcome>]) -> bool {
+        self.lease.owed == 0 && outcomes.first().is_some_and(|mark| mark.is_some_and(|mark| !mark.admitted))
     }
 }
 
@@ -136,22 +163,29 @@ impl Leases {
         let mut shard = self.shard(charge.key);
         let lease = shard.get_mut(&charge.key).filter(|lease| lease.covers(charge, now))?;
         let hits = charge.share.hits;
+        // What others were refused may be counted beyond the limit. It came after what is leased.
+        let is_covered = charge.share.count_denied && hits.cost() <= lease.unspent;
         // A limit that was lowered may have been used up by what is leased of it.
-        if lease.used().saturating_add(hits.cost()) > lease.told.limit {
-            let is_fresh = now < lease.told_at.plus(DENIED_FOR);
-            return is_fresh.then(|| Known::Denied(lease.refusal(hits, now)));
+        if !is_covered && lease.used().saturating_add(hits.cost()) > lease.told.limit {
+            if now >= lease.told_at.plus(DENIED_FOR) {
+                return None;
+            }
+            if charge.share.count_denied {
+                lease.count_refused(hits.cost());
+            }
+            return Some(Known::Denied(lease.refusal(charge, now), lease.until));
         }
-        if lease.unspent < hits.cost() || lease.is_low() {
+        if lease.unspent < hits.cost() || lease.is_low(self.replicas) {
             return None;
         }
         lease.unspent -= hits.cost();
         Some(Known::Spent(lease.outcome(now), lease.until))
     }
 
-    /// Puts back hits that were taken for `charge` from the window that ends then, and not needed.
+    /// Puts back hits that were spent or counted for `charge` in the window that ends then, and are not to be.
     pub(super) fn put_back(&self, charge: &Charge, hits: u64, until: Timestamp) {
         if let Some(lease) = self.shard(charge.key).get_mut(&charge.key).filter(|lease| lease.is_of(until)) {
-            lease.unspent += hits;
+            lease.put_back(hits);
         }
     }
 
@@ -160,24 +194,25 @@ impl Leases {
         let mut shard = self.shard(charge.key);
         // The first request of a window asks for itself alone: there may be no second.
         let Some(lease) = shard.get_mut(&charge.key).filter(|lease| lease.covers(charge, now)) else {
-            return Taken { covered: 0, ahead: 0, until: now, asks: false };
+            return Taken { covered: 0, owed: 0, ahead: 0, until: now, asks: false };
         };
         let covered = lease.unspent.min(charge.share.hits.cost());
         lease.unspent -= covered;
+        let owed = if charge.share.count_denied { std::mem::take(&mut lease.owed) } else { 0 };
         let asks = !lease.is_asked_for;
         lease.is_asked_for = true;
-        let left = lease.told.remaining / (2 * self.replicas);
-        let ahead = if asks { lease.next.min(left).min(LARGEST) } else { 0 };
-        Taken { covered, ahead, until: lease.until, asks }
+        let ahead = if asks { lease.chunk(self.replicas) } else { 0 };
+        Taken { covered, owed, ahead, until: lease.until, asks }
     }
 
-    /// Undoes what [`prepare`](Self::prepare) did for `charge`, of whose `taken` hits none are spent but those that are not `covered`
-    /// any more.
+    /// Undoes what [`prepare`](Self::prepare) did for `charge`, of whose `taken` hits none are spent or counted but those that are not
+    /// `covered` or `owed` any more.
     pub(super) fn release(&self, charge: &Charge, taken: &Taken) {
         if let Some(lease) = self.shard(charge.key).get_mut(&charge.key) {
             lease.is_asked_for &= !taken.asks;
             if lease.is_of(taken.until) {
-                lease.unspent += taken.covered;
+                lease.put_back(taken.covered);
+                lease.count_refused(taken.owed);
             }
         }
     }
@@ -187,7 +222,11 @@ impl Leases {
         let mut shard = self.shard(charge.key);
         let until = now.plus(told.reset_after);
         if told.used == 0 || until <= now {
-            shard.remove(&charge.key);
+            // It may be from before what is leased was counted. What was asked for a while later is not: the store was emptied.
+            let is_later = |lease: &Lease| now >= lease.told_at.plus(DENIED_FOR);
+            if shard.get(&charge.key).is_some_and(is_later) {
+                shard.remove(&charge.key);
+            }
             return 0;
         }
         if granted == 0 && shard.len() >= MOST && !shard.contains_key(&charge.key) {
@@ -199,32 +238,76 @@ impl Leases {
             told_at: now,
             until,
             unspent: 0,
+            owed: 0,
             next: 1,
+            most: most(charge),
             is_asked_for: false,
+            is_reset: false,
         });
         if !lease.is_of(until) {
             if until < lease.until {
                 // The answer of a window that has ended meanwhile, and its hits with it.
                 return 0;
             }
-            (lease.unspent, lease.next, lease.told.used) = (0, 1, 0);
+            (lease.unspent, lease.owed, lease.next, lease.told.used) = (0, 0, 1, 0);
+            lease.is_reset = false;
         }
         // Answers may come in another order than they were given in: the one with more counted is the later one. After a while it is that
         // which was asked for later: others have given back what they held, or the store was emptied.
         let is_later = told.used >= lease.told.used || now >= lease.told_at.plus(DENIED_FOR);
+        if lease.share.limit != charge.share.limit
+            && told.used > charge.share.limit
+            && charge.share.count_denied
+        {
+            // What was leased of a limit that was lowered may be beyond it, and cannot be told from what others were refused.
+            lease.unspent = 0;
+        }
         if lease.share.limit != charge.share.limit || is_later {
             (lease.told, lease.told_at, lease.until, lease.share) = (*told, now, until, charge.share);
+            lease.most = most(charge);
         }
-        lease.unspent += granted;
+        lease.put_back(granted);
         lease.next = lease.next.saturating_mul(2).min(LARGEST);
         lease.unspent
     }
 
     /// Takes what is left of a lease, to give it back.
     pub(super) fn take(&self, key: CellKey, now: Timestamp) -> Option<Returned> {
-        let lease = self.shard(key).remove(&key)?;
-        let is_left = lease.unspent > 0 && now < lease.until;
-        is_left.then_some(Returned { key, share: lease.share, unspent: lease.unspent })
+        let mut shard = self.shard(key);
+        if shard.get(&key).is_some_and(|lease| lease.is_reset && now < lease.until) {
+            return None;
+        }
+        let lease = shard.remove(&key)?;
+        let is_left = (lease.unspent > 0 || lease.owed > 0) && now < lease.until;
+        is_left.then_some(Returned { key, lease })
+    }
+
+    /// Has a lease again that was [taken](Self::take) and is not given back.
+    pub(super) fn retain(&self, Returned { key, lease }: Returned) {
+        let mut shard = self.shard(key);
+        match shard.get_mut(&key) {
+            Some(here) if here.is_of(lease.until) && here.share.limit == lease.share.limit => {
+                here.put_back(lease.unspent);
+                here.count_refused(lease.owed);
+            }
+            // Of another window or another limit.
+            Some(_) => {}
+            None => {
+                shard.insert(key, Lease { is_asked_for: false, ..lease });
+            }
+        }
+    }
+
+    /// Forgets a lease that was [taken](Self::take) and is void, as its counter was reset. Later ones of that window are not: they were
+    /// taken after it, and are kept until they are spent.
+    pub(super) fn void(&self, Returned { key, lease }: Returned) {
+        let mut shard = self.shard(key);
+        if let Some(here) = shard.get_mut(&key) {
+            here.is_reset |= here.is_of(lease.until);
+        } else {
+            let void = Lease { unspent: 0, owed: 0, is_asked_for: false, is_reset: true, ..lease };
+            shard.insert(key, void);
+        }
     }
 
     /// Takes what is left of all leases.
@@ -234,15 +317,29 @@ impl Leases {
         keys.into_iter().filter_map(|key| self.take(key, now)).collect()
     }
 
-    /// Forgets the leases of windows that have ended, and those of which nothing is left.
+    /// Forgets the leases of windows that have ended, and those of which nothing is left. What was refused of a counter that nobody asks for
+    /// any more is forgotten with them: it is over its limit without these hits.
     pub(super) fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            shard.retain(|_, lease| now < lease.until && lease.unspent > 0);
+            let is_owed = |lease: &Lease| lease.owed > 0 && now < lease.told_at.plus(OWED_FOR);
+            shard.retain(|_, lease| {
+                now < lease.until && (lease.unspent > 0 || lease.is_reset || is_owed(lease))
+            });
             if shard.len() < shard.capacity() / 4 {
                 shard.shrink_to_fit();
             }
         }
+    }
+}
+
+/// The most hits of the counter of `charge` that are taken ahead of time: they are lost when the process crashes, and to a limit that
+/// survives that no more may be lost than on a disk.
+fn most(charge: &Charge) -> u64 {
+    match charge.durability {
+        Durability::None => LARGEST,
+        Durability::Reserve => (charge.share.limit / 1_000).clamp(1, 64),
+        Durability::Exact => 0,
     }
 }
 
@@ -261,14 +358,33 @@ impl Lease {
         until <= self.until.plus(half) && self.until <= until.plus(half)
     }
 
-    /// What is used of the limit without what is leased of it.
+    /// What is used of the limit without what is leased of it, and with what was refused.
     fn used(&self) -> u64 {
-        self.told.used.saturating_sub(self.unspent)
+        self.told.used.saturating_sub(self.unspent).saturating_add(self.owed)
+    }
+
+    /// Counts hits that were refused.
+    fn count_refused(&mut self, hits: u64) {
+        let covered = hits.min(self.unspent);
+        self.unspent -= covered;
+        self.owed = self.owed.saturating_add(hits - covered);
+    }
+
+    /// Has hits that are not counted after all.
+    fn put_back(&mut self, hits: u64) {
+        let owed = hits.min(self.owed);
+        self.owed -= owed;
+        self.unspent = self.unspent.saturating_add(hits - owed);
+    }
+
+    /// How many hits are taken ahead of time: near the limit fewer, as others want some of what is left.
+    fn chunk(&self, replicas: u64) -> u64 {
+        self.next.min(self.most).min(self.told.remaining / (2 * replicas))
     }
 
     /// Whether more is to be taken, and nobody is at it.
-    fn is_low(&self) -> bool {
-        !self.is_asked_for && self.unspent < self.next / 2
+    fn is_low(&self, replicas: u64) -> bool {
+        !self.is_asked_for && self.unspent < self.chunk(replicas) / 2
     }
 
     /// What is told after hits were spent: the store's numbers when it was asked last, with what was spent since.
@@ -286,11 +402,12 @@ impl Lease {
         }
     }
 
-    /// What is told when hits are refused.
-    fn refusal(&self, hits: Hits, now: Timestamp) -> Outcome {
-        let of = self.outcome(now);
+    /// What is told when hits are refused, which are counted by now if they are at all.
+    fn refusal(&self, charge: &Charge, now: Timestamp) -> Outcome {
+        let (of, hits) = (self.outcome(now), charge.share.hits);
+        let attempted = if charge.share.count_denied { of.used } else { hits.applied_to(of.used) };
         let retry_after = (hits.cost() <= of.limit).then_some(of.reset_after);
-        Outcome { admitted: false, attempted: hits.applied_to(of.used), retry_after, ..of }
+        Outcome { admitted: false, attempted, retry_after, ..of }
     }
 }
 
@@ -341,6 +458,22 @@ mod tests {
         assert_eq!(leases.keep(&charge, &told(3, WINDOW), 2, next), 2, "the next window begins with its own");
         assert_eq!(leases.keep(&charge, &told(50, Duration::from_millis(10)), 40, late), 0);
         assert_eq!(leases.unspent(), 2);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_first_hit_was_counted_takes_no_lease_away() {
+        let (leases, charge) = (Leases::new(1), charge());
+        let at = |millisecond| START.plus(Duration::from_millis(millisecond));
+        leases.keep(&charge, &told(5, WINDOW), 4, at(1));
+        assert_eq!(
+            leases.keep(&charge, &told(0, WINDOW), 0, START),
+            0,
+            "it was refused for another limit's sake"
+        );
+        assert_eq!(leases.keep(&charge, &told(0, Duration::ZERO), 0, at(2)), 0);
+        assert_eq!(leases.unspent(), 4);
+        leases.keep(&charge, &told(0, WINDOW), 0, at(101));
+        assert_eq!(leases.unspent(), 0, "the store was emptied");
     }
 
     #[test]

@@ -1,167 +1,148 @@
--- Decides on the charges of requests that only have hits for windows, each of a counter of its own, all of which are counted, or
--- none: most requests are such. What it answers is what decide.lua would; it takes a third of the time.
---
--- KEYS: the counters. ARGV[1]: the requests, packed as src/store/redis/wire.rs says, and so is what is returned. Counters are
--- bytes as decide.lua has them.
+-- Decides on the charges of requests that only have hits for windows, each of a counter of its own, where all are counted or none, or
+-- each is counted whatever is refused: most requests are such. What it answers is what decide.lua would; it takes a third of the time.
 
-local call, spread = redis.call, unpack
-local pack, unpack = struct.pack, struct.unpack
-local ceil, fmod, max, min = math.ceil, math.fmod, math.max, math.min
-
-local VERSION, WINDOW = 1, 1
--- The end of a counter that is not there, and what is kept of one that cannot be read.
+-- The end of a counter that is not there, and of one that cannot be read.
 local NEVER, UNREADABLE = 0, -1
+-- What a counter begins with that is a window: the version and the kind.
+local HEAD = VERSION + 256 * WINDOW
 local COUNTED, REFUSED, LATE, NOT_READ = 0, 1, 2, 3
-local SLACK_OF_TESTS = 3600000
+-- What is added to the number of charges where each is counted, and the most that is counted.
+local EACH, MOST = 128, 2 ^ 53
 
-local clock = call('TIME')
-local server_now = clock[1] * 1000000 + clock[2]
--- The time to count at, and how many milliseconds counters are kept after their end.
-local now, slack = server_now, 2000
+local first_deadline, given, many_requests, many_shares, at = unpack('<i8i8BB', packed)
+if given >= 0 then
+  now, slack = given, SLACK_OF_TESTS
+end
+local is_late, deadlines = server_now > first_deadline, #packed - 8 * many_requests
 
--- As many as Lua's stack has room for, in each command.
-local many_keys, raws = #KEYS, nil
-if many_keys <= 1000 then
-  raws = call('MGET', spread(KEYS))
-else
-  raws = {}
-  for first = 1, many_keys, 1000 do
-    local some = call('MGET', spread(KEYS, first, min(first + 999, many_keys)))
-    for at = 1, #some do
-      raws[first + at - 1] = some[at]
-    end
-  end
+-- In a row what charges ask for: the hits, the limit, the window's length, and when one ends that begins now; false where that is not
+-- known by the clock alone. Tables begin as large as most batches need them.
+local shares = { nil, nil, nil, nil, nil, nil, nil, nil }
+for share = 1, 4 * many_shares, 4 do
+  local algorithm, hits, limit, window
+  algorithm, hits, limit, window, at = unpack('<Bi8i8i8', packed, at)
+  shares[share], shares[share + 1], shares[share + 2] = hits, limit, window
+  shares[share + 3] = algorithm == 1 and now - now % window + window
 end
 
--- Of each counter that was asked for: when its window ends and what is used of it, now and before. Tables begin as large as most
--- requests need them.
-local tills, useds, tills_before, useds_before = { nil, nil, nil, nil }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }
+-- For each request how many charges it has, and for each of these the place of its counter and where its share begins.
+local plan = { string.byte(packed, at, deadlines) }
 
--- When the window of a counter ends that nobody has asked for yet.
-local function load(place)
-  local raw, till = raws[place], NEVER
-  if not raw then
-    -- A list or a hash, say, is none of ours.
-    if call('EXISTS', KEYS[place]) == 1 then
-      till = UNREADABLE
-    end
-  else
-    local length = #raw
-    local version, kind
-    if length == 16 then
-      version, kind, till, useds[place] = unpack('<BBI7I7', raw)
-    end
-    if version == VERSION and kind == WINDOW then
-      tills_before[place], useds_before[place] = till, useds[place]
-    else
-      -- One of another kind is no open window, if it is one.
-      version, kind = string.byte(raw, 1, 2)
-      local is_other = (kind == 2 and length == 20) or (kind == 3 and length == 18)
-        or (kind == 4 and length > 9 and (length - 9) % 14 == 0)
-      till = version == VERSION and is_other and NEVER or UNREADABLE
-    end
-  end
-  tills[place] = till
-  return till
-end
-
-local packed, at = ARGV[1], 1
-local length = #packed
+-- Of each counter when its window ends, what is used of it, and what changes of it: its end (true), or its count alone (false).
+local tills, useds, changes
 -- What is told: the time, then for each request what became of it, and for each charge of it what was used before and how much
 -- time its window has left.
-local told, last = { server_now, 0, 0, 0, 0, 0, 0, 0 }, 1
--- Of each charge of a request: its counter, its hits, and when the window ends; how long that is, negated, where it only begins with
--- what is counted.
-local places, hits_of, ends = { 0, 0 }, { 0, 0 }, { 0, 0 }
+local told, last
+if many_keys <= 4 then
+  tills, useds, changes = { nil, nil, nil, nil }, { nil, nil, nil, nil }, { nil, nil, nil, nil }
+  told, last = { server_now, 0, 0, 0, 0, 0 }, 1
+else
+  tills = {
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+  }
+  useds = {
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+  }
+  changes = {
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+  }
+  told, last = {
+    server_now, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+    nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+  }, 1
+end
 
-while at <= length do
-  local many, deadline, given
-  many, deadline, given, at = unpack('<I2i8i8', packed, at)
-  if given >= 0 then
-    now, slack = given, SLACK_OF_TESTS
+for place = 1, many_keys do
+  local raw, head = raws[place], 0
+  if raw and #raw == 16 then
+    head, tills[place], useds[place] = unpack('<I2I7I7', raw)
   end
-  local is_late = server_now > deadline
-  local state = is_late and LATE or COUNTED
-  local first = last + 1
+  if head ~= HEAD then
+    -- One of another kind is no open window, if it is one.
+    tills[place], useds[place] = kind_of(raw, keys[place]) and NEVER or UNREADABLE, 0
+  end
+end
+
+local step = 1
+for request = 1, many_requests do
+  local many = plan[step]
+  local is_each = many >= EACH
+  if is_each then
+    many = many - EACH
+  end
+  local first, final, state = last + 1, step + 2 * many, COUNTED
   last = first
-  for index = 1, many do
-    local place, algorithm, hits, limit, window
-    place, algorithm, hits, limit, window, at = unpack('<I2Bi8i8i8', packed, at)
-    place = place + 1
-    local till = tills[place] or load(place)
-    if till == UNREADABLE then
-      state = NOT_READ
-    elseif not is_late then
-      local used, tolerance = 0, window < 1000000 and window or 1000000
-      if algorithm == 1 then
-        local of_now = now - fmod(now, window) + window
-        if now >= till then
-          till = of_now
-        else
-          used = useds[place]
-          if till > of_now and (till - now > window + tolerance or of_now - now > tolerance) then
-            till, tills[place] = of_now, of_now
-          end
+  if is_late and server_now > unpack('<i8', packed, deadlines + 8 * request - 7) then
+    state = LATE
+  else
+    for index = step + 1, final, 2 do
+      local place, share = plan[index], plan[index + 1]
+      local till, used = tills[place], useds[place]
+      if till ~= shares[share + 3] then
+        if till == UNREADABLE then
+          state = NOT_READ
         end
-      elseif now >= till then
-        till = -window
-      else
-        used = useds[place]
-        if till - now > window + tolerance then
-          till = now + window
-          tills[place] = till
+        local window, is_aligned, is_open = shares[share + 2], shares[share + 3] and true, nil
+        till, used, is_open = open(till, used, is_aligned, window, now)
+        if not is_open then
+          if not is_aligned then
+            -- One that only begins with what is counted has its length, negated.
+            till = -window
+          end
+        elseif till ~= tills[place] then
+          tills[place], changes[place] = till, true
         end
       end
-      if state == COUNTED and used + hits > limit then
+      if used + shares[share] > shares[share + 1] and not is_each and state == COUNTED then
         state = REFUSED
       end
-      places[index], hits_of[index], ends[index] = place, hits, till
-      told[last + 1] = used
+      told[last + 1], told[last + 2] = used, till
       last = last + 2
     end
   end
   told[first] = state
-  last = first
-  if state <= REFUSED then
-    for index = 1, many do
-      local till, used = ends[index], told[last + 1]
-      if state == COUNTED then
-        local place = places[index]
-        if till < 0 then
-          till = now - till
-        end
-        tills[place], useds[place] = till, used + hits_of[index]
-      elseif till < 0 then
-        till = now
+  if state == COUNTED then
+    local of = first
+    for index = step + 1, final, 2 do
+      local place, used, till = plan[index], told[of + 1] + shares[plan[index + 1]], told[of + 2]
+      if till < 0 then
+        till = now - till
       end
-      told[last + 2] = till > now and till - now or 0
-      last = last + 2
+      if tills[place] ~= till then
+        tills[place], changes[place] = till, true
+      elseif not changes[place] then
+        changes[place] = false
+      end
+      useds[place] = used < MOST and used or MOST
+      of = of + 2
+      told[of] = till - now
     end
+  elseif state == REFUSED then
+    for of = first + 2, last, 2 do
+      local till = told[of]
+      told[of] = till > 0 and till - now or 0
+    end
+  else
+    last = first
   end
+  step = final + 1
 end
 
 -- A server that takes no writes refuses the first of them, so all are made, or none.
 for place = 1, many_keys do
-  local till = tills[place]
-  if till and till > 0 then
-    local used = useds[place]
-    if tills_before[place] ~= till then
-      local bytes = pack('<BBI7I7', VERSION, WINDOW, till, used)
-      call('SET', KEYS[place], bytes, 'PX', max(ceil((till - now) / 1000), 0) + slack)
-    elseif useds_before[place] ~= used then
-      -- Its end stays, here and there.
-      call('SETRANGE', KEYS[place], 9, pack('<I7', used))
-    end
+  local is_new = changes[place]
+  if is_new then
+    local till = tills[place]
+    call('SET', keys[place], pack('<I2I7I7', HEAD, till, useds[place]), 'PX', max(ceil((till - now) / 1000), 0) + slack)
+  elseif is_new == false then
+    -- Its end stays, here and there.
+    call('SETRANGE', keys[place], '9', pack('<I7', useds[place]))
   end
 end
 
--- As many numbers as Lua's stack has room for, in each piece.
-if last <= 1000 then
-  return pack('<' .. string.rep('i8', last), spread(told, 1, last))
-end
-local pieces = {}
-for first = 1, last, 1000 do
-  local final = min(first + 999, last)
-  pieces[#pieces + 1] = pack('<' .. string.rep('i8', final - first + 1), spread(told, first, final))
-end
-return table.concat(pieces)
+return pack('<' .. string.rep('i8', last), spread(told, 1, last))

@@ -1,54 +1,39 @@
 -- Decides on the charges of one or several requests, and counts them: one run, so all of it or nothing.
 --
--- KEYS: the counters. ARGV[1]: the requests, packed as src/store/redis/wire.rs says, and so is what is returned.
---
 -- The arithmetic is that of src/algorithm, function by function and under the same names, in microseconds instead of nanoseconds; only
 -- buckets have nanoseconds as well, where they fit. Every number is whole and below 2^53, so doubles hold it exactly: times
 -- are below 2^52 microseconds (the year 2112), limits and hits at most 2^50.
 
-local call, pack, spread = redis.call, struct.pack, unpack
-local unpack = struct.unpack
-local byte, sub, char = string.byte, string.sub, string.char
-local ceil, fmod, floor, max, min = math.ceil, math.fmod, math.floor, math.max, math.min
+local sub, char = string.sub, string.char
+local fmod, floor = math.fmod, math.floor
 
-local VERSION = 1
-local EMPTY, WINDOW, PERIOD, BUCKET, LOG = 0, 1, 2, 3, 4
+local EMPTY, PERIOD, BUCKET, LOG = 0, 2, 3, 4
+-- Bytes of an entry of a log.
+local ENTRY = 14
 local NEVER, IF_ADMITTED, ALWAYS = 0, 1, 2
 local EACH, ALL_OR_NOTHING, IN_ORDER = 0, 1, 2
 -- No wait helps.
 local NONE = -1
 local MOST = 2 ^ 53
 local DEEPEST = 2 ^ 52
-local ENTRY = 14
--- Counters are kept for as many milliseconds after their end: a replica's clock may be behind, and one that tests set by far.
-local SLACK, SLACK_OF_TESTS = 2000, 3600000
-
-local clock = call('TIME')
-local server_now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
 -- Counters ------------------------------------------------------------------------------------------------------------
 
-local function decode(raw)
-  if not raw then
-    return { kind = EMPTY, till = 0, used = 0 }
+-- A counter that can be read.
+local function decode(raw, kind)
+  if kind == WINDOW then
+    local till, used = unpack('<I7I7', raw, 3)
+    return { kind = WINDOW, till = till, used = used }
+  elseif kind == PERIOD then
+    local till, used, seconds = unpack('<I7I7I4', raw, 3)
+    return { kind = PERIOD, till = till, used = used, seconds = seconds }
+  elseif kind == BUCKET then
+    local tat, nanos, seen = unpack('<I7I2I7', raw, 3)
+    return { kind = BUCKET, tat = tat, nanos = nanos, seen = seen }
+  elseif kind == LOG then
+    return { kind = LOG, base = unpack('<I7', raw, 3), log = sub(raw, 10) }
   end
-  local version, kind = byte(raw, 1, 2)
-  local length = #raw
-  if version == VERSION then
-    if kind == WINDOW and length == 16 then
-      local till, used = unpack('<I7I7', raw, 3)
-      return { kind = WINDOW, till = till, used = used }
-    elseif kind == PERIOD and length == 20 then
-      local till, used, seconds = unpack('<I7I7I4', raw, 3)
-      return { kind = PERIOD, till = till, used = used, seconds = seconds }
-    elseif kind == BUCKET and length == 18 then
-      local tat, nanos, seen = unpack('<I7I2I7', raw, 3)
-      return { kind = BUCKET, tat = tat, nanos = nanos, seen = seen }
-    elseif kind == LOG and length > 9 and (length - 9) % ENTRY == 0 then
-      return { kind = LOG, base = unpack('<I7', raw, 3), log = sub(raw, 10) }
-    end
-  end
-  return nil
+  return { kind = EMPTY, till = 0, used = 0 }
 end
 
 -- The bytes of a counter; nil of an empty one.
@@ -117,25 +102,17 @@ local function tell(charge, outcome, hits, left)
   return outcome
 end
 
-local function open(cell, window, of_now, now)
-  if cell.kind ~= WINDOW or now >= cell.till then
-    return nil, 0
+-- As `open` has it; a counter's end is cut also where nothing is counted.
+local function open_of(cell, is_aligned, window, now)
+  local till, used, is_open = open(cell.kind == WINDOW and cell.till or 0, cell.used, is_aligned, window, now)
+  if is_open then
+    cell.till = till
   end
-  if cell.till - now > window + tolerance(window) then
-    cell.till = of_now
-  end
-  return cell.till, cell.used
+  return till, used, is_open
 end
 
 local function aligned(charge, cell, hits, commit, now)
-  local window = charge.window
-  local of_now = now - fmod(now, window) + window
-  local till, used = open(cell, window, of_now, now)
-  till = till or of_now
-  if till > of_now and of_now - now > tolerance(window) then
-    till = of_now
-    cell.till = of_now
-  end
+  local till, used = open_of(cell, true, charge.window, now)
   local outcome, applies = count(charge, used, hits, commit)
   if applies then
     cell.kind, cell.till, cell.used = WINDOW, till, outcome.used
@@ -144,16 +121,17 @@ local function aligned(charge, cell, hits, commit, now)
 end
 
 local function anchored(charge, cell, hits, commit, now)
-  local window = charge.window
-  local till, used = open(cell, window, now + window, now)
+  local till, used, is_open = open_of(cell, false, charge.window, now)
   local outcome, applies = count(charge, used, hits, commit)
-  if not till and applies and outcome.used > 0 then
-    till = now + window
+  if applies and outcome.used == 0 and (charge.undoes or not is_open) then
+    -- Nothing has begun a window, and what was undone has begun none.
+    if is_open then
+      cell.kind, is_open = EMPTY, false
+    end
+  elseif applies then
+    cell.kind, cell.till, cell.used, is_open = WINDOW, till, outcome.used, true
   end
-  if till and applies then
-    cell.kind, cell.till, cell.used = WINDOW, till, outcome.used
-  end
-  return tell(charge, outcome, hits, till and till - now or 0)
+  return tell(charge, outcome, hits, is_open and till - now or 0)
 end
 
 local function period(charge, cell, hits, commit, now)
@@ -205,6 +183,10 @@ end
 -- How many entries at the front are stamped `latest` or earlier, and the hits ever counted up to them.
 local function until_stamp(cell, latest)
   local low, high, counted = 0, #cell.log / ENTRY, cell.base
+  -- Mostly none of them is.
+  if entry(cell, 1) > latest then
+    return 0, counted
+  end
   while low < high do
     local middle = ceil((low + high) / 2)
     local stamp, ever = entry(cell, middle)
@@ -220,6 +202,11 @@ end
 -- The first entry up to which at least that many hits were ever counted.
 local function reaching(cell, hits)
   local low, high = 1, #cell.log / ENTRY
+  -- Mostly it is about the oldest one.
+  local _, first = entry(cell, 1)
+  if first >= hits then
+    return 1
+  end
   while low < high do
     local middle = floor((low + high) / 2)
     local _, ever = entry(cell, middle)
@@ -275,6 +262,33 @@ local function take_newest(cell, hits)
   end
   local at = reaching(cell, target)
   cell.log = sub(cell.log, 1, (at - 1) * ENTRY) .. pack('<I7I7', (entry(cell, at)), target)
+end
+
+-- Takes hits that were counted at that stamp, as far as they are there: of several that were counted at one, any. Where others gave
+-- back what they had counted, the newest hits went; later ones are not taken for these, for they leave the window later.
+local function take_stamped(cell, stamp, hits)
+  local first, counted = until_stamp(cell, stamp - 1)
+  local many = #cell.log / ENTRY
+  if first == many then
+    return
+  end
+  local at_stamp, ever = entry(cell, first + 1)
+  if at_stamp ~= stamp then
+    return
+  end
+  local taken = min(hits, ever - counted)
+  local entries = { sub(cell.log, 1, first * ENTRY) }
+  if ever - taken > counted then
+    entries[2] = pack('<I7I7', at_stamp, ever - taken)
+  end
+  for at = first + 2, many do
+    local later, counted_later = entry(cell, at)
+    entries[#entries + 1] = pack('<I7I7', later, counted_later - taken)
+  end
+  cell.log = table.concat(entries)
+  if cell.log == '' then
+    cell.base = 0
+  end
 end
 
 -- Counts from 0 again, before the numbers get too large.
@@ -341,7 +355,9 @@ local function sliding(charge, cell, hits, commit, now)
     else
       drop_oldest(cell, total(cell) - used)
     end
-    if hits < 0 then
+    if charge.undoes then
+      take_stamped(cell, stamp_of(charge, charge.made), -hits)
+    elseif hits < 0 then
       take_newest(cell, -hits)
     else
       local most = max(2 * limit + 1, used)
@@ -554,9 +570,10 @@ local function all_or_nothing(charges, first, final, cells, now, outcomes)
     outcomes[first] = step(charge, cells[charge.cell], now, 0)
     return not refuses(charge, outcomes[first])
   end
+  local refused, refusal
   if not charges.share then
     -- Where all are admitted, as they mostly are, nothing has to be rehearsed.
-    local before, refused = {}, nil
+    local before = {}
     for at = first, final do
       local charge = charges[at]
       before[at] = copy(cells[charge.cell])
@@ -569,8 +586,15 @@ local function all_or_nothing(charges, first, final, cells, now, outcomes)
     if not refused then
       return true
     end
-    for at = first, refused do
+    for at = first, refused - 1 do
       cells[charges[at].cell] = before[at]
+    end
+    -- It counted nothing, unless it counts what it refuses.
+    local charge = charges[refused]
+    if charge.count_denied or charge.settles then
+      cells[charge.cell], refused = before[refused], nil
+    else
+      refusal = outcomes[refused]
     end
   end
   local asked, shared = asked_of(charges, first, final)
@@ -578,7 +602,9 @@ local function all_or_nothing(charges, first, final, cells, now, outcomes)
   for at = first, final do
     local charge = charges[at]
     local of = asked[charge.cell]
-    if of.charges < 2 then
+    if at == refused then
+      tried[at] = refusal
+    elseif of.charges < 2 then
       tried[at] = ask(charge, cells[charge.cell], charge.hits, NEVER, now, 0)
     else
       of.copy = of.copy or copy(cells[charge.cell])
@@ -594,8 +620,11 @@ local function all_or_nothing(charges, first, final, cells, now, outcomes)
     elseif admits then
       commit = IF_ADMITTED
     end
-    local outcome = ask(charge, cells[charge.cell], charge.hits, commit, now, 0)
-    outcome.admitted, outcome.found = rehearsed.admitted, rehearsed.found
+    local outcome = rehearsed
+    if commit ~= NEVER or asked[charge.cell].charges > 1 then
+      outcome = ask(charge, cells[charge.cell], charge.hits, commit, now, 0)
+      outcome.admitted, outcome.found = rehearsed.admitted, rehearsed.found
+    end
     if rehearsed.admitted then
       outcome.retry = NONE
     end
@@ -659,17 +688,8 @@ local function read_charge(packed, at, is_server_time)
   }, at
 end
 
--- What is kept of each counter, in as many commands as Lua's stack asks for.
-local raws = {}
-for first = 1, #KEYS, 1000 do
-  local some = call('MGET', spread(KEYS, first, min(first + 999, #KEYS)))
-  for at = 1, #some do
-    raws[first + at - 1] = some[at]
-  end
-end
-
 local ANSWERED, LATE, UNREADABLE = 0, 1, 2
-local packed, at, cells, ends, now, slack = ARGV[1], 1, {}, {}, server_now, SLACK
+local at, cells, ends = 1, {}, {}
 local answer = { pack('<i8', server_now) }
 
 local function told(charges, outcomes)
@@ -687,16 +707,23 @@ end
 local function cell_at(place)
   local cell = cells[place]
   if not cell then
-    cell = decode(raws[place])
-    cells[place] = cell
-    if cell then
-      ends[place] = end_of(cell)
+    local raw = raws[place]
+    local kind = kind_of(raw, keys[place])
+    if kind then
+      cell = decode(raw, kind)
+      cells[place], ends[place] = cell, end_of(cell)
     end
   end
   return cell
 end
 
 local function decide(mode, many, is_late, is_server_time)
+  -- Whether hits that were counted at that time are given back as if they had never been.
+  local undoes, made = mode >= 8, nil
+  if undoes then
+    mode = mode - 8
+    made, at = unpack('<i8', packed, at)
+  end
   -- Whether two charges share a counter.
   local share = mode >= 4
   mode = share and mode - 4 or mode
@@ -704,6 +731,7 @@ local function decide(mode, many, is_late, is_server_time)
   for index = 1, many do
     local charge
     charge, at = read_charge(packed, at, is_server_time)
+    charge.undoes, charge.made = undoes, made
     charges[index] = charge
     if not cell_at(charge.cell) then
       status = UNREADABLE
@@ -726,32 +754,19 @@ end
 
 -- A server that takes no writes refuses the first of them, so all are made, or none. What is removed comes last: that is
 -- always taken.
--- New ones come first: MGET takes a hash or a list for nothing, and what another program has there is not to be overwritten.
-local removed, made = {}, {}
+local removed = {}
 for index, cell in pairs(cells) do
-  local bytes = not raws[index] and encode(cell)
-  if bytes then
-    local key, left = KEYS[index], max(ceil((end_of(cell) - now) / 1000), 0) + slack
-    if not call('SET', key, bytes, 'PX', left, 'NX') then
-      for at = 1, #made do
-        call('DEL', made[at])
-      end
-      return redis.error_reply('WRONGTYPE ' .. key .. ' is no counter: another program has something of another type there')
-    end
-    made[#made + 1] = key
-  end
-end
-for index, cell in pairs(cells) do
-  if raws[index] then
-    local bytes, till = encode(cell), end_of(cell)
-    if not bytes then
-      removed[#removed + 1] = KEYS[index]
-    elseif bytes == raws[index] then
-      -- A look, or a refusal: nothing has changed.
-    elseif till == ends[index] then
-      call('SET', KEYS[index], bytes, 'KEEPTTL')
+  local raw, bytes = raws[index], encode(cell)
+  if bytes == (raw or nil) then
+    -- A look, or a refusal: nothing has changed.
+  elseif not bytes then
+    removed[#removed + 1] = keys[index]
+  else
+    local till = end_of(cell)
+    if raw and till == ends[index] then
+      call('SET', keys[index], bytes, 'KEEPTTL')
     else
-      call('SET', KEYS[index], bytes, 'PX', max(ceil((till - now) / 1000), 0) + slack)
+      call('SET', keys[index], bytes, 'PX', max(ceil((till - now) / 1000), 0) + slack)
     end
   end
 end

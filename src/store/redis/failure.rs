@@ -20,6 +20,8 @@ pub(super) enum Failure {
     Refused(String),
     /// It answered what it cannot have answered.
     Garbled(String),
+    /// Only some of the keys are there: the slot is on its way to another server of the cluster.
+    OnItsWay(String),
     /// What was asked for is at another server of the cluster.
     Elsewhere {
         /// That server.
@@ -32,12 +34,19 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn of(error: &RedisError) -> Self {
         use redis::ErrorKind::{AuthenticationFailed, Extension, Io, Server};
+        // The error of a pipeline has no details of its own: the first of its commands that failed tells why.
+        let of_command = error.clone().into_server_errors().and_then(|errors| errors.first().cloned());
+        let of_command = of_command.map(|(_, error)| RedisError::from(error));
+        let error = of_command.as_ref().unwrap_or(error);
         if let Some(words) = tls::failure(error) {
             return Self::Unreachable(io::ErrorKind::ConnectionAborted, words);
         }
         if let Some(server) = error.redirect_node().and_then(|(server, _)| named(server)) {
             let once = error.code() == Some("ASK");
             return Self::Elsewhere { server, once };
+        }
+        if error.code() == Some("TRYAGAIN") {
+            return Self::OnItsWay(words(error));
         }
         match error.kind() {
             Io => Self::Unreachable(
@@ -54,7 +63,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(_, words) | Self::Refused(words) | Self::Garbled(words) => f.write_str(words),
+            Self::Unreachable(_, words)
+            | Self::Refused(words)
+            | Self::Garbled(words)
+            | Self::OnItsWay(words) => f.write_str(words),
             Self::Elsewhere { server: (host, port), .. } => write!(f, "it is at `{host}:{port}` now"),
         }
     }
@@ -84,7 +96,7 @@ impl Failure {
             source: io::Error::new(kind, words),
         };
         match self {
-            Self::Refused(reason) => StoreError::Refused { reason },
+            Self::Refused(reason) | Self::OnItsWay(reason) => StoreError::Refused { reason },
             Self::Unreachable(kind, words) => unreachable(kind, words),
             Self::Garbled(words) => unreachable(io::ErrorKind::InvalidData, words),
             Self::Elsewhere { .. } => StoreError::Refused { reason: self.to_string() },
@@ -105,5 +117,57 @@ fn words(error: &RedisError) -> String {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (None, Some(detail)) => detail.to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{ConnectionLike, RedisResult, Value};
+
+    use super::*;
+
+    /// A server that answers a pipeline with these lines.
+    struct Answering(&'static [&'static str]);
+
+    impl ConnectionLike for Answering {
+        fn req_packed_command(&mut self, _: &[u8]) -> RedisResult<Value> {
+            unreachable!("it is only asked for pipelines")
+        }
+
+        fn req_packed_commands(&mut self, _: &[u8], _: usize, _: usize) -> RedisResult<Vec<Value>> {
+            self.0.iter().map(|line| redis::parse_redis_value(line.as_bytes())).collect()
+        }
+
+        fn get_db(&self) -> i64 {
+            0
+        }
+
+        fn check_connection(&mut self) -> bool {
+            true
+        }
+
+        fn is_open(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn what_fails_behind_asking_tells_why() {
+        let failure = |lines| {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("ASKING").ignore().cmd("EVALSHA").arg("hash").arg(0);
+            let error = pipeline.query::<(Vec<u8>,)>(&mut Answering(lines)).unwrap_err();
+            Failure::of(&error)
+        };
+        let moved = failure(&["+OK\r\n", "-MOVED 5 127.0.0.1:7001\r\n"]);
+        let at = ("127.0.0.1".to_owned(), 7001);
+        assert!(matches!(&moved, Failure::Elsewhere { server, once: false } if *server == at), "{moved:?}");
+        let asks = failure(&["+OK\r\n", "-ASK 5 [::1]:7002\r\n"]);
+        let at = ("::1".to_owned(), 7002);
+        assert!(matches!(&asks, Failure::Elsewhere { server, once: true } if *server == at), "{asks:?}");
+        let parted = failure(&["+OK\r\n", "-TRYAGAIN Multiple keys request during rehashing of slot\r\n"]);
+        assert!(matches!(parted, Failure::OnItsWay(_)), "{parted:?}");
+        let refused = failure(&["+OK\r\n", "-NOPERM no permission to run the 'evalsha' command\r\n"]);
+        assert_eq!(refused.to_string(), "NOPERM no permission to run the 'evalsha' command");
     }
 }

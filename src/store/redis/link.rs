@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError};
+use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -43,6 +43,7 @@ pub(super) struct Link {
     clock: ClockBound,
     probed: Cell<Instant>,
     probes: Cell<u32>,
+    was_asked: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -77,11 +78,18 @@ pub(super) struct Connected {
     at: Instant,
 }
 
+impl Connected {
+    /// The connection, which no link has.
+    pub(super) fn up(self) -> Up {
+        Up { connection: self.connection, generation: 0, broken: Arc::default() }
+    }
+}
+
 /// A connection that is up, and which one it is.
 #[derive(Clone, Debug)]
 pub(super) struct Up {
     pub(super) connection: MultiplexedConnection,
-    generation: u64,
+    pub(super) generation: u64,
     broken: Arc<AtomicU64>,
 }
 
@@ -104,12 +112,19 @@ impl Link {
             clock: ClockBound::default(),
             probed: Cell::new(Instant::now()),
             probes: Cell::new(0),
+            was_asked: Cell::new(false),
         }
+    }
+
+    /// Whether anybody asked for the connection since this was called last.
+    pub(super) fn was_asked(&self) -> bool {
+        self.was_asked.take()
     }
 
     /// The connection, once it is there. Where the server stands still nobody waits for it after the first try: others are made by
     /// themselves, so it is found again whoever asks and when.
     pub(super) async fn up(&self) -> Result<Up, Failure> {
+        self.was_asked.set(true);
         loop {
             let mut making = match self.look() {
                 Found::Up(up) => return Ok(up),
@@ -185,8 +200,7 @@ impl Link {
             // One that answers badly or not at all may have been replaced, and so may one that was cut off from the others.
             if let Some(named) = named
                 && (asks_anyway || !is_well)
-                && let Ok(master) = shared.sentinels.master(&shared.options).await
-                && master != named
+                && shared.sentinels.name_another(&shared.options, &named, is_well).await
             {
                 up.is_broken();
             }
@@ -228,8 +242,12 @@ impl Link {
         self.broken.load(Ordering::Relaxed) >= self.generation.get()
     }
 
-    /// What the server's clock said in an answer that has just come.
-    pub(super) fn learn(&self, time: u64) {
+    /// What the server's clock said in an answer that has just come on the connection of that generation. Of one that was left it says
+    /// nothing about the server that there is now, which may be another one.
+    pub(super) fn learn(&self, generation: u64, time: u64) {
+        if generation != self.generation.get() {
+            return;
+        }
         self.failures.set(0);
         self.clock.learn(time, Instant::now());
     }
@@ -255,15 +273,44 @@ async fn make(shared: Arc<Shared>, server: Option<Named>, tell: watch::Sender<Op
 /// A connection that is ready to be used.
 pub(super) async fn connect(shared: &Shared, server: Option<&Named>) -> Made {
     let options = &shared.options;
-    let has_secret = server.is_none();
-    let (server, named) = match server {
-        Some((host, port)) => (options.server_at(host, *port), None),
-        None if options.kind == Kind::Sentinel => {
-            let (host, port) = shared.sentinels.master(options).await?;
-            (options.server_at(&host, port), Some((host, port)))
+    match server {
+        Some((host, port)) => connect_to(shared, options.server_at(host, *port), None, false).await,
+        None if options.kind == Kind::Sentinel => connect_to_master(shared).await,
+        None => connect_to(shared, options.servers[0].clone(), None, true).await,
+    }
+}
+
+/// A connection to the first server that a sentinel names and that says itself that it is the master.
+async fn connect_to_master(shared: &Shared) -> Made {
+    let options = &shared.options;
+    let (mut silent, mut failed) = (Vec::new(), Vec::<(Named, Failure)>::new());
+    for number in shared.sentinels.in_order(options) {
+        let named = match sentinel::master(options, number).await {
+            Ok(named) if failed.iter().any(|(other, _)| *other == named) => continue,
+            Ok(named) => named,
+            Err(why) => {
+                silent.push(why);
+                continue;
+            }
+        };
+        let server = options.server_at(&named.0, named.1);
+        match connect_to(shared, server, Some(named.clone()), true).await {
+            Ok(connected) => {
+                shared.sentinels.was_right(number);
+                return Ok(connected);
+            }
+            Err(why) => failed.push((named, why)),
         }
-        None => (options.servers[0].clone(), None),
-    };
+    }
+    let silent = silent.join("; ");
+    let why = failed.into_iter().next().map(|(_, why)| why);
+    Err(why
+        .unwrap_or_else(|| Failure::unreachable(format!("no sentinel says where the master is ({silent})"))))
+}
+
+/// A connection to that server, which sentinels may have `named`, and which may have the secret.
+async fn connect_to(shared: &Shared, server: ConnectionInfo, named: Option<Named>, has_secret: bool) -> Made {
+    let options = &shared.options;
     // What is in its files may have changed.
     let client = options.client(server).map_err(|error| Failure::unusable(&error))?;
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
@@ -292,5 +339,24 @@ pub(super) async fn connect(shared: &Shared, server: Option<&Named>) -> Made {
                 shared.options.hint()
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RedisStore;
+
+    #[test]
+    fn the_clock_of_a_server_that_was_left_is_not_that_of_the_next_one() {
+        let shared = RedisStore::open("redis://127.0.0.1:1").unwrap().0;
+        let link = Link::new(shared, None);
+        link.generation.set(2);
+        link.failures.set(1);
+        let ahead = |link: &Link| link.server_time(Instant::now()) > 5_000_000;
+        link.learn(1, 10_000_000);
+        assert!(!ahead(&link) && link.failures.get() == 1);
+        link.learn(2, 10_000_000);
+        assert!(ahead(&link) && link.failures.get() == 0);
     }
 }

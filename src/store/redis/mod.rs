@@ -6,9 +6,12 @@
 //! periods are the replica's. Counters end by themselves.
 
 mod cluster;
+mod count;
 mod failure;
+mod heard;
 mod key;
 mod link;
+mod numbers;
 mod options;
 mod secret;
 mod sentinel;
@@ -28,14 +31,14 @@ use self::sentinel::Sentinels;
 pub use self::session::RedisSession;
 pub use self::tls::TlsOptions;
 use self::url::Kind;
-pub use self::url::WrongUrl;
+pub use self::url::{WrongUrl, shown as shown_url};
 use super::{Statistics, Store, StoreError};
 use crate::model::KeySecret;
 
 /// The script that decides.
-const DECIDE: &str = include_str!("decide.lua");
+const DECIDE: &str = concat!(include_str!("counters.lua"), include_str!("decide.lua"));
 /// The script that decides on what most requests are.
-const COUNT: &str = include_str!("count.lua");
+const COUNT: &str = concat!(include_str!("counters.lua"), include_str!("count.lua"));
 
 /// Counters in Redis or Valkey: in one server, which sentinels may know, or in a cluster.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What a URL says of a server.
 
-use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,12 +9,15 @@ use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
 
 use super::tls::TlsOptions;
-use super::url::{Kind, Parts, WrongUrl};
+use super::url::{Kind, PARAMETERS, Parts, WrongUrl};
+use crate::regular;
 
 /// The most requests of one run of the script.
 const TOGETHER: usize = 16;
 /// What keys begin with, where nothing else is said.
 const PREFIX: &str = "spillway:";
+/// The most bytes of a file with a password.
+const LONGEST_PASSWORD: u64 = 64 << 10;
 /// A peer that acknowledges nothing for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(5);
 
@@ -110,6 +113,10 @@ impl RedisOptions {
                 "tls_key" => tls.key = Some(PathBuf::from(&*value)),
                 "tls_any_name" => tls.any_name = switch(&name, &value)?,
                 "password_file" => password_file = Some(PathBuf::from(&*value)),
+                // It may be the rest of a password.
+                _ if name.contains('@') => {
+                    return Err(WrongUrl::of(url, "write a `?` in a password as `%3F`"));
+                }
                 _ => return Err(WrongUrl::Parameter { name, known: known() }),
             }
         }
@@ -174,8 +181,10 @@ impl RedisOptions {
     /// A client of a server, with what is in the files now.
     pub(super) fn client(&self, mut server: ConnectionInfo) -> Result<redis::Client, WrongUrl> {
         if let Some(path) = &self.password_file {
-            let password = fs::read_to_string(path)
-                .map_err(|source| WrongUrl::Password { path: path.clone(), source })?;
+            let wrong = |source| WrongUrl::Password { path: path.clone(), source };
+            let password = regular::read(path, LONGEST_PASSWORD).map_err(wrong)?;
+            let password = String::from_utf8(password)
+                .map_err(|_| wrong(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))?;
             let settings =
                 server.redis_settings().clone().set_password(password.trim_end_matches(['\r', '\n']));
             server = server.set_redis_settings(settings);
@@ -237,22 +246,8 @@ pub(super) fn address(server: &ConnectionAddr) -> String {
     }
 }
 
-/// The parameters that there are.
-const PARAMETERS: [&str; 10] = [
-    "prefix",
-    "timeout",
-    "lease",
-    "password_file",
-    "tls_ca",
-    "tls_cert",
-    "tls_key",
-    "tls_any_name",
-    "master",
-    "sentinel_auth",
-];
-
 fn known() -> String {
-    PARAMETERS.map(|name| format!("`{name}`")).join(", ")
+    PARAMETERS.map(|(name, _)| format!("`{name}`")).join(", ")
 }
 
 fn switch(name: &str, value: &str) -> Result<bool, WrongUrl> {
@@ -303,10 +298,14 @@ mod tests {
                 "`tls_cert` and `tls_key` go together. Write both, as in `tls_cert=client.pem&tls_key=client.key`",
             ),
             ("rediss://db?tls_any_name=yes", "`tls_any_name=yes` means nothing. Write `tls_any_name=on`"),
-            ("rediss://db?tls_ca=no/such/file.pem", "cannot read `no/such/file.pem`"),
+            ("rediss://db?tls_ca=no/such/file.pem", "cannot read `no/such/file.pem`: there is no such file"),
             (
                 "redis://:geheim@db/x",
                 "`redis://…@db/x` is no URL of a Redis or Valkey server: write `redis://host:6379/0`",
+            ),
+            (
+                "redis://ann:1234?geheim@db",
+                "`redis://…@db` is no URL of a Redis or Valkey server: write a `?` in a password as `%3F`",
             ),
             (
                 "redis://db?timeuot=1ms",

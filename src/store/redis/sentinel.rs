@@ -1,10 +1,12 @@
 //! Sentinels are asked where the master is: whenever a connection is to be made, and once in a while afterwards.
 //!
-//! Nobody waits for them who has a connection: they are asked aside. One that does not answer or knows no such master is passed over.
+//! Nobody waits for them who has a connection: they are asked aside. One is passed over that does not answer, knows no such master, or
+//! names a server that cannot be reached or is no master.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ConnectionInfo, Value};
 use tokio::time::timeout;
@@ -18,32 +20,53 @@ const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
 /// A server as sentinels name it.
 pub(super) type Named = (String, u16);
 
-/// The sentinel that answered last, which is asked first.
+/// Which sentinel named the master that was found last: it is asked first.
 #[derive(Debug, Default)]
 pub(super) struct Sentinels(AtomicUsize);
 
 impl Sentinels {
-    /// Where the master is, as the first sentinel says that knows it.
-    pub(super) async fn master(&self, options: &RedisOptions) -> Result<Named, Failure> {
-        let count = options.servers.len();
-        let first = self.0.load(Ordering::Relaxed);
-        let mut told = Vec::new();
-        for number in (0..count).map(|number| (first + number) % count) {
-            let sentinel = &options.servers[number];
-            let why = match timeout(ANSWERS_WITHIN, ask(options, sentinel)).await {
-                Ok(Ok(Some(master))) => {
-                    self.0.store(number, Ordering::Relaxed);
-                    return Ok(master);
-                }
-                Ok(Ok(None)) => format!("knows no master `{}`", options.master),
-                Ok(Err(failure)) => failure.to_string(),
-                Err(_) => format!("did not answer within {} ms", ANSWERS_WITHIN.as_millis()),
-            };
-            told.push(format!("`{}`: {why}", address(sentinel.addr())));
-        }
-        let told = told.join("; ");
-        Err(Failure::unreachable(format!("no sentinel says where the master is ({told})")))
+    /// The numbers of the sentinels, in the order in which they are to be asked.
+    pub(super) fn in_order(&self, options: &RedisOptions) -> impl Iterator<Item = usize> + use<> {
+        let (first, count) = (self.0.load(Ordering::Relaxed), options.servers.len());
+        (0..count).map(move |number| (first + number) % count)
     }
+
+    /// The master is where this one says.
+    pub(super) fn was_right(&self, number: usize) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    /// Whether another server is the master now than the one that is used: most of the sentinels that answer name it, two at least of
+    /// several, or one of them does and the one that is used is not well. A single one may have been cut off from the others, and name
+    /// a master of before.
+    pub(super) async fn name_another(&self, options: &RedisOptions, used: &Named, is_well: bool) -> bool {
+        let asked = (0..options.servers.len()).map(|number| master(options, number));
+        let named = join_all(asked).await.into_iter().enumerate();
+        let named: Vec<(usize, Named)> =
+            named.filter_map(|(number, named)| Some((number, named.ok()?))).collect();
+        let votes = |of: &Named| named.iter().filter(|(_, named)| named == of).count();
+        let enough = options.servers.len().min(2).max(named.len() / 2 + 1);
+        let by_most = named.iter().find(|(_, of)| votes(of) >= enough);
+        if let Some((number, of)) = by_most {
+            self.was_right(*number);
+            if of != used {
+                return true;
+            }
+        }
+        !is_well && named.iter().any(|(_, of)| of != used)
+    }
+}
+
+/// Where the master is, as that sentinel says; else why it does not.
+pub(super) async fn master(options: &RedisOptions, number: usize) -> Result<Named, String> {
+    let sentinel = &options.servers[number];
+    let why = match timeout(ANSWERS_WITHIN, ask(options, sentinel)).await {
+        Ok(Ok(Some(master))) => return Ok(master),
+        Ok(Ok(None)) => format!("knows no master `{}`", options.master),
+        Ok(Err(failure)) => failure.to_string(),
+        Err(_) => format!("did not answer within {} ms", ANSWERS_WITHIN.as_millis()),
+    };
+    Err(format!("`{}`: {why}", address(sentinel.addr())))
 }
 
 async fn ask(options: &RedisOptions, sentinel: &ConnectionInfo) -> Result<Option<Named>, Failure> {

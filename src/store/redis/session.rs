@@ -1,6 +1,6 @@
 //! One worker's way to the server. What the requests of one turn of its event loop ask for goes in one trip.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -13,12 +13,15 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::Failure;
+use super::heard::Heard;
 use super::link::{Link, Up};
+use super::numbers::{Asked, Decided, Garbled};
 use super::options::{CountedBy, RedisOptions};
 use super::sentinel::Named;
+use super::slots::SlotMap;
 use super::url::Kind;
-use super::wire::{self, Asked, Decided, Form, Reply};
-use super::{COUNT, DECIDE, Shared, cluster, key};
+use super::wire::{self, Form, Reply, Requests};
+use super::{COUNT, DECIDE, Shared, cluster, count, key};
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::{CellKey, Few, Timestamp};
 use crate::store::{Answers, Session, StoreError};
@@ -30,7 +33,11 @@ const CHARGES: usize = 10_000;
 /// A connection on which no answer came for so long is given up.
 const SILENT_FOR: Duration = Duration::from_secs(2);
 /// How often a request is sent on to another server of a cluster.
-const REDIRECTIONS: u32 = 3;
+pub(super) const REDIRECTIONS: u32 = 3;
+/// How long it is waited between two tries while the keys of a request are on their way from one server to another, and how often it is
+/// tried, if it is waited so long.
+const TRIED_EVERY: Duration = Duration::from_millis(1);
+const TRIES: u32 = 100;
 
 /// A worker's connection to the server, which its requests share.
 #[derive(Debug)]
@@ -38,16 +45,26 @@ pub struct RedisSession {
     pub(super) shared: Arc<Shared>,
     /// To each server that was asked; there is one, if it is no cluster.
     links: RefCell<HashMap<Option<Named>, Rc<Link>>>,
+    /// The slots by which links were last looked through.
+    links_by: RefCell<Option<Arc<SlotMap>>>,
     /// Requests of this turn of the event loop.
     queue: RefCell<Vec<(To, Request)>>,
+    /// How many requests were queued.
+    queued: Cell<u64>,
     /// Each request that waits for the server has a share of it.
     pub(super) waiting: Arc<()>,
 }
 
 /// A request that is to be sent.
 pub(super) struct Request {
+    /// Which one it is, of all that this session has queued.
+    pub(super) number: u64,
     pub(super) form: Form,
     pub(super) mode: Mode,
+    /// When that was counted what it gives back as if it had never been, in microseconds.
+    pub(super) undoes: Option<u64>,
+    /// Whether no other request goes with it.
+    pub(super) alone: bool,
     pub(super) charges: Few<Charge>,
     pub(super) at: Option<Timestamp>,
     /// The server's time after which nobody waits any more.
@@ -65,10 +82,24 @@ pub(super) struct To {
     pub(super) up: Up,
 }
 
-/// A request that was sent.
-pub(super) struct Sent {
-    pub(super) up: Up,
+/// A request that is queued, and is sent with [`RedisSession::sent`].
+pub(super) struct Queued {
+    pub(super) number: u64,
+    pub(super) link: Rc<Link>,
+    pub(super) to: To,
     pub(super) answer: oneshot::Receiver<Answer>,
+}
+
+/// Takes a request out of the queue again, if it is still there.
+struct TakenBack<'a> {
+    session: &'a RedisSession,
+    number: u64,
+}
+
+impl Drop for TakenBack<'_> {
+    fn drop(&mut self) {
+        self.session.queue.borrow_mut().retain(|(_, request)| request.number != self.number);
+    }
 }
 
 /// How a slot is reached.
@@ -78,12 +109,22 @@ pub(super) struct Way {
     tried: u32,
     /// The server that is to be asked this time.
     once: Option<Named>,
+    /// How often only some of the keys were found. A request goes alone then: it may have been another one's key.
+    missed: u32,
+    /// Whether it came too late once.
+    was_late: bool,
 }
 
 impl Way {
     /// Whether the slot is on its way to whoever is asked.
     pub(super) fn is_once(&self) -> bool {
         self.once.is_some()
+    }
+
+    /// Whether it may be tried again, as it came too late for the first time: the server's clock may be further ahead than it was, as
+    /// after it was set or this process stood still. Nothing was charged, and what the clock shows has just been learned.
+    pub(super) fn may_be_late(&mut self) -> bool {
+        !std::mem::replace(&mut self.was_late, true)
     }
 }
 
@@ -96,6 +137,11 @@ impl fmt::Debug for Request {
 /// What became of a request, and what the server's clock showed.
 pub(super) type Answer = Result<(Decided, u64), Failure>;
 
+/// Whether these are charges of more than one counter.
+fn are_several(charges: &[Charge]) -> bool {
+    charges.iter().any(|charge| charge.key != charges[0].key)
+}
+
 /// The answer, which is missing where the runtime ends.
 pub(super) fn given_up(answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
     let given_up = "the request was given up".to_owned();
@@ -104,7 +150,14 @@ pub(super) fn given_up(answer: Result<Answer, oneshot::error::RecvError>) -> Ans
 
 impl RedisSession {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, links: RefCell::default(), queue: RefCell::default(), waiting: Arc::new(()) }
+        Self {
+            shared,
+            links: RefCell::default(),
+            links_by: RefCell::default(),
+            queue: RefCell::default(),
+            queued: Cell::new(0),
+            waiting: Arc::new(()),
+        }
     }
 
     /// Has all slots decide that `charges` are in.
@@ -114,13 +167,23 @@ impl RedisSession {
         charges: &[Charge],
         now: Timestamp,
         deadline: Instant,
+        mut heard: Heard,
     ) -> Result<Decided, Failure> {
         let slots: Few<u16> =
             charges.iter().map(|charge| key::slot(&self.shared.options, charge.key)).collect();
         if slots.iter().all(|slot| *slot == slots[0]) {
-            return self.ask(slots[0], mode, charges, now, deadline).await;
+            return match self.ask(slots[0], mode, charges, now, deadline, &mut heard).await {
+                // A counter that is new is at neither server, and stays there as long as the slot is handed over.
+                Err(Failure::OnItsWay(_)) if are_several(charges) => {
+                    heard.forget();
+                    self.spread_over_counters(slots[0], mode, charges, now, deadline).await
+                }
+                decided => decided,
+            };
         }
-        self.spread(mode, charges, &slots, now, deadline).await
+        // Each slot answers for itself.
+        heard.forget();
+        self.spread_over_slots(&slots, mode, charges, now, deadline).await
     }
 
     /// Has one slot decide on `charges`, wherever it is.
@@ -131,22 +194,33 @@ impl RedisSession {
         charges: &[Charge],
         now: Timestamp,
         deadline: Instant,
+        heard: &mut Heard,
     ) -> Result<Decided, Failure> {
         let mut way = Way::default();
         loop {
-            let (asked, link) = self.send(slot, &way, mode, charges, now, deadline).await?;
-            match given_up(asked.answer.await) {
+            let Queued { number, link, to, answer } =
+                self.queue(slot, &way, mode, charges, now, deadline).await?;
+            heard.queued(answer);
+            self.sent(number).await;
+            match heard.answer().await {
                 Ok((decided, time)) => {
-                    link.learn(time);
+                    link.learn(to.up.generation, time);
+                    if matches!(decided, Decided::Late) && Instant::now() < deadline && way.may_be_late() {
+                        continue;
+                    }
                     return Ok(decided);
+                }
+                // Alone it is parted as well.
+                Err(failure @ Failure::OnItsWay(_)) if way.missed > 0 && are_several(charges) => {
+                    return Err(failure);
                 }
                 Err(failure) => way = self.another_way(&way, slot, failure)?,
             }
         }
     }
 
-    /// Sends `charges` with whatever else comes in with this turn of the event loop.
-    pub(super) async fn send(
+    /// Queues `charges`, to go with whatever else comes in with this turn of the event loop.
+    pub(super) async fn queue(
         &self,
         slot: u16,
         way: &Way,
@@ -154,9 +228,12 @@ impl RedisSession {
         charges: &[Charge],
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<(Sent, Rc<Link>), Failure> {
+    ) -> Result<Queued, Failure> {
         if charges.len() > CHARGES {
             return Err(Failure::Refused(format!("{} charges are too many for one request", charges.len())));
+        }
+        if way.missed > 1 {
+            tokio::time::sleep(TRIED_EVERY).await;
         }
         let link = self.link(slot, way).await?;
         let up = link.up().await.inspect_err(|_| self.look_again())?;
@@ -173,14 +250,23 @@ impl RedisSession {
         let charges = Few::from_slice(charges);
         let waits = Arc::clone(&self.waiting);
         let form = wire::form(mode, &charges);
-        let to = To { slot, asking: way.once.is_some(), up: up.clone() };
-        self.queue
-            .borrow_mut()
-            .push((to, Request { form, mode, charges, at, deadline, answer, _waits: waits }));
+        let to = To { slot, asking: way.is_once(), up };
+        let number = self.queued.get();
+        self.queued.set(number.wrapping_add(1));
+        let alone = way.missed > 0;
+        let request =
+            Request { number, form, mode, undoes: None, alone, charges, at, deadline, answer, _waits: waits };
+        self.queue.borrow_mut().push((to.clone(), request));
+        Ok(Queued { number, link, to, answer: answered })
+    }
+
+    /// Sends what is queued, unless somebody else has. Given up before that, the request with this number is not sent at all.
+    pub(super) async fn sent(&self, number: u64) {
+        let taken_back = TakenBack { session: self, number };
         // Whatever else came in with this turn of the event loop goes with it.
         tokio::task::yield_now().await;
+        std::mem::forget(taken_back);
         self.send_queue();
-        Ok((Sent { up, answer: answered }, link))
     }
 
     /// The link to whoever has that slot.
@@ -197,6 +283,7 @@ impl RedisSession {
                 Some(server.clone())
             }
         };
+        self.leave_links();
         let mut links = self.links.borrow_mut();
         if !links.contains_key(&server) {
             links.insert(server.clone(), Rc::new(Link::new(Arc::clone(&self.shared), server.clone())));
@@ -204,17 +291,36 @@ impl RedisSession {
         Ok(Rc::clone(&links[&server]))
     }
 
+    /// Leaves servers that have left the cluster, whenever it was looked at anew. One that a slot is on its way to may have none yet, and
+    /// is asked all the same.
+    fn leave_links(&self) {
+        let Some(map) = self.shared.cluster.map() else { return };
+        let mut by = self.links_by.borrow_mut();
+        if by.as_ref().is_some_and(|by| Arc::ptr_eq(by, &map)) {
+            return;
+        }
+        self.links.borrow_mut().retain(|server, link| {
+            let was_asked = link.was_asked();
+            was_asked || server.as_ref().is_none_or(|server| map.servers().contains(server))
+        });
+        *by = Some(map);
+    }
+
     /// Where to ask next, after a failure that tells.
     pub(super) fn another_way(&self, way: &Way, slot: u16, failure: Failure) -> Result<Way, Failure> {
-        let tried = way.tried + 1;
+        let Way { tried, missed, was_late, .. } = *way;
         match failure {
-            Failure::Elsewhere { server, once } if tried <= REDIRECTIONS => {
+            Failure::Elsewhere { server, once } if tried < REDIRECTIONS + missed => {
+                let tried = tried + 1;
                 if once {
-                    return Ok(Way { tried, once: Some(server) });
+                    return Ok(Way { tried, once: Some(server), missed, was_late });
                 }
                 self.shared.cluster.moved(slot, &server);
                 self.look_again();
-                Ok(Way { tried, once: None })
+                Ok(Way { tried, once: None, missed, was_late })
+            }
+            Failure::OnItsWay(_) if missed < TRIES => {
+                Ok(Way { tried, once: None, missed: missed + 1, was_late })
             }
             failure => {
                 self.look_again();
@@ -247,12 +353,17 @@ impl RedisSession {
     /// Sends requests for one of the scripts.
     fn send_batches(&self, form: Form, queue: Vec<(To, Request)>) {
         let mut queue = queue.into_iter().peekable();
+        let most = match form {
+            Form::Count => count::CHARGES,
+            Form::Decide => CHARGES,
+        };
         while let Some((to, first)) = queue.next() {
             let (mut charges, mut batch) = (first.charges.len(), vec![first]);
             while let Some((_, next)) = queue.next_if(|(other, next)| {
-                let fits =
-                    batch.len() < self.shared.options.together && charges + next.charges.len() <= CHARGES;
-                fits && (other.slot, other.asking) == (to.slot, to.asking)
+                let fits = batch.len() < self.shared.options.together && charges + next.charges.len() <= most;
+                // One run of the shorter script counts at one time.
+                let may = !batch[0].alone && !next.alone && (form == Form::Decide || next.at == batch[0].at);
+                may && fits && (other.slot, other.asking) == (to.slot, to.asking)
             }) {
                 charges += next.charges.len();
                 batch.push(next);
@@ -273,12 +384,34 @@ impl Shared {
     }
 }
 
+impl RedisSession {
+    async fn apply_heard(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+        heard: Heard,
+    ) -> Result<Outcomes, StoreError> {
+        if charges.is_empty() {
+            return Ok(Outcomes::new());
+        }
+        let asked = Instant::now();
+        let deadline = self.shared.options.timeout.map_or(deadline, |timeout| deadline.min(asked + timeout));
+        match timeout_at(deadline, self.decide(mode, charges, now, deadline, heard)).await {
+            Ok(Ok(Decided::Outcomes(outcomes))) => Ok(outcomes),
+            Ok(Ok(Decided::Unreadable)) => Err(StoreError::Unreadable {
+                source: "another program or another version of Spillway wrote it".into(),
+            }),
+            Ok(Ok(Decided::Late)) => Err(StoreError::Late),
+            Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
+            Ok(Err(failure)) => Err(failure.error(&self.shared.options)),
+        }
+    }
+}
+
 impl Session for RedisSession {
     const ANSWERS: Answers = Answers::Later;
-
-    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
-        None
-    }
 
     async fn apply(
         &self,
@@ -287,19 +420,18 @@ impl Session for RedisSession {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Outcomes, StoreError> {
-        if charges.is_empty() {
-            return Ok(Outcomes::new());
-        }
-        let asked = Instant::now();
-        let deadline = self.shared.options.timeout.map_or(deadline, |timeout| deadline.min(asked + timeout));
-        match timeout_at(deadline, self.decide(mode, charges, now, deadline)).await {
-            Ok(Ok(Decided::Outcomes(outcomes))) => Ok(outcomes),
-            Ok(Ok(Decided::Unreadable)) => Err(StoreError::Unreadable {
-                source: "another program or another version of Spillway wrote it".into(),
-            }),
-            Ok(Ok(Decided::Late)) | Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
-            Ok(Err(failure)) => Err(failure.error(&self.shared.options)),
-        }
+        self.apply_heard(mode, charges, now, deadline, Heard::default()).await
+    }
+
+    async fn apply_or(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+        unmade: impl FnOnce() + Send + 'static,
+    ) -> Result<Outcomes, StoreError> {
+        self.apply_heard(mode, charges, now, deadline, Heard::by(Box::new(unmade))).await
     }
 }
 
@@ -311,7 +443,7 @@ pub(super) async fn run(shared: Arc<Shared>, To { asking, mut up, .. }: To, form
         let words = format!("no answer within {} ms", SILENT_FOR.as_millis());
         Err(Failure::Unreachable(io::ErrorKind::TimedOut, words))
     });
-    let garbled = |error: wire::Garbled| Failure::Garbled(error.to_string());
+    let garbled = |error: Garbled| Failure::Garbled(error.to_string());
     let mut reply = match &reply {
         Ok(bytes) => Reply::new(form, bytes).map_err(garbled),
         Err(failure) => Err(failure.clone()),
@@ -338,11 +470,11 @@ struct Script {
 
 impl Script {
     fn of(options: &RedisOptions, form: Form, asking: bool, batch: &[Request]) -> Self {
-        let mut script = Self { form, asking, keys: Vec::new(), requests: Vec::new() };
+        let (mut keys, mut requests) = (Vec::new(), Requests::new(form));
         let mut places: HashMap<CellKey, u16> = HashMap::new();
         for request in batch {
-            let asked = Asked { mode: request.mode, deadline: request.deadline, at: request.at };
-            let keys = &mut script.keys;
+            let Request { mode, undoes, deadline, at, .. } = *request;
+            let asked = Asked { mode, undoes, deadline, at };
             let place = |charge: &Charge| {
                 *places.entry(charge.key).or_insert_with(|| {
                     keys.push(key::key(options, charge.key));
@@ -350,9 +482,9 @@ impl Script {
                 })
             };
             let places: Few<u16> = request.charges.iter().map(place).collect();
-            wire::write(&mut script.requests, form, asked, &request.charges, &places);
+            requests.push(asked, &request.charges, &places);
         }
-        script
+        Self { form, asking, keys, requests: requests.into_bytes() }
     }
 
     async fn run(&self, shared: &Shared, up: &mut Up) -> Result<Vec<u8>, Failure> {

@@ -1,15 +1,19 @@
 //! TLS to the server: what is trusted, what is shown, and what went wrong, for people.
 
-use std::error::Error;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-use std::{fs, io};
 
 use redis::{ClientTlsConfig, ConnectionInfo, RedisError, TlsCertificates};
-use rustls::{AlertDescription, CertificateError};
 
 use super::url::WrongUrl;
+use crate::regular;
+use crate::tls::{self, ClientFiles, FileError, Hints};
+
+/// How files are named in a URL.
+const HINTS: Hints = Hints {
+    authority: "tls_ca=/etc/spillway/ca.pem",
+    certificate: "tls_cert=/etc/spillway/client.pem&tls_key=/etc/spillway/client.key",
+};
 
 /// Whom a client trusts, and what it shows of itself. Files are PEM, and are read when a connection is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +41,12 @@ impl TlsOptions {
 
     /// A client as the files are now.
     pub(super) fn client(&self, server: ConnectionInfo) -> Result<redis::Client, WrongUrl> {
+        let identity = self.certificate.clone().zip(self.key.clone());
+        // The client library's own words for what is wrong with a file name no file.
+        ClientFiles { authorities: self.authorities.clone(), identity }.check()?;
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| WrongUrl::File { path: path.to_path_buf(), source })
+            regular::read(path, u64::MAX)
+                .map_err(|error| FileError::Unreadable { path: path.to_path_buf(), error })
         };
         let client_tls = match (&self.certificate, &self.key) {
             (Some(certificate), Some(key)) => {
@@ -62,69 +70,5 @@ impl TlsOptions {
 
 /// Why there is no TLS, where that is why there is no connection.
 pub(super) fn failure(error: &RedisError) -> Option<String> {
-    let mut next: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = next {
-        let error = error
-            .downcast_ref::<Arc<dyn Error + Send + Sync>>()
-            .map_or(error, |shared| &**shared as &(dyn Error + 'static));
-        if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            return Some(words(error));
-        }
-        let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = within.map_or_else(|| error.source(), |within| Some(within));
-    }
-    None
-}
-
-fn words(error: &rustls::Error) -> String {
-    use CertificateError::{BadSignature, Expired, ExpiredContext, NotValidForNameContext, UnknownIssuer};
-    match error {
-        // One of the same name, but with another key, has not issued it either.
-        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
-            "no authority that is trusted here has issued its certificate. Name the one that did, as in \
-             `tls_ca=/etc/spillway/ca.pem`"
-                .into()
-        }
-        rustls::Error::InvalidCertificate(ExpiredContext { time, not_after }) => {
-            let since = time.as_secs().saturating_sub(not_after.as_secs());
-            format!("its certificate expired {} ago", rough(Duration::from_secs(since)))
-        }
-        rustls::Error::InvalidCertificate(Expired) => "its certificate has expired".into(),
-        rustls::Error::InvalidCertificate(NotValidForNameContext { expected, presented }) => {
-            let presented = presented.iter().map(|name| format!("`{}`", plain(name)));
-            let presented = presented.collect::<Vec<_>>().join(", ");
-            format!("its certificate is for {presented}, not for `{}`", expected.to_str())
-        }
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "it asks for a client certificate. Name one and its key, as in \
-             `tls_cert=/etc/spillway/client.pem&tls_key=/etc/spillway/client.key`"
-                .into()
-        }
-        rustls::Error::AlertReceived(
-            alert @ (AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::AccessDenied),
-        ) => format!("it does not accept the client certificate ({alert:?})"),
-        rustls::Error::InvalidMessage(_) => "it does not speak TLS on that port".into(),
-        other => format!("there is no TLS to it: {other}"),
-    }
-}
-
-/// `DnsName("a")` as `a`.
-fn plain(name: &str) -> &str {
-    let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
-    inner.trim_end_matches(')').trim_matches('"')
-}
-
-fn rough(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    tls::find(error.source()?).map(|error| tls::words(error, HINTS))
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
+use crate::tls::FileError;
+
 /// How servers go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -32,7 +34,7 @@ pub enum WrongUrl {
     /// It is none, or none of Redis.
     #[error("`{url}` is no URL of a Redis or Valkey server: {reason}")]
     Url {
-        /// The URL, without its password.
+        /// The URL, without what is secret in it.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -74,17 +76,12 @@ pub enum WrongUrl {
         "`tls_cert` and `tls_key` go together. Write both, as in `tls_cert=client.pem&tls_key=client.key`"
     )]
     HalfCertificate,
-    /// A file of TLS holds something else than it should.
+    /// The files of TLS hold something else than they should.
     #[error("the files for TLS cannot be used: {0}")]
     Tls(String),
-    /// A file of TLS cannot be read.
-    #[error("cannot read `{path}`")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    /// A file of TLS cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The password's file cannot be read.
     #[error("cannot read the password in `{path}`")]
     Password {
@@ -97,7 +94,7 @@ pub enum WrongUrl {
 
 impl WrongUrl {
     pub(super) fn of(url: &str, reason: &str) -> Self {
-        Self::Url { url: without_password(url), reason: reason.into() }
+        Self::Url { url: shown(url), reason: reason.into() }
     }
 }
 
@@ -124,12 +121,12 @@ impl Parts {
         if rest.contains('#') {
             return Err(wrong("nothing goes behind a `#`"));
         }
+        let (authority, rest) = rest.split_at(end_of_authority(rest));
         // A password may hold anything but what ends it.
-        let (user, rest) = match rest.rsplit_once('@') {
-            Some((user, rest)) => (format!("{user}@"), rest),
-            None => (String::new(), rest),
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (format!("{user}@"), hosts),
+            None => (String::new(), authority),
         };
-        let (hosts, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let hosts: Vec<&str> = hosts.split(',').collect();
         if hosts.len() > 1 && kind == Kind::Single {
             return Err(wrong(
@@ -158,10 +155,136 @@ impl Parts {
     }
 }
 
-/// A URL as it may be shown.
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rfind('@')) {
-        (Some((scheme, _)), Some(at)) => format!("{scheme}://…{}", &url[at..]),
-        _ => url.to_owned(),
+/// Where the servers, and who asks them, end in what follows the `://` (RFC 3986, 3.2).
+fn end_of_authority(rest: &str) -> usize {
+    rest.find(['/', '?']).unwrap_or(rest.len())
+}
+
+/// The parameters that there are, and whether what they say may be shown.
+pub(super) const PARAMETERS: [(&str, bool); 10] = [
+    ("prefix", true),
+    ("timeout", true),
+    ("lease", true),
+    ("password_file", true),
+    ("tls_ca", true),
+    ("tls_cert", true),
+    ("tls_key", true),
+    ("tls_any_name", true),
+    ("master", true),
+    ("sentinel_auth", false),
+];
+
+/// A URL as it may be shown: without its user and its password, and without the values of parameters that are secret or not known.
+/// Where a password holds what ends it, as a `/` or a `?` that is not escaped, it is left out all the same, and so is all of the URL
+/// where it cannot be told from the value of a parameter.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", without_secrets(rest)),
+        None => without_secrets(url),
+    }
+}
+
+/// What follows the `://`, as it may be shown.
+fn without_secrets(rest: &str) -> String {
+    let Some(last) = rest.rfind('@') else { return with_parameters(rest) };
+    let (before, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let holds_at = |parameter: &&str| parameter.contains('@');
+    let is_known = |parameter: &str| {
+        let name = parameter.split_once('=').map(|(name, _)| name);
+        PARAMETERS.iter().any(|(known, _)| name == Some(known))
+    };
+    let hidden = if names_servers(before) && parameters.split('&').filter(holds_at).all(is_known) {
+        // Each `@` behind the servers is within a value.
+        before.rfind('@')
+    } else {
+        let value = rest[..last].rsplit(['?', '&']).next().and_then(|parameter| parameter.split_once('='));
+        let is_secret = value.is_some_and(|(name, _)| !PARAMETERS.contains(&(name, true)));
+        if last > before.len() && is_secret {
+            return "…".to_owned();
+        }
+        Some(last)
+    };
+    match hidden {
+        Some(at) => format!("…{}", with_parameters(&rest[at..])),
+        None => with_parameters(rest),
+    }
+}
+
+/// Whether servers are all that is named before the path, with ports that are numbers, behind a user and a password.
+fn names_servers(before: &str) -> bool {
+    let authority = &before[..end_of_authority(before)];
+    authority.rsplit('@').next().unwrap_or_default().split(',').all(|server| {
+        let port = server.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        let (host, port) = port.map_or((server, None), |(host, port)| (host, Some(port)));
+        !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    })
+}
+
+fn with_parameters(rest: &str) -> String {
+    let Some((before, parameters)) = rest.split_once('?') else { return rest.to_owned() };
+    let each = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if PARAMETERS.contains(&(name, true)) => parameter.to_owned(),
+        Some((name, _)) => format!("{name}=…"),
+        None => "…".to_owned(),
+    });
+    format!("{before}?{}", each.collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_in_a_url_is_not_shown() {
+        for (url, told) in [
+            ("redis://db:6379/1?prefix=a:&lease=on", "redis://db:6379/1?prefix=a:&lease=on"),
+            ("redis://ann:geheim@db/0", "redis://…@db/0"),
+            ("redis://ann:ge@heim@db/0", "redis://…@db/0"),
+            (
+                "redis://db?password_file=/run/spillway@prod/pw",
+                "redis://db?password_file=/run/spillway@prod/pw",
+            ),
+            (
+                "redis-sentinel://ann:geheim@a:26379,[::1]/?master=m&sentinel_auth=ann:ge@heim",
+                "redis-sentinel://…@a:26379,[::1]/?master=m&sentinel_auth=…",
+            ),
+            ("redis-sentinel://a,b/?sentinel_auth=ge%26heim", "redis-sentinel://a,b/?sentinel_auth=…"),
+            ("redis://db?pasword=geheim&timeout=5ms", "redis://db?pasword=…&timeout=5ms"),
+            // These passwords are to be escaped. They are not shown as long as they are not.
+            ("redis://:ge/heim@db", "redis://…@db"),
+            ("redis://ann:ge?heim@db?lease=on", "redis://…@db?lease=on"),
+            ("redis://:1234?geheim@db", "redis://…@db"),
+            ("redis://:1234?ge&heim@db/0?lease=on", "redis://…@db/0?lease=on"),
+            ("redis://:1234?prefix=geheim@db", "redis://…@db"),
+            ("redis://ann:1/ge?heim@db", "redis://…@db"),
+            ("redis://ann:1?geheim", "redis://ann:1?…"),
+            // It may be a password, or a slip in the name of a parameter whose value is one.
+            ("redis://ann:1?ge=heim@db", "redis://…"),
+            ("redis://db?pasword=ge@heim&timeout=5ms", "redis://…"),
+            ("redis://ann:ge?heim@db?password_file=/run/spillway@prod", "redis://…@prod"),
+            ("redis-sentinel://ann:geheim?sentinel_auth=ge@heim", "redis-sentinel://…"),
+            ("ann:geheim@db", "…@db"),
+            ("db:6379", "db:6379"),
+        ] {
+            assert_eq!(shown(url), told, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_at_sign_in_a_parameter_names_no_server() {
+        let parts = |url| Parts::of(url).unwrap();
+        let of = parts("redis://db:7000?password_file=/run/spillway@prod/pw");
+        assert_eq!(of.servers[0].addr().to_string(), "db:7000");
+        assert_eq!(of.parameters, [("password_file".into(), "/run/spillway@prod/pw".into())]);
+        let of = parts("redis-sentinel://a:1,b:2/?master=m&sentinel_auth=p@ss");
+        assert_eq!(
+            of.servers.iter().map(|server| server.addr().to_string()).collect::<Vec<_>>(),
+            ["a:1", "b:2"]
+        );
+        assert!(of.servers.iter().all(|server| server.redis_settings().username().is_none()));
+        let of = parts("redis://ann:p@ss@db/?prefix=a@b:");
+        let settings = of.servers[0].redis_settings();
+        assert_eq!((settings.username(), settings.password()), (Some("ann"), Some("p@ss")));
     }
 }
