@@ -12,23 +12,28 @@ mod process;
 mod reading;
 mod recent;
 mod series;
+mod spans;
 mod statsd;
 mod tally;
 mod throttle;
 mod times;
+mod tls;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub use self::event::*;
-pub use self::exposition::{Format, Snapshot, SubjectCounts};
+pub use self::exposition::{Exposition, Format, Part, Snapshot, SubjectCounts, XdsSource};
 pub use self::heavy::{HeavyHitter, HeavyName};
-pub use self::hits::{RuleHit, RuleTotals};
+pub use self::hits::{NearLimit, RuleHit, RuleTotals};
 pub use self::reading::{Connections, Counts, StoreHealth};
 pub use self::recent::{Denial, KEPT, Seen, Unmatched};
+pub use self::spans::SpanCounts;
 pub use self::statsd::{Dialect, StatsdOptions};
 pub use self::tally::{DomainTotals, Recorder, Tally};
+pub use self::tls::{TlsClients, TlsInForce, TlsPort, TlsState};
 
 use self::compatibility::Statistics;
 use self::labelled::Labelled;
@@ -37,6 +42,7 @@ use self::recent::Recent;
 use self::statsd::Statsd;
 use self::tally::Tallies;
 use self::throttle::{Lasting, Throttle, Throttles};
+use self::tls::TlsCounts;
 use crate::model::{Catalog, NoMatch, Timestamp};
 
 /// What happened since the start. Events count themselves here, and [`render`](Self::render) reports it to Prometheus.
@@ -57,31 +63,39 @@ pub struct Metrics {
     connections_ended: AtomicU64,
     connections_refused: AtomicU64,
     grpc_connections: Arc<AtomicU64>,
+    handshakes: Arc<AtomicU64>,
     http_connections: Arc<AtomicU64>,
     is_draining: AtomicBool,
     is_shadow_mode: AtomicBool,
+    near_limit: OnceLock<NearLimit>,
     has_ratelimit_names: AtomicBool,
     has_heavy_hitters: AtomicBool,
+    tells_request: AtomicBool,
     log_lines_dropped: OnceLock<Dropped>,
     recent: Recent,
     requests_beyond_bounds: AtomicU64,
     sent_limits_left_out: AtomicU64,
+    spans: OnceLock<Arc<SpanCounts>>,
     statsd: OnceLock<Mutex<Statsd>>,
     store_errors: Labelled,
     store_failures: AtomicU64,
     store_breaks: AtomicU64,
     store_breakers_open: AtomicU64,
     store_broken: AtomicBool,
+    store_reopened: AtomicU64,
     refused_without_store: AtomicU64,
     counted_without_store: AtomicU64,
     failed_open_without_store: AtomicU64,
     tallies: Tallies,
     tasks_ended: AtomicU64,
+    tls: [TlsCounts; 2],
+    tls_reasons: OnceLock<&'static [&'static str]>,
     unknown_domains: AtomicU64,
     unmatched_descriptors: [Labelled; NoMatch::ALL.len()],
 
     accept_lines: Throttle,
     admin_lines: Throttle,
+    shut_out_lines: Throttle,
     authority_lines: Throttle,
     beyond_lines: Throttles,
     ended_lines: Throttle,
@@ -91,6 +105,7 @@ pub struct Metrics {
     sent_limit_lines: Throttle,
     store_lines: Throttle,
     store_state_lines: Throttle,
+    tls_lines: Throttles,
     unknown_domain_lines: Lasting,
     unmatched_lines: Throttle,
 }
@@ -115,6 +130,17 @@ impl Metrics {
         let _ = self.bounds.set(bounds);
     }
 
+    /// Has hits be near a limit from another part of it on than four fifths; before anything counts.
+    pub fn set_near_limit(&self, near_limit: NearLimit) {
+        // It is given once, when the process starts.
+        let _ = self.near_limit.set(near_limit);
+    }
+
+    /// From which part of a limit on hits are near it.
+    pub fn near_limit(&self) -> NearLimit {
+        self.near_limit.get().copied().unwrap_or_default()
+    }
+
     /// Has `/metrics` report that no limit is enforced, as `SHADOW_MODE` has it.
     pub fn set_shadow_mode(&self) {
         self.is_shadow_mode.store(true, Ordering::Relaxed);
@@ -128,6 +154,16 @@ impl Metrics {
     /// Has `/metrics` report the busiest and the most refused keys.
     pub fn report_heavy_hitters(&self) {
         self.has_heavy_hitters.store(true, Ordering::Relaxed);
+    }
+
+    /// Has answers tell Envoy what was asked, for its access log; of workers that start from now on.
+    pub fn tell_request(&self) {
+        self.tells_request.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether answers tell what was asked.
+    pub fn tells_request(&self) -> bool {
+        self.tells_request.load(Ordering::Relaxed)
     }
 
     /// The busiest and the most refused keys of the one to two minutes before `now`, those with most hits first: hundreds at most
@@ -167,14 +203,37 @@ impl Metrics {
         let _ = self.log_lines_dropped.set(dropped);
     }
 
+    /// Has `/metrics` report what became of the spans of calls.
+    pub fn watch_spans(&self, counts: Arc<SpanCounts>) {
+        // They are sent to one place.
+        let _ = self.spans.set(counts);
+    }
+
     /// What one worker counts its requests with.
     pub fn recorder(&self) -> Recorder {
         self.tallies.recorder()
     }
 
+    /// Makes room for the counts of a policy that is about to come into force; `catalog` is its own. Without it each worker does so at
+    /// its next call.
+    pub fn prepare(&self, catalog: &Arc<Catalog>) {
+        self.tallies.prepare(catalog);
+    }
+
     /// Where the number of open connections of the gRPC port is written.
     pub fn grpc_connections(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.grpc_connections)
+    }
+
+    /// Where the number of handshakes for gRPC is written that have begun and not ended.
+    pub fn handshakes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.handshakes)
+    }
+
+    /// Has `/metrics` report failed handshakes for each of these reasons, those that there were none of too.
+    pub fn set_tls_reasons(&self, reasons: &'static [&'static str]) {
+        // They are the same for all ports.
+        let _ = self.tls_reasons.set(reasons);
     }
 
     /// Where the number of open connections of the HTTP port is written.
@@ -200,6 +259,11 @@ impl Metrics {
     /// Frees what was counted for policies that are gone; `catalog` is that of the one in force. To be called now and then.
     pub fn tidy(&self, catalog: &Catalog) {
         self.tallies.tidy(catalog);
+        // Domains that a control plane names come and go.
+        let domains: HashSet<&str> = catalog.domains.iter().map(|domain| &**domain).collect();
+        for counts in &self.unmatched_descriptors {
+            counts.keep(|domain| domains.contains(domain));
+        }
     }
 
     /// Has `/metrics` report that the process was asked to end.
@@ -212,6 +276,7 @@ impl Metrics {
     pub fn report_held_back(&self, last: bool) {
         let kinds = [
             ("requests that the admin port refused", &self.admin_lines),
+            ("connections whose clients are let in no more", &self.shut_out_lines),
             ("calls with an invalid `:authority`", &self.authority_lines),
             ("connections that ended", &self.ended_lines),
             ("connections that were lost", &self.lost_lines),
@@ -227,6 +292,12 @@ impl Metrics {
         let lasting = lasting.map(|held_back| ("requests for a domain that no policy has", held_back));
         for (what, held_back) in each.chain(lasting).chain(self.beyond_lines.left(last)) {
             tracing::warn!(held_back, "more lines of a kind were held back: {what}");
+        }
+        for (reason, held_back) in self.tls_lines.left(last) {
+            tracing::warn!(
+                held_back,
+                "more lines of a kind were held back: TLS handshakes that failed ({reason})"
+            );
         }
     }
 }

@@ -2,11 +2,17 @@
 
 mod compatibility;
 mod families;
+mod format;
 mod heavy;
+mod lines;
+mod parts;
 mod process;
 mod rules;
 mod store;
+mod tls;
+mod xds;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +22,11 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use self::families::Families;
+pub use self::format::Format;
+use self::lines::Lines;
+pub use self::parts::Part;
+use self::parts::Spare;
+pub use self::xds::XdsSource;
 use super::compatibility::Statistics;
 use super::log::Dropped;
 use super::tally::Totals;
@@ -36,31 +47,6 @@ const FAILURES: [&str; 8] = [
     "Unavailable",
     "Unimplemented",
 ];
-
-/// A format of `/metrics`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Prometheus' own text format, 0.0.4.
-    #[default]
-    Prometheus,
-    /// `OpenMetrics` 1.0, which Prometheus asks for by `Accept`.
-    OpenMetrics,
-}
-
-impl Format {
-    /// The one that a request's `Accept` asks for.
-    pub fn accepted(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
-    }
-
-    /// What an answer in it says that it is.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
 
 /// The numbers of what is counted elsewhere.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +71,8 @@ pub struct Snapshot {
     pub is_stale: bool,
     /// When the configuration was put in force.
     pub changed: Timestamp,
+    /// The xDS servers that are asked.
+    pub xds: Vec<XdsSource>,
     /// The rules whose counts are reported.
     pub catalog: Arc<Catalog>,
     /// Of each domain that has subjects.
@@ -102,47 +90,92 @@ pub struct SubjectCounts {
     pub credentials: u64,
 }
 
-impl Metrics {
-    /// The text of `/metrics`, with the numbers of what is counted elsewhere.
-    pub fn render(self: &Arc<Self>, now: Snapshot, format: Format) -> String {
-        let mut registry = Registry::default();
-        let totals = self.tallies.totals(&now.catalog);
-        registry.register_collector(Box::new(Scrape { metrics: Arc::clone(self), now, totals }));
-        let mut written = String::new();
-        let done = match format {
-            Format::Prometheus => prometheus_text::encode(&mut written, &registry),
-            Format::OpenMetrics => text::encode(&mut written, &registry),
-        };
-        // To write to a string does not fail.
-        done.map(|()| written).unwrap_or_default()
+/// The text of `/metrics` in parts, each of which ends with a line and is made when it is asked for: of very many rules the text
+/// is some ten times as long as what it is made of.
+#[derive(Debug)]
+pub struct Exposition {
+    /// What has no line for each rule, until it is taken.
+    first: Option<Part>,
+    /// What has.
+    rest: VecDeque<Lines>,
+    /// The end of the text, until it is taken.
+    last: Option<&'static str>,
+    spare: Spare,
+}
+
+impl Iterator for Exposition {
+    type Item = Part;
+
+    fn next(&mut self) -> Option<Part> {
+        let last = self.last?;
+        let mut part = self.first.take().unwrap_or_else(|| self.spare.part());
+        while let Some(lines) = self.rest.front_mut() {
+            if lines.write(&mut part.text) {
+                return Some(part);
+            }
+            self.rest.pop_front();
+        }
+        part.text.push_str(last);
+        self.last = None;
+        Some(part)
     }
 }
 
-/// Everything that one scrape reports.
+impl Metrics {
+    /// The text of `/metrics`, with the numbers of what is counted elsewhere.
+    pub fn render(self: &Arc<Self>, now: Snapshot, format: Format) -> String {
+        self.exposition(now, format).fold(String::new(), |text, part| text + &part)
+    }
+
+    /// The same in parts. What it takes grows with the number of rules.
+    pub fn exposition(self: &Arc<Self>, now: Snapshot, format: Format) -> Exposition {
+        let totals = self.tallies.totals(&now.catalog);
+        let mut rest = VecDeque::from([rules::rules(&totals, format)]);
+        let statistics =
+            self.has_ratelimit_names.load(Ordering::Relaxed).then(|| Statistics::of(self, &totals));
+        rest.extend(statistics.as_ref().map(|statistics| compatibility::rules(statistics, format)));
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape { metrics: Arc::clone(self), now, totals, statistics }));
+        let spare = Spare::default();
+        let mut first = spare.part();
+        let (done, last) = match format {
+            Format::Prometheus => (prometheus_text::encode(&mut first.text, &registry), ""),
+            Format::OpenMetrics => (text::encode_registry(&mut first.text, &registry), "# EOF\n"),
+        };
+        // To write to a string does not fail.
+        if done.is_err() {
+            first.text.clear();
+        }
+        Exposition { first: Some(first), rest, last: Some(last), spare }
+    }
+}
+
+/// Everything that one scrape reports, but for what has a line for each rule.
 #[derive(Debug)]
 struct Scrape {
     metrics: Arc<Metrics>,
     now: Snapshot,
     totals: Totals,
+    statistics: Option<Statistics>,
 }
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut to = Families(encoder);
         self.requests(&mut to)?;
-        rules::rules(&self.totals, &mut to)?;
+        rules::series(&self.totals, &mut to)?;
         self.failures(&mut to)?;
         store::store(&self.metrics, &self.totals, &mut to)?;
         self.counters(&mut to)?;
         self.connections(&mut to)?;
+        tls::tls(&self.metrics, self.now.now, &mut to)?;
         self.bounds(&mut to)?;
         self.state(&mut to)?;
         if self.metrics.has_heavy_hitters.load(Ordering::Relaxed) {
             heavy::heavy_hitters(&self.metrics.heavy_hitters(self.now.now), &mut to)?;
         }
-        if self.metrics.has_ratelimit_names.load(Ordering::Relaxed) {
-            let statistics = Statistics::of(&self.metrics, &self.totals);
-            compatibility::compatibility(&statistics, &self.totals.answers, &mut to)?;
+        if let Some(statistics) = &self.statistics {
+            compatibility::service(statistics, &self.totals.answers, &mut to)?;
         }
         process::process(&mut to)
     }
@@ -292,6 +325,17 @@ impl Scrape {
         to.gauges("spillway_credentials", "Credentials in force, enabled or not, by domain.", credentials)
     }
 
+    /// Where calls are traced.
+    fn spans(&self, to: &mut Families<'_>) -> fmt::Result {
+        let Some(spans) = self.metrics.spans.get() else { return Ok(()) };
+        to.counted("spillway_trace_spans_sent", "Spans of calls that a collector took.", &spans.sent)?;
+        to.labelled(
+            "spillway_trace_spans_dropped",
+            "Spans of calls that no collector has, by reason.",
+            spans.dropped_by_reason().map(|(reason, count)| ([("reason", reason)], count)),
+        )
+    }
+
     fn state(&self, to: &mut Families<'_>) -> fmt::Result {
         let metrics = &*self.metrics;
         let program = [("version", build::VERSION), ("commit", build::COMMIT)];
@@ -303,7 +347,7 @@ impl Scrape {
         )?;
         to.gauge(
             "spillway_store_failed",
-            "Whether the counter store has failed for good and waits for a restart: a disk that is full or broken.",
+            "Whether the counter store has failed and is opened anew as soon as that works: a disk that is full or broken.",
             u64::from(metrics.store_broken.load(Ordering::Relaxed)),
         )?;
         to.gauge("spillway_ready", "Whether /ready says yes.", u64::from(self.now.is_ready))?;
@@ -344,11 +388,13 @@ impl Scrape {
             "Configurations that were refused for their mistakes; the one before stayed in force.",
             &metrics.configs_refused,
         )?;
+        xds::xds(&self.now.xds, to)?;
         to.counter(
             "spillway_log_lines_dropped",
             "Log lines that could not be written, or were dropped because nobody read them.",
             metrics.log_lines_dropped.get().map_or(0, Dropped::lines),
         )?;
+        self.spans(to)?;
         to.counted(
             "spillway_tasks_ended",
             "Background tasks that ended by an internal error (bug) and were started again.",

@@ -95,7 +95,8 @@ impl std::fmt::Debug for Sketch {
 impl Sketch {
     fn new() -> Option<Self> {
         let sketch = || BucketedTopK::builder().k(KEYS).width(WIDTH).depth(DEPTH).decay(DECAY).build().ok();
-        let names = HashMap::with_capacity(2 * KEYS + 2);
+        // Twice as many as it ever has: a map that is at most half full makes room for new ones, after many were removed, in its place.
+        let names = HashMap::with_capacity(2 * (2 * KEYS + 2));
         Some(Self { hits: sketch()?, refused: sketch()?, names })
     }
 
@@ -316,16 +317,21 @@ mod tests {
     }
 
     #[test]
-    fn a_known_key_and_a_flood_of_others_take_no_allocation() {
-        let heavy = Heavy::new(7);
-        let mut number = 0;
-        let mut flood = || {
-            number += 1;
-            count(&heavy, 1, false, 100);
-            count(&heavy, 10 + number, true, 100);
-        };
-        (0..20_000).for_each(|_| flood());
-        let counted = allocation_counter::measure(|| (0..10_000).for_each(|_| flood()));
-        assert_eq!(counted.count_total, 0, "{counted:?}");
+    fn keys_that_are_known_and_floods_of_others_take_no_allocation_but_one_of_each_map_in_its_life() {
+        // Maps are seeded at random: however they are, and however long the flood lasts.
+        for seed in 1..=10 {
+            let heavy = Heavy::new(seed);
+            let mut number = 0;
+            let mut flood = || {
+                number += 1;
+                count(&heavy, 1, false, 100);
+                count(&heavy, 10 + number, true, 100);
+            };
+            // The first hits make the sketch, and names of keys that are heavy while few are known.
+            (0..20_000).for_each(|_| flood());
+            let counted = allocation_counter::measure(|| (0..500_000).for_each(|_| flood()));
+            // heavykeeper's two maps begin half full: each doubles once, when so many keys came and went that it has no free place.
+            assert!(counted.count_total <= 2, "{counted:?}");
+        }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-/// A number for each value that was ever counted. Values are the operator's own and few: none is ever forgotten.
+/// A number for each value that was counted. Values are the operator's own and few; those that come and go are forgotten by
+/// [`Labelled::keep`].
 #[derive(Debug, Default)]
 pub(super) struct Labelled(ArcSwap<BTreeMap<Box<str>, Arc<AtomicU64>>>);
 
@@ -25,6 +26,18 @@ impl Labelled {
         if let Some(number) = self.0.load().get(value) {
             number.fetch_add(many, Ordering::Relaxed);
         }
+    }
+
+    /// Forgets the values that are not `wanted` any more. One that is counted again begins at zero, as any counter that is new.
+    pub(super) fn keep(&self, wanted: impl Fn(&str) -> bool) {
+        if self.0.load().keys().all(|value| wanted(value)) {
+            return;
+        }
+        self.0.rcu(|numbers| {
+            let mut numbers = BTreeMap::clone(numbers);
+            numbers.retain(|value, _| wanted(value));
+            numbers
+        });
     }
 
     /// Each value that was counted with its number, in order.
@@ -51,6 +64,18 @@ mod tests {
             counts.add(value, many);
         }
         assert_eq!(counts.counts(), [("a".into(), 2), ("b".into(), 5)]);
+    }
+
+    #[test]
+    fn values_that_are_gone_are_forgotten() {
+        let counts = Labelled::default();
+        for value in ["a", "b"] {
+            counts.add(value, 3);
+        }
+        counts.keep(|value| value == "b");
+        assert_eq!(counts.counts(), [("b".into(), 3)]);
+        counts.add("a", 1);
+        assert_eq!(counts.counts(), [("a".into(), 1), ("b".into(), 3)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::heavy::{Heavy, HeavyHitter, HeavyName, Turns, heavy_hitters};
@@ -164,7 +164,12 @@ impl Recorder {
 
 /// The tallies of all workers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tallies(Arc<Mutex<State>>);
+pub(super) struct Tallies {
+    state: Arc<Mutex<State>>,
+    /// Made for a policy before it comes into force, one for each worker, and not yet taken. They are among the live ones. Locked for
+    /// as long as it takes to take one.
+    ready: Arc<Mutex<Vec<Arc<Tally>>>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -172,7 +177,34 @@ struct State {
     latencies: Vec<Arc<Latencies>>,
     heavy: Vec<Arc<Mutex<Turns>>>,
     admitted: Admitted,
-    past: Past,
+    past: Arc<Past>,
+    /// What it has for the rules of one catalog, until it changes: found by names once, and not at each scrape.
+    in_order: Option<Arc<InOrder>>,
+}
+
+/// What was counted under policies that are gone, for the rules of a catalog and in its order.
+#[derive(Debug)]
+struct InOrder {
+    catalog: Weak<Catalog>,
+    rules: Vec<RuleTotals>,
+}
+
+impl InOrder {
+    fn of(past: &Past, catalog: &Arc<Catalog>) -> Self {
+        let counted = |(domain, label): &(DomainIndex, Arc<str>)| {
+            let name = (Arc::clone(catalog.domain(*domain)?), Arc::clone(label));
+            past.rules.get(&name).copied()
+        };
+        let none = past.rules.is_empty();
+        let rules = if none { &[][..] } else { &catalog.rules };
+        let rules = rules.iter().map(|rule| counted(rule).unwrap_or_default()).collect();
+        Self { catalog: Arc::downgrade(catalog), rules }
+    }
+
+    fn is_of(&self, catalog: &Catalog) -> bool {
+        // What is known weakly keeps its address.
+        std::ptr::eq(self.catalog.as_ptr(), catalog)
+    }
 }
 
 /// Of its domain, and its own.
@@ -223,8 +255,30 @@ impl Tallies {
         }
     }
 
+    /// Makes a tally for rules of `catalog` for each worker, before the policy comes into force: of very many rules they are
+    /// megabytes, and workers must not wait for those.
+    pub(super) fn prepare(&self, catalog: &Arc<Catalog>) {
+        let (workers, admitted) = {
+            let state = self.state();
+            (state.latencies.len(), state.admitted.clone())
+        };
+        let made: Vec<_> = (0..workers).map(|_| Arc::new(Tally::of(catalog, &admitted))).collect();
+        self.state().live.extend(made.iter().map(Arc::clone));
+        let not_taken = std::mem::replace(&mut *self.ready(), made);
+        drop(not_taken);
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Vec<Arc<Tally>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A tally for rules of `catalog`, which the caller alone writes.
     fn begin(&self, catalog: &Arc<Catalog>) -> Arc<Tally> {
+        let mut ready = self.ready();
+        if let Some(at) = ready.iter().position(|tally| Arc::ptr_eq(&tally.catalog, catalog)) {
+            return ready.swap_remove(at);
+        }
+        drop(ready);
         let mut state = self.state();
         let tally = Arc::new(Tally::of(catalog, &state.admitted));
         state.live.push(Arc::clone(&tally));
@@ -240,7 +294,7 @@ impl Tallies {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Counts are whole whatever a thread that held them died of.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What all workers know of the busiest keys.
@@ -253,11 +307,13 @@ impl Tallies {
     /// they begin anew, with what tallies of before hold of them that a worker still has.
     pub(super) fn totals(&self, catalog: &Arc<Catalog>) -> Totals {
         // Workers wait for the lock after a reload, so nothing is added up under it.
-        let (live, latencies, mut past) = {
+        let (live, latencies, mut past, known) = {
             let mut state = self.state();
             state.tidy(catalog);
-            (state.live.clone(), state.latencies.clone(), state.past.clone())
+            let known = state.in_order.clone().filter(|known| known.is_of(catalog));
+            (state.live.clone(), state.latencies.clone(), Arc::clone(&state.past), known)
         };
+        let all = Arc::clone(&past);
         let mut totals = Totals { catalog: Arc::clone(catalog), ..Totals::default() };
         totals.rules.resize(catalog.rules.len(), RuleTotals::default());
         totals.domains.resize(catalog.domains.len(), DomainTotals::default());
@@ -274,14 +330,18 @@ impl Tallies {
                 }
             } else {
                 // Its worker has had no request since the policy changed.
-                past.add(tally);
+                Arc::make_mut(&mut past).add(tally);
             }
         }
-        if !past.rules.is_empty() {
-            for (sum, (domain, label)) in totals.rules.iter_mut().zip(&catalog.rules) {
-                let name = catalog.domain(*domain).map(|domain| (Arc::clone(domain), Arc::clone(label)));
-                sum.add(name.and_then(|name| past.rules.get(&name).copied()).unwrap_or_default());
+        let known = known.filter(|_| Arc::ptr_eq(&all, &past)).unwrap_or_else(|| {
+            let found = Arc::new(InOrder::of(&past, catalog));
+            if Arc::ptr_eq(&all, &past) {
+                self.state().keep_in_order(&all, &found);
             }
+            found
+        });
+        for (sum, counted) in totals.rules.iter_mut().zip(&known.rules) {
+            sum.add(*counted);
         }
         if !past.series.is_empty() {
             for rule in &catalog.with_series {
@@ -307,18 +367,30 @@ impl State {
     /// Keeps what is not written any more, and forgets what `catalog` does not name.
     fn tidy(&mut self, catalog: &Catalog) {
         self.retire();
-        self.past.keep(catalog);
+        // What is in the order of this catalog has nothing that it does not name.
+        if !self.in_order.as_ref().is_some_and(|known| known.is_of(catalog)) {
+            Arc::make_mut(&mut self.past).keep(catalog);
+            self.in_order = None;
+        }
         self.admitted.keep(catalog);
+    }
+
+    /// Keeps what was found of `past`, unless that has changed meanwhile.
+    fn keep_in_order(&mut self, past: &Arc<Past>, found: &Arc<InOrder>) {
+        if Arc::ptr_eq(past, &self.past) {
+            self.in_order = Some(Arc::clone(found));
+        }
     }
 
     /// Keeps by name what tallies counted that no worker writes any more.
     fn retire(&mut self) {
-        let past = &mut self.past;
+        let (past, in_order) = (&mut self.past, &mut self.in_order);
         self.live.retain_mut(|tally| {
             // Whoever else has it may write it. A scrape has it for a moment; then the next one finds it.
             let is_written = Arc::get_mut(tally).is_none();
             if !is_written {
-                past.add(tally);
+                Arc::make_mut(past).add(tally);
+                *in_order = None;
             }
             is_written
         });
@@ -463,6 +535,53 @@ mod tests {
         }
         let reported: Vec<_> = reported(&with_series(&["stays"], &[]));
         assert_eq!(reported, [""; 0], "the rule has no series any more");
+    }
+
+    #[test]
+    fn what_was_counted_before_a_reload_is_found_by_its_names_once() {
+        let tallies = Tallies::default();
+        let (before, after) = (catalog(&["gone", "stays"]), catalog(&["stays"]));
+        let count = |hits| {
+            let ended = tallies.recorder();
+            ended.count(&before, |tally| tally.rule(RuleIndex(1), None, hit(hits)));
+        };
+        let found = || (tallies.totals(&after).rules[0].total, tallies.state().in_order.clone().unwrap());
+        count(1);
+        let (first, again) = (found(), found());
+        assert_eq!((first.0, again.0), (1, 1));
+        assert!(Arc::ptr_eq(&first.1, &again.1), "nothing has changed");
+        count(2);
+        assert_eq!(found().0, 3);
+        // The other order is another one's.
+        assert_eq!(tallies.totals(&before).rules.iter().map(|rule| rule.total).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(found().0, 3);
+    }
+
+    #[test]
+    fn what_workers_begin_a_policy_with_is_there_before_they_ask() {
+        let tallies = Tallies::default();
+        let (before, after) = (catalog(&["r"]), catalog(&["r", "s"]));
+        let workers = [tallies.recorder(), tallies.recorder()];
+        let count = |recorder: &Recorder, catalog, hits| {
+            recorder.count(catalog, |tally| tally.rule(RuleIndex(0), None, hit(hits)));
+        };
+        for worker in &workers {
+            count(worker, &before, 1);
+        }
+        tallies.prepare(&after);
+        let made = tallies.state().live.len();
+        // Whoever holds the lock, as a scrape does, holds up no worker.
+        let scrape = tallies.state();
+        for worker in &workers {
+            count(worker, &after, 2);
+        }
+        assert_eq!((scrape.live.len(), tallies.ready().len()), (made, 0));
+        drop(scrape);
+        assert_eq!(tallies.totals(&after).rules[0].total, 6);
+        // Nobody took those of a policy that did not last.
+        (0..10).for_each(|_| tallies.prepare(&catalog(&["r"])));
+        tallies.tidy(&after);
+        assert!(tallies.state().live.len() <= made + 2, "{}", tallies.state().live.len());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What operators ask for on the admin port.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::telemetry::Metrics;
@@ -43,11 +44,20 @@ impl AdminRefused<'_> {
     }
 }
 
+/// Who has asked for a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Where they are.
+    pub address: SocketAddr,
+    /// The name in the certificate that they have shown, if they have.
+    pub certificate: Option<Arc<str>>,
+}
+
 /// The audit line of a change that was asked for on the admin port.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AdminChange<'a> {
     /// Who asked.
-    pub peer: SocketAddr,
+    pub peer: &'a Operator,
     /// What for, as `counters reset`.
     pub what: &'a str,
     /// What it is about, as `leads: subject acme`.
@@ -62,7 +72,56 @@ impl AdminChange<'_> {
     /// Logs it.
     pub fn emit(&self) {
         let Self { peer, what, object, before, after } = self;
-        tracing::info!(%peer, what, object, before, after, "admin change");
+        let (address, certificate) = (&peer.address, peer.certificate.as_deref());
+        tracing::info!(peer = %address, certificate, what, object, before, after, "admin change");
+    }
+}
+
+/// The changes that operators make cannot be kept or read where they should outlive a crash. They were made all the same.
+#[derive(Debug)]
+pub struct ChangeNotKept<'a> {
+    /// `kept` or `read`.
+    pub doing: &'a str,
+    /// Why not.
+    pub error: &'a dyn std::error::Error,
+}
+
+impl ChangeNotKept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::error!("what operators changed cannot be {} in the store: {}", self.doing, self.error);
+    }
+}
+
+/// The fields of a subject that change, as answers and lines of the log name them.
+pub const SUBJECT_FIELDS: [&str; 6] =
+    ["enabled", "attributes", "billing_anchor", "time_zone", "facts", "credentials"];
+
+/// The audit line of a change of one subject that was made on the admin port.
+#[derive(Debug)]
+pub struct AdminSubjectChange<'a> {
+    /// Who asked.
+    pub peer: &'a Operator,
+    /// What for, as `subject change`.
+    pub what: &'a str,
+    /// The subject's domain.
+    pub domain: &'a str,
+    /// Its id.
+    pub subject: &'a str,
+    /// For each of [`SUBJECT_FIELDS`] what it was and what it is, where it changed. No credential is in it.
+    pub changes: [Option<String>; SUBJECT_FIELDS.len()],
+}
+
+impl AdminSubjectChange<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let Self { peer, what, domain, subject, changes } = self;
+        let [enabled, attributes, billing_anchor, time_zone, facts, credentials] =
+            changes.each_ref().map(Option::as_deref);
+        let (address, certificate) = (&peer.address, peer.certificate.as_deref());
+        tracing::info!(
+            peer = %address, certificate, what, domain, subject, enabled, attributes, billing_anchor, time_zone, facts, credentials, "admin change"
+        );
     }
 }
 
@@ -83,5 +142,25 @@ impl SubjectChangeLeftOut<'_> {
             "a change of a subject is left out: {}; take it back (DELETE /api/v1/subjects/DOMAIN/ID/changes), or change the file",
             self.why
         );
+    }
+}
+
+/// It is known again whether a change of a subject is kept that was in doubt, and what is in force agrees with it.
+#[derive(Debug)]
+pub struct SubjectChangeSettled<'a> {
+    /// The subject's domain.
+    pub domain: &'a str,
+    /// Its id.
+    pub subject: &'a str,
+    /// Whether the change is kept.
+    pub is_kept: bool,
+}
+
+impl SubjectChangeSettled<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let Self { domain, subject, is_kept } = self;
+        let became = if *is_kept { "was made" } else { "was not made; make it again" };
+        tracing::warn!(domain, subject, "the change of a subject that was in doubt {became}");
     }
 }

@@ -78,7 +78,7 @@ impl ConfigReloaded<'_> {
 }
 
 /// The first of some names, and how many more there are; nothing where there are none.
-fn names(all: &[String]) -> Option<String> {
+pub(super) fn names(all: &[String]) -> Option<String> {
     const SHOWN: usize = 10;
     let more = all.len().saturating_sub(SHOWN);
     let first = all[..all.len() - more].join(", ");
@@ -110,6 +110,8 @@ pub struct ConfigRefused {
     pub mistakes: Option<String>,
     /// Whether it was not told before.
     pub is_new: bool,
+    /// Whether nothing is wrong with the files: it is the store that cannot be read.
+    pub waits_for_store: bool,
 }
 
 impl ConfigRefused {
@@ -117,7 +119,13 @@ impl ConfigRefused {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.configs_refused.fetch_add(u64::from(self.is_new), Ordering::Relaxed);
         let all = self.mistakes.as_ref().map(|all| format!(":\n{all}")).unwrap_or_default();
-        tracing::error!("the new configuration has mistakes, the old one stays in force{all}");
+        if self.waits_for_store {
+            tracing::error!(
+                "the new configuration waits for the store, the old one stays in force meanwhile{all}"
+            );
+        } else {
+            tracing::error!("the new configuration has mistakes, the old one stays in force{all}");
+        }
     }
 }
 
@@ -160,5 +168,24 @@ impl WithoutEffect<'_> {
             variables = self.variables.join(" "),
             "set in the environment, and without effect here"
         );
+    }
+}
+
+/// The environment has a variable whose value is not understood, and which is done without.
+#[derive(Debug)]
+pub struct IgnoredValue<'a> {
+    /// Its name.
+    pub variable: &'a str,
+    /// Its value, as it may be shown.
+    pub value: &'a str,
+    /// What was expected.
+    pub expected: &'a str,
+}
+
+impl IgnoredValue<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let Self { variable, value, expected } = self;
+        tracing::warn!("the environment has {variable}={value:?}: expected {expected}; it is ignored");
     }
 }

@@ -1,10 +1,9 @@
 //! Connections, and the calls on them.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use super::LONGEST_SHOWN;
-use crate::model::lossy;
+use crate::model::{Peer, lossy};
 use crate::telemetry::Metrics;
 
 /// A client names itself by an `:authority` that is none, as Envoy does in front of a cluster with an Istio name.
@@ -13,7 +12,7 @@ pub struct AuthoritySanitized<'a> {
     /// What it sent.
     pub original: &'a str,
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl AuthoritySanitized<'_> {
@@ -41,7 +40,7 @@ pub struct ConnectionEnded<'a> {
     /// Whether it was us who ended it, for what the client did or did not do.
     pub by_us: bool,
     /// Whose it was.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl ConnectionEnded<'_> {
@@ -125,7 +124,7 @@ pub struct ConnectionRefused {
     /// On which port.
     pub what: &'static str,
     /// Whose it was.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl ConnectionRefused {
@@ -152,7 +151,7 @@ pub struct RequestBeyondBounds {
     /// What became of the request.
     pub outcome: &'static str,
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl RequestBeyondBounds {

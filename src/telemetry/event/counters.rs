@@ -124,7 +124,7 @@ impl ReplicasCountAlone {
     }
 }
 
-/// The store has failed for good: its disk is full or broken, say.
+/// The store has failed: its disk is full or broken, say. It is opened anew as soon as that works.
 #[derive(Debug)]
 pub struct StoreBroken<'a> {
     /// Why.
@@ -138,7 +138,43 @@ impl StoreBroken<'_> {
         tracing::error!(
             reason = self.reason,
             "the counter store writes nothing any more, and limits that need it do what their `on_store_failure` says: give the \
-             disk room or replace it, and start Spillway again",
+             disk room, for a copy of the store too, and it is opened anew within a minute",
+        );
+    }
+}
+
+/// A store that had failed is written again, without a restart.
+#[derive(Debug)]
+pub struct StoreReopened;
+
+impl StoreReopened {
+    /// Logs it, and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.store_broken.store(false, Ordering::Relaxed);
+        metrics.store_reopened.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            "the counter store is written again: it was checked and copied, and its counters are what they would be after a crash"
+        );
+    }
+}
+
+/// The file of counters has lost commits that the disk had: it was damaged, and read as it was before them.
+#[derive(Debug)]
+pub struct StoreLostCommits<'a> {
+    /// The file.
+    pub store: &'a str,
+    /// How many.
+    pub commits: u64,
+}
+
+impl StoreLostCommits<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        tracing::warn!(
+            store = self.store,
+            commits = self.commits,
+            "the counter store has lost its last commits, though the disk had them: the file was damaged, or an older copy of it is in its \
+             place. Counters go on from what it has, so hits that were counted since can pass once more; look after the disk"
         );
     }
 }

@@ -23,14 +23,14 @@ impl Starting {
 
 /// A port is open.
 #[derive(Debug)]
-pub struct Listening {
+pub struct Listening<'a> {
     /// What is served there.
     pub what: &'static str,
     /// Where.
-    pub address: std::net::SocketAddr,
+    pub address: &'a str,
 }
 
-impl Listening {
+impl Listening<'_> {
     /// Logs it.
     pub fn emit(&self) {
         tracing::info!(address = %self.address, "listening for {}", self.what);

@@ -1,12 +1,11 @@
 //! Limits that are not where somebody may take them to be.
 
 use std::fmt::{self, Display};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use super::LONGEST_SHOWN;
 use crate::hint;
-use crate::model::{Entry, NoMatch, lossy};
+use crate::model::{Entry, NoMatch, Peer, lossy};
 use crate::telemetry::Metrics;
 
 /// A limit that Envoy sent with a descriptor is none; the descriptor counts as its rule says.
@@ -19,7 +18,7 @@ pub struct SentLimitLeftOut<'a, W> {
     /// Why it is none.
     pub why: &'a W,
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl<W: Display> SentLimitLeftOut<'_, W> {
@@ -49,7 +48,7 @@ pub struct UnknownDomain<'a, K> {
     /// The domains that there are.
     pub known: K,
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl<'k, K: Iterator<Item = &'k str>> UnknownDomain<'_, K> {
@@ -117,7 +116,7 @@ pub struct UnmatchedDescriptors<'a> {
     /// The entries of the first of them.
     pub first: &'a [Entry<'a>],
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub peer: Peer,
 }
 
 impl UnmatchedDescriptors<'_> {

@@ -43,6 +43,20 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// The same of numbers that may be less than 0.
+    pub(super) fn signed_gauges<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        numbers: impl IntoIterator<Item = ([(&'l str, &'l str); N], i64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, number) in numbers {
+            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     /// A histogram in seconds, whose name is given without `_seconds`.
     pub(super) fn times(&mut self, name: &str, help: &str, times: &TimeTotals) -> fmt::Result {
         let mut histogram =

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use prometheus_client::encoding::EncodeMetric as _;
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-
 use super::families::Families;
-use crate::model::{Catalog, DomainIndex, RuleIndex};
+use super::format::Format;
+use super::lines::{Family, Kind, Lines};
+use crate::model::{DomainIndex, RuleIndex};
 use crate::telemetry::hits::RuleTotals;
 use crate::telemetry::series;
 use crate::telemetry::tally::Totals;
@@ -19,59 +17,63 @@ const EVERY_RULE: usize = 1_000;
 /// The label for the hits of a rule with series that are in none of them: no series is called so, for each has a `=`.
 const OTHER: &str = "other";
 
-pub(super) fn rules(totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
-    type Family = (&'static str, &'static str, fn(&RuleTotals) -> u64);
+/// The bytes of a rule's labels beside its own, where its domain has a name of usual length.
+const LABELS: usize = 40;
+
+const fn counter(name: &'static str, help: &'static str, count: fn(&RuleTotals) -> u64) -> Family {
+    Family { name, help, kind: Kind::Counter, count }
+}
+
+const FAMILIES: [Family; 5] = [
+    counter("spillway_rule_hits", "Hits of requests that reached a rule.", |counted| counted.total),
+    counter("spillway_rule_over_limit", "Hits of requests that were over a limit of the rule.", |counted| {
+        counted.over
+    }),
+    counter(
+        "spillway_rule_near_limit",
+        "Hits of requests that were within the limits of the rule, and used more than four fifths of one, or what NEAR_LIMIT_RATIO says.",
+        |counted| counted.near,
+    ),
+    counter(
+        "spillway_rule_within_limit",
+        "Hits of requests that were within the limits of the rule.",
+        |counted| counted.within,
+    ),
+    counter(
+        "spillway_rule_shadow_mode",
+        "Hits of requests that were over a limit of the rule, and passed because it is in shadow mode.",
+        |counted| counted.shadow,
+    ),
+];
+
+pub(super) fn rules(totals: &Totals, format: Format) -> Lines {
     let catalog = &totals.catalog;
     let every = catalog.rules.len() <= EVERY_RULE;
-    let rules = (0..).map(RuleIndex).zip(&catalog.rules).zip(&totals.rules);
-    let rules = rules.filter(|(_, totals)| every || totals.total > 0);
-    let mut lines: Vec<(Vec<(&str, &str)>, &RuleTotals)> = rules
-        .map(|((rule, (domain, label)), totals)| {
-            let mut labels = named(catalog, *domain, label);
-            if catalog.with_series.contains(&rule) {
-                labels.push(("entries", OTHER));
-            }
-            (labels, totals)
-        })
-        .collect();
-    lines.extend(totals.series.iter().filter_map(|((rule, series), totals)| {
-        let (domain, label) = catalog.rules.get(rule.0 as usize)?;
-        let mut labels = named(catalog, *domain, label);
-        labels.push(("entries", series));
-        Some((labels, totals))
-    }));
-    let families: [Family; 5] = [
-        ("spillway_rule_hits", "Hits of requests that reached a rule.", |counted| counted.total),
-        ("spillway_rule_over_limit", "Hits of requests that were over a limit of the rule.", |counted| {
-            counted.over
-        }),
-        (
-            "spillway_rule_near_limit",
-            "Hits of requests that were within the limits of the rule, and used more than four fifths of one.",
-            |counted| counted.near,
-        ),
-        (
-            "spillway_rule_within_limit",
-            "Hits of requests that were within the limits of the rule.",
-            |counted| counted.within,
-        ),
-        (
-            "spillway_rule_shadow_mode",
-            "Hits of requests that were over a limit of the rule, and passed because it is in shadow mode.",
-            |counted| counted.shadow,
-        ),
-    ];
-    for (name, help, count) in families {
-        let mut family = to.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, totals) in &lines {
-            ConstCounter::new(count(totals)).encode(family.encode_family(labels)?)?;
+    let mut lines = Lines::of(FAMILIES.to_vec(), format);
+    let reported =
+        || catalog.rules.iter().zip(&totals.rules).filter(|(_, counted)| every || counted.total > 0);
+    // Grown as it is needed, megabytes would be moved around.
+    lines.reserve(reported().count(), reported().map(|((_, label), _)| label.len() + LABELS).sum());
+    for (rule, ((domain, label), counted)) in
+        (0..).map(RuleIndex).zip(catalog.rules.iter().zip(&totals.rules))
+    {
+        if every || counted.total > 0 {
+            let named = [("domain", domain_name(totals, *domain)), ("rule", label)];
+            let other = catalog.with_series.contains(&rule).then_some(("entries", OTHER));
+            lines.add(named.into_iter().chain(other), *counted);
         }
     }
-    series(totals, to)
+    for ((rule, series), counted) in &totals.series {
+        if let Some((domain, label)) = catalog.rules.get(rule.0 as usize) {
+            let domain = domain_name(totals, *domain);
+            lines.add([("domain", domain), ("rule", label), ("entries", series)], *counted);
+        }
+    }
+    lines
 }
 
 /// How many series there are because a policy asks for `detailed_metric` or `value_to_metric`.
-fn series(totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
+pub(super) fn series(totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
     let catalog = &totals.catalog;
     if catalog.with_series.is_empty() {
         return Ok(());
@@ -84,9 +86,8 @@ fn series(totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
             *number += 1;
         }
     }
-    let numbers = numbers.into_iter().map(|(domain, number)| {
-        ([("domain", catalog.domain(domain).map_or("", |domain| &**domain))], number)
-    });
+    let numbers =
+        numbers.into_iter().map(|(domain, number)| ([("domain", domain_name(totals, domain))], number));
     to.gauges(
         "spillway_rule_series",
         "Combinations of values that detailed_metric and value_to_metric distinguish; further ones are entries=\"other\".",
@@ -99,6 +100,6 @@ fn series(totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
     )
 }
 
-fn named<'c>(catalog: &'c Catalog, domain: DomainIndex, label: &'c str) -> Vec<(&'c str, &'c str)> {
-    vec![("domain", catalog.domain(domain).map_or("", |domain| &**domain)), ("rule", label)]
+fn domain_name(totals: &Totals, domain: DomainIndex) -> &str {
+    totals.catalog.domain(domain).map_or("", |domain| domain)
 }

@@ -7,8 +7,8 @@ use crate::telemetry::Metrics;
 use crate::telemetry::tally::Totals;
 
 /// Why a store cannot charge counters; see `store::StoreError`.
-const KINDS: [&str; 7] =
-    ["failed", "incomplete", "refused", "resting", "timed_out", "unreachable", "unreadable"];
+const KINDS: [&str; 8] =
+    ["failed", "incomplete", "late", "refused", "resting", "timed_out", "unreachable", "unreadable"];
 
 pub(super) fn store(metrics: &Metrics, totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
     to.times(
@@ -27,6 +27,11 @@ pub(super) fn store(metrics: &Metrics, totals: &Totals, to: &mut Families<'_>) -
         "spillway_store_errors",
         "Calls whose counters the store could not charge, by why not.",
         errors,
+    )?;
+    to.counted(
+        "spillway_store_reopened",
+        "Times that a counter store which had failed was opened anew, and is written again.",
+        &metrics.store_reopened,
     )?;
     to.counted(
         "spillway_store_breaks",
