@@ -8,9 +8,11 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::awaited::AwaitedStore;
 use super::change::Change;
 use super::publisher::{Published, Publisher};
 use super::reporting::{self, Reporting};
+use super::yielding::yielding;
 use crate::clock::Clock;
 use crate::config::{Diagnostic, Fingerprint, Options, Sources};
 use crate::store::Store;
@@ -80,22 +82,11 @@ pub async fn follow<S: Store, C: Clock>(
             if why == Why::News {
                 tokio::time::sleep(SETTLES).await;
             }
-            let (publisher, metrics, of_task) =
-                (Arc::clone(&publisher), Arc::clone(&metrics), Arc::clone(&metrics));
             let now = Instant::now();
-            // On a thread that serves nobody: a large policy takes its time. A panic there leaves things as they were.
-            let mut looking = follower.clone();
-            let looked = tokio::task::spawn_blocking(move || {
-                if why == Why::Asked {
-                    looking.read_now(now, &publisher, &metrics);
-                } else {
-                    looking.look(now, &publisher, &metrics);
-                }
-                looking
-            });
-            match looked.await {
-                Ok(looked) => follower = looked,
-                Err(_) => TaskEnded { what: "reading the configuration", is_restarted: true }.emit(&of_task),
+            if let Some(after) = follower.after(why, now, &publisher, &metrics).await {
+                follower = after;
+            } else {
+                TaskEnded { what: "reading the configuration", is_restarted: true }.emit(&metrics);
             }
         }
     }
@@ -107,6 +98,17 @@ enum Why {
     Time,
     News,
     Asked,
+}
+
+/// What is to be done with the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// They are read: they have changed and settled, or are tried again.
+    Load,
+    /// They are read, and whoever asked for it gets an answer.
+    LoadAsAsked,
+    /// They are tried, as they do not settle.
+    Try,
 }
 
 /// Notifies `news` when something changes in the directory `path`, or beside the file `path`.
@@ -144,6 +146,8 @@ struct Follower {
     changing_since: Option<Instant>,
     /// Why they could not be read, when they are tried again, and how long after that the next time.
     failed: Option<(String, Instant, Duration)>,
+    /// The store, where it alone kept them out. They are read again as soon as it has recovered.
+    awaited: Option<AwaitedStore>,
     /// What was wrong with files that keep changing when they were last tried, and whether that was reported.
     unsettled: Option<(String, bool)>,
     /// What was told to be wrong with them, and when. A change and a signal that asks for it are one.
@@ -162,40 +166,89 @@ impl Follower {
             before: seen,
             changing_since: None,
             failed: None,
+            awaited: None,
             unsettled: None,
             told: None,
         }
     }
 
-    fn look<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>, metrics: &Metrics) {
+    /// What is known after the files were looked at, and read if need be; none where that panicked.
+    async fn after<S: Store, C: Clock>(
+        &self,
+        why: Why,
+        now: Instant,
+        publisher: &Arc<Publisher<S, C>>,
+        metrics: &Arc<Metrics>,
+    ) -> Option<Self> {
+        // A panic leaves things as they were.
+        let (mut looking, of_look) = (self.clone(), Arc::clone(publisher));
+        let looked = tokio::task::spawn_blocking(move || {
+            let due = if why == Why::Asked { Some(Due::LoadAsAsked) } else { looking.look(now, &of_look) };
+            (looking, due)
+        });
+        let (mut looked, due) = looked.await.ok()?;
+        let Some(due) = due else { return Some(looked) };
+        let (publisher, metrics) = (Arc::clone(publisher), Arc::clone(metrics));
+        // On a thread of its own: a large policy takes its time. A look does not need one each second.
+        let read = yielding(move || {
+            looked.act(due, now, &publisher, &metrics);
+            looked
+        });
+        read.await.ok()
+    }
+
+    /// Looks at the files, and tells what is due.
+    fn look<S: Store, C: Clock>(&mut self, now: Instant, publisher: &Publisher<S, C>) -> Option<Due> {
         let looks = Fingerprint::of(&self.watched.path, self.watched.options.every_file, &self.watched.files);
         let settled = std::mem::replace(&mut self.before, looks) == looks;
         if looks == self.read {
             self.changing_since = None;
-            if self.failed.as_ref().is_some_and(|(_, again, _)| now >= *again) {
-                self.load(now, false, publisher, metrics);
-            }
-            return;
+            let store_is_back = self.awaited.as_mut().is_some_and(|store| store.is_back(publisher));
+            let is_due = store_is_back || self.failed.as_ref().is_some_and(|(_, again, _)| now >= *again);
+            return is_due.then_some(Due::Load);
         }
         let since = *self.changing_since.get_or_insert(now);
         if settled {
             self.read = looks;
             self.changing_since = None;
-            self.load(now, false, publisher, metrics);
-        } else if now.duration_since(since) >= LONGEST_WAIT {
-            // The files may be half written. A set that can be read is put in force all the same; a mistake counts once it was
-            // found two times in a row.
-            if let Err(diagnostics) = self.take(false, publisher, metrics) {
-                let mistakes = reporting::text(&diagnostics);
-                let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
-                if let Some((_, false)) = known {
-                    publisher.refuse(publisher.version(), &diagnostics);
-                    self.tell(now, &mistakes, &diagnostics, false, metrics);
-                }
-                self.unsettled = Some((mistakes, known.is_some()));
-            }
-            self.changing_since = Some(now);
+            Some(Due::Load)
+        } else {
+            (now.duration_since(since) >= LONGEST_WAIT).then_some(Due::Try)
         }
+    }
+
+    fn act<S: Store, C: Clock>(
+        &mut self,
+        due: Due,
+        now: Instant,
+        publisher: &Publisher<S, C>,
+        metrics: &Metrics,
+    ) {
+        match due {
+            Due::Load => self.load(now, false, publisher, metrics),
+            Due::LoadAsAsked => self.read_now(now, publisher, metrics),
+            Due::Try => self.try_unsettled(now, publisher, metrics),
+        }
+    }
+
+    /// Puts in force files that may be half written, if they can be read all the same. A mistake counts once it was found two times
+    /// in a row.
+    fn try_unsettled<S: Store, C: Clock>(
+        &mut self,
+        now: Instant,
+        publisher: &Publisher<S, C>,
+        metrics: &Metrics,
+    ) {
+        if let Err(diagnostics) = self.take(false, publisher, metrics) {
+            let mistakes = reporting::text(&diagnostics);
+            let known = self.unsettled.take().filter(|(known, _)| *known == mistakes);
+            if let Some((_, false)) = known {
+                publisher.refuse(publisher.version(), &diagnostics);
+                self.tell(now, &mistakes, &diagnostics, false, metrics);
+            }
+            self.unsettled = Some((mistakes, known.is_some()));
+        }
+        self.changing_since = Some(now);
     }
 
     /// Reads the files, whether they changed or not.
@@ -215,6 +268,7 @@ impl Follower {
         publisher: &Publisher<S, C>,
         metrics: &Metrics,
     ) {
+        let store = AwaitedStore::of(publisher);
         let Err(diagnostics) = self.take(true, publisher, metrics) else { return };
         let mistakes = reporting::text(&diagnostics);
         let known = self.failed.take().filter(|(known, ..)| *known == mistakes);
@@ -224,6 +278,7 @@ impl Follower {
         if known.is_none() && !was_reported {
             self.tell(now, &mistakes, &diagnostics, asked, metrics);
         }
+        self.awaited = reporting::waits_for_store(&diagnostics).then_some(store);
         // What was read says the same however often it is read.
         if diagnostics.iter().any(|diagnostic| diagnostic.unread) {
             self.failed = Some((mistakes, now + pause, pause));
@@ -278,6 +333,7 @@ impl Follower {
             .emit(metrics);
         self.watches(names);
         (self.failed, self.unsettled, self.told) = (None, None, None);
+        self.awaited = None;
         Ok(())
     }
 
@@ -294,74 +350,4 @@ impl Follower {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::ManualClock;
-    use crate::config;
-    use crate::limiter::Limiter;
-    use crate::store::MemoryStore;
-    use crate::telemetry::{Format, Snapshot};
-
-    #[test]
-    fn mistakes_in_files_that_never_settle_are_reported_once_they_are_found_twice() {
-        let directory = tempfile::tempdir().unwrap();
-        let put = |text: &str| std::fs::write(directory.path().join("d.yaml"), text).unwrap();
-        let right = "domain: d\ndescriptors: [{key: k}]\n";
-        put(right);
-        let path = directory.path().to_owned();
-        let (options, seen) = (Options::default(), Fingerprint::of(&path, false, &[]));
-        let loaded = config::load(&[&path], options.clone()).unwrap();
-        let watched = Watched {
-            path,
-            options,
-            seen,
-            files: loaded.names,
-            reload: Arc::default(),
-            reporting: Reporting::default(),
-        };
-        let limiter =
-            Limiter::new(loaded.policy, MemoryStore::holding(1000, 1 << 20), ManualClock::default());
-        let (publisher, metrics) = (Publisher::new(Arc::new(limiter)), Arc::new(Metrics::default()));
-        let (mut follower, begun) = (Follower::of(watched), Instant::now());
-        let mut seconds = 0;
-        let mut reported_after = |text: &str, looks: u64| {
-            for _ in 0..looks {
-                seconds += 1;
-                put(&format!("{text}# {seconds}\n"));
-                follower.look(begun + Duration::from_secs(seconds), &publisher, &metrics);
-            }
-            let text = metrics.render(Snapshot::default(), Format::default());
-            let refusals = text.lines().find_map(|line| line.strip_prefix("spillway_config_refusals_total "));
-            refusals.unwrap().parse::<u64>().unwrap()
-        };
-        let wrong = format!("{right}limits: 1\n");
-        assert_eq!(reported_after(&wrong, 6), 0, "it may be half a file");
-        assert_eq!(reported_after(&wrong, 5), 1);
-        assert_eq!(reported_after(&wrong, 30), 1, "once");
-        assert_eq!(reported_after(right, 6), 1);
-        assert_eq!(reported_after(&wrong, 12), 2, "again, after it was right");
-        assert!(publisher.latest().status().stale);
-        // It stays as it is, and says the same.
-        let mut settle = |seconds: u64| {
-            for second in 0..2 {
-                follower.look(begun + Duration::from_secs(seconds + second), &publisher, &metrics);
-            }
-            let text = metrics.render(Snapshot::default(), Format::default());
-            let refusals = text.lines().find_map(|line| line.strip_prefix("spillway_config_refusals_total "));
-            refusals.unwrap().parse::<u64>().unwrap()
-        };
-        assert_eq!(settle(1_000), 2, "it is known");
-        put(right);
-        assert_eq!(settle(1_010), 2);
-        assert!(!publisher.latest().status().stale);
-        let mut change = |seconds: u64| {
-            put(&format!("{wrong}# {seconds} again\n"));
-            follower.look(begun + Duration::from_secs(seconds), &publisher, &metrics);
-        };
-        (1_020..1_032).for_each(&mut change);
-        assert!(
-            publisher.latest().status().stale,
-            "the same mistake after files that settled and were right"
-        );
-    }
-}
+mod tests;

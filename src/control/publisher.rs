@@ -1,77 +1,25 @@
 //! Puts configurations in force, one at a time and never an older one after a newer one.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::change::Change;
-use super::history::{Event, History};
-use super::people::{Amendment, NotChanged, Recorded, SubjectChanges, amend, amend_one};
+use super::history::Event;
+use super::latest::{FILES, Latest, Status, Version};
+use super::parts::Parts;
+use super::people::{Amendment, NotChanged, Recorded, SubjectChanges, amend, amend_domain, amend_one};
+use super::remote::Remote;
 use super::tiers::hold_tiers;
 use crate::clock::Clock;
 use crate::config::{self, Diagnostic, Loaded, Options, Sources};
 use crate::limiter::Limiter;
 use crate::model::Timestamp;
 use crate::policy::Policy;
-use crate::store::Store;
-use crate::telemetry::ReachedTiersNotKept;
-
-/// What is in force, and whether it is the newest that was seen.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Counts the configurations that were put in force: 1 is the one that the server started with.
-    pub generation: u64,
-    /// When this one was put in force, by the wall clock.
-    pub since: Timestamp,
-    /// Whether a newer one was refused.
-    pub stale: bool,
-    /// Why it was refused; empty unless stale.
-    pub refusal: Arc<[Diagnostic]>,
-    /// The names of what it was compiled from; empty until it is known.
-    pub files: Arc<[String]>,
-}
-
-/// The status, for whoever wants to read it.
-#[derive(Debug)]
-pub struct Latest(Mutex<Known>);
-
-#[derive(Debug)]
-struct Known {
-    status: Status,
-    /// The version that is in force.
-    in_force: Version,
-    /// The newest version that was put in force or refused.
-    newest: Version,
-    history: History,
-}
-
-impl Latest {
-    /// What holds now.
-    pub fn status(&self) -> Status {
-        self.lock().status.clone()
-    }
-
-    /// What was put in force and what was refused, the newest first.
-    pub fn history(&self) -> Vec<Event> {
-        self.lock().history.newest_first()
-    }
-
-    /// Says what the configuration was compiled from that the server started with, of so many rules.
-    pub fn begin(&self, files: &[String], rules: usize) {
-        let mut known = self.lock();
-        known.status.files = files.into();
-        let at = known.status.since;
-        known.history.add(Event::applied(at, 1, rules, &Change::default()));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // Plain values, each whole whatever a thread that held them died of.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// When a configuration was seen, among all that are seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(u64);
+use crate::store::{Store, StoreError};
+use crate::subjects::SubjectChange;
+use crate::telemetry::{Metrics, ReachedTiersNotKept, SubjectChangeSettled};
 
 /// What became of a configuration.
 #[derive(Debug)]
@@ -95,8 +43,8 @@ pub enum Published {
     Superseded,
 }
 
-/// How often a change of a subject is compiled while others come into force before it.
-const TRIES: usize = 50;
+/// How long a change of a subject waits for those before it, which wait for a disk.
+const CHANGED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The only one that puts policies in force.
 #[derive(Debug)]
@@ -106,25 +54,96 @@ pub struct Publisher<S, C> {
     latest: Arc<Latest>,
     /// What operators changed of subjects while the server runs.
     changes: Box<dyn SubjectChanges>,
+    /// Held while a subject is changed, so that changes come one after the other, with the last one if it is in doubt. Taken before
+    /// `publishing`.
+    changing: parking_lot::Mutex<Option<Doubt>>,
     /// Held while a policy is made ready and put in force, so that publications come one after the other.
     publishing: Mutex<()>,
+    /// Held while a configuration is compiled that comes from several places: what the others say stays the same meanwhile.
+    parts: Mutex<Parts>,
+    /// Policies that were replaced, until no request sees them.
+    replaced: Mutex<Vec<Arc<Policy>>>,
+    /// What counts the hits of rules, if anything does.
+    metrics: Option<Arc<Metrics>>,
+}
+
+/// A change of a subject of which it is not known whether it is kept.
+#[derive(Debug)]
+struct Doubt {
+    domain: String,
+    id: String,
+    /// What is kept of the subject if it is.
+    kept: Option<SubjectChange>,
+}
+
+/// Where a policy is from that was compiled anew.
+#[derive(Debug)]
+struct Compiled<'a> {
+    version: Option<Version>,
+    /// Whose configuration changed: [`FILES`] or a control plane's name.
+    place: &'a str,
+    names: &'a [String],
 }
 
 impl<S: Store, C: Clock> Publisher<S, C> {
     /// Publishes to `limiter`, whose policy is generation 1.
     pub fn new(limiter: Arc<Limiter<S, C>>) -> Self {
-        let since = limiter.clock.now();
-        let status =
-            Status { generation: 1, since, stale: false, refusal: Arc::new([]), files: Arc::new([]) };
-        let known = Known { status, in_force: Version(0), newest: Version(0), history: History::default() };
+        let latest = Latest::beginning(limiter.clock.now());
         let changes = Box::new(Recorded::of(&limiter.store));
         Self {
             limiter,
             seen: AtomicU64::new(0),
-            latest: Arc::new(Latest(Mutex::new(known))),
+            latest: Arc::new(latest),
             changes,
+            changing: parking_lot::Mutex::default(),
             publishing: Mutex::default(),
+            parts: Mutex::default(),
+            replaced: Mutex::default(),
+            metrics: None,
         }
+    }
+
+    /// Has room made in `metrics` for the counts of each policy before it comes into force, so that no worker has to.
+    #[must_use]
+    pub fn counting_in(mut self, metrics: &Arc<Metrics>) -> Self {
+        self.metrics = Some(Arc::clone(metrics));
+        self
+    }
+
+    /// Frees the policies that were replaced and that no request sees any more: here, because a worker that was the last to see one
+    /// of 100,000 rules would be tens of milliseconds late with its next answers. To be called now and then.
+    pub fn free_replaced(&self) {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody can come to share one that is not shared.
+        let unseen: Vec<_> = replaced.extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
+        drop(replaced);
+        drop(unseen);
+    }
+
+    /// Whether there are policies that were replaced and that [`free_replaced`](Self::free_replaced) may free.
+    pub fn keeps_replaced(&self) -> bool {
+        !self.replaced.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Has configurations come from these control planes, too, beside the `files` that are in force, if there are any. To be
+    /// called before anything is published.
+    pub fn begin_remotes<'n>(&self, names: impl IntoIterator<Item = &'n str>, files: Option<Sources>) {
+        let (mut parts, mut known) = (self.parts(), self.latest.lock());
+        for name in names {
+            parts.remotes.insert(name.to_owned(), Sources::in_memory::<String, String>([], []));
+            known.remotes.push(Remote::named(name));
+        }
+        parts.files = files;
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        // Each part is whole whatever a thread that held them died of.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the store has not failed, so that what it keeps of subjects can be read.
+    pub fn can_read_store(&self) -> bool {
+        self.limiter.store.failure().is_none()
     }
 
     /// Whether changes of subjects outlive the process.
@@ -132,50 +151,78 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         self.changes.is_durable()
     }
 
-    /// Changes one subject: compiles `sources` once more, which takes its time, with all changes that were made and this one, keeps
-    /// the change and puts the policy in force. Returns its generation.
+    /// Changes one subject of the policy in force, whatever its files say by now: keeps the change and puts the policy in force with
+    /// all changes that were made and this one. It takes its time. Returns the policy's generation.
     ///
     /// # Errors
     ///
-    /// Why it is refused. Nothing has changed then.
-    pub fn change_subject(
-        &self,
-        amendment: &Amendment,
-        sources: &Sources,
-        options: &Options,
-    ) -> Result<u64, NotChanged> {
-        // Others may come into force while it is compiled.
-        for _ in 1..TRIES {
-            match self.try_to_change_subject(amendment, sources, options.clone()) {
-                Err(NotChanged::Superseded) => {}
-                ended => return ended,
+    /// Why it is refused. Nothing has changed then, but for [`NotChanged::InDoubt`].
+    pub fn change_subject(&self, amendment: &Amendment) -> Result<u64, NotChanged> {
+        let mut in_doubt = self.changing.try_lock_for(CHANGED_WITHIN).ok_or(NotChanged::Busy)?;
+        let Amendment { domain, id, .. } = amendment;
+        self.settle(&mut in_doubt)?;
+        let before = self.limiter.engine.policy().clone();
+        let (amended, kept) = amend_one(&before, &*self.changes, amendment)?;
+        // The disk may take its time. Files come into force meanwhile.
+        self.changes.put(domain, id, kept.as_ref()).map_err(|error| match error {
+            StoreError::InDoubt { .. } => {
+                *in_doubt = Some(Doubt { domain: domain.clone(), id: id.clone(), kept });
+                NotChanged::InDoubt(error.to_string())
             }
-        }
-        self.try_to_change_subject(amendment, sources, options.clone())
+            _ => NotChanged::NotKept(error.to_string()),
+        })?;
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.limiter.engine.policy().clone();
+        // Other files may have come into force while the change was written.
+        let amended =
+            if Arc::ptr_eq(&before, &now) { amended } else { amend_domain(&now, &*self.changes, domain)? };
+        Ok(self.put_in_force(amended, None))
     }
 
-    fn try_to_change_subject(
-        &self,
-        amendment: &Amendment,
-        sources: &Sources,
-        options: Options,
-    ) -> Result<u64, NotChanged> {
-        let version = self.version();
-        let loaded = config::compile(sources, options);
-        let mut loaded = loaded.map_err(|diagnostics| NotChanged::Files(diagnostics.len()))?;
+    /// Whether it is not known of the last change whether it is kept.
+    pub fn is_in_doubt(&self) -> bool {
+        // Where somebody changes something, they settle it.
+        self.changing.try_lock().is_some_and(|in_doubt| in_doubt.is_some())
+    }
+
+    /// Has what is in force agree with what is kept after a change that was in doubt, once that is known. It waits for some seconds
+    /// at most.
+    ///
+    /// # Errors
+    ///
+    /// Why it is still in doubt.
+    pub fn settle_doubt(&self) -> Result<(), NotChanged> {
+        let mut in_doubt = self.changing.try_lock_for(CHANGED_WITHIN).ok_or(NotChanged::Busy)?;
+        self.settle(&mut in_doubt)
+    }
+
+    fn settle(&self, in_doubt: &mut Option<Doubt>) -> Result<(), NotChanged> {
+        let Some(Doubt { domain, id, kept }) = in_doubt else { return Ok(()) };
+        // Read before that, it would be what was kept before the change: the commit may not have ended yet.
+        self.changes.settle().map_err(|error| NotChanged::NotKept(error.to_string()))?;
+        let all = self.changes.all(domain).map_err(NotChanged::NotKept)?;
+        let is_kept = all.changes.into_iter().find(|(of, _)| of == id).map(|(_, kept)| kept) == *kept;
+        // Its domain may have gone meanwhile, and with it all that could disagree.
+        match self.amend_again(domain) {
+            Err(NotChanged::NoSubjects(_)) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+        SubjectChangeSettled { domain, subject: id, is_kept }.emit();
+        *in_doubt = None;
+        Ok(())
+    }
+
+    /// Puts in force what is kept of the subjects of `domain`.
+    fn amend_again(&self, domain: &str) -> Result<(), NotChanged> {
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        if version <= self.latest.lock().in_force {
-            return Err(NotChanged::Superseded);
-        }
-        let Amendment { domain, id, .. } = amendment;
-        let kept = amend_one(&mut loaded.policy, &*self.changes, amendment)?;
-        amend(&mut loaded.policy, &*self.changes, Some(domain))
-            .map_err(|wrong| NotChanged::NotKept(wrong.message))?;
-        self.changes.put(domain, id, kept.as_ref()).map_err(NotChanged::NotKept)?;
-        match self.put_in_force(version, loaded) {
-            Published::Applied { generation, .. } => Ok(generation),
-            Published::Rejected(_) | Published::Superseded => Err(NotChanged::Superseded),
-        }
+        let amended = amend_domain(&self.limiter.engine.policy(), &*self.changes, domain)?;
+        self.put_in_force(amended, None);
+        Ok(())
+    }
+
+    /// The time, by the wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.limiter.clock.now()
     }
 
     /// What is in force, at any time from now on.
@@ -203,7 +250,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         let mut known = self.latest.lock();
         if version > known.newest {
             known.newest = version;
-            (known.status.stale, known.status.refusal) = (true, diagnostics.into());
+            known.note(FILES, Some(diagnostics));
             let at = self.limiter.clock.now();
             known.history.add(Event::rejected(at, diagnostics));
         }
@@ -211,10 +258,52 @@ impl<S: Store, C: Clock> Publisher<S, C> {
 
     /// The same for what may be half of a configuration: a mistake in it is no refusal, and the status stays as it is.
     pub fn publish_if_right(&self, version: Version, sources: &Sources, options: Options) -> Published {
-        match config::compile(sources, options) {
-            Ok(loaded) => self.apply(version, loaded),
+        let mut parts = self.parts();
+        let answer = match config::compile(&parts.with_files(sources), options) {
+            Ok(loaded) => self.apply(Some(version), FILES, loaded),
             Err(diagnostics) => Published::Rejected(diagnostics),
+        };
+        if matches!(answer, Published::Applied { .. }) {
+            parts.keep_files(sources);
         }
+        without_names_of(answer, parts.remotes.values())
+    }
+
+    /// Puts in force what the control plane `name` sends, in place of what it sent before, beside what comes from elsewhere. A
+    /// mistake in it changes nothing; `told` may say more of each. To be called for its sets one after the other, on a thread
+    /// that serves nobody.
+    pub fn publish_remote(
+        &self,
+        name: &str,
+        sources: &Sources,
+        options: Options,
+        told: impl FnOnce(&mut [Diagnostic]),
+    ) -> Published {
+        let mut parts = self.parts();
+        let answer = match config::compile(&parts.with_remote(name, sources), options) {
+            Ok(mut loaded) => {
+                told(&mut loaded.warnings);
+                self.apply(None, name, loaded)
+            }
+            Err(mut diagnostics) => {
+                told(&mut diagnostics);
+                Published::Rejected(diagnostics)
+            }
+        };
+        match &answer {
+            Published::Applied { .. } => drop(parts.remotes.insert(name.to_owned(), sources.clone())),
+            Published::Rejected(diagnostics) => self.refuse_remote(name, diagnostics),
+            Published::Superseded => {}
+        }
+        answer
+    }
+
+    /// Notes that what the control plane `name` sent is refused for its mistakes.
+    pub fn refuse_remote(&self, name: &str, diagnostics: &[Diagnostic]) {
+        let mut known = self.latest.lock();
+        known.note(name, Some(diagnostics));
+        let at = self.limiter.clock.now();
+        known.history.add(Event::rejected(at, diagnostics));
     }
 
     /// Lifts subjects to the tiers that they have reached, and keeps these where the store can. A store that fails keeps no new
@@ -229,115 +318,64 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
     }
 
-    fn apply(&self, version: Version, mut loaded: Loaded) -> Published {
+    fn apply(&self, version: Option<Version>, place: &str, mut loaded: Loaded) -> Published {
         // Its guard protects nothing that a panic could leave half done.
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(wrong) = amend(&mut loaded.policy, &*self.changes, None) {
+        if let Err(wrong) = amend(&mut loaded.policy, &*self.changes) {
             return Published::Rejected(vec![wrong]);
         }
-        self.put_in_force(version, loaded)
-    }
-
-    fn put_in_force(&self, version: Version, loaded: Loaded) -> Published {
-        let Loaded { mut policy, warnings, names } = loaded;
-        let rules = policy.rules();
-        if version <= self.latest.lock().in_force {
+        // Versions are those of files, which are read by several; a control plane's sets come one after the other.
+        if version.is_some_and(|version| version <= self.latest.lock().in_force) {
             return Published::Superseded;
         }
+        let Loaded { policy, warnings, names } = loaded;
+        let (rules, change) = (policy.rules(), Change::between(&self.limiter.engine.policy(), &policy));
+        let generation = self.put_in_force(policy, Some(&Compiled { version, place, names: &names }));
+        Published::Applied { generation, rules, change, names, warnings }
+    }
+
+    /// Puts `policy` in force and returns its generation. Where it was compiled anew, it comes with where it is
+    /// from; else it is the one in force with a change beside them.
+    fn put_in_force(&self, mut policy: Policy, compiled: Option<&Compiled<'_>>) -> u64 {
         self.hold_tiers(&mut policy);
+        let (rules, change) = (policy.rules(), Change::between(&self.limiter.engine.policy(), &policy));
+        policy.prepare();
+        // Where only subjects changed, counts go on where they are.
+        let is_counted = Arc::ptr_eq(policy.catalog(), self.limiter.engine.policy().catalog());
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| !is_counted) {
+            metrics.prepare(policy.catalog());
+        }
+        let replaced = self.limiter.publish(policy);
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(replaced);
+        self.free_replaced();
         let mut known = self.latest.lock();
-        let change = Change::between(&self.limiter.engine.policy(), &policy);
-        self.limiter.publish(policy);
-        known.in_force = version;
         known.status.generation += 1;
         known.status.since = self.limiter.clock.now();
-        known.status.files = names.as_slice().into();
         let Status { generation, since, .. } = known.status;
         known.history.add(Event::applied(since, generation, rules, &change));
-        // Where a newer one was refused meanwhile, that still is the newest.
-        if version > known.newest {
-            known.newest = version;
-            (known.status.stale, known.status.refusal) = (false, Arc::new([]));
+        if let Some(&Compiled { version, place, names }) = compiled {
+            known.in_force = version.unwrap_or(known.in_force);
+            known.status.files = names.into();
+            // Where a newer one was refused meanwhile, that still is the newest.
+            if version.is_none_or(|version| version > known.newest) {
+                known.newest = version.unwrap_or(known.newest);
+                known.note(place, None);
+            }
         }
-        Published::Applied { generation: known.status.generation, rules, change, names, warnings }
+        drop(known);
+        self.latest.changes.send_replace(());
+        generation
     }
+}
+
+/// Leaves out the names of what came from control planes.
+fn without_names_of<'s>(mut answer: Published, remotes: impl IntoIterator<Item = &'s Sources>) -> Published {
+    if let Published::Applied { names, .. } = &mut answer {
+        let remote: HashSet<&str> = remotes.into_iter().flat_map(Sources::names).collect();
+        names.retain(|name| !remote.contains(name.as_str()));
+    }
+    answer
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::ManualClock;
-    use crate::store::MemoryStore;
-    use std::time::Duration;
-
-    fn publisher() -> Publisher<MemoryStore, ManualClock> {
-        let clock = ManualClock::at(Timestamp::from_nanos(1_000_000_000));
-        let policy = config::compile(&domain("start"), Options::default()).unwrap().policy;
-        Publisher::new(Arc::new(Limiter::new(policy, MemoryStore::holding(1000, 1 << 20), clock)))
-    }
-
-    fn domain(name: &str) -> Sources {
-        let text = format!("domain: {name}\ndescriptors: [{{key: k}}]");
-        Sources::in_memory([("d.yaml".to_owned(), text)], [])
-    }
-
-    fn wrong() -> Sources {
-        Sources::in_memory([("d.yaml", "domain: d\nlimits: 1")], [])
-    }
-
-    fn in_force(publisher: &Publisher<MemoryStore, ManualClock>, name: &str) -> bool {
-        publisher.limiter.engine.policy().domain(name.as_bytes()).is_some()
-    }
-
-    #[test]
-    fn an_older_one_that_is_compiled_later_never_replaces_a_newer_one() {
-        let publisher = publisher();
-        let (older, newer) = (publisher.version(), publisher.version());
-        let answer = publisher.publish(newer, &domain("newer"), Options::default());
-        assert!(matches!(answer, Published::Applied { generation: 2, .. }), "{answer:?}");
-        let answer = publisher.publish(older, &domain("older"), Options::default());
-        assert!(matches!(answer, Published::Superseded), "{answer:?}");
-        assert!(in_force(&publisher, "newer"));
-        let answer = publisher.publish(older, &wrong(), Options::default());
-        assert!(matches!(answer, Published::Rejected(_)), "{answer:?}");
-        let status = publisher.latest().status();
-        assert_eq!((status.generation, status.stale), (2, false), "an old mistake is no news");
-    }
-
-    #[test]
-    fn what_is_refused_leaves_in_force_what_is_and_the_status_says_so() {
-        let publisher = publisher();
-        let latest = publisher.latest();
-        let begun = latest.status().since;
-        publisher.limiter.clock.advance(Duration::from_secs(5));
-        let Published::Rejected(reported) =
-            publisher.publish(publisher.version(), &wrong(), Options::default())
-        else {
-            panic!("it has a mistake")
-        };
-        let status = latest.status();
-        assert_eq!((status.generation, status.since, status.stale), (1, begun, true));
-        assert_eq!(*status.refusal, *reported);
-        assert!(in_force(&publisher, "start"));
-
-        publisher.publish(publisher.version(), &domain("next"), Options::default());
-        let status = latest.status();
-        assert_eq!((status.generation, status.stale, status.refusal.len()), (2, false, 0));
-        assert_eq!(status.since, begun.plus(Duration::from_secs(5)));
-        assert!(in_force(&publisher, "next"));
-
-        publisher.publish_if_right(publisher.version(), &wrong(), Options::default());
-        assert!(!latest.status().stale, "half of one is no refusal");
-    }
-
-    #[test]
-    fn of_an_older_one_that_is_right_and_a_newer_one_that_is_not_the_status_tells_both() {
-        let publisher = publisher();
-        let (older, newer) = (publisher.version(), publisher.version());
-        publisher.publish(newer, &wrong(), Options::default());
-        publisher.publish(older, &domain("older"), Options::default());
-        let status = publisher.latest().status();
-        assert_eq!((status.generation, status.stale), (2, true));
-        assert!(in_force(&publisher, "older"));
-    }
-}
+mod tests;

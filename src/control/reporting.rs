@@ -1,6 +1,6 @@
 //! How the log reports what is wrong with files.
 
-use crate::config::{self, Diagnostic, Severity};
+use crate::config::{self, Diagnostic, DiagnosticKind, Severity};
 use crate::telemetry::{ConfigRefused, ConfigWarned, Metrics, Mistake};
 
 /// The most that is reported about files; `spillway check` reports all.
@@ -40,7 +40,8 @@ impl Reporting {
                 None
             }
         };
-        ConfigRefused { mistakes, is_new }.emit(metrics);
+        let waits_for_store = waits_for_store(diagnostics);
+        ConfigRefused { mistakes, is_new, waits_for_store }.emit(metrics);
     }
 
     /// Tells what is probably not meant in files that are put in force.
@@ -51,6 +52,12 @@ impl Reporting {
             Self::Fields => fields(diagnostics),
         }
     }
+}
+
+/// Whether all that is wrong is that the store cannot be read.
+pub fn waits_for_store(diagnostics: &[Diagnostic]) -> bool {
+    let mut errors = diagnostics.iter().filter(|one| one.severity == Severity::Error).peekable();
+    errors.peek().is_some() && errors.all(|one| one.kind == DiagnosticKind::UnreadableStore)
 }
 
 /// Mistakes before warnings, and how many more there are.

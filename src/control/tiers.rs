@@ -4,6 +4,7 @@
 //! now is written. The store forgets nothing of this by itself: a subject that is removed and comes back has its tier again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::Timestamp;
 use crate::policy::{Domain, Policy};
@@ -63,9 +64,12 @@ fn hold(domain: &mut Domain, records: &dyn Records, now: Timestamp) -> Result<()
     if let Some(wrong) = wrong {
         return Err(wrong);
     }
-    for (id, reached) in &known {
-        if let Some(tier) = reached.at(now) {
-            directory.hold(id, tier, &known_tiers, now);
+    // One that is in force already holds them.
+    if let Some(directory) = Arc::get_mut(directory) {
+        for (id, reached) in &known {
+            if let Some(tier) = reached.at(now) {
+                directory.hold(id, tier, &known_tiers, now);
+            }
         }
     }
     let mut changes = Vec::new();
