@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::limit::LimitExplained;
 use super::{Explanation, call, explain, readable};
-use crate::algorithm::{Algorithm, Charge, Mode, Outcomes, Share};
+use crate::algorithm::{Algorithm, Charge, FixedWindow, Mode, Outcomes, Share};
 use crate::engine::{Decision, Engine, Scratch, Verdict};
 use crate::model::{CellKey, Hits, Outcome, Reading, Request, Timestamp, lossy};
 use crate::policy::Policy;
@@ -73,12 +73,12 @@ pub async fn explain_live<S: Session>(
     session: &S,
     engine: &Engine,
     policy: &Policy,
-    request: &Request<'_>,
+    (request, stand_in): (&Request<'_>, Option<&str>),
     (now, at): (Reading, Option<Timestamp>),
     deadline: Instant,
 ) -> Result<LiveExplanation, StoreError> {
     let looking = only_looking(request);
-    let plan = engine.plan(Scratch::default(), policy, &looking, now);
+    let plan = engine.plan(Scratch::standing_in(stand_in), policy, &looking, now);
     let outcomes = ask(session, plan.charges(), now.steady, deadline).await?;
     let is_past = at.is_some_and(|at| at < now.wall);
     let known = Known { charges: plan.charges().to_vec(), outcomes: outcomes.to_vec(), now, is_past };
@@ -90,7 +90,7 @@ pub async fn explain_live<S: Session>(
         Some(at) => shifted(now, at.since(now.wall)),
         None => now,
     };
-    let trial = Trial { engine, policy, request };
+    let trial = Trial { engine, policy, request, stand_in };
     let verdict = trial.decide(&known.store(None), when);
     let (next_ok, next_refusal) = if verdict.over_limit {
         (trial.next_ok(&known, when, &verdict), Some(trial.next(&verdict, Some(Duration::ZERO))))
@@ -174,7 +174,11 @@ impl Known {
     /// When the window began of which `outcome` tells.
     fn begun(&self, charge: &Charge, outcome: &Outcome) -> Timestamp {
         match charge.share.algorithm {
-            Algorithm::TokenBucket(_) => self.now.steady,
+            // Where a window of the clock lies is known. By a server's clock, which is another, it may have begun a little earlier,
+            // and the time reckoned back from its end would lie in the window before.
+            Algorithm::TokenBucket(_) | Algorithm::FixedWindow(FixedWindow::Aligned { .. }) => {
+                self.now.steady
+            }
             _ if outcome.used == 0 => self.now.steady,
             _ => self.now.steady.minus(outcome.window.saturating_sub(outcome.reset_after)),
         }
@@ -186,11 +190,12 @@ struct Trial<'a, 'p, 'r> {
     engine: &'a Engine,
     policy: &'p Policy,
     request: &'a Request<'r>,
+    stand_in: Option<&'a str>,
 }
 
 impl<'p> Trial<'_, 'p, '_> {
     fn decide(&self, store: &MemoryStore, now: Reading) -> Verdict<'p> {
-        let plan = self.engine.plan(Scratch::default(), self.policy, self.request, now);
+        let plan = self.engine.plan(Scratch::standing_in(self.stand_in), self.policy, self.request, now);
         let outcomes = store.session().apply_now(plan.mode(), plan.charges(), now.steady);
         plan.conclude(&outcomes.unwrap_or_default())
     }

@@ -3,6 +3,7 @@
 
 mod limit;
 mod live;
+mod pasted;
 mod path;
 mod text;
 mod typed;
@@ -11,11 +12,12 @@ use serde::{Serialize, Serializer};
 
 pub use limit::{Granted, LimitExplained, NotCharged, Numbers, Subject};
 pub use live::{LiveExplanation, Next, explain_live, look};
+pub use pasted::{Answered, LineOfLog, NotAsked, line_of_log, written_descriptor};
 pub use path::{Below, Match, Step, why_unmatched};
 pub use typed::{Typed, typed};
 
 use crate::clock::Clock;
-use crate::engine::{Decision, Trace, Verdict, answer, trace};
+use crate::engine::{Decision, Scratch, Trace, Verdict, answer, trace};
 use crate::limiter::Worker;
 use crate::model::{Descriptor, Hits, Request, Timestamp, lossy};
 use crate::policy::{Domain, Entries, MatchResult, MatchedPath, Policy};
@@ -93,13 +95,14 @@ impl Code {
 }
 
 /// Decides `request` by `policy`, charges what it costs on the counters of `worker` once, and says why. `None` when the store
-/// needs waiting, and then nothing was charged.
+/// needs waiting, and then nothing was charged. `…` stands for the credentials of the subject `stand_in`, if there is one.
 pub fn decide<S: Store, C: Clock>(
     worker: &Worker<S, C>,
     policy: &Policy,
     request: &Request<'_>,
+    stand_in: Option<&str>,
 ) -> Option<Explanation> {
-    let verdict = worker.decide_now(worker.scratch(), policy, request).ok()?;
+    let verdict = worker.decide_now(Scratch::standing_in(stand_in), policy, request).ok()?;
     Some(explain(policy, request, &verdict))
 }
 
@@ -109,13 +112,14 @@ pub fn decide_and_then<S: Store, C: Clock>(
     worker: &Worker<S, C>,
     policy: &Policy,
     request: &Request<'_>,
+    stand_in: Option<&str>,
 ) -> Option<Explanation> {
-    let mut explanation = decide(worker, policy, request)?;
+    let mut explanation = decide(worker, policy, request, stand_in)?;
     let mut of_one = request.clone();
     let dear = of_one.descriptors.iter_mut().filter(|descriptor| descriptor.hits.cost() > 1);
     let costs_more = dear.map(|descriptor| descriptor.hits = Hits::ONE).count() > 0;
     if explanation.call.overall == Code::OverLimit && costs_more {
-        let verdict = worker.decide_now(worker.scratch(), policy, &of_one).ok();
+        let verdict = worker.decide_now(Scratch::standing_in(stand_in), policy, &of_one).ok();
         explanation.then = verdict.map(|verdict| call(policy, &of_one, &verdict));
     }
     Some(explanation)
@@ -139,6 +143,7 @@ fn call(policy: &Policy, request: &Request<'_>, verdict: &Verdict<'_>) -> CallEx
         domain: verdict.domain,
         now: verdict.now,
         is_too_costly: verdict.too_costly,
+        stand_in: verdict.stand_in(),
     };
     let each = request.descriptors.iter().zip(&verdict.decisions);
     CallExplained {
@@ -157,13 +162,15 @@ struct Context<'p, 'r> {
     domain: Option<&'p Domain>,
     now: Timestamp,
     is_too_costly: bool,
+    /// Whose credentials `…` stands for.
+    stand_in: Option<&'r str>,
 }
 
 impl Context<'_, '_> {
     fn descriptor(&self, descriptor: &Descriptor<'_>, decision: &Decision<'_>) -> DescriptorExplained {
         let entries = self.domain.map(|domain| domain.entries(&descriptor.entries));
         let entries = entries.as_ref().map(Entries::as_slice).unwrap_or_default();
-        let trace = trace(self.policy, self.asked, descriptor, self.now);
+        let trace = trace(self.policy, self.asked, descriptor, self.now, self.stand_in);
         let matched = matched(&trace);
         DescriptorExplained {
             descriptor: shown_entries(&descriptor.entries, self.policy),
@@ -189,9 +196,10 @@ fn matched<'t, 'p>(trace: &'t Trace<'p>) -> Option<&'t MatchedPath<'p>> {
     }
 }
 
+/// To the millisecond: nobody reads more.
 fn readable(time: Timestamp) -> String {
-    jiff::Timestamp::from_nanosecond(time.as_nanos().into())
-        .map_or_else(|_| "?".to_owned(), |time| time.to_string())
+    let millis = i64::try_from(time.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
 /// What is shown in words is serialized in the same words.

@@ -90,7 +90,8 @@ pub(super) fn path_of(trace: &Trace<'_>, entries: &[Entry<'_>], context: &Contex
     match (trace, context.domain) {
         (Trace::Walked(MatchResult::Nothing { at, .. }), Some(domain)) => {
             let before = &entries[..*at];
-            let walked = Trace::Walked(domain.walk(before, context.now, &mut Scratch::default()));
+            let walked =
+                Trace::Walked(domain.walk(before, context.now, &mut Scratch::standing_in(context.stand_in)));
             matched(&walked).map(|matched| steps(matched, before)).unwrap_or_default()
         }
         _ => matched(trace).map(|matched| steps(matched, entries)).unwrap_or_default(),
@@ -136,7 +137,7 @@ pub fn why_unmatched(
         Some(place) => Some(node_at(&found.root, place)?),
         None => None,
     };
-    let level = last.map_or(&found.root, |node| &node.children);
+    let level = last.map_or(&*found.root, |node| &node.children);
     let entry = Entry { key: key.as_bytes(), value: value.as_bytes() };
     let asks = |node: &&Node| node.subject.is_some() && node.label.as_bytes() == entry.key;
     if let Some((node, asked)) =

@@ -30,7 +30,7 @@ fn explained_in(domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
 
 fn explained_by(policy: &str, domain: &str, descriptors: &[Sent<'_>]) -> Explanation {
     with_request(policy, domain, descriptors, |worker, policy, request| {
-        decide_and_then(worker, policy, request).unwrap()
+        decide_and_then(worker, policy, request, None).unwrap()
     })
 }
 
@@ -138,11 +138,11 @@ fn what_a_later_call_is_answered_follows_a_call_that_costs_too_much() {
 fn a_call_is_charged_once_also_when_it_is_refused() {
     let paths: &[(&str, &str)] = &[("user", "u"), ("path", "/a")];
     let used = with_request(POLICY, "d", &[(paths, Hits::charge(7), None)], |worker, policy, request| {
-        let explanation = decide(worker, policy, request).unwrap();
+        let explanation = decide(worker, policy, request, None).unwrap();
         assert_eq!((explanation.call.overall, explanation.then), (Code::OverLimit, None));
         let mut look = request.clone();
         look.descriptors[0].hits = Hits::Look;
-        decide(worker, policy, &look).unwrap().call.descriptors[0].limits[0].numbers.used
+        decide(worker, policy, &look, None).unwrap().call.descriptors[0].limits[0].numbers.used
     });
     // Under `first_match` what is refused is not counted.
     assert_eq!(used, 0);

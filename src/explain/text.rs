@@ -7,7 +7,10 @@ use super::{CallExplained, Code, DescriptorExplained, Explanation, LimitExplaine
 impl Explanation {
     /// For people; `then` comes last.
     pub fn text(&self) -> String {
-        let mut text = format!("domain {}, at {}\n", self.domain, self.at);
+        // To the second, as policies and headers tell times of day.
+        let at =
+            self.at.split_once('.').map_or_else(|| self.at.clone(), |(seconds, _)| format!("{seconds}Z"));
+        let mut text = format!("domain {}, at {at}\n", self.domain);
         self.call.write(&mut text);
         if let Some(then) = &self.then {
             text.push_str("\nthen, for a call that costs 1\n");
