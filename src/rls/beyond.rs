@@ -18,11 +18,24 @@ pub enum BeyondBounds {
     Pass,
 }
 
+impl BeyondBounds {
+    /// What becomes of a request, in words and with its answer; an error, where there is none.
+    pub(super) fn answer(self) -> (&'static str, Option<Bytes>) {
+        match self {
+            Self::Error => ("was answered by an error, as --beyond-bounds says", None),
+            Self::Refuse => ("was refused", Some(over_limit())),
+            Self::Pass => ("was let pass, as SHADOW_MODE says", Some(ok())),
+        }
+    }
+}
+
 /// A bound on requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// The bytes of a request.
     Message,
+    /// The bytes of a request in JSON.
+    JsonMessage,
     /// The descriptors of a request.
     Descriptors,
     /// The entries of a descriptor.
@@ -33,6 +46,8 @@ pub enum Bound {
     UnfinishedHere,
     /// The bytes of all incomplete requests of all connections.
     UnfinishedByAll,
+    /// The bytes of all requests in JSON that are read.
+    UnfinishedJson,
     /// The bytes of all long requests of a connection that wait for a decision.
     LongOnesWaitingHere,
     /// The bytes of all long requests of all connections that wait for a decision.
@@ -51,9 +66,10 @@ impl Bound {
 
 impl Bound {
     /// The bound in a sentence.
-    pub(super) fn text(self) -> &'static str {
+    pub fn text(self) -> &'static str {
         match self {
             Self::Message => "a request has at most 16 MiB",
+            Self::JsonMessage => "a request in JSON has at most 2 MiB",
             Self::Descriptors => "a request has at most 1024 descriptors",
             Self::Entries => "a request has at most 1024 entries in a descriptor",
             Self::Matching => {
@@ -63,6 +79,7 @@ impl Bound {
             Self::UnfinishedByAll => {
                 "the unfinished requests of all connections have at most 256 MiB together"
             }
+            Self::UnfinishedJson => "the requests in JSON that are read have at most 32 MiB together",
             Self::LongOnesWaitingHere => {
                 "the requests over 64 KiB of a connection that wait have at most 4 MiB together"
             }
@@ -103,11 +120,11 @@ impl From<Status> for Undecided {
 }
 
 /// A `RateLimitResponse` whose `overall_code` is `OVER_LIMIT`, with its prefix.
-pub(super) fn over_limit() -> Bytes {
+fn over_limit() -> Bytes {
     Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 2])
 }
 
 /// A `RateLimitResponse` whose `overall_code` is `OK`, with its prefix.
-pub(super) fn ok() -> Bytes {
+fn ok() -> Bytes {
     Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 1])
 }

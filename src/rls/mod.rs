@@ -12,9 +12,9 @@ mod samples;
 mod service;
 
 pub use beyond::{BeyondBounds, Bound, Undecided};
-pub use codec::{NoLimit, decode};
+pub use codec::{MOST_REPEATED, NoLimit, decode};
 pub use health::Serving;
 pub use http2::{Activity, InvalidAuthority, LongRequests, MaxAge, MemoryBudget, Seldom, Server, Shared};
-pub use json::JsonRequests;
+pub use json::{JsonRequests, JsonText, NoRoom};
 pub use reflection::reflected;
 pub use service::{NAME, RateLimitService};

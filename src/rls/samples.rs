@@ -1,20 +1,43 @@
-//! What operators are shown of single requests: those that were refused, and those that no rule limits.
+//! What operators are shown of single requests: those that were refused, those that no rule limits, and all of them where an access
+//! log is to have them.
 //!
-//! Both are made for a sample only. A value is shown where it cannot be a credential, as far as the policy and the name of its
+//! The former are made for a sample only. A value is shown where it cannot be a credential, as far as the policy and the name of its
 //! key tell; else `…` stands for it.
+
+use std::borrow::Cow;
 
 use crate::engine::{Decision, Verdict};
 use crate::model::{Descriptor, Entry, NoMatch, Request, lossy};
 use crate::policy::{MatchResult, Policy, Scratch};
 use crate::telemetry::{Denial, Unmatched};
+use crate::traces::Decided;
 
 /// The most bytes of a value that are shown.
 const LONGEST: usize = 128;
 /// The most entries of a descriptor that are shown.
 const MOST: usize = 12;
 /// What the names of keys have in them whose values may be credentials.
-const SECRETIVE: [&str; 9] =
-    ["auth", "bearer", "cookie", "credential", "key", "password", "secret", "session", "token"];
+const SECRETIVE: [&str; 17] = [
+    "assertion",
+    "auth",
+    "bearer",
+    "cookie",
+    "credential",
+    "csrf",
+    "jwt",
+    "key",
+    "passcode",
+    "passphrase",
+    "passwd",
+    "password",
+    "pwd",
+    "secret",
+    "session",
+    "signature",
+    "token",
+];
+/// Such names that are too short to be looked for within others.
+const SECRETIVE_NAMES: [&str; 5] = ["otp", "pass", "pin", "sid", "sig"];
 /// Names of Envoy's own descriptor keys for values that an operator wrote.
 const WRITTEN: [&str; 4] = ["descriptor_key", "generic_key", "header_match", "remote_address"];
 
@@ -75,6 +98,25 @@ pub(super) fn unmatched(
     Some(Unmatched { domain: domain.name.clone(), descriptor, entry, below, reason: Some(reason) })
 }
 
+/// What the span of a call tells of its decision.
+#[cold]
+pub(super) fn decided(request: &Request<'_>, verdict: &Verdict<'_>) -> Decided {
+    let hits = request.descriptors.iter().map(|descriptor| descriptor.hits.cost());
+    Decided {
+        domain: short(request.domain),
+        descriptors: request.descriptors.len(),
+        hits: hits.fold(0, u64::saturating_add),
+        is_over_limit: verdict.over_limit,
+        rule: verdict.reported().map(|(counted, ..)| counted.rule.label.clone()),
+    }
+}
+
+/// An entry as `key=value`, for the metadata of an answer: as far as it is no credential, and a long one cut.
+#[cold]
+pub(super) fn shown_entry(policy: &Policy, key: &[u8], of_key: &[u8]) -> String {
+    format!("{}={}", short(key), value(policy, &Entry { key, value: of_key }, true))
+}
+
 /// Entries as `key=value`; of those from `plain` on no value is shown.
 fn shown(policy: &Policy, entries: &[Entry<'_>], plain: usize) -> String {
     let first = entries.iter().take(MOST).enumerate();
@@ -84,17 +126,86 @@ fn shown(policy: &Policy, entries: &[Entry<'_>], plain: usize) -> String {
 }
 
 fn value(policy: &Policy, entry: &Entry<'_>, is_plain: bool) -> String {
-    let name = lossy(entry.key).to_lowercase();
-    let secretive = !WRITTEN.contains(&&*name) && SECRETIVE.iter().any(|word| name.contains(word));
-    if !is_plain || secretive || policy.domains().any(|domain| domain.is_secret(entry.key)) {
+    if !is_plain || is_secretive(entry.key) || policy.domains().any(|domain| domain.is_secret(entry.key)) {
         return "…".to_owned();
     }
-    short(entry.value)
+    short(&without_query(entry.value))
+}
+
+/// `path?a=…&b=…` for a path with a query: what stands in it may be anything, a token too.
+fn without_query(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some(at) = value.iter().position(|byte| *byte == b'?') else { return Cow::Borrowed(value) };
+    let (path, query) = value.split_at(at + 1);
+    let mut shown = path.to_vec();
+    // More than is shown need not be made.
+    for (number, part) in query.split(|byte| matches!(byte, b'&' | b';')).take(LONGEST).enumerate() {
+        if number > 0 {
+            shown.push(b'&');
+        }
+        match part.iter().position(|byte| *byte == b'=') {
+            Some(end) => shown.extend(&part[..=end]),
+            None if part.is_empty() => continue,
+            None => {}
+        }
+        shown.extend("…".as_bytes());
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether values of this key may be credentials, as far as its name tells.
+pub(super) fn is_secretive(key: &[u8]) -> bool {
+    let name = lossy(key).to_lowercase();
+    let is_word =
+        |word: &&str| name.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|part| part == *word);
+    !WRITTEN.contains(&&*name)
+        && (SECRETIVE.iter().any(|word| name.contains(word)) || SECRETIVE_NAMES.iter().any(is_word))
 }
 
 fn short(text: &[u8]) -> String {
     match text.get(..LONGEST) {
         Some(first) if text.len() > LONGEST => lossy(first).into_owned() + "…",
         _ => lossy(text).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_credentials_are_told_from_others() {
+        for name in [
+            "x-jwt",
+            "JWT",
+            "passwd",
+            "user_pwd",
+            "passphrase",
+            "x-signature",
+            "session_id",
+            "sid",
+            "x-sig",
+            "csrf",
+            "api_key",
+        ] {
+            assert!(is_secretive(name.as_bytes()), "{name}");
+        }
+        for name in ["path", "method", "user_id", "generic_key", "inside", "design", "hotpath", "plan"] {
+            assert!(!is_secretive(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_query_only_names_are_shown() {
+        let policy = Policy::default();
+        for (sent, shown) in [
+            ("/x?access_token=SECRET&page=2", "/x?access_token=…&page=…"),
+            ("/x?SECRET", "/x?…"),
+            ("/x?a=1;b=SECRET#c", "/x?a=…&b=…"),
+            ("/x?", "/x?"),
+            ("/x", "/x"),
+        ] {
+            let entry = Entry { key: b"path", value: sent.as_bytes() };
+            assert_eq!(value(&policy, &entry, true), shown);
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! went into tonic's machinery for streams. A service belongs to one thread, which writes its responses into one buffer.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,18 +13,19 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::beyond::{Bound, Undecided};
-use super::codec::{PREFIX, decode, encode};
+use super::codec::{PREFIX, decode, echo, encode};
 use super::samples;
 use crate::clock::Clock;
 use crate::engine::{Decision, Scratch, Unmatched, Verdict, answer, counted_by};
 use crate::limiter::{Change, NotNow, Notes, Worker};
-use crate::model::{Catalog, Outcome, Request};
+use crate::model::{Catalog, Outcome, Peer, Request};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{
-    HeavyName, Metrics, Recorder, RuleHit, SentLimitLeftOut, StoreAsked, StoreFailed, StoreReplaced, Tally,
-    UnknownDomain, UnmatchedDescriptors,
+    HeavyName, Metrics, NearLimit, Recorder, RuleHit, SentLimitLeftOut, StoreAsked, StoreFailed,
+    StoreReplaced, Tally, UnknownDomain, UnmatchedDescriptors,
 };
+use crate::traces::Span;
 
 /// The service's full name, by which health checks ask for it too.
 pub const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -36,10 +36,15 @@ pub(super) const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimi
 const BUFFER: usize = 16 << 10;
 const BUFFER_LEFT: usize = 1 << 10;
 
+/// What the span of a call says whose caller does not wait any more.
+pub(super) const LATE: &str = "the caller's deadline was over before the request was decided";
+/// What the answer to a call says whose decision panicked.
+pub(super) const PANICKED: &str = "the call failed; the log of the server says why";
+
 /// Who sent a request, and for how long they wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller {
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     /// When nobody waits for the answer any more, where the call says so.
     pub(super) deadline: Option<Instant>,
 }
@@ -49,6 +54,23 @@ impl Caller {
     pub(super) fn waits_no_longer(self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
+}
+
+/// What becomes of mistakes that a message has and that do not keep it from being decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mistakes {
+    /// They are counted and logged.
+    AreTold,
+    /// They were, when it was read before.
+    WereTold,
+}
+
+/// Whether a request was decided at once.
+pub(super) enum NowOrLater {
+    /// It was.
+    Now(Result<Bytes, Undecided>),
+    /// It has to wait for the store: nothing was charged.
+    Later(Mistakes),
 }
 
 /// Answers that leave together, to requests that were read together.
@@ -66,46 +88,64 @@ pub struct RateLimitService<S: Store, C> {
     worker: Worker<S, C>,
     metrics: Arc<Metrics>,
     recorder: Recorder,
+    near_limit: NearLimit,
     buffer: RefCell<BytesMut>,
+    /// Whether answers tell what was asked.
+    tells_request: bool,
 }
 
 impl<S: Store, C: Clock> RateLimitService<S, C> {
     /// The service that has `worker` decide, and reports to `metrics` which limits are not there.
     pub fn new(worker: Worker<S, C>, metrics: Arc<Metrics>) -> Self {
-        Self { worker, recorder: metrics.recorder(), metrics, buffer: RefCell::default() }
+        Self {
+            worker,
+            recorder: metrics.recorder(),
+            near_limit: metrics.near_limit(),
+            tells_request: metrics.tells_request(),
+            metrics,
+            buffer: RefCell::default(),
+        }
     }
 
-    /// Decides on `message` if the store needs no waiting; else `None`, and nothing has happened.
-    pub(super) fn answer_now(&self, message: &[u8], caller: Caller) -> Option<Result<Bytes, Undecided>> {
+    /// Decides on `message` if the store needs no waiting.
+    pub(super) fn answer_now(&self, message: &[u8], caller: Caller, span: &mut Span) -> NowOrLater {
         if !self.worker.may_decide_now() {
-            return None;
+            return NowOrLater::Later(Mistakes::AreTold);
         }
         let mut scratch = self.worker.scratch();
-        let request = match self.decode(&mut scratch, message, caller) {
+        let request = match self.decode(&mut scratch, message, caller, Mistakes::AreTold) {
             Ok(request) => request,
-            Err(undecided) => return Some(Err(undecided)),
+            Err(undecided) => return NowOrLater::Now(Err(undecided)),
         };
         let policy = self.worker.limiter().engine.policy();
         match self.worker.decide_now(scratch, &policy, &request) {
-            Ok(verdict) => Some(self.write(&policy, request, verdict, caller)),
-            Err(NotNow::Failed(error)) => Some(Err(self.undecided(&error, caller).into())),
+            Ok(verdict) => NowOrLater::Now(self.write(&policy, message, request, verdict, caller, span)),
+            Err(NotNow::Failed(error)) => NowOrLater::Now(Err(self.undecided(&error, caller).into())),
             Err(NotNow::Waits(mut scratch)) => {
                 scratch.reclaim(request);
                 self.worker.reuse(scratch);
-                None
+                NowOrLater::Later(Mistakes::WereTold)
             }
         }
     }
 
     /// Decides on `message`. Keys and values stay where they are in it.
-    pub(super) async fn answer(&self, message: &[u8], caller: Caller) -> Result<Bytes, Undecided> {
+    pub(super) async fn answer(
+        &self,
+        message: &[u8],
+        caller: Caller,
+        mistakes: Mistakes,
+        span: &mut Span,
+    ) -> Result<Bytes, Undecided> {
         let mut scratch = self.worker.scratch();
-        let request = self.decode(&mut scratch, message, caller)?;
+        let request = self.decode(&mut scratch, message, caller, mistakes)?;
         let policy = self.worker.limiter().engine.policy();
         let decided = self.worker.decide(scratch, &policy, &request, caller.deadline).await;
         let Notes { failure, change, took } = self.worker.take_notes();
         if let Some(took) = took {
             self.recorder.store_took(took);
+            let error = failure.as_ref().or(decided.as_ref().err());
+            span.settled(took, error.map(StoreError::kind));
         }
         if let Some(change) = change {
             StoreAsked { again: change == Change::Closed }.emit(&self.metrics);
@@ -115,7 +155,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
             let refused = verdict.closed.is_some();
             StoreReplaced { error: &error, kind: error.kind(), refused }.emit(&self.metrics);
         }
-        self.write(&policy, request, verdict, caller)
+        self.write(&policy, message, request, verdict, caller, span)
     }
 
     fn decode<'m>(
@@ -123,9 +163,12 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         scratch: &mut Scratch,
         message: &'m [u8],
         Caller { peer, .. }: Caller,
+        mistakes: Mistakes,
     ) -> Result<Request<'m>, Undecided> {
         decode(scratch.descriptors(), message, |domain, descriptor, why| {
-            SentLimitLeftOut { domain, descriptor, why: &why, peer }.emit(&self.metrics);
+            if mistakes == Mistakes::AreTold {
+                SentLimitLeftOut { domain, descriptor, why: &why, peer }.emit(&self.metrics);
+            }
         })
     }
 
@@ -134,7 +177,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         StoreFailed { error, kind: error.kind() }.emit(&self.metrics);
         match error {
             // As gRPC has it for a caller that waits no longer, whichever of the two noticed first.
-            StoreError::TimedOut { .. } if caller.waits_no_longer() => {
+            StoreError::TimedOut { .. } | StoreError::Late if caller.waits_no_longer() => {
                 Status::deadline_exceeded(error.to_string())
             }
             StoreError::Unreadable { .. } => Status::data_loss(error.to_string()),
@@ -177,9 +220,8 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
                     let Some(rule) = counted.rule.index else { continue };
                     let over = counted.limits.iter().any(|charged| charged.over);
                     let near = counted.limits.iter().any(|charged| {
-                        // More than four fifths, as in envoyproxy/ratelimit.
                         let Outcome { used, limit, .. } = charged.outcome;
-                        u128::from(used) * 5 > u128::from(limit) * 4
+                        self.near_limit.has_reached(used, limit)
                     });
                     let hit = RuleHit { hits, over, near, shadow: counted.rule.shadow };
                     tally.rule(rule, counted.series.as_deref(), hit);
@@ -187,7 +229,10 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
                     self.recorder.key(first.key, hit, verdict.now, || {
                         let (domain_name, label) = catalog.rule(rule)?;
                         let limit = &counted.rule.limits[first.limit];
-                        let key = counted_by(domain, &descriptor.entries, limit, verdict.now).into();
+                        // Told apart by what the counter is known by, from which nobody learns the value.
+                        let stands_for = || format!("…{:04x}", first.key.low & 0xffff);
+                        let hidden = |key: &[u8]| samples::is_secretive(key).then(stands_for);
+                        let key = counted_by(domain, &descriptor.entries, limit, verdict.now, &hidden).into();
                         Some(HeavyName { domain: Arc::clone(domain_name), rule: Arc::clone(label), key })
                     });
                 }
@@ -205,9 +250,11 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
     fn write(
         &self,
         policy: &Policy,
+        message: &[u8],
         request: Request<'_>,
         verdict: Verdict<'_>,
         caller: Caller,
+        span: &mut Span,
     ) -> Result<Bytes, Undecided> {
         if verdict.too_costly {
             let mut scratch = verdict.into_scratch();
@@ -229,6 +276,7 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         {
             self.metrics.keep_denial(denial);
         }
+        span.decided(|| samples::decided(&request, &verdict));
         let mut buffer = self.buffer.borrow_mut();
         if buffer.capacity() < BUFFER_LEFT {
             *buffer = BytesMut::with_capacity(BUFFER);
@@ -239,7 +287,9 @@ impl<S: Store, C: Clock> RateLimitService<S, C> {
         // What a call left that panicked while it was written.
         buffer.clear();
         buffer.put_bytes(0, PREFIX);
-        encode(&verdict, &answer, &mut buffer);
+        let shown = |key: &[u8], value: &[u8]| samples::shown_entry(policy, key, value);
+        let echoed = if self.tells_request { echo(message, shown) } else { Vec::new() };
+        encode(&verdict, &answer, &echoed, &mut buffer);
         verdict.reclaim(answer.into_texts());
         let mut scratch = verdict.into_scratch();
         scratch.reclaim(request);

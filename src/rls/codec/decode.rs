@@ -17,7 +17,7 @@ use crate::rls::beyond::{Bound, Undecided};
 
 /// The most descriptors of a request, and the most entries of a descriptor. No Envoy sends nearly as many, and a request with
 /// this many locks its counters for a short time only.
-const MOST: usize = 1024;
+pub const MOST_REPEATED: usize = 1024;
 
 /// The most levels of nested groups, as in prost and in protobuf's own readers.
 const DEEPEST: u32 = 100;
@@ -33,7 +33,7 @@ pub fn decode<'m>(
 ) -> Result<Request<'m>, Undecided> {
     // The request's hits may come after the descriptors that they apply to, so the message is read twice.
     let outline = Outline::of(message).map_err(malformed)?;
-    if outline.descriptors > MOST {
+    if outline.descriptors > MOST_REPEATED {
         return Err(Bound::Descriptors.into());
     }
     descriptors.reserve(outline.descriptors);
@@ -88,7 +88,7 @@ fn descriptor(message: &[u8], of_request: u32) -> Result<(Descriptor<'_>, Option
     for field in Fields::of(message, DEEPEST - 1) {
         match field.map_err(malformed)? {
             (1, value) => {
-                if entries.len() == MOST {
+                if entries.len() == MOST_REPEATED {
                     return Err(Bound::Entries.into());
                 }
                 entries.push(value.bytes().and_then(entry).map_err(malformed)?);

@@ -14,8 +14,13 @@ use crate::model::Few;
 use crate::policy::Limit;
 use crate::response::Headers;
 
-/// Appends the response to `out`.
-pub(in crate::rls) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &mut BytesMut) {
+/// Appends the response to `out`, with `echoed`, which is what the request says, in its metadata.
+pub(in crate::rls) fn encode(
+    verdict: &Verdict<'_>,
+    answer: &Answer<'_>,
+    echoed: &[(&str, Value)],
+    out: &mut BytesMut,
+) {
     out.number(1, code(verdict.over_limit));
     for (at, decision) in verdict.decisions.iter().enumerate() {
         let is_closed = verdict.closed.as_ref().is_some_and(|closed| closed.descriptor == at);
@@ -24,7 +29,7 @@ pub(in crate::rls) fn encode(verdict: &Verdict<'_>, answer: &Answer<'_>, out: &m
     headers(3, &answer.response_headers, out);
     headers(4, &answer.request_headers, out);
     out.bytes(5, answer.body.as_bytes());
-    metadata(verdict, out);
+    metadata(verdict, echoed, out);
 }
 
 /// Headers have a `value` and never a `raw_value`: Envoy 1.40 sends an empty header for the latter.
@@ -57,7 +62,7 @@ fn status(decision: &Decision<'_>, out: &mut BytesMut) {
 }
 
 fn counted_status(counted: &Counted<'_>, out: &mut BytesMut) {
-    out.number(1, code(counted.over_limit()));
+    out.number(1, code(counted.tells_over_limit()));
     let Some((limit, outcome)) = counted.reported() else { return };
     out.message(2, |out| {
         // A window that is no unit of Envoy's has the unit UNKNOWN.
@@ -89,15 +94,18 @@ fn saturate(number: u64) -> u64 {
 
 /// The dynamic metadata, for Envoy's access log and later filters: the rule that decided, its numbers, and the metadata of
 /// all matched rules that are not over their limit. If two of them have the same key, the first one counts. It contains
-/// nothing that a client sent, and no credential.
-fn metadata(verdict: &Verdict<'_>, out: &mut BytesMut) {
+/// nothing that a client sent, but for what is `echoed`, and no credential.
+fn metadata(verdict: &Verdict<'_>, echoed: &[(&str, Value)], out: &mut BytesMut) {
     let decisive = verdict.reported();
     let of_rules = of_rules(verdict);
-    if decisive.is_none() && of_rules.is_none() {
+    if decisive.is_none() && of_rules.is_none() && echoed.is_empty() {
         return;
     }
     // The keys are sorted, as in the output of an encoder that sorts them.
     out.message(6, |out| {
+        for (name, value) in echoed {
+            member(out, name, |out| out.extend_from_slice(&value.encode_to_vec()));
+        }
         if let Some((_, _, outcome)) = decisive {
             member(out, "limit", |out| number(out, outcome.limit));
         }
@@ -113,6 +121,16 @@ fn metadata(verdict: &Verdict<'_>, out: &mut BytesMut) {
             if let Some(credential) = &counted.credential {
                 member(out, "subject", |out| text(out, credential.subject.id()));
             }
+        }
+        // Who is asking, also where no limit of theirs decided: what was asked is explained for them.
+        let counted_for = decisive.and_then(|(counted, ..)| counted.credential);
+        if !echoed.is_empty()
+            && counted_for.is_none()
+            && let Some((_, credential)) = &verdict.somebody
+        {
+            member(out, "subject", |out| text(out, credential.subject.id()));
+        }
+        if let Some((_, _, outcome)) = decisive {
             member(out, "used", |out| number(out, outcome.used));
         }
     });
@@ -144,7 +162,7 @@ fn of_rules(verdict: &Verdict<'_>) -> Option<serde_json::Value> {
         .decisions
         .iter()
         .filter_map(|decision| match decision {
-            Decision::Counted(counted) if !counted.over_limit() => counted.rule.metadata.as_ref(),
+            Decision::Counted(counted) if !counted.tells_over_limit() => counted.rule.metadata.as_ref(),
             _ => None,
         })
         .collect();
@@ -230,7 +248,7 @@ descriptors:
         let request = Request { domain: b"d", descriptors: descriptors.collect() };
         let verdict = limiter.worker().decide_now(Scratch::default(), &policy, &request).unwrap();
         let mut bytes = BytesMut::new();
-        encode(&verdict, &answer(&request, &verdict), &mut bytes);
+        encode(&verdict, &answer(&request, &verdict), &[], &mut bytes);
         let read = proto::RateLimitResponse::decode(bytes.as_ref()).unwrap();
         assert_eq!(read.encode_to_vec(), bytes, "{entries:?}");
         read

@@ -5,7 +5,6 @@
 //! and [`lifetime`](super::lifetime) the time that a connection is kept.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,8 +21,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::Status;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower_service::Service as _;
 
 use super::activity::Activity;
@@ -40,10 +39,14 @@ use super::seldom::Seldom;
 use super::state::{ConnectionState, InFlight, ObservedStream};
 use super::streams::{Deferred, Streams};
 use crate::clock::Clock;
-use crate::rls::beyond::{self, BeyondBounds, Undecided};
-use crate::rls::service::{self, Caller, RateLimitService, SHOULD_RATE_LIMIT};
+use crate::model::Peer;
+use crate::rls::beyond::{BeyondBounds, Undecided};
+use crate::rls::service::{
+    self, Caller, Mistakes, NowOrLater, PANICKED, RateLimitService, SHOULD_RATE_LIMIT,
+};
 use crate::store::Store;
 use crate::telemetry::{AuthoritySanitized, CallPanicked, ConnectionEnded, Metrics, RequestBeyondBounds};
+use crate::traces::{Span, Tracer, WorkerTracer};
 
 /// The most concurrent calls of one connection. Envoy opens another connection for more. A call takes a few microseconds,
 /// so this many are answered within Envoy's default timeout of 20 ms, and no queue gets older than that.
@@ -76,6 +79,8 @@ pub struct Shared {
     pub invalid_authority: InvalidAuthority,
     /// How old a connection may become, if there is a bound.
     pub max_age: Option<MaxAge>,
+    /// Traces calls, if that is asked for.
+    pub tracer: Option<Tracer>,
 }
 
 /// Serves the connections of one worker.
@@ -84,12 +89,14 @@ pub struct Server<S: Store, C> {
     service: RateLimitService<S, C>,
     routes: Routes,
     shared: Shared,
+    tracer: Option<WorkerTracer>,
 }
 
 impl<S: Store, C: Clock> Server<S, C> {
     /// Answers `ShouldRateLimit` from `service`, and everything else from `routes`.
     pub fn new(service: RateLimitService<S, C>, routes: Routes, shared: Shared) -> Self {
-        Self { service, routes: routes.prepare(), shared }
+        let tracer = shared.tracer.as_ref().map(Tracer::worker);
+        Self { service, routes: routes.prepare(), shared, tracer }
     }
 
     /// Serves one connection, of `peer`, to its end. Once `stopping` resolves it takes no new calls, and finishes those in
@@ -97,7 +104,7 @@ impl<S: Store, C: Clock> Server<S, C> {
     pub async fn serve<IO>(
         self: Rc<Self>,
         io: IO,
-        peer: SocketAddr,
+        peer: Peer,
         activity: Arc<Activity>,
         stopping: impl Future<Output = ()>,
     ) where
@@ -144,7 +151,7 @@ impl<S: Store, C: Clock> Server<S, C> {
     }
 
     /// The socket, whose bytes are sanitized and observed on their way.
-    fn observed<IO>(&self, io: IO, peer: SocketAddr, state: &Rc<ConnectionState>) -> ObservedStream<IO> {
+    fn observed<IO>(&self, io: IO, peer: Peer, state: &Rc<ConnectionState>) -> ObservedStream<IO> {
         let metrics = Arc::clone(&self.shared.metrics);
         let report = move |original: &str| AuthoritySanitized { original, peer }.emit(&metrics);
         ObservedStream::new(SanitizedStream::new(io, self.shared.invalid_authority, report), state)
@@ -153,7 +160,7 @@ impl<S: Store, C: Clock> Server<S, C> {
     /// What answers the calls of one connection.
     fn calls(
         self: Rc<Self>,
-        peer: SocketAddr,
+        peer: Peer,
         activity: Arc<Activity>,
         state: &Rc<ConnectionState>,
     ) -> Rc<Calls<S, C>> {
@@ -207,7 +214,7 @@ struct Calls<S: Store, C> {
     server: Rc<Server<S, C>>,
     state: Rc<ConnectionState>,
     activity: Arc<Activity>,
-    peer: SocketAddr,
+    peer: Peer,
     budget: ConnectionBudget,
     long_requests: ConnectionQueue,
     /// Its other owners are the calls that the router is answering, so its count limits them.
@@ -234,22 +241,30 @@ impl<S: Store, C: Clock> Calls<S, C> {
         let arrived = self.state.arrived.get();
         let deadline = deadline::of(call.headers()).and_then(|timeout| arrived.checked_add(timeout));
         let caller = Caller { peer: self.peer, deadline };
+        let mut span = match &self.server.tracer {
+            None => Span::off(),
+            Some(tracer) => tracer.begin(call.headers(), arrived, self.peer),
+        };
         let mut reader = MessageReader::of(call.into_body(), &self.budget);
         let message = match reader.message_now().transpose() {
             Ok(message) => message,
-            Err(undecided) => return Answering::Now(Some(Ok(self.undecided(undecided)))),
+            Err(undecided) => return Answering::Now(Some(Ok(self.undecided(undecided, &mut span)))),
         };
         let at_once = |message: &&Bytes| message.len() < LONG && self.state.decided.get() < TURN;
+        let mut mistakes = Mistakes::AreTold;
         if let Some(message) = message.as_ref().filter(at_once) {
             if caller.waits_no_longer() {
-                return Answering::Now(Some(Err(self.late(arrived))));
+                return Answering::Now(Some(Err(self.late(arrived, &mut span))));
             }
             let service = AssertUnwindSafe(&self.server.service);
             self.state.decided.set(self.state.decided.get() + message.len());
-            match catch_unwind(|| service.answer_now(message, caller)) {
-                Ok(None) => {}
-                Ok(Some(answer)) => return Answering::Now(Some(Ok(self.reply(answer, arrived, in_flight)))),
-                Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic)))),
+            let mut recorded = AssertUnwindSafe(&mut span);
+            match catch_unwind(move || service.answer_now(message, caller, &mut recorded)) {
+                Ok(NowOrLater::Later(left)) => mistakes = left,
+                Ok(NowOrLater::Now(answer)) => {
+                    return Answering::Now(Some(Ok(self.reply(answer, arrived, in_flight, &mut span))));
+                }
+                Err(panic) => return Answering::Now(Some(Ok(self.panicked(&*panic, &mut span)))),
             }
         }
         Answering::Later(Box::pin(async move {
@@ -257,29 +272,32 @@ impl<S: Store, C: Clock> Calls<S, C> {
                 Some(message) => message,
                 None => match before(deadline, reader.message()).await {
                     Some(Ok(message)) => message,
-                    Some(Err(undecided)) => return Ok(self.undecided(undecided)),
+                    Some(Err(undecided)) => return Ok(self.undecided(undecided, &mut span)),
                     // Nothing was read whose answer could be timed.
                     None => {
                         self.server.shared.metrics.count_late_call();
+                        span.failed(Code::DeadlineExceeded, service::LATE);
                         return Err(LATE.into());
                     }
                 },
             };
             if message.len() >= LONG {
-                return match self.long_requests.answer(message, caller).await {
-                    Some(answer) => Ok(self.reply(answer, arrived, in_flight)),
-                    None if caller.waits_no_longer() => Err(self.late(arrived)),
-                    None => Ok(self.panicked(&"deciding a long request panicked")),
+                return match self.long_requests.answer(message, caller, span).await {
+                    Some((answer, mut span)) => Ok(self.reply(answer, arrived, in_flight, &mut span)),
+                    // Its span has told so.
+                    None if caller.waits_no_longer() => Err(self.late(arrived, &mut Span::off())),
+                    None => Ok(self.panicked(&"deciding a long request panicked", &mut Span::off())),
                 };
             }
             self.turn().await;
             if caller.waits_no_longer() {
-                return Err(self.late(arrived));
+                return Err(self.late(arrived, &mut span));
             }
             self.state.decided.set(self.state.decided.get() + message.len());
-            match AssertUnwindSafe(self.server.service.answer(&message, caller)).catch_unwind().await {
-                Ok(answer) => Ok(self.reply(answer, arrived, in_flight)),
-                Err(panic) => Ok(self.panicked(&*panic)),
+            let answer = self.server.service.answer(&message, caller, mistakes, &mut span);
+            match AssertUnwindSafe(answer).catch_unwind().await {
+                Ok(answer) => Ok(self.reply(answer, arrived, in_flight, &mut span)),
+                Err(panic) => Ok(self.panicked(&*panic, &mut span)),
             }
         }))
     }
@@ -347,41 +365,41 @@ impl<S: Store, C: Clock> Calls<S, C> {
         answer: Result<Bytes, Undecided>,
         arrived: Instant,
         in_flight: InFlight,
+        span: &mut Span,
     ) -> Response<Reply> {
         self.answered(arrived);
         match answer {
             Ok(message) => service::response(message).map(|answer| Reply::Answer(answer, in_flight)),
-            Err(undecided) => self.undecided(undecided),
+            Err(undecided) => self.undecided(undecided, span),
         }
     }
 
     /// The answer to a request that is not decided.
-    fn undecided(&self, undecided: Undecided) -> Response<Reply> {
-        let Undecided::Beyond(bound) = undecided else { return self.failed(undecided.status()) };
+    fn undecided(&self, undecided: Undecided, span: &mut Span) -> Response<Reply> {
+        let Undecided::Beyond(bound) = undecided else { return self.failed(undecided.status(), span) };
         let shared = &self.server.shared;
-        let (outcome, answer) = match shared.beyond_bounds {
-            BeyondBounds::Error => ("was answered by an error, as --beyond-bounds says", None),
-            BeyondBounds::Refuse => ("was refused", Some(beyond::over_limit())),
-            BeyondBounds::Pass => ("was let pass, as SHADOW_MODE says", Some(beyond::ok())),
-        };
+        let (outcome, answer) = shared.beyond_bounds.answer();
         RequestBeyondBounds { bound: bound.text(), outcome, peer: self.peer }.emit(&shared.metrics);
-        let Some(answer) = answer else { return self.failed(undecided.status()) };
+        let Some(answer) = answer else { return self.failed(undecided.status(), span) };
+        span.refused_beyond_bounds(shared.beyond_bounds == BeyondBounds::Refuse);
         service::response(answer).map(|answer| Reply::Answer(answer, InFlight::new(&self.state)))
     }
 
-    fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Reply> {
+    fn panicked(&self, panic: &(dyn std::any::Any + Send), span: &mut Span) -> Response<Reply> {
         CallPanicked { panic }.emit(&self.server.shared.metrics);
-        self.failed(Status::internal("the call failed; the log of the server says why"))
+        self.failed(Status::internal(PANICKED), span)
     }
 
     /// The answer to a call of `ShouldRateLimit` that fails with `status`.
-    fn failed(&self, status: Status) -> Response<Reply> {
+    fn failed(&self, status: Status, span: &mut Span) -> Response<Reply> {
+        span.failed(status.code(), status.message());
         self.server.shared.metrics.count_failed_call(&format!("{:?}", status.code()));
         status_response(status)
     }
 
     /// Resets a call whose caller does not wait any more. Its request was read when it `arrived`.
-    fn late(&self, arrived: Instant) -> h2::Error {
+    fn late(&self, arrived: Instant, span: &mut Span) -> h2::Error {
+        span.failed(Code::DeadlineExceeded, service::LATE);
         self.answered(arrived);
         self.server.shared.metrics.count_late_call();
         LATE.into()

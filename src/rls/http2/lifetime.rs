@@ -1,7 +1,6 @@
 //! How long a connection is kept: whose client does nothing or does not go on, or which has become old.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::activity::Activity;
 use super::seldom::Seldom;
 use super::state::ConnectionState;
+use crate::model::any_part;
 
 /// How long a client may take to send the preface of HTTP/2.
 pub(super) const PREFACE_WITHIN: Duration = Duration::from_secs(10);
@@ -70,8 +70,7 @@ impl MaxAge {
 
     /// When a connection that begins `now` is asked to end, and when it does.
     fn from(self, now: Instant) -> (Instant, Instant) {
-        let tenths = RandomState::new().hash_one(0_u8) % 201;
-        let age = self.age.mul_f64(0.9 + f64::from(u32::try_from(tenths).unwrap_or_default()) / 1000.0);
+        let age = self.age.mul_f64(0.9 + any_part() / 5.0);
         (now + age, now + age + self.grace)
     }
 }

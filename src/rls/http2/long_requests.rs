@@ -15,13 +15,15 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
+use tonic::Code;
 
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::rls::beyond::{Bound, Undecided};
-use crate::rls::service::{Caller, RateLimitService};
+use crate::rls::service::{Caller, LATE, Mistakes, PANICKED, RateLimitService};
 use crate::store::Store;
 use crate::telemetry::{Metrics, TaskEnded};
+use crate::traces::Span;
 
 /// Bytes from which a request is long.
 pub(super) const LONG: usize = 64 << 10;
@@ -31,8 +33,8 @@ const MOST_WAITING: usize = 32 << 20;
 /// have more, up to 16 MiB.
 const MOST_OF_ONE: usize = 4 << 20;
 
-/// An answer; none if the decision panicked.
-type Answer = Option<Result<Bytes, Undecided>>;
+/// An answer, with the span of its call; none if the decision panicked or came too late.
+type Answer = Option<(Result<Bytes, Undecided>, Span)>;
 
 /// The queue of long requests, of all connections.
 #[derive(Clone, Debug)]
@@ -54,6 +56,7 @@ pub(in crate::rls) struct ConnectionQueue {
 struct Job {
     message: Bytes,
     caller: Caller,
+    span: Span,
     answer: oneshot::Sender<Answer>,
     reservation: Reservation,
 }
@@ -126,10 +129,11 @@ impl LongRequests {
 async fn decide<S: Store, C: Clock>(service: Rc<RateLimitService<S, C>>, mut job: Job) {
     let is_late = job.caller.deadline.is_some_and(|deadline| Instant::now() >= deadline);
     if is_late {
-        return;
+        return job.span.failed(Code::DeadlineExceeded, LATE);
     }
     let decided = {
-        let answer = AssertUnwindSafe(service.answer(&job.message, job.caller)).catch_unwind();
+        let answer = service.answer(&job.message, job.caller, Mistakes::AreTold, &mut job.span);
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         tokio::select! {
             biased;
             () = job.answer.closed() => return,
@@ -137,19 +141,22 @@ async fn decide<S: Store, C: Clock>(service: Rc<RateLimitService<S, C>>, mut job
         }
     };
     drop(job.reservation);
-    let _ = job.answer.send(decided.ok());
+    if decided.is_err() {
+        job.span.failed(Code::Internal, PANICKED);
+    }
+    let _ = job.answer.send(decided.ok().map(|decided| (decided, job.span)));
 }
 
 impl ConnectionQueue {
     /// Decides on `message`, after those that wait before it. None if the decision panicked, or the caller's deadline passed before.
-    pub(in crate::rls) async fn answer(&self, message: Bytes, caller: Caller) -> Answer {
+    pub(in crate::rls) async fn answer(&self, message: Bytes, caller: Caller, span: Span) -> Answer {
         let waiting = [Arc::clone(&self.waiting), Arc::clone(&self.long_requests.waiting)];
         let reservation = match Reservation::take(waiting, message.len()) {
             Ok(reservation) => reservation,
-            Err(bound) => return Some(Err(bound.into())),
+            Err(bound) => return Some((Err(bound.into()), span)),
         };
         let (send, answer) = oneshot::channel();
-        let _ = self.long_requests.queue.send(Job { message, caller, answer: send, reservation });
+        let _ = self.long_requests.queue.send(Job { message, caller, span, answer: send, reservation });
         answer.await.ok().flatten()
     }
 }

@@ -123,8 +123,23 @@ where
     }
 
     fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Undecided>> {
-        while ready!(self.poll_piece(context))? {}
-        Poll::Ready(self.whole())
+        loop {
+            match self.poll_piece(context) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(self.whole()),
+                Poll::Ready(Err(undecided)) => return Poll::Ready(Err(undecided)),
+                Poll::Pending => {
+                    return self
+                        .hold()
+                        .map_or_else(|undecided| Poll::Ready(Err(undecided)), |()| Poll::Pending);
+                }
+            }
+        }
+    }
+
+    /// Counts what came of a message whose rest has to be waited for. It is copied: a piece holds all that was read with it.
+    fn hold(&mut self) -> Result<(), Undecided> {
+        if self.first.is_empty() { Ok(()) } else { self.add(&[]) }
     }
 
     /// Reads the next piece. Returns whether there was one.
@@ -160,9 +175,14 @@ where
             self.first = data;
             return prefixed_length(&self.first).map(drop);
         }
+        self.add(&data)
+    }
+
+    /// Adds `data` to what came before.
+    fn add(&mut self, data: &[u8]) -> Result<(), Undecided> {
         let before = if self.reserved.is_some() { self.pieces.len() } else { 0 };
         self.pieces.extend_from_slice(&std::mem::take(&mut self.first));
-        self.pieces.extend_from_slice(&data);
+        self.pieces.extend_from_slice(data);
         if let (Some(length), None) = (prefixed_length(&self.pieces)?, &self.reserved) {
             self.reserved = Some(self.budget.reserve(length)?);
         }

@@ -93,6 +93,7 @@ async fn served_within(max_age: Option<MaxAge>) -> Served {
         long_requests: LongRequests::start(Arc::clone(&limiter), Arc::clone(&metrics)).unwrap(),
         beyond_bounds: BeyondBounds::Refuse,
         invalid_authority: InvalidAuthority::Accept,
+        tracer: None,
         max_age,
     };
     let service = RateLimitService::new(limiter.worker(), Arc::clone(&metrics));
@@ -104,7 +105,7 @@ async fn served_within(max_age: Option<MaxAge>) -> Served {
         let (socket, peer) = listener.accept().await.unwrap();
         let start = Instant::now();
         let activity = Arc::new(Activity::since(start));
-        server.serve(socket, peer, activity, async { stopping.await.unwrap_or_default() }).await;
+        server.serve(socket, peer.into(), activity, async { stopping.await.unwrap_or_default() }).await;
         start.elapsed()
     });
     Served { address, ended, metrics, stop }
