@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::store::StoreError;
 
@@ -14,13 +15,15 @@ pub(super) struct Problem {
     status: StatusCode,
     message: String,
     hint: Option<String>,
+    /// Of a change that may have been made all the same: what it is of, for the list of changes.
+    in_doubt: Option<Value>,
 }
 
 pub(super) type Answer = Result<Response, Problem>;
 
 impl Problem {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), hint: None }
+        Self { status, message: message.into(), hint: None, in_doubt: None }
     }
 
     /// What is asked for does not exist.
@@ -36,6 +39,16 @@ impl Problem {
     /// What is asked for cannot be had now.
     pub(super) fn away(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// The change that was asked for may have been made, or not. It is of `what`.
+    pub(super) fn of_change_in_doubt(self, what: Value) -> Self {
+        Self { in_doubt: Some(what), ..self }
+    }
+
+    /// What the change is of that may have been made, or not.
+    pub(super) fn change_in_doubt(&self) -> Option<&Value> {
+        self.in_doubt.as_ref()
     }
 
     /// The same with a sentence that says what to do.

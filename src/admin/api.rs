@@ -8,13 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::Health;
 use super::answer::Problem;
 use super::asked::Question;
+use super::audit::Audit;
 use super::token::TokenFile;
 use super::viewers::Viewers;
 use crate::control::{Amendment, Latest, NotChanged, Published};
 use crate::engine::Engine;
 use crate::model::Reading;
 use crate::store::Statistics;
-use crate::telemetry::Metrics;
+use crate::telemetry::{AdminChange, Metrics};
 
 /// The most bytes of a request's body.
 pub(super) const LONGEST_BODY: usize = 64 << 10;
@@ -33,8 +34,8 @@ pub(super) trait Served: Debug + Send + Sync {
     /// Reads the configuration anew and puts it in force, which takes its time. `None` where it came from no files.
     fn reload(&self) -> Option<Published>;
 
-    /// Changes a subject, which takes its time. `None` where the configuration came from no files.
-    fn change_subject(&self, amendment: &Amendment) -> Option<Result<u64, NotChanged>>;
+    /// Changes a subject, which takes its time.
+    fn change_subject(&self, amendment: &Amendment) -> Result<u64, NotChanged>;
 
     /// Whether changes of subjects outlive the process.
     fn keeps_changes(&self) -> bool;
@@ -47,6 +48,8 @@ pub struct StorePlace {
     pub kind: String,
     /// For people; no password is in it.
     pub place: String,
+    /// Whether replicas share it.
+    pub is_shared: bool,
 }
 
 /// A question about counters, and where the answer goes.
@@ -67,9 +70,21 @@ pub(super) struct Api {
     pub(super) store: StorePlace,
     pub(super) token: Option<TokenFile>,
     pub(super) viewers: Arc<Viewers>,
+    pub(super) audit: Arc<Audit>,
 }
 
 impl Api {
+    /// Logs a change that was made, and keeps it.
+    pub(super) async fn note(&self, change: AdminChange<'_>) {
+        change.emit();
+        self.keep(change).await;
+    }
+
+    /// Keeps a change that was made, and has a line of its own in the log.
+    pub(super) async fn keep(&self, change: AdminChange<'_>) {
+        self.audit.note(self.served.now().wall, change).await;
+    }
+
     /// Has a question about counters answered where they can be asked.
     pub(super) async fn ask(&self, question: Question) -> Result<serde_json::Value, Problem> {
         let busy = || Problem::away("too many questions about counters are open; ask again");

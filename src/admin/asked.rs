@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::answer::Problem;
 use crate::config::point_in_time;
-use crate::explain::{Typed, typed};
+use crate::explain::{Typed, line_of_log, written_descriptor};
 use crate::hint::did_you_mean;
 use crate::model::{Descriptor, Hits, Request, Timestamp};
 use crate::policy::Policy;
@@ -22,10 +22,21 @@ pub(super) enum Question {
     Lookup(Call),
     /// To give all hits of the counters back.
     Reset(Call),
-    /// What one subject has used.
-    Subject { domain: String, id: String },
+    /// What one subject is, and what it has used.
+    Subject { domain: String, id: String, used: Used },
     /// To give all hits back that one subject has used.
     ResetSubject { domain: String, id: String },
+}
+
+/// Whether it is told what a subject has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Used {
+    /// Yes, or it is an error.
+    Needed,
+    /// If the store answers.
+    IfKnown,
+    /// No: the store is not asked.
+    LeftOut,
 }
 
 /// A request as Envoy would send it.
@@ -34,6 +45,10 @@ pub(super) struct Call {
     pub(super) domain: String,
     descriptors: Vec<Typed>,
     hits: u64,
+    /// The id of the subject whose credentials `…` stands for.
+    pub(super) stand_in: Option<String>,
+    /// Keys whose values a log does not tell.
+    pub(super) unknown_values: Vec<String>,
 }
 
 impl Call {
@@ -48,8 +63,9 @@ impl Call {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainBody {
-    domain: String,
-    descriptors: Vec<Value>,
+    domain: Option<String>,
+    descriptors: Option<Vec<Value>>,
+    access_log: Option<String>,
     hits: Option<u64>,
     at: Option<String>,
 }
@@ -78,7 +94,17 @@ impl ExplainBody {
                 Problem::wrong(format!("`at`: {error}")).hint("write it as `2026-01-31T09:30:00Z`".to_owned())
             })
         });
-        let call = call(self.domain, &self.descriptors, self.hits.unwrap_or(1), policy)?;
+        let hits = self.hits.unwrap_or(1);
+        let call = match (self.domain, self.descriptors, self.access_log) {
+            (Some(domain), Some(descriptors), None) => call(domain, &descriptors, hits, policy)?,
+            (domain, None, Some(line)) => logged(domain, &line, hits, policy)?,
+            _ => {
+                return Err(Problem::wrong(
+                    "either `domain` and `descriptors` or `access_log` say what is asked",
+                )
+                .hint("write `{\"domain\": \"shop\", \"descriptors\": [\"api_key=key_1\"]}`".to_owned()));
+            }
+        };
         Ok(Question::Explain(call, at.transpose()?))
     }
 }
@@ -105,12 +131,29 @@ impl ResetBody {
 
 fn call(domain: String, descriptors: &[Value], hits: u64, policy: &Policy) -> Result<Call, Problem> {
     known(&domain, policy)?;
-    if descriptors.is_empty() || descriptors.len() > MOST {
-        let many = descriptors.len();
-        return Err(Problem::wrong(format!("there are {many} descriptors; from 1 to {MOST} are expected")));
-    }
+    bounded(descriptors.len())?;
     let descriptors = descriptors.iter().map(descriptor).collect::<Result<_, _>>()?;
-    Ok(Call { domain, descriptors, hits })
+    Ok(Call { domain, descriptors, hits, stand_in: None, unknown_values: Vec::new() })
+}
+
+fn bounded(descriptors: usize) -> Result<(), Problem> {
+    let wrong =
+        || Problem::wrong(format!("there are {descriptors} descriptors; from 1 to {MOST} are expected"));
+    (1..=MOST).contains(&descriptors).then_some(()).ok_or_else(wrong)
+}
+
+/// The request that a line of an access log tells of. A `domain` beside it is that of a line that has none.
+fn logged(domain: Option<String>, line: &str, hits: u64, policy: &Policy) -> Result<Call, Problem> {
+    let line = line_of_log(line)
+        .map_err(|why| Problem::wrong(format!("`access_log`: {why}")).hint(why.hint().map(str::to_owned)))?;
+    let domain = line.domain.clone().or(domain).ok_or_else(|| {
+        Problem::wrong("the line does not say which domain was asked")
+            .hint("write it beside the line, `\"domain\": \"shop\"`".to_owned())
+    })?;
+    known(&domain, policy)?;
+    bounded(line.descriptors.len())?;
+    let unknown_values = line.unknown_values(&domain, policy);
+    Ok(Call { domain, descriptors: line.descriptors, hits, stand_in: line.subject, unknown_values })
 }
 
 /// Whether there is such a domain; what was probably meant, if not.
@@ -122,29 +165,11 @@ pub(super) fn known(domain: &str, policy: &Policy) -> Result<(), Problem> {
     Err(Problem::missing(format!("no domain `{domain}` is configured")).hint(hint))
 }
 
-/// `"key=value,key=value"`, or a list of objects with one entry each, in order.
 fn descriptor(written: &Value) -> Result<Typed, Problem> {
-    let wrong = |what: String| {
+    written_descriptor(written).map_err(|what| {
         Problem::wrong(what).hint(
             "write \"api_key=key_1,path=/leads\" or [{\"api_key\": \"key_1\"}, {\"path\": \"/leads\"}]"
                 .to_owned(),
         )
-    };
-    match written {
-        Value::String(text) => typed(text).map_err(wrong),
-        Value::Array(entries) => {
-            let entry = |entry: &Value| match entry
-                .as_object()
-                .map(|entry| entry.iter().collect::<Vec<_>>())
-                .as_deref()
-            {
-                Some([(key, Value::String(value))]) => Ok(((*key).clone(), value.clone())),
-                _ => Err(wrong(
-                    "an entry of a descriptor is an object with one key, whose value is a text".to_owned(),
-                )),
-            };
-            entries.iter().map(entry).collect()
-        }
-        _ => Err(wrong("a descriptor is a text or a list".to_owned())),
-    }
+    })
 }

@@ -1,4 +1,5 @@
-//! What changes something. Each change that was made is one line of the log: who asked, for what, and what it was before.
+//! What changes something. Each change that was made is one line of the log, and of what `/api/v1/changes` shows: who asked, for what,
+//! and what it was before.
 
 use std::sync::Arc;
 
@@ -7,10 +8,12 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Problem, json as answer, read};
+use super::answer::{Answer, Problem, json as answer, ok, read};
 use super::api::Api;
 use super::asked::ResetBody;
+use super::audit::MOST;
 use super::connection::Connection;
+use super::reads::{Rows, wanted};
 use super::shown;
 use crate::control::{Change, Published};
 use crate::telemetry::{AdminChange, ConfigReloaded};
@@ -58,14 +61,14 @@ pub(super) async fn reload(
         }
     };
     let before = format!("generation {before}");
-    AdminChange {
-        peer: connection.peer,
+    api.note(AdminChange {
+        peer: &connection.operator(),
         what: "config reload",
         object: "config",
         before: &before,
         after: &after,
-    }
-    .emit();
+    })
+    .await;
     Ok(answer(status, &told))
 }
 
@@ -76,22 +79,50 @@ pub(super) async fn reset(
     body: Bytes,
 ) -> Answer {
     let question = read::<ResetBody>(&body)?.question(&api.served.engine().policy())?;
-    let told = api.ask(question).await?;
+    let told = match api.ask(question).await {
+        Ok(told) => told,
+        Err(problem) => {
+            if let Some(told) = problem.change_in_doubt() {
+                note_reset(&api, &connection, told, &format!("not known: {}", problem.message())).await;
+            }
+            return Err(problem);
+        }
+    };
+    note_reset(&api, &connection, &told, &used(&told["after"])).await;
+    Ok(answer(StatusCode::OK, &told))
+}
+
+async fn note_reset(api: &Api, connection: &Connection, told: &Value, after: &str) {
     let whose = match told["subject"].as_str() {
         Some(subject) => format!("subject {subject}"),
         None => told["descriptor"].as_str().unwrap_or_default().to_owned(),
     };
     let object = format!("{}: {whose}", told["domain"].as_str().unwrap_or_default());
-    let (before, after) = (used(&told["before"]), used(&told["after"]));
-    AdminChange {
-        peer: connection.peer,
+    let before = used(&told["before"]);
+    api.note(AdminChange {
+        peer: &connection.operator(),
         what: "counters reset",
         object: &object,
         before: &before,
-        after: &after,
-    }
-    .emit();
-    Ok(answer(StatusCode::OK, &told))
+        after,
+    })
+    .await;
+}
+
+/// The last changes, the newest first.
+pub(super) async fn made(State(api): State<Arc<Api>>, rows: Rows) -> Answer {
+    let wanted = wanted(rows)?;
+    let word = wanted.word();
+    let mut found = api.audit.last();
+    // What an object says first is its domain, where it has one.
+    found.retain(|made| made.object.split_once(": ").is_none_or(|(domain, _)| wanted.is_in(domain)));
+    found.retain(|made| {
+        let texts = [&made.what, &made.object, &made.before, &made.after];
+        texts.into_iter().any(|text| text.to_lowercase().contains(&word))
+    });
+    let total = found.len();
+    let changes: Vec<_> = wanted.rows(found).collect();
+    Ok(ok(&json!({"total": total, "most": MOST, "durable": api.audit.is_durable, "changes": changes})))
 }
 
 /// `3 of 5, 40 of 1000`.

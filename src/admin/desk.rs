@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::answer::Problem;
 use super::api::Job;
-use super::asked::{Call, Question, known};
+use super::asked::{Call, Question, Used, known};
 use super::shown;
 use crate::algorithm::{Charge, Durability, Mode, Outcomes, Share};
 use crate::clock::Clock;
@@ -58,13 +58,16 @@ impl<S: Store, C: Clock> Desk<S, C> {
                 let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
                 let policy = engine.policy();
                 let until = Instant::now() + WITHIN;
+                let (request, stand_in) = (call.request(), call.stand_in.as_deref());
                 let told =
-                    explain_live(&self.session, engine, &policy, &call.request(), (now, at), until).await?;
-                Ok(json!(told))
+                    explain_live(&self.session, engine, &policy, (&request, stand_in), (now, at), until);
+                let mut told = json!(told.await?);
+                told["unknown_values"] = json!(call.unknown_values);
+                Ok(told)
             }
             Question::Lookup(call) => self.look(&call).await,
             Question::Reset(call) => self.reset(&call).await,
-            Question::Subject { domain, id } => self.subject(&domain, &id).await,
+            Question::Subject { domain, id, used } => self.subject(&domain, &id, used).await,
             Question::ResetSubject { domain, id } => self.reset_subject(&domain, &id).await,
         }
     }
@@ -98,15 +101,16 @@ impl<S: Store, C: Clock> Desk<S, C> {
         let mut request = call.request();
         request.descriptors.iter_mut().for_each(|descriptor| descriptor.hits = Hits::Look);
         let plan = engine.plan(Scratch::default(), &policy, &request, now);
-        self.give_back(plan.charges()).await?;
+        let in_doubt = json!({"domain": before["domain"], "descriptor": before["descriptor"], "before": before["counters"]});
+        self.give_back(plan.charges(), in_doubt).await?;
         let after = self.look(call).await?;
         Ok(
             json!({"domain": after["domain"], "descriptor": after["descriptor"], "before": before["counters"], "after": after["counters"]}),
         )
     }
 
-    /// Has each counter give back as many hits as it has now. Hits that are counted meanwhile stay.
-    async fn give_back(&self, charges: &[Charge]) -> Result<(), StoreError> {
+    /// Has each counter give back as many hits as it has now. Hits that are counted meanwhile stay. `in_doubt` is what the reset is of.
+    async fn give_back(&self, charges: &[Charge], in_doubt: Value) -> Result<(), Problem> {
         let outcomes = self.ask(charges).await?;
         let refund = |(charge, outcome): (&Charge, &Option<Outcome>)| {
             let used = outcome.as_ref().map_or(0, |outcome| outcome.used);
@@ -119,7 +123,20 @@ impl<S: Store, C: Clock> Desk<S, C> {
             (used > 0).then_some(Charge { durability, share, ..*charge })
         };
         let refunds: Vec<Charge> = charges.iter().zip(&outcomes).filter_map(refund).collect();
-        self.ask(&refunds).await.map(|_| ())
+        self.reset_counters(&refunds).await.map_err(|error| match error {
+            error if error.has_charged_nothing() => error.into(),
+            error => not_known(&error).of_change_in_doubt(in_doubt.clone()),
+        })?;
+        match self.limiter.store.records() {
+            // A request does not wait for what is given back. Whoever asked for it does.
+            Some(records) if !refunds.is_empty() => {
+                let written = tokio::task::spawn_blocking(move || records.flush()).await;
+                // The counters have given their hits back, and what the file has of them is what counts after a failure.
+                let written = written.unwrap_or(Err(StoreError::Resting));
+                written.map_err(|error| not_known(&error).of_change_in_doubt(in_doubt))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn ask(&self, charges: &[Charge]) -> Result<Outcomes, StoreError> {
@@ -133,7 +150,17 @@ impl<S: Store, C: Clock> Desk<S, C> {
         tokio::time::timeout_at(until, asked).await.map_err(late)?
     }
 
-    async fn subject(&self, domain_name: &str, id: &str) -> Told {
+    async fn reset_counters(&self, refunds: &[Charge]) -> Result<(), StoreError> {
+        if refunds.is_empty() {
+            return Ok(());
+        }
+        let (begun, now) = (Instant::now(), self.limiter.clock.read().steady);
+        let until = begun + WITHIN;
+        let late = |_| StoreError::TimedOut { after: begun.elapsed() };
+        tokio::time::timeout_at(until, self.session.reset(refunds, now, until)).await.map_err(late)?.map(drop)
+    }
+
+    async fn subject(&self, domain_name: &str, id: &str, used: Used) -> Told {
         let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
         let policy = engine.policy();
         known(domain_name, &policy)?;
@@ -143,13 +170,18 @@ impl<S: Store, C: Clock> Desk<S, C> {
         let (domain, subject) = found.ok_or_else(|| nobody(domain_name, id))?;
         let limits = engine.of_subject(domain, subject, Hits::Look, MOST_LIMITS, now);
         let charges: Vec<Charge> = limits.counters.iter().map(|counter| counter.charge).collect();
-        let outcomes = self.ask(&charges).await?;
+        let unknown = || charges.iter().map(|_| None).collect();
+        let outcomes = match used {
+            Used::Needed => self.ask(&charges).await?,
+            Used::IfKnown => self.ask(&charges).await.unwrap_or_else(|_| unknown()),
+            Used::LeftOut => unknown(),
+        };
         Ok(shown::subject(domain, subject, &limits, &outcomes, now.wall))
     }
 
     /// Gives all hits back that a subject has used, as far as its counters are known.
     async fn reset_subject(&self, domain: &str, id: &str) -> Told {
-        let before = self.subject(domain, id).await?;
+        let before = self.subject(domain, id, Used::Needed).await?;
         {
             let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
             let policy = engine.policy();
@@ -159,9 +191,10 @@ impl<S: Store, C: Clock> Desk<S, C> {
             let OfSubject { counters, .. } =
                 engine.of_subject(of_domain, subject, Hits::Look, MOST_LIMITS, now);
             let charges: Vec<Charge> = counters.iter().map(|counter| counter.charge).collect();
-            self.give_back(&charges).await?;
+            let in_doubt = json!({"domain": domain, "subject": id, "before": before["limits"]});
+            self.give_back(&charges, in_doubt).await?;
         }
-        let after = self.subject(domain, id).await?;
+        let after = self.subject(domain, id, Used::Needed).await?;
         Ok(json!({
             "domain": domain,
             "subject": id,
@@ -170,6 +203,14 @@ impl<S: Store, C: Clock> Desk<S, C> {
             "not_reset": after["other_limits"],
         }))
     }
+}
+
+/// Hits were given back, or will be, or not.
+fn not_known(error: &StoreError) -> Problem {
+    Problem::away(format!("whether the hits were given back is not known: {error}")).hint(
+        "look at the counters when the store answers again, and reset them again if they still have hits"
+            .to_owned(),
+    )
 }
 
 fn nobody(domain: &str, id: &str) -> Problem {

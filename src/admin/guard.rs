@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -29,8 +29,9 @@ const BEHIND_THE_TOKEN: [&str; 4] = ["/api/", "/rlconfig", "/stats", "/debug/"];
 
 /// Answers `request`, unless it has to be refused; and has no answer kept or taken for something else than it is.
 pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer);
-    let mut response = match check(api.token.as_ref(), &request) {
+    let connection = request.extensions().get::<Connection>();
+    let peer = connection.map(|connection| connection.peer);
+    let mut response = match check(api.token.as_ref(), connection, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
             if let Some(peer) = peer {
@@ -54,11 +55,17 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: N
     response
 }
 
-fn check(token: Option<&TokenFile>, request: &Request) -> Result<(), Problem> {
+fn check(
+    token: Option<&TokenFile>,
+    connection: Option<&Connection>,
+    request: &Request,
+) -> Result<(), Problem> {
     let (headers, path) = (request.headers(), request.uri().path());
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    // Behind a token it may have any name: who has the token is let in, and a rebound name has not got the cookie.
-    if token.is_none() && !is_of_this_machine(host) {
+    let is_tls = connection.is_some_and(|connection| connection.is_tls);
+    // Behind a token it may have any name: who has the token is let in, and a rebound name has not got the cookie. Over TLS the
+    // browser has seen a certificate for the name, which nobody has for a rebound one.
+    if token.is_none() && !is_tls && !is_of_this_machine(host) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the request names another host than this machine")
             .hint("use an address or `localhost`, or give the server `--admin-token-file`, with which any name is answered".to_owned()));
     }
@@ -71,6 +78,7 @@ fn check(token: Option<&TokenFile>, request: &Request) -> Result<(), Problem> {
     if let Some(token) = token
         && path != LOGIN
         && has_data
+        && !has_certificate(connection)
         && !is_known(token, headers)
     {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is missing or wrong").hint(
@@ -111,6 +119,11 @@ pub(super) fn is_from_another_site(headers: &HeaderMap, host: &str) -> bool {
     foreign_site || foreign_origin
 }
 
+/// Whether the client has shown a certificate that is let in, which is as good as the token.
+pub(super) fn has_certificate(connection: Option<&Connection>) -> bool {
+    connection.is_some_and(|connection| connection.certificate.is_some())
+}
+
 pub(super) fn is_known(token: &TokenFile, headers: &HeaderMap) -> bool {
     let bearer = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| {
         let (scheme, token) = value.split_at_checked(7)?;
@@ -137,8 +150,9 @@ struct Login {
 
 /// Logs a browser in, whose event streams can send no header: a cookie stands for the token.
 pub(super) async fn login(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer);
-    let Some(token) = &api.token else {
+    let connection = request.extensions().get::<Connection>();
+    let (peer, is_tls) = (connection.map(|known| known.peer), connection.is_some_and(|known| known.is_tls));
+    let Some(token) = api.token.as_ref().filter(|_| !has_certificate(connection)) else {
         return Ok(json(StatusCode::OK, &serde_json::json!({"token_required": false})));
     };
     let body = axum::body::to_bytes(request.into_body(), super::api::LONGEST_BODY).await;
@@ -152,21 +166,25 @@ pub(super) async fn login(State(api): State<Arc<Api>>, request: Request) -> Resu
         return Err(problem);
     }
     let name = token.begin_session(Instant::now()).ok_or_else(|| Problem::away("there is no randomness"))?;
-    Ok(with_cookie(&name, SESSION.as_secs()))
+    Ok(with_cookie(&name, SESSION.as_secs(), is_tls))
 }
 
 /// Logs a browser out.
-pub(super) async fn logout(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+pub(super) async fn logout(
+    State(api): State<Arc<Api>>,
+    connection: Option<Extension<Connection>>,
+    headers: HeaderMap,
+) -> Response {
     if let (Some(token), Some(name)) = (&api.token, session(&headers)) {
         token.end_session(name.as_bytes());
     }
-    with_cookie("", 0)
+    with_cookie("", 0, connection.is_some_and(|known| known.is_tls))
 }
 
-fn with_cookie(name: &str, seconds: u64) -> Response {
+fn with_cookie(name: &str, seconds: u64, is_tls: bool) -> Response {
     let mut response = json(StatusCode::OK, &serde_json::json!({"token_required": true}));
-    // The port speaks no TLS of its own, so the cookie cannot be kept to that.
-    let cookie = format!("{COOKIE}={name}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}");
+    let secure = if is_tls { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={name}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

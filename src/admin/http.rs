@@ -1,20 +1,24 @@
 //! `/healthcheck`, `/ready` and `/metrics`, on the port where users of envoyproxy/ratelimit look for them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use bytes::Bytes;
+use futures_util::stream;
 
 use super::Health;
 use crate::clock::Clock;
-use crate::control::Latest;
+use crate::control::{Latest, Remote};
 use crate::limiter::Limiter;
 use crate::policy::Policy;
 use crate::store::Store;
-use crate::telemetry::{Format, Metrics, Snapshot, SubjectCounts};
+use crate::telemetry::{Format, Metrics, Snapshot, SubjectCounts, XdsSource};
 
 /// What the operator's routes report.
 #[derive(Debug)]
@@ -74,10 +78,39 @@ async fn prometheus<S: Store, C: Clock>(
         generation: configuration.generation,
         is_stale: configuration.stale,
         changed: configuration.since,
+        xds: parts.latest.remotes().into_iter().map(source).collect(),
         catalog: Arc::clone(policy.catalog()),
         subjects: subjects(&policy),
     };
-    ([(header::CONTENT_TYPE, format.content_type())], parts.metrics.render(now, format))
+    match text(Arc::clone(&parts.metrics), now, format).await {
+        Some(body) => ([(header::CONTENT_TYPE, format.content_type())], body).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The numbers are added up on a thread that nobody waits for: of very many rules that takes its time, and probes come to the
+/// same port. A text that is long leaves in parts, each made when the one before was taken, so that a slow reader keeps no more
+/// than the numbers. None if that panicked, which was logged.
+async fn text(metrics: Arc<Metrics>, now: Snapshot, format: Format) -> Option<Body> {
+    let added = tokio::task::spawn_blocking(move || {
+        let mut parts = metrics.exposition(now, format);
+        (parts.next(), parts.next(), parts)
+    });
+    let (first, second, rest) = added.await.ok()?;
+    let Some(second) = second else { return first.map(|all| Body::from(Bytes::from_owner(all))) };
+    let parts = first.into_iter().chain([second]).chain(rest).map(Bytes::from_owner);
+    Some(Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>))))
+}
+
+fn source(remote: Remote) -> XdsSource {
+    XdsSource {
+        name: remote.name,
+        is_connected: remote.is_connected,
+        is_refused: remote.is_refused,
+        updated: remote.updated,
+        updates: remote.accepted,
+        nacks: remote.refused,
+    }
 }
 
 /// How many subjects each domain has, in order.

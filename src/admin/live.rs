@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::answer::Problem;
 use super::api::Api;
 use super::connection::Connection;
-use super::guard::is_known;
+use super::guard::{has_certificate, is_known};
 use super::reads::store;
 use super::shown::time;
 use super::viewers::{MOST, Viewers};
@@ -33,12 +33,15 @@ const MOST_DOMAINS: usize = 100;
 pub(super) async fn live(State(api): State<Arc<Api>>, request: Request) -> Response {
     let connection = request.extensions().get::<Connection>().cloned();
     let headers = request.headers().clone();
+    let has_certificate = has_certificate(connection.as_ref());
     let Some(ticks) = api.viewers.join(connection) else {
         return Problem::away(format!("{MOST} viewers are watching already, which is the most"))
             .into_response();
     };
     // Who was let in by a token that holds no more is let out.
-    let may_look = move |_: &Arc<str>| api.token.as_ref().is_none_or(|token| is_known(token, &headers));
+    let may_look = move |_: &Arc<str>| {
+        has_certificate || api.token.as_ref().is_none_or(|token| is_known(token, &headers))
+    };
     let ticks = ReceiverStream::new(ticks).take_while(may_look);
     let events = ticks.map(|tick| Ok::<_, Infallible>(Event::default().event("tick").data(tick)));
     Sse::new(events).into_response()

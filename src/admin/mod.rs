@@ -3,12 +3,16 @@
 mod answer;
 mod api;
 mod asked;
+mod audit;
+mod certificates;
 mod changes;
 mod compatibility;
 mod connection;
 mod desk;
+mod differences;
 mod guard;
 mod health;
+mod heavy;
 mod http;
 mod live;
 mod page;

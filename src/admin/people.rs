@@ -2,35 +2,66 @@
 //!
 //! A change is made beside the files: what it does not name stays as they say, and goes on following them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Problem, json as answer, read_secretly};
 use super::api::Api;
-use super::asked::{Question, known};
+use super::asked::{Question, Used, known};
 use super::connection::Connection;
-use crate::control::{Amendment, NotChanged};
-use crate::subjects::{CredentialChange, SubjectChange, credential_sha256};
-use crate::telemetry::AdminChange;
+use super::differences;
+use crate::control::{Amendment, NotChanged, slips};
+use crate::subjects::{CredentialChange, ID, SubjectChange, TakenBack, credential_sha256, is_id};
+use crate::telemetry::{AdminChange, AdminSubjectChange, Operator};
 
-/// The most bytes of an id.
-const LONGEST_ID: usize = 256;
+/// What is said where replicas share their counters, so that one might think they share this.
+const ALONE: &str = "this replica alone has the change, and as long as it runs: replicas share counters, and no subjects. Make it at each \
+                     one, or write it into the subjects file";
 
-/// The fields of a subject. What is not there stays as it is.
+/// The fields of a subject. What is not there stays as it is; of what is null the files count again.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fields {
-    enabled: Option<bool>,
+    enabled: Said<bool>,
     attributes: Map<String, Value>,
-    billing_anchor: Option<String>,
-    time_zone: Option<String>,
+    billing_anchor: Said<String>,
+    time_zone: Said<String>,
     facts: Map<String, Value>,
+}
+
+/// What is said of a field.
+#[derive(Debug, Default)]
+enum Said<T> {
+    /// Nothing: it is not there.
+    #[default]
+    Nothing,
+    /// Null.
+    TakenBack,
+    Value(T),
+}
+
+impl<'d, T: Deserialize<'d>> Deserialize<'d> for Said<T> {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::TakenBack, Self::Value))
+    }
+}
+
+impl<T> Said<T> {
+    fn is_taken_back(&self) -> bool {
+        matches!(self, Self::TakenBack)
+    }
+
+    fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Nothing | Self::TakenBack => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,45 +115,55 @@ impl Credential {
 /// Who asks for a change of whom.
 struct Asked {
     api: Arc<Api>,
-    peer: SocketAddr,
+    peer: Operator,
     domain: String,
     id: String,
 }
 
 impl Asked {
-    /// Makes the change, writes its line in the log and shows the subject as it is then.
+    /// Makes the change, notes it and shows the subject as it is then.
     async fn make(self, what: &str, status: StatusCode, change: Option<SubjectChange>) -> Answer {
         let Self { api, peer, domain, id } = self;
-        known(&domain, &api.served.engine().policy())?;
-        let before = api.ask(Question::Subject { domain: domain.clone(), id: id.clone() }).await.ok();
+        let warnings = {
+            let policy = api.served.engine().policy();
+            known(&domain, &policy)?;
+            let both = policy.domain(domain.as_bytes()).zip(change.as_ref());
+            let slips = both.map_or_else(Vec::new, |(domain, change)| slips(domain, change));
+            slips.into_iter().chain(api.store.is_shared.then(|| ALONE.to_owned())).collect::<Vec<_>>()
+        };
+        let ask = |used| api.ask(Question::Subject { domain: domain.clone(), id: id.clone(), used });
+        // What it was and is, is known also while the store is away.
+        let before = ask(Used::LeftOut).await.ok();
         let amendment = Amendment { domain: domain.clone(), id: id.clone(), change };
         let served = Arc::clone(&api.served);
-        // On a thread that serves nobody: the files are read once more.
+        // On a thread that serves nobody: it may have to wait for the disk.
         let made = tokio::task::spawn_blocking(move || served.change_subject(&amendment)).await;
         let made = made.map_err(|_| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the change panicked, which is a bug")
         })?;
-        let no_files = || {
-            Problem::new(
-                StatusCode::CONFLICT,
-                "the configuration came from no files that could be read again",
-            )
-        };
-        let generation = made.ok_or_else(no_files)?.map_err(|why| refused(&why))?;
-        // One that was made here and taken back is no more.
-        let after = api.ask(Question::Subject { domain: domain.clone(), id: id.clone() }).await.ok();
         let object = format!("{domain}: subject {id}");
-        AdminChange {
-            peer,
-            what,
-            object: &object,
-            before: &line(before.as_ref()),
-            after: &line(after.as_ref()),
-        }
-        .emit();
+        let generation = match made {
+            Ok(generation) => generation,
+            Err(why) => {
+                if let NotChanged::InDoubt(_) = &why {
+                    let after = format!("not known: {why}");
+                    let change =
+                        AdminChange { peer: &peer, what, object: &object, before: "", after: &after };
+                    api.note(change).await;
+                }
+                return Err(refused(&why));
+            }
+        };
+        // One that was made here and taken back is no more.
+        let after = ask(Used::IfKnown).await.ok();
+        let differences = differences::between(before.as_ref(), after.as_ref());
+        let changes = differences::by_field(&differences);
+        AdminSubjectChange { peer: &peer, what, domain: &domain, subject: &id, changes }.emit();
+        let (before, now) = differences::sides(&differences);
+        api.keep(AdminChange { peer: &peer, what, object: &object, before: &before, after: &now }).await;
         Ok(answer(
             status,
-            &json!({"generation": generation, "durable": api.served.keeps_changes(), "subject": after}),
+            &json!({"generation": generation, "durable": api.served.keeps_changes(), "subject": after, "warnings": warnings}),
         ))
     }
 }
@@ -130,27 +171,14 @@ impl Asked {
 fn refused(why: &NotChanged) -> Problem {
     let status = match why {
         NotChanged::Unknown { .. } | NotChanged::NoSubjects(_) => StatusCode::NOT_FOUND,
-        NotChanged::Exists { .. } | NotChanged::Superseded | NotChanged::Files(_) => StatusCode::CONFLICT,
-        NotChanged::Wrong(_) | NotChanged::NoNumber(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        NotChanged::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+        NotChanged::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+        NotChanged::Exists { .. } => StatusCode::CONFLICT,
+        NotChanged::Wrong(_) | NotChanged::NoNumber(_) | NotChanged::TooManyAttributes { .. } => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        NotChanged::NotKept(_) | NotChanged::InDoubt(_) | NotChanged::Busy => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let hint = match why {
-        NotChanged::Files(_) => Some("`/api/v1/config` and `spillway check` say where".to_owned()),
-        _ => None,
-    };
-    Problem::new(status, why.to_string()).hint(hint)
-}
-
-/// What is worth a word in the log; nobody where there is nobody.
-fn line(subject: Option<&Value>) -> String {
-    let Some(subject) = subject else { return "nobody".to_owned() };
-    let facts = ["enabled", "attributes", "billing_anchor", "time_zone", "facts", "credentials"];
-    let facts: Map<String, Value> = facts
-        .into_iter()
-        .map(|name| (name.to_owned(), subject[name].clone()))
-        .filter(|(_, value)| !value.is_null())
-        .collect();
-    Value::Object(facts).to_string()
+    Problem::new(status, why.to_string())
 }
 
 /// Creates a subject that the files do not have.
@@ -162,15 +190,21 @@ pub(super) async fn create(
 ) -> Answer {
     let New { id, enabled, attributes, billing_anchor, time_zone, facts, credentials } =
         read_secretly(&body)?;
-    if id.is_empty() || id.len() > LONGEST_ID || id.contains(['/', '\n', '\r', '\0']) {
-        return Err(Problem::wrong(format!(
-            "an id has from 1 to {LONGEST_ID} bytes, and no `/` or line break in it"
-        )));
+    if !is_id(&id) {
+        return Err(Problem::wrong(ID));
     }
     let credentials = credentials.into_iter().map(|one| one.change(true)).collect::<Result<_, _>>()?;
-    let change =
-        SubjectChange { created: true, enabled, attributes, billing_anchor, time_zone, facts, credentials };
-    Asked { api, peer: connection.peer, domain, id }
+    let change = SubjectChange {
+        created: true,
+        enabled,
+        attributes,
+        billing_anchor,
+        time_zone,
+        facts,
+        credentials,
+        taken_back: TakenBack::default(),
+    };
+    Asked { api, peer: connection.operator(), domain, id }
         .make("subject create", StatusCode::CREATED, Some(change))
         .await
 }
@@ -183,13 +217,25 @@ pub(super) async fn change(
     body: Bytes,
 ) -> Answer {
     let Fields { enabled, attributes, billing_anchor, time_zone, facts } = read_secretly(&body)?;
-    let change =
-        SubjectChange { enabled, attributes, billing_anchor, time_zone, facts, ..SubjectChange::default() };
+    let taken_back = TakenBack {
+        enabled: enabled.is_taken_back(),
+        billing_anchor: billing_anchor.is_taken_back(),
+        time_zone: time_zone.is_taken_back(),
+    };
+    let change = SubjectChange {
+        enabled: enabled.value(),
+        attributes,
+        billing_anchor: billing_anchor.value(),
+        time_zone: time_zone.value(),
+        facts,
+        taken_back,
+        ..SubjectChange::default()
+    };
     if change == SubjectChange::default() {
         return Err(Problem::wrong("the body names nothing that is to change")
             .hint("write `{\"attributes\": {\"plan\": \"scale\"}}`, say".to_owned()));
     }
-    Asked { api, peer: connection.peer, domain, id }
+    Asked { api, peer: connection.operator(), domain, id }
         .make("subject change", StatusCode::OK, Some(change))
         .await
 }
@@ -200,7 +246,7 @@ pub(super) async fn take_back(
     Extension(connection): Extension<Connection>,
     Path((domain, id)): Path<(String, String)>,
 ) -> Answer {
-    Asked { api, peer: connection.peer, domain, id }
+    Asked { api, peer: connection.operator(), domain, id }
         .make("subject changes taken back", StatusCode::OK, None)
         .await
 }
@@ -214,7 +260,7 @@ pub(super) async fn add_credential(
 ) -> Answer {
     let credentials = vec![read_secretly::<Credential>(&body)?.change(true)?];
     let change = SubjectChange { credentials, ..SubjectChange::default() };
-    Asked { api, peer: connection.peer, domain, id }
+    Asked { api, peer: connection.operator(), domain, id }
         .make("credential add", StatusCode::OK, Some(change))
         .await
 }
@@ -242,7 +288,7 @@ pub(super) async fn revoke_credential(
     }
     let credentials = vec![credential];
     let change = SubjectChange { credentials, ..SubjectChange::default() };
-    Asked { api, peer: connection.peer, domain, id }
+    Asked { api, peer: connection.operator(), domain, id }
         .make("credential revoke", StatusCode::OK, Some(change))
         .await
 }

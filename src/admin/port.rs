@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Health;
 use super::api::{Api, Served, StorePlace};
+use super::audit::Audit;
 use super::token::TokenFile;
 use super::{desk, live, router};
 use crate::clock::Clock;
@@ -73,10 +74,8 @@ impl<S: Store, C: Clock> Served for Live<S, C> {
         Some(self.publisher.publish(version, &sources, options.clone()))
     }
 
-    fn change_subject(&self, amendment: &Amendment) -> Option<Result<u64, NotChanged>> {
-        let Watched { path, options, .. } = self.watched.as_ref()?;
-        let sources = Sources::in_files(&[path], options.every_file);
-        Some(self.publisher.change_subject(amendment, &sources, options))
+    fn change_subject(&self, amendment: &Amendment) -> Result<u64, NotChanged> {
+        self.publisher.change_subject(amendment)
     }
 
     fn keeps_changes(&self) -> bool {
@@ -91,8 +90,10 @@ pub fn admin_router<S: Store, C: Clock>(parts: AdminParts<S, C>) -> Router {
     let (desk, jobs) = mpsc::channel(WAITING);
     let latest = publisher.latest();
     tokio::task::spawn_local(desk::answer(Arc::clone(&limiter), jobs));
+    let audit = Arc::new(Audit::of(&limiter.store));
     let served = Arc::new(Live { limiter, publisher, watched });
-    let api = Arc::new(Api { served, desk, health, metrics, latest, store, token, viewers: Arc::default() });
+    let viewers = Arc::default();
+    let api = Arc::new(Api { served, desk, health, metrics, latest, store, token, viewers, audit });
     tokio::task::spawn_local(live::tick(Arc::clone(&api)));
     router::router(api)
 }

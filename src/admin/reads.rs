@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Problem, ok, read};
 use super::api::Api;
-use super::asked::{ExplainBody, LookupBody, Question, known};
+use super::asked::{ExplainBody, LookupBody, Question, Used, known};
 use super::shown::{self, RuleRow, time};
-use crate::control::{Event, Latest};
+use crate::config::Diagnostic;
+use crate::control::{Event, Latest, Remote};
 use crate::explain::{Match, why_unmatched};
 use crate::model::NoMatch;
 use crate::policy::Policy;
@@ -33,16 +34,16 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn rows<T>(&self, all: Vec<T>) -> impl Iterator<Item = T> {
+    pub(super) fn rows<T>(&self, all: Vec<T>) -> impl Iterator<Item = T> {
         let limit = self.limit.unwrap_or(ROWS.0).min(ROWS.1);
         all.into_iter().skip(self.offset.unwrap_or(0)).take(limit)
     }
 
-    fn word(&self) -> String {
+    pub(super) fn word(&self) -> String {
         self.search.as_deref().unwrap_or_default().to_lowercase()
     }
 
-    fn is_in(&self, domain: &str) -> bool {
+    pub(super) fn is_in(&self, domain: &str) -> bool {
         self.domain.as_deref().is_none_or(|wanted| wanted == domain)
     }
 }
@@ -90,7 +91,30 @@ pub(super) fn told_config(latest: &Latest, policy: &Policy, is_shadow_mode: bool
         "rules": policy.rules(),
         "diagnostics": shown::mistakes(&status.refusal),
         "diagnostics_left_out": status.refusal.len().saturating_sub(shown::MOST_MISTAKES),
+        "xds": xds(latest),
         "history": latest.history().iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+fn xds(latest: &Latest) -> Vec<Value> {
+    let refusals = latest.refusals();
+    let of = |one: &Remote| remote(one, refusals.get(&one.name).map(|why| &**why).unwrap_or_default());
+    latest.remotes().iter().map(of).collect()
+}
+
+fn remote(remote: &Remote, refusal: &[Diagnostic]) -> Value {
+    json!({
+        "source": remote.name,
+        "connected": remote.is_connected,
+        "failure": remote.failure,
+        "answered": remote.has_answered,
+        "version": remote.version,
+        "resources": remote.resources,
+        "updated": remote.updated.map(time),
+        "stale": remote.is_refused,
+        "diagnostics": shown::mistakes(refusal),
+        "updates": remote.accepted,
+        "nacks": remote.refused,
     })
 }
 
@@ -109,8 +133,8 @@ pub(super) async fn domains(State(api): State<Arc<Api>>) -> Response {
             "evaluate": shown::evaluate(domain.evaluate),
             "on_store_failure": shown::on_store_failure(domain.on_store_failure),
             "endpoints": domain.endpoints.is_some(),
-            "subjects": people.map(crate::subjects::Directory::subjects),
-            "credentials": people.map(crate::subjects::Directory::credentials),
+            "subjects": people.map(|people| people.subjects()),
+            "credentials": people.map(|people| people.credentials()),
             "requests": {"ok": asked.ok, "over_limit": asked.over_limit},
         })
     });
@@ -264,5 +288,5 @@ pub(super) async fn subject(
     State(api): State<Arc<Api>>,
     Path((domain, id)): Path<(String, String)>,
 ) -> Answer {
-    Ok(ok(&api.ask(Question::Subject { domain, id }).await?))
+    Ok(ok(&api.ask(Question::Subject { domain, id, used: Used::Needed }).await?))
 }

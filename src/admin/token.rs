@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
+use crate::config::read_text;
+
 /// How long a browser stays logged in.
 pub(super) const SESSION: Duration = Duration::from_secs(12 * 3_600);
 /// The most browsers that are logged in; the one that is longest so makes room for the next.
@@ -56,7 +58,8 @@ fn read(path: &Path) -> io::Result<Hash> {
     if fs::metadata(path)?.len() > LONGEST {
         return wrong("it is longer than a token");
     }
-    let text = fs::read_to_string(path)?;
+    // On the port's own thread: a regular file, and nothing that would have to be waited for.
+    let text = read_text(path)?;
     let token = text.trim();
     if token.len() < SHORTEST || token.contains(char::is_whitespace) {
         return wrong("it has to be one line of at least 16 characters, as `openssl rand -hex 32` prints");
@@ -154,6 +157,12 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         assert!(!file.admits(SECOND.as_bytes()), "without the file nobody is let in");
+        // A FIFO would have whoever reads it wait for its writer.
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(!file.admits(SECOND.as_bytes()));
+        fs::rename(&path, directory.path().join("fifo")).unwrap();
+        fs::write(&path, SECOND).unwrap();
+        assert!(file.admits(SECOND.as_bytes()));
     }
 
     #[tokio::test(start_paused = true)]

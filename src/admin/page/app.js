@@ -3,9 +3,12 @@ import { views } from "/page/views.js";
 
 const MINUTES = 5;
 const SECONDS = MINUTES * 60;
+/** From how many days before its end on a certificate is to be renewed, and at once. */
+export const [SOON, VERY_SOON] = [14, 2];
 
 export const state = {
   config: null,              // what /config said last
+  ports: [],                 // what /certificates said last
   rules: [],                 // what /rules said last
   total: 0,                  // how many rules there are
   generation: 0,
@@ -28,15 +31,18 @@ export function el(name, attributes = {}, ...children) {
   return element;
 }
 
+/** A text of the API's, whose names stand between backticks. */
+export const prose = (text) => text.split("`").map((part, at) => at % 2 ? el("code", {}, part) : part);
+
 /** Asks the API. A change says that it is one. */
-export async function api(path, { post, change } = {}) {
+export async function api(path, { post, change, method } = {}) {
   const headers = {};
   if (post !== undefined) headers["content-type"] = "application/json";
   if (change) headers["x-spillway-change"] = "1";
   const response = await fetch(`/api/v1${path}`, {
-    method: post === undefined ? "GET" : "POST", headers, body: post === undefined ? undefined : JSON.stringify(post),
+    method: method ?? (post === undefined ? "GET" : "POST"), headers, body: post === undefined ? undefined : JSON.stringify(post),
   });
-  if (response.status === 401) { await logIn(); return api(path, { post, change }); }
+  if (response.status === 401) { await logIn(); return api(path, { post, change, method }); }
   const answer = await response.json();
   // A configuration that is refused is an answer, too.
   if (answer.error) throw new Error([answer.error, answer.hint].filter(Boolean).join(" — "));
@@ -61,6 +67,8 @@ function logIn() {
 }
 
 export const whole = (number) => Math.round(number).toLocaleString("en");
+/** `1 rule`, `2 rules`. */
+export const many = (number, name, names = `${name}s`) => `${whole(number)} ${number === 1 ? name : names}`;
 export const rate = (number) => number >= 10 ? whole(number) : number === 0 ? "0" : number.toFixed(1);
 export function bytes(number) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -108,12 +116,14 @@ export async function loadRules() {
 }
 
 function header() {
-  const { last, config, connected } = state;
+  const { last, config, connected, ports } = state;
   const pill = document.getElementById("state");
   const [word, kind] = !connected ? ["no connection", "bad"]
     : last?.store.breakers_open ? ["the store does not answer", "bad"]
     : last?.stale ? ["configuration refused", "warn"]
     : last && !last.ready ? ["not ready", "warn"]
+    : ports.some((port) => port.days_left < VERY_SOON) ? ["a certificate expires", "bad"]
+    : config?.xds.some((one) => !one.connected) ? ["an xDS server is away", "warn"]
     : config?.shadow_mode ? ["shadow mode: nothing is denied", "warn"] : ["serving", "good"];
   if (pill.textContent !== word) pill.textContent = word;
   pill.className = `pill ${kind}`;
@@ -129,9 +139,10 @@ function header() {
 }
 
 async function counts() {
-  const [{ unmatched }, config] = await Promise.all([api("/unmatched"), api("/config")]);
-  state.config = config;
-  for (const [id, many] of [["unmatched-count", unmatched.length], ["mistakes-count", config.diagnostics.length]]) {
+  const [{ unmatched }, config, { ports }] = await Promise.all([api("/unmatched"), api("/config"), api("/certificates")]);
+  [state.config, state.ports] = [config, ports];
+  const troubled = config.xds.filter((one) => !one.connected || one.stale || !one.answered).length + ports.filter((one) => one.stale || one.days_left < SOON).length;
+  for (const [id, many] of [["unmatched-count", unmatched.length], ["mistakes-count", config.diagnostics.length], ["state-count", troubled]]) {
     const badge = document.getElementById(id);
     badge.hidden = many === 0; badge.textContent = String(many);
   }
@@ -151,7 +162,9 @@ function listen() {
 }
 
 let current = null;
+let shows = 0;
 async function show() {
+  const turn = ++shows;
   const [name, ...rest] = (location.hash.slice(1) || "overview").split("/");
   const view = views[name] ?? views.overview;
   for (const link of document.querySelectorAll("nav a")) {
@@ -160,14 +173,18 @@ async function show() {
   }
   const main = document.getElementById("main");
   current?.close?.();
-  main.replaceChildren();
+  // Each view has a place of its own: one that still waits for an answer when another is asked for writes where nobody looks.
+  const place = el("div", { class: "view" });
+  main.replaceChildren(place);
   current = null;
   try {
-    const shown = await view(main, rest.map(decodeURIComponent));
+    const shown = await view(place, rest.map(decodeURIComponent));
+    if (turn !== shows) { shown?.close?.(); return; }
     current = shown ?? {};
     current.tick?.();
   } catch (error) {
-    main.replaceChildren(el("section", { class: "sheet" }, el("p", { class: "wrong", role: "alert" }, error.message)));
+    if (turn !== shows) return;
+    place.replaceChildren(el("section", { class: "sheet" }, el("p", { class: "wrong", role: "alert" }, error.message)));
   }
   document.title = `${name[0].toUpperCase()}${name.slice(1)} · Spillway`;
 }
