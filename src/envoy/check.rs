@@ -4,6 +4,7 @@ mod chain;
 mod descriptors;
 mod identity;
 mod service;
+mod upstream;
 mod values;
 
 use std::path::PathBuf;

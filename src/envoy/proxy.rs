@@ -100,6 +100,20 @@ impl<'f> Proxy<'f> {
         self.routes.into_iter().flat_map(|routes| routes.list("virtual_hosts"))
     }
 
+    /// Whatever may have configurations of filters.
+    pub(super) fn scopes(&self) -> Vec<Value<'f>> {
+        let mut scopes: Vec<Value<'f>> = self.routes.into_iter().collect();
+        for host in self.hosts() {
+            scopes.push(host);
+            for route in host.list("routes") {
+                scopes.push(route);
+                let weighted = route.at(&["route", "weighted_clusters"]);
+                scopes.extend(weighted.into_iter().flat_map(|weighted| weighted.list("clusters")));
+            }
+        }
+        scopes
+    }
+
     /// Every route that leads to an upstream, with its calls in the order of the filters.
     pub(super) fn routes(&self) -> Vec<Route<'f>> {
         let mut routes = Vec::new();

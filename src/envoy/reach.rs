@@ -43,9 +43,14 @@ pub(super) struct Matched {
 pub(super) struct Asked {
     /// Entries that may be absent are.
     pub(super) without_optional: bool,
+    /// What is not always the same has a value that no rule lists.
+    pub(super) unlisted: bool,
     /// This entry is nobody's credential.
     pub(super) nobody_at: Option<usize>,
 }
+
+/// A value, or a path, that nobody lists.
+const UNLISTED: &str = "/\u{1}";
 
 /// Follows `entries` through the rules of `domain`.
 pub(super) fn reach<'p>(domain: &'p Domain, entries: &[Entry<'_>], asked: Asked) -> Reach<'p> {
@@ -110,6 +115,12 @@ fn matched(domain: &Domain, entries: &[Entry<'_>], asked: Asked) -> Vec<Matched>
                     one.content = Content::Exactly(String::from_utf8_lossy(&name).into_owned());
                 }
             }
+        }
+        if asked.unlisted && !matches!(one.content, Content::Exactly(_)) {
+            let endpoints = domain.endpoints.as_ref().filter(|_| one.is_endpoint);
+            let name = endpoints.map(|endpoints| endpoints.name(b"GET", UNLISTED.as_bytes()));
+            let name = name.map(|name| String::from_utf8_lossy(&name).into_owned());
+            one.content = Content::Exactly(name.unwrap_or_else(|| UNLISTED.to_owned()));
         }
         matched.push(one);
     }

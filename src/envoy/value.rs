@@ -101,11 +101,11 @@ impl<'f> Value<'f> {
         name.rsplit('/').next().unwrap_or(name)
     }
 
-    /// Whether some text in it has `part` in it.
-    pub(super) fn mentions(self, part: &str) -> bool {
-        self.text().contains(part)
-            || self.items().any(|item| item.mentions(part))
-            || self.fields().any(|(_, field)| field.mentions(part))
+    /// Whether some text in it has the header's name `name`, which is in lower case, in it. In names of headers case does not count.
+    pub(super) fn mentions_name(self, name: &str) -> bool {
+        self.text().to_lowercase().contains(name)
+            || self.items().any(|item| item.mentions_name(name))
+            || self.fields().any(|(_, field)| field.mentions_name(name))
     }
 
     /// Where it is, for a list of policies' places.

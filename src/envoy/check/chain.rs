@@ -12,7 +12,7 @@ pub(super) fn check(proxy: &Proxy<'_>, findings: &mut Findings) {
     behind_the_router(proxy, findings);
     let routes = proxy.routes();
     unread(proxy, &routes, findings);
-    for scope in scopes(proxy) {
+    for scope in proxy.scopes() {
         names(proxy, scope, findings);
     }
     for call in routes.iter().flat_map(|route| &route.calls) {
@@ -21,20 +21,6 @@ pub(super) fn check(proxy: &Proxy<'_>, findings: &mut Findings) {
         }
     }
     unlimited(&routes, findings);
-}
-
-/// Whatever may have configurations of filters.
-fn scopes<'f>(proxy: &Proxy<'f>) -> Vec<Value<'f>> {
-    let mut scopes: Vec<Value<'f>> = proxy.routes.into_iter().collect();
-    for host in proxy.hosts() {
-        scopes.push(host);
-        for route in host.list("routes") {
-            scopes.push(route);
-            let weighted = route.at(&["route", "weighted_clusters"]);
-            scopes.extend(weighted.into_iter().flat_map(|weighted| weighted.list("clusters")));
-        }
-    }
-    scopes
 }
 
 fn behind_the_router(proxy: &Proxy<'_>, findings: &mut Findings) {
@@ -87,10 +73,11 @@ fn unread(proxy: &Proxy<'_>, routes: &[Route<'_>], findings: &mut Findings) {
     let limiters: Vec<_> = proxy.limiters().collect();
     let stages: Vec<_> =
         limiters.iter().map(|(_, filter)| filter.config.number("stage").unwrap_or_default()).collect();
-    let of_hosts = proxy.hosts().flat_map(|host| host.list("rate_limits").map(|item| (item, true)));
+    let of_hosts =
+        proxy.hosts().flat_map(|host| host.list("rate_limits").map(move |item| (item, Some(host))));
     let of_routes = proxy.hosts().flat_map(|host| host.list("routes")).filter_map(|route| route.get("route"));
-    let of_routes = of_routes.flat_map(|action| action.list("rate_limits").map(|item| (item, false)));
-    for (item, is_hosts) in of_hosts.chain(of_routes).filter(|(item, _)| !read.contains(&item.id())) {
+    let of_routes = of_routes.flat_map(|action| action.list("rate_limits").map(|item| (item, None)));
+    for (item, host) in of_hosts.chain(of_routes).filter(|(item, _)| !read.contains(&item.id())) {
         let stage = item.number("stage").unwrap_or_default();
         let (message, hint) = if limiters.is_empty() {
             (
@@ -103,11 +90,8 @@ fn unread(proxy: &Proxy<'_>, routes: &[Route<'_>], findings: &mut Findings) {
                 format!("this is of stage {stage}, and no filter is, so it is never sent"),
                 format!("write `stage: {stage}` into a filter, or leave `stage` out here"),
             )
-        } else if is_hosts {
-            (
-                "no route sends this: each has `rate_limits` of its own, or in its configuration of the filter".to_owned(),
-                "write `include_vh_rate_limits: true` into `route`, or move it there".to_owned(),
-            )
+        } else if let Some(host) = host {
+            no_route_sends(host)
         } else {
             (
                 "this is never sent: the filter, or what is configured of it here, has `rate_limits` of its own, or it does not run"
@@ -117,6 +101,30 @@ fn unread(proxy: &Proxy<'_>, routes: &[Route<'_>], findings: &mut Findings) {
         };
         findings.at(item, Finding::error(UnsentDescriptor, message).hint(hint));
     }
+}
+
+/// What to say of an item of a virtual host that none of its routes sends.
+fn no_route_sends(host: Value<'_>) -> (String, String) {
+    let (to_upstreams, others): (Vec<_>, Vec<_>) =
+        host.list("routes").partition(|route| route.get("route").is_some());
+    let never = "a route with `direct_response` or `redirect` is never limited";
+    let message = match (to_upstreams.is_empty(), others.is_empty()) {
+        (true, _) => format!("no route sends this: {never}"),
+        (_, true) => {
+            "no route sends this: each has `rate_limits` of its own, or in its configuration of the filter"
+                .to_owned()
+        }
+        _ => format!(
+            "no route sends this: {never}, and each of the others has `rate_limits` of its own, or in its configuration of the filter"
+        ),
+    };
+    let hint = if to_upstreams.is_empty() {
+        "send requests that are to be limited to a cluster, by `route`"
+    } else {
+        "write `vh_rate_limits: INCLUDE` into the route's configuration of the filter, a `RateLimitPerRoute` in \
+         `typed_per_filter_config`, or move it to the route"
+    };
+    (message, hint.to_owned())
 }
 
 /// Words that mean nothing where they stand.

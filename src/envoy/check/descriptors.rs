@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ptr;
 
-use super::{identity, values};
+use super::{identity, upstream, values};
 use crate::config::DiagnosticKind::{EnvoyService, UnmatchedDescriptor, UnreachableRule};
 use crate::envoy::action::Descriptor;
 use crate::envoy::findings::{Finding, Findings};
@@ -106,6 +106,8 @@ fn look_at<'p, 'f>(
         identity::twice(descriptor, domain, proxy, call.filter, findings);
     }
     identity::absent(&descriptors, domain, findings);
+    identity::chosen(&descriptors, domain, proxy, call.filter, findings);
+    upstream::check(proxy, call.filter, domain, findings);
 }
 
 /// Follows a descriptor and tells where it is lost. The nodes that it reaches otherwise.

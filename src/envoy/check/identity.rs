@@ -6,7 +6,7 @@ use crate::envoy::findings::{Finding, Findings};
 use crate::envoy::proxy::{Filter, Proxy};
 use crate::envoy::reach::{Asked, Reach, reach};
 use crate::envoy::value::Value;
-use crate::policy::{Domain, Place};
+use crate::policy::{Domain, Place, Rule};
 
 /// Tells where an address that is limited is what the client says it is.
 pub(super) fn check_address(proxy: &Proxy<'_>, findings: &mut Findings) {
@@ -47,11 +47,19 @@ pub(super) fn absent(descriptors: &[Descriptor<'_>], domain: &Domain, findings: 
             if descriptors.iter().any(|other| remains(other, descriptor, what, domain)) {
                 continue;
             }
+            // What limits some values only, as `path=/login` does, lets all others pass.
+            let some = descriptors
+                .iter()
+                .any(|other| is_sent_without(other, descriptor, what) && limits(other, domain, false));
+            let others = if some {
+                "and what it sends beside it limits some values only"
+            } else {
+                "and sends it no other"
+            };
             let wrong = Finding::warning(
                 Bypass,
                 format!(
-                    "a request without {what} is not limited by domain `{}`: Envoy leaves the whole descriptor out, and sends it no \
-                     other",
+                    "a request without {what} is not limited by domain `{}`: Envoy leaves the whole descriptor out, {others}",
                     domain.name
                 ),
             );
@@ -80,15 +88,64 @@ pub(super) fn absent(descriptors: &[Descriptor<'_>], domain: &Domain, findings: 
     }
 }
 
-/// Whether `other` still limits a request that `descriptor` limits, when `what` is absent from it.
+/// Whether `other` still limits every request that `descriptor` limits, when `what` is absent from it.
 fn remains(other: &Descriptor<'_>, descriptor: &Descriptor<'_>, what: &str, domain: &Domain) -> bool {
+    is_sent_without(other, descriptor, what) && limits(other, domain, true)
+}
+
+/// Whether `other` is sent for every request that `descriptor` is sent for, also when `what` is absent from it.
+fn is_sent_without(other: &Descriptor<'_>, descriptor: &Descriptor<'_>, what: &str) -> bool {
     let has = descriptor.droppers();
     let is_sent = other.droppers().iter().all(|dropper| *dropper != what && has.contains(dropper));
-    if !other.is_known || other.is_late || other.is_conditional() || !is_sent {
-        return false;
+    other.is_known && !other.is_late && !other.is_conditional() && is_sent
+}
+
+/// Whether `descriptor` reaches a limit, with values that no rule lists where `unlisted`.
+fn limits(descriptor: &Descriptor<'_>, domain: &Domain, unlisted: bool) -> bool {
+    let asked = Asked { without_optional: true, unlisted, ..Asked::default() };
+    descriptor.has_limit || limited(&reach(domain, &descriptor.entries, asked)).is_some()
+}
+
+/// Tells which values of headers that clients choose are unlimited, where nothing else limits such a request.
+pub(super) fn chosen(
+    descriptors: &[Descriptor<'_>],
+    domain: &Domain,
+    proxy: &Proxy<'_>,
+    limiter: usize,
+    findings: &mut Findings,
+) {
+    for descriptor in descriptors.iter().filter(|descriptor| descriptor.is_known && !descriptor.is_late) {
+        let Some(entry) = descriptor.entries.last() else { continue };
+        let Some(header) = entry.header.as_deref().filter(|header| !header.starts_with(':')) else {
+            continue;
+        };
+        let mut before = proxy.filters.iter().take(limiter);
+        if is_credential(header) || before.any(|filter| is_guarded(filter, header)) {
+            continue;
+        }
+        let is_limited_otherwise = descriptors
+            .iter()
+            .any(|other| other.item.id() != descriptor.item.id() && remains(other, descriptor, "", domain));
+        for node in reach(domain, &descriptor.entries, Asked::default()).nodes {
+            let value = node.label.strip_prefix(entry.key.as_str()).and_then(|rest| rest.strip_prefix('='));
+            let is_unlimited = node.rule.as_ref().is_some_and(Rule::is_unlimited);
+            let Some(value) = value.filter(|_| is_unlimited && !is_limited_otherwise) else { continue };
+            let wrong = Finding::warning(
+                Bypass,
+                format!("a client that sends `{header}: {value}` is not limited by domain `{}`", domain.name),
+            );
+            let hint = format!(
+                "have a filter before this one write `{header}`, or remove what clients send, or add an item that every request has, such \
+                 as `- actions: [{{remote_address: {{}}}}]` with a rule for it"
+            );
+            findings.at(entry.action, wrong.hint(hint).related("it is unlimited here", node.place.clone()));
+        }
     }
-    let asked = Asked { without_optional: true, ..Asked::default() };
-    other.has_limit || limited(&reach(domain, &other.entries, asked)).is_some()
+}
+
+/// Whether a header is by its name what somebody is known by.
+fn is_credential(header: &str) -> bool {
+    header == "authorization" || header.ends_with("api-key") || header.ends_with("apikey")
 }
 
 /// Where a rule is that may be reached.
@@ -116,10 +173,7 @@ pub(super) fn twice(
         let all = reach(domain, &descriptor.entries, Asked::default());
         let is_subject =
             all.lost.is_none() && reach(domain, &descriptor.entries, asked).nodes.len() < all.nodes.len();
-        let is_credential = is_subject
-            || header == "authorization"
-            || header.ends_with("api-key")
-            || header.ends_with("apikey");
+        let is_credential = is_subject || is_credential(header);
         let before = proxy.filters.iter().take(limiter);
         if !is_credential || all.lost.is_some() || before.into_iter().any(|filter| is_guarded(filter, header))
         {
@@ -161,5 +215,5 @@ fn is_guarded(filter: &Filter<'_>, header: &str) -> bool {
     let kind = filter.config.type_name();
     let names = [".lua.", ".header_mutation.", ".rbac."].iter().any(|part| kind.contains(part));
     !filter.is_disabled && AUTHENTICATE.iter().any(|part| kind.contains(part))
-        || names && Value::mentions(filter.config, header)
+        || names && Value::mentions_name(filter.config, header)
 }

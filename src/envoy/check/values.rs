@@ -3,6 +3,7 @@
 use crate::config::DiagnosticKind::{Bypass, DoubledHeader, UnmatchedDescriptor};
 use crate::envoy::action::{Content, Descriptor, Entry};
 use crate::envoy::findings::{Finding, Findings};
+use crate::envoy::reach::{Asked, reach};
 use crate::envoy::value::Value;
 use crate::policy::{Domain, Node};
 
@@ -13,7 +14,7 @@ pub(super) const FORMATS: &str =
 /// Values that are not what they look like.
 pub(super) fn check(descriptor: &Descriptor<'_>, domain: &Domain, formats: bool, findings: &mut Findings) {
     let mut before: Option<&Entry<'_>> = None;
-    for entry in &descriptor.entries {
+    for (at, entry) in descriptor.entries.iter().enumerate() {
         if let Content::Exactly(text) = &entry.content
             && text.contains('%')
             && !formats
@@ -29,10 +30,12 @@ pub(super) fn check(descriptor: &Descriptor<'_>, domain: &Domain, formats: bool,
             && entry.key == "path"
             && before.is_some_and(|before| before.key == "method");
         if entry.header.as_deref() == Some(":path") && !is_endpoint {
-            let wrong = Finding::warning(
-                Bypass,
-                "`:path` comes with the query string, so each of `/leads?a=1`, `/leads?a=2` … has a counter of its own",
-            );
+            let message = match unlimited_by_query(descriptor, at, domain) {
+                Some(path) => format!("`:path` comes with the query string, so `{path}?a=1` is not `{path}` and reaches no rule"),
+                None => "`:path` comes with the query string, so each of `/leads?a=1`, `/leads?a=2` … has a counter of its own"
+                    .to_owned(),
+            };
+            let wrong = Finding::warning(Bypass, message);
             let hint =
                 "list `endpoints:` in the policy, and send `:method` as `method` and then `:path` as `path`";
             findings.at(entry.action, wrong.hint(hint));
@@ -52,6 +55,20 @@ pub(super) fn check(descriptor: &Descriptor<'_>, domain: &Domain, formats: bool,
             "add the same actions without `hits_addend`, or fill it in from what clients do not choose";
         findings.at(format, wrong.hint(hint));
     }
+}
+
+/// A path that a rule is for, where no rule is for it once a query string follows. The entry at `at` is the path.
+fn unlimited_by_query(descriptor: &Descriptor<'_>, at: usize, domain: &Domain) -> Option<String> {
+    let entries = descriptor.entries.get(..=at)?;
+    let nodes = reach(domain, entries, Asked::default()).nodes;
+    let key = &entries.last()?.key;
+    let exact = nodes.iter().filter_map(|node| node.label.strip_prefix(key.as_str())?.strip_prefix('='));
+    exact.filter(|path| !path.contains(['*', '?'])).find_map(|path| {
+        let mut asked = entries.to_vec();
+        asked.last_mut()?.content = Content::Exactly(format!("{path}?a=1"));
+        let is_lost = reach(domain, &asked, Asked::default()).nodes.is_empty();
+        is_lost.then(|| path.to_owned())
+    })
 }
 
 /// Tells where Envoy writes headers beside the policy's own.
