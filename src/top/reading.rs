@@ -25,9 +25,12 @@ pub(super) struct Hits {
 /// A key that many hits are counted under.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Heavy {
+    pub(super) domain: String,
     pub(super) rule: String,
     pub(super) key: String,
     pub(super) hits: f64,
+    /// How many of them were over a limit, where the key is among the most refused ones.
+    pub(super) refused: f64,
 }
 
 /// One look.
@@ -74,10 +77,20 @@ impl Reading {
         }
         match sample.name.as_str() {
             "spillway_heavy_hitter_hits" => self.heavy.push(Heavy {
+                domain: sample.label("domain").to_owned(),
                 rule: sample.label("rule").to_owned(),
                 key: sample.label("key").to_owned(),
                 hits: value,
+                refused: 0.0,
             }),
+            // These come after the hits.
+            "spillway_heavy_hitter_refused" => {
+                let name = (sample.label("domain"), sample.label("rule"), sample.label("key"));
+                let is_it = |heavy: &&mut Heavy| (&*heavy.domain, &*heavy.rule, &*heavy.key) == name;
+                if let Some(heavy) = self.heavy.iter_mut().find(is_it) {
+                    heavy.refused = value;
+                }
+            }
             "spillway_answer_duration_seconds_bucket" => {
                 let bound = sample.label("le");
                 if bound == ENVOY_WAITS {

@@ -187,8 +187,8 @@ impl Screen {
             Line::from(vec![Span::raw(format!("p99 {p99}  over 20 ms {}  ", percent(rates.late))), errors]),
             Line::from(format!(
                 "counters {}  connections {}  memory {} MiB",
-                number(reading.sum("spillway_counters")),
-                number(reading.sum("spillway_connections_open")),
+                whole(reading.sum("spillway_counters")),
+                whole(reading.sum("spillway_connections_open")),
                 number(reading.sum("process_resident_memory_bytes") / 1_048_576.0),
             )),
         ]
@@ -262,10 +262,13 @@ impl Screen {
 fn busiest(reading: &Reading) -> Vec<Line<'_>> {
     let keys = reading.heavy().iter().take(usize::from(HEAVY) - 1);
     let lines = keys.map(|heavy| {
-        Line::from(format!("{:>9}  {}  {}", number(heavy.hits), plain(&heavy.rule), plain(&heavy.key)))
+        let (hits, refused) = (whole(heavy.hits), whole(heavy.refused));
+        Line::from(format!("{hits:>9} {refused:>9}  {}  {}", plain(&heavy.rule), plain(&heavy.key)))
     });
-    let title =
-        Line::styled("BUSIEST KEYS, hits of the last minutes", Style::new().add_modifier(Modifier::REVERSED));
+    let title = Line::styled(
+        "     HITS   REFUSED  BUSIEST KEYS of the last minutes",
+        Style::new().add_modifier(Modifier::REVERSED),
+    );
     std::iter::once(title).chain(lines).collect()
 }
 
@@ -278,11 +281,13 @@ fn plain(text: &str) -> String {
     text.replace(char::is_control, "·")
 }
 
-/// With thousands apart; with a decimal where it is small.
+/// A rate, or a size: with a decimal where it is small.
 fn number(value: f64) -> String {
-    if value > 0.0 && value < 10.0 {
-        return format!("{value:.1}");
-    }
+    if value > 0.0 && value < 10.0 { format!("{value:.1}") } else { whole(value) }
+}
+
+/// A count, with thousands apart.
+fn whole(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
@@ -317,12 +322,17 @@ mod tests {
     fn reading(bulk: u32, search: u32, refused: u32) -> Reading {
         Reading::of(&format!(
             "spillway_ready 1\n\
+             spillway_counters 3\n\
+             spillway_connections_open{{port=\"grpc\"}} 2\n\
              spillway_requests_total{{domain=\"api\",code=\"ok\"}} {}\n\
              spillway_requests_total{{domain=\"api\",code=\"over_limit\"}} {refused}\n\
              spillway_rule_hits_total{{domain=\"api\",rule=\"bulk\"}} {bulk}\n\
              spillway_rule_over_limit_total{{domain=\"api\",rule=\"bulk\"}} {refused}\n\
              spillway_rule_hits_total{{domain=\"api\",rule=\"search\"}} {search}\n\
-             spillway_heavy_hitter_hits{{domain=\"api\",rule=\"bulk\",key=\"ip=\x1b[31m10.0.0.1\"}} 900\n",
+             spillway_heavy_hitter_hits{{domain=\"api\",rule=\"bulk\",key=\"ip=\x1b[31m10.0.0.1\"}} 900\n\
+             spillway_heavy_hitter_refused{{domain=\"web\",rule=\"bulk\",key=\"ip=\x1b[31m10.0.0.1\"}} 70\n\
+             spillway_heavy_hitter_refused{{domain=\"api\",rule=\"bulk\",key=\"ip=\x1b[31m10.0.0.1\"}} 200\n\
+             spillway_heavy_hitter_hits{{domain=\"api\",rule=\"search\",key=\"ip=10.0.0.2\"}} 7\n",
             bulk + search - refused
         ))
     }
@@ -358,12 +368,16 @@ mod tests {
         let lines = drawn(&mut screen());
         assert_eq!(lines[0], "spillway 127.0.0.1:8080");
         assert_eq!(lines[1], "requests 21,000/s  refused 250/s (1.2 %)  unlimited 0/s");
-        assert_eq!(lines[3], "counters 0  connections 0  memory 0 MiB");
+        assert_eq!(lines[3], "counters 3  connections 2  memory 0 MiB");
         assert!(lines[4].starts_with("DOMAIN") && lines[4].contains("REFUSED/s▼"), "{lines:#?}");
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(&lines[5]), ["api", "bulk", "1,000", "250", "0", "75.0", "%"]);
         assert_eq!(words(&lines[6]), ["api", "search", "20,000", "0", "0", "100.0", "%"]);
-        assert!(lines[19].contains("900  bulk  ip=·[31m10.0.0.1"), "no key commands a terminal: {lines:#?}");
+        assert!(
+            lines[19].contains("900       200  bulk  ip=·[31m10.0.0.1"),
+            "no key commands a terminal: {lines:#?}"
+        );
+        assert!(lines[20].contains("        7         0  search  ip=10.0.0.2"), "{lines:#?}");
         assert_eq!(lines[23], "q quit  s sort: refused  / filter  ↑↓ scroll");
     }
 
