@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use super::certificates::Certificates;
 use super::http;
 use super::slots::Slots;
 use crate::admin::{AdminParts, admin_router};
@@ -25,6 +26,7 @@ impl AdminThread {
     /// Starts it. Without it the server goes on, and says so.
     pub(super) fn start<S: Store, C: Clock>(
         listener: TcpListener,
+        certificates: Option<Arc<Certificates>>,
         most_connections: usize,
         parts: AdminParts<S, C>,
     ) -> Self {
@@ -34,7 +36,7 @@ impl AdminThread {
         let started = listener.into_std().and_then(|listener| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             thread::Builder::new().name("admin".to_owned()).spawn(move || {
-                let serving = serve(listener, most_connections, parts, Arc::clone(&metrics));
+                let serving = serve(listener, certificates, most_connections, parts, Arc::clone(&metrics));
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
                         // The server has ended, whether it says so or not.
@@ -55,11 +57,13 @@ impl AdminThread {
 
 async fn serve<S: Store, C: Clock>(
     listener: std::net::TcpListener,
+    certificates: Option<Arc<Certificates>>,
     most_connections: usize,
     parts: AdminParts<S, C>,
     metrics: Arc<Metrics>,
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let slots = Slots::new(most_connections, metrics.admin_connections());
-    http::serve(Arc::new(listener), admin_router(parts), slots, metrics, "the admin port").await;
+    let router = admin_router(parts);
+    http::serve(Arc::new(listener), router, slots, metrics, "the admin port", certificates).await;
 }

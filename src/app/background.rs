@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
+use super::certificates::Certificates;
+use super::origins::Xds;
 use super::slots::Slots;
 use super::{http, json};
 use crate::admin;
@@ -19,7 +21,9 @@ use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
 use crate::rls::JsonRequests;
 use crate::store::Store;
-use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, StoreBroken, TaskEnded};
+use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, StoreBroken, StoreReopened, TaskEnded};
+use crate::tls::REASONS;
+use crate::xds;
 
 /// The time that a counter is kept after its window: a call may have read the clock just before the window's end.
 const KEPT: Duration = Duration::from_secs(60);
@@ -46,6 +50,25 @@ pub(super) fn reload_files<S: Store, C: Clock>(
     })
 }
 
+/// A task for each control plane.
+pub(super) fn ask_control_planes<S: Store, C: Clock>(
+    xds: Option<&Xds>,
+    publisher: &Arc<Publisher<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Vec<Guarded<()>> {
+    let followed = xds.map(|xds| &xds.followed);
+    let each = followed.into_iter().flat_map(|followed| {
+        followed.servers.iter().map(move |server| {
+            let (server, followed) = (server.clone(), followed.clone());
+            let (publisher, of_task) = (Arc::clone(publisher), Arc::clone(metrics));
+            in_background("asking the xDS server", metrics, move || {
+                xds::follow(server.clone(), followed.clone(), Arc::clone(&publisher), Arc::clone(&of_task))
+            })
+        })
+    });
+    each.collect()
+}
+
 pub(super) fn answer_operators<S: Store, C: Clock>(
     listener: TcpListener,
     most_connections: usize,
@@ -57,7 +80,24 @@ pub(super) fn answer_operators<S: Store, C: Clock>(
     let (router, of_task) =
         (admin::operators_router(parts).merge(json::router(requests)), Arc::clone(&metrics));
     in_background("HTTP", &metrics, move || {
-        http::serve(Arc::clone(&listener), router.clone(), Arc::clone(&slots), Arc::clone(&of_task), "HTTP")
+        let (listener, slots, of_task) = (Arc::clone(&listener), Arc::clone(&slots), Arc::clone(&of_task));
+        http::serve(listener, router.clone(), slots, of_task, "HTTP", None)
+    })
+}
+
+/// Serves the certificates that the files hold as they change.
+pub(super) fn follow_certificates<S: Store, C: Clock>(
+    certificates: Arc<Certificates>,
+    limiter: &Arc<Limiter<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    metrics.set_tls_reasons(&REASONS);
+    certificates.report(metrics);
+    let (limiter, of_task) = (Arc::clone(limiter), Arc::clone(metrics));
+    in_background("watching certificates", metrics, move || {
+        let limiter = Arc::clone(&limiter);
+        let now = move || limiter.clock.read().wall.as_nanos() / 1_000_000_000;
+        Arc::clone(&certificates).follow(now, Arc::clone(&of_task))
     })
 }
 
@@ -81,14 +121,40 @@ pub(super) fn watch_store<S: Store, C: Clock>(
     })
 }
 
+/// Looks whether a change of a subject is kept that was in doubt, until that is known.
+pub(super) fn settle_changes<S: Store, C: Clock>(
+    publisher: &Arc<Publisher<S, C>>,
+    metrics: &Arc<Metrics>,
+) -> Guarded<()> {
+    let publisher = Arc::clone(publisher);
+    in_background("settling changes", metrics, move || {
+        let publisher = Arc::clone(&publisher);
+        async move {
+            let mut ticks = tokio::time::interval(STORE_LOOK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if publisher.is_in_doubt() {
+                    let publisher = Arc::clone(&publisher);
+                    // Still in doubt, it is asked again; a panic was logged.
+                    let _ = tokio::task::spawn_blocking(move || publisher.settle_doubt()).await;
+                }
+            }
+        }
+    })
+}
+
+/// Frees what is needed no more: counters, and policies that were replaced, wherever the new ones came from.
 pub(super) fn free_counters<S: Store, C: Clock>(
     limiter: &Arc<Limiter<S, C>>,
+    publisher: &Arc<Publisher<S, C>>,
     evicted: &Arc<Evicted>,
     metrics: &Arc<Metrics>,
 ) -> Guarded<()> {
     let (limiter, evicted, of_task) = (Arc::clone(limiter), Arc::clone(evicted), Arc::clone(metrics));
+    let publisher = Arc::clone(publisher);
     in_background("freeing counters", metrics, move || {
-        sweep(Arc::clone(&limiter), Arc::clone(&evicted), Arc::clone(&of_task))
+        sweep(Arc::clone(&limiter), Arc::clone(&publisher), Arc::clone(&evicted), Arc::clone(&of_task))
     })
 }
 
@@ -168,26 +234,37 @@ async fn watch_clock<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: A
     }
 }
 
-/// Reports that the store has failed for good: at once, and then each minute.
+/// Reports that the store has failed, at once and then each minute, and that it works again.
 async fn report_failure<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, metrics: Arc<Metrics>) {
     let mut ticks = tokio::time::interval(STORE_LOOK);
+    let mut told: Option<Instant> = None;
     loop {
         ticks.tick().await;
-        if let Some(reason) = limiter.store.failure() {
-            StoreBroken { reason: &reason }.emit(&metrics);
-            tokio::time::sleep(TOLD_AGAIN).await;
+        match limiter.store.failure() {
+            Some(reason) if told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) => {
+                StoreBroken { reason: &reason }.emit(&metrics);
+                told = Some(Instant::now());
+            }
+            None if told.take().is_some() => StoreReopened.emit(&metrics),
+            _ => {}
         }
     }
 }
 
 async fn sweep<S: Store, C: Clock>(
     limiter: Arc<Limiter<S, C>>,
+    publisher: Arc<Publisher<S, C>>,
     evicted: Arc<Evicted>,
     metrics: Arc<Metrics>,
 ) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
+        if publisher.keeps_replaced() {
+            let publisher = Arc::clone(&publisher);
+            // A large one takes tens of milliseconds. Without a thread it is freed the next time; a panic was logged.
+            let _ = control::yielding(move || publisher.free_replaced()).await;
+        }
         evicted.report(&limiter.store);
         metrics.report_held_back(false);
         metrics.tidy(limiter.engine.policy().catalog());
@@ -205,5 +282,42 @@ pub(super) struct Guarded<T>(pub(super) JoinHandle<T>);
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::config::{self, Options, Sources};
+    use crate::store::MemoryStore;
+
+    /// As where all configurations come by xDS.
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_was_replaced_is_freed_though_no_files_are_followed() {
+        let sources = |name: &str| {
+            Sources::in_memory([("d.yaml", format!("domain: {name}\ndescriptors: [{{key: k}}]"))], [])
+        };
+        let policy = config::compile(&sources("first"), Options::default()).unwrap().policy;
+        let store = MemoryStore::holding(1000, 1 << 20);
+        let limiter = Arc::new(Limiter::new(policy, store, ManualClock::default()));
+        let publisher = Arc::new(Publisher::new(Arc::clone(&limiter)));
+        let seen = limiter.engine.policy().clone();
+        publisher.publish(publisher.version(), &sources("second"), Options::default());
+        let metrics = Arc::new(Metrics::default());
+        let _freeing = free_counters(&limiter, &publisher, &Arc::default(), &metrics);
+        let first = Arc::downgrade(&seen);
+        tokio::time::sleep(3 * SWEEP).await;
+        drop(seen);
+        assert!(first.upgrade().is_some(), "the request that saw it last does not free it");
+        for _ in 0..100_000 {
+            tokio::time::sleep(SWEEP).await;
+            if first.upgrade().is_none() {
+                return;
+            }
+            // The thread that frees it knows nothing of paused time.
+            std::thread::yield_now();
+        }
+        panic!("it is still there");
     }
 }

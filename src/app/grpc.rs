@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tonic::service::Routes;
 
 use super::background::Guarded;
+use super::listen::GrpcPort;
+use super::rotated::{Closes, Rotated};
 use super::slots::Slots;
-use super::workers::{Dispatched, Workers};
+use super::workers::{Accepted, Dispatched, Workers};
 use super::{Bounds, ServeError, cores, failed};
 use crate::clock::Clock;
 use crate::limiter::Limiter;
@@ -33,12 +34,12 @@ pub(super) struct Grpc {
 }
 
 impl Grpc {
-    /// Starts a worker for each core, and dispatches what `listener` accepts to them.
+    /// Starts a worker for each core, and dispatches what `port` accepts to them.
     pub(super) fn start<S: Store, C: Clock>(
         limiter: &Arc<Limiter<S, C>>,
         metrics: &Arc<Metrics>,
         serving: &rls::Serving,
-        listener: TcpListener,
+        port: GrpcPort,
         bounds: Bounds,
     ) -> Result<Self, ServeError> {
         let routes = rls::reflected(Routes::new(serving.service()));
@@ -51,6 +52,7 @@ impl Grpc {
             beyond_bounds: bounds.requests,
             invalid_authority: bounds.authorities,
             max_age: bounds.connection_age,
+            tracer: port.tracer.clone(),
         };
         let (stop, stopping) = watch::channel(());
         let workers = Workers::start(cores(), || {
@@ -64,7 +66,8 @@ impl Grpc {
         });
         let workers = workers.map_err(|error| failed("gRPC", error))?;
         let slots = Slots::new(bounds.connections.grpc, metrics.grpc_connections());
-        let dispatcher = Guarded(tokio::spawn(workers.dispatch(listener, slots, Arc::clone(metrics))));
+        let dispatching = workers.dispatch(port, slots, Arc::clone(metrics));
+        let dispatcher = Guarded(tokio::spawn(dispatching.map_err(|error| failed("gRPC", error))?));
         Ok(Self { dispatcher, workers_ended: Box::pin(workers.ended()), stop })
     }
 
@@ -106,15 +109,20 @@ async fn serve_dispatched<S: Store, C: Clock>(
             () = &mut stopping => break,
             Some(ended) = open.join_next() => lost(ended, &metrics),
             Some(connection) = dispatched.recv() => {
+                let Accepted { socket, peer, slot, rotated } = connection;
                 // An error means that the client has left.
-                let Ok((connection, peer, slot)) = connection.arrived() else { continue };
-                let (server, stopping) = (Rc::clone(&server), stopped(stopping_here.clone()));
+                let Ok(stream) = socket.arrive() else { continue };
+                let server = Rc::clone(&server);
+                let (shut_out, was_shut_out) = oneshot::channel();
+                let is_bounded = rotated.is_some();
+                let stopping = stopped_or_rotated(stopping_here.clone(), rotated, shut_out);
                 open.spawn_local(async move {
                     let activity = Arc::clone(&slot.activity);
                     tokio::select! {
                         biased;
-                        () = server.serve(connection, peer, activity, stopping) => {}
+                        () = server.serve(stream, peer, activity, stopping) => {}
                         () = rls::Seldom::new(slot.wanted()) => {}
+                        () = rls::Seldom::new(ends(was_shut_out)), if is_bounded => {}
                     }
                 });
             }
@@ -130,6 +138,34 @@ async fn serve_dispatched<S: Store, C: Clock>(
 fn lost(ended: Result<(), JoinError>, metrics: &Metrics) {
     if let Err(error) = ended {
         ConnectionLost { error: &error }.emit(metrics);
+    }
+}
+
+/// How long calls may take that a client has made before it was shut out. Others take longer only if their client wants to stay.
+const SHUT_OUT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Resolves when a connection is to take no more calls: the server drains, or the files for TLS say what closes it. `shut_out` hears
+/// it if its client would not be let in any more.
+async fn stopped_or_rotated(
+    stopping: watch::Receiver<()>,
+    rotated: Option<Rotated>,
+    shut_out: oneshot::Sender<()>,
+) {
+    let Some(rotated) = rotated else { return stopped(stopping).await };
+    tokio::select! {
+        () = stopped(stopping) => {}
+        why = rotated.closes() => if why == Closes::ShutOut {
+            // Nobody hears it where the connection has ended.
+            let _ = shut_out.send(());
+        }
+    }
+}
+
+/// Resolves when the connection of a client ends that was shut out, whether it agrees or not.
+async fn ends(was_shut_out: oneshot::Receiver<()>) {
+    match was_shut_out.await {
+        Ok(()) => tokio::time::sleep(SHUT_OUT_WITHIN).await,
+        Err(_) => std::future::pending().await,
     }
 }
 

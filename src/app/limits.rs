@@ -9,7 +9,7 @@ const OF_A_CORE: usize = 4;
 /// The default for the most connections of Envoy's port. Each takes tens of kilobytes, and an Envoy opens one for each of its
 /// threads.
 const MOST_BY_DEFAULT: usize = 16_384;
-/// The most connections of the operators' port.
+/// The most connections of each of the operators' ports.
 const HTTP: usize = 256;
 
 /// The most connections of each port.
@@ -17,7 +17,7 @@ const HTTP: usize = 256;
 pub struct Limits {
     /// For Envoy.
     pub grpc: usize,
-    /// For operators.
+    /// For operators: of the HTTP port, and as many of the admin port.
     pub http: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct TooFewDescriptors {
 }
 
 impl Limits {
-    /// What `descriptors` allow, less an eighth for operators and some for files and for what runs on `cores`; or as many
+    /// What `descriptors` allow, less an eighth for each of the operators' ports and some for files and for what runs on `cores`; or as many
     /// for Envoy as are `wanted`.
     pub fn within(
         descriptors: usize,
@@ -42,7 +42,7 @@ impl Limits {
         wanted: Option<usize>,
     ) -> Result<Self, TooFewDescriptors> {
         let http = (descriptors / 8).clamp(8, HTTP);
-        let kept = FILES + OF_A_CORE * cores + http;
+        let kept = FILES + OF_A_CORE * cores + 2 * http;
         let rest = descriptors.max(FEWEST).saturating_sub(kept);
         match wanted {
             Some(wanted) if wanted > rest => {
@@ -56,7 +56,7 @@ impl Limits {
 impl Default for Limits {
     /// The limits for 1,024 file descriptors, which systems allow by default.
     fn default() -> Self {
-        Self { grpc: 1_024 - FILES - 128, http: 128 }
+        Self { grpc: 1_024 - FILES - 2 * 128, http: 128 }
     }
 }
 
@@ -67,16 +67,16 @@ mod tests {
     #[test]
     fn each_port_has_its_part_of_the_descriptors() {
         let within = |descriptors, wanted| Limits::within(descriptors, 2, wanted);
-        assert_eq!(within(1_024, None), Ok(Limits { grpc: 856, http: 128 }));
-        assert_eq!(within(256, None), Ok(Limits { grpc: 184, http: 32 }));
-        assert_eq!(Limits::within(256, 16, None), Ok(Limits { grpc: 128, http: 32 }));
+        assert_eq!(within(1_024, None), Ok(Limits { grpc: 728, http: 128 }));
+        assert_eq!(within(256, None), Ok(Limits { grpc: 152, http: 32 }));
+        assert_eq!(Limits::within(256, 16, None), Ok(Limits { grpc: 96, http: 32 }));
         assert_eq!(within(1_048_576, None), Ok(Limits { grpc: 16_384, http: 256 }));
         assert_eq!(within(1_048_576, Some(1_000_000)), Ok(Limits { grpc: 1_000_000, http: 256 }));
-        assert_eq!(within(0, None), Ok(Limits { grpc: 16, http: 8 }));
+        assert_eq!(within(0, None), Ok(Limits { grpc: 8, http: 8 }));
         assert_eq!(within(256, Some(100)), Ok(Limits { grpc: 100, http: 32 }));
         let error = within(256, Some(1_000)).unwrap_err().to_string();
         assert!(
-            error.starts_with("1000 connections need 1072 file descriptors, and the limit is 256:"),
+            error.starts_with("1000 connections need 1104 file descriptors, and the limit is 256:"),
             "{error}"
         );
     }

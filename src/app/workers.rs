@@ -6,27 +6,25 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::accept::accept;
 use super::dispatch::Dispatch;
+use super::handshakes::Handshakes;
+use super::listen::GrpcPort;
+use super::rotated::Rotated;
 use super::slots::{Slot, Slots};
+use super::socket::Carrier;
+use crate::model::Peer;
 use crate::telemetry::{ConnectionRefused, Metrics, TaskEnded};
 
 /// The most connections that wait for a busy worker.
 const WAITING: usize = 1024;
-
-/// The time after which TCP probes whether a silent client's machine still answers.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// The threads that serve connections.
 #[derive(Debug)]
@@ -36,12 +34,12 @@ pub(super) struct Workers {
 
 #[derive(Debug)]
 struct Worker {
-    connections: mpsc::Sender<Accepted>,
+    connections: mpsc::Sender<Accepted<Carrier>>,
     ended: oneshot::Receiver<()>,
 }
 
 /// The connections that are dispatched to a worker.
-pub(super) type Dispatched = mpsc::Receiver<Accepted>;
+pub(super) type Dispatched = mpsc::Receiver<Accepted<Carrier>>;
 
 impl Workers {
     /// Starts `count` workers. On each one `serve` runs, with the connections that are dispatched to it.
@@ -64,38 +62,42 @@ impl Workers {
         Ok(Self { workers: (0..count).map(worker).collect::<io::Result<_>>()? })
     }
 
-    /// Dispatches the connections that `listener` accepts, as long as it is polled. It ends only when no worker is left.
+    /// Dispatches the connections that `port` accepts, as long as it is polled. It ends only when no worker is left, or no thread
+    /// that makes handshakes.
     pub(super) fn dispatch(
         &self,
-        listener: TcpListener,
+        port: GrpcPort,
         slots: Arc<Slots>,
         metrics: Arc<Metrics>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let mut workers: Vec<_> = self.workers.iter().map(|worker| worker.connections.clone()).collect();
-        async move {
-            let mut dispatch = Dispatch::among(workers.len(), Instant::now());
+    ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let workers: Vec<_> = self.workers.iter().map(|worker| worker.connections.clone()).collect();
+        let GrpcPort { listener, tls, .. } = port;
+        let (done, mut let_in) = mpsc::channel(WAITING);
+        let handshakes = tls.map(|tls| Handshakes::start(tls, done, Arc::clone(&metrics))).transpose()?;
+        Ok(async move {
+            let mut dispatcher =
+                Dispatcher { dispatch: Dispatch::among(workers.len(), Instant::now()), workers };
             loop {
-                let (connection, peer) = accept(&listener, &metrics).await;
-                let Some(slot) = slots.admit().await else {
-                    ConnectionRefused { what: "gRPC", peer }.emit(&metrics);
-                    continue;
-                };
-                let Ok(socket) = connection.into_std() else { continue };
-                let activity = Arc::clone(&slot.activity);
-                let mut connection = Accepted { socket, peer, slot };
-                loop {
-                    let Some(at) = dispatch.choose(Instant::now()) else { return };
-                    match workers[at].send(connection).await {
-                        Ok(()) => break dispatch.dispatched(at, &activity),
-                        // The worker has ended, which is an internal error (bug). Another one serves the connection.
-                        Err(mpsc::error::SendError(back)) => connection = back,
+                let given = tokio::select! {
+                    Some(connection) = let_in.recv() => dispatcher.give(connection, &metrics).await,
+                    (socket, peer) = accept(|context| listener.poll_accept(context), &metrics) => {
+                        let Some(slot) = slots.admit().await else {
+                            ConnectionRefused { what: "gRPC", peer }.emit(&metrics);
+                            continue;
+                        };
+                        if let Some(handshakes) = &handshakes {
+                            handshakes.begin(socket, peer, slot).await
+                        } else {
+                            let connection = Accepted { socket: Carrier::Plain(socket), peer, slot, rotated: None };
+                            dispatcher.give(connection, &metrics).await
+                        }
                     }
-                    TaskEnded { what: "a thread of connections", is_restarted: false }.emit(&metrics);
-                    dispatch.forget(at);
-                    workers.swap_remove(at);
+                };
+                if given.is_none() {
+                    return;
                 }
             }
-        }
+        })
     }
 
     /// Resolves when every worker has ended.
@@ -107,24 +109,42 @@ impl Workers {
     }
 }
 
-/// A connection on its way to the worker that serves it.
+/// Gives connections to workers.
 #[derive(Debug)]
-pub(super) struct Accepted {
-    socket: std::net::TcpStream,
-    peer: SocketAddr,
-    /// The connection's place among those of its port.
-    slot: Slot,
+struct Dispatcher {
+    dispatch: Dispatch,
+    workers: Vec<mpsc::Sender<Accepted<Carrier>>>,
 }
 
-impl Accepted {
-    /// The socket, registered with the current runtime, the client's address, and the connection's place.
-    pub(super) fn arrived(self) -> io::Result<(TcpStream, SocketAddr, Slot)> {
-        // Answers are smaller than a packet. Without this option each would wait for the acknowledgement of the one before.
-        self.socket.set_nodelay(true)?;
-        // A client whose machine vanished is detected within two minutes.
-        let keep_alive =
-            TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
-        SockRef::from(&self.socket).set_tcp_keepalive(&keep_alive)?;
-        Ok((TcpStream::from_std(self.socket)?, self.peer, self.slot))
+impl Dispatcher {
+    /// Gives `connection` to the worker with the least load. None if no worker is left.
+    async fn give(&mut self, mut connection: Accepted<Carrier>, metrics: &Metrics) -> Option<()> {
+        let activity = Arc::clone(&connection.slot.activity);
+        loop {
+            let at = self.dispatch.choose(Instant::now())?;
+            match self.workers[at].send(connection).await {
+                Ok(()) => {
+                    self.dispatch.dispatched(at, &activity);
+                    return Some(());
+                }
+                // The worker has ended, which is an internal error (bug). Another one serves the connection.
+                Err(mpsc::error::SendError(back)) => connection = back,
+            }
+            TaskEnded { what: "a thread of connections", is_restarted: false }.emit(metrics);
+            self.dispatch.forget(at);
+            self.workers.swap_remove(at);
+        }
     }
+}
+
+/// A connection on its way to who serves it, with its socket in the form in which it travels.
+#[derive(Debug)]
+pub(super) struct Accepted<S> {
+    pub(super) socket: S,
+    /// Whose it is.
+    pub(super) peer: Peer,
+    /// The connection's place among those of its port.
+    pub(super) slot: Slot,
+    /// Tells when it is to close for what the files for TLS say by then, if that may be.
+    pub(super) rotated: Option<Rotated>,
 }
