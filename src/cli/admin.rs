@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::args::AdminAddress;
 use crate::admin::{StorePlace, TokenFile};
-use crate::app::{Listeners, ServeError};
+use crate::app::{Certificates, Listeners, ServeError};
 use crate::store::AnyStore;
 use crate::telemetry::AdminAway;
 
@@ -18,6 +19,7 @@ pub(super) struct Admin {
     address: SocketAddr,
     /// Whether somebody said so. The port that nobody asked for is no reason not to start.
     is_asked: bool,
+    tls: Option<Arc<Certificates>>,
     token: Option<TokenFile>,
 }
 
@@ -31,6 +33,7 @@ impl Admin {
         flag: Option<AdminAddress>,
         environment: Option<SocketAddr>,
         token: Option<&Path>,
+        tls: Option<Arc<Certificates>>,
     ) -> Result<Option<Self>, String> {
         let (address, is_asked) = match (flag, environment) {
             (Some(AdminAddress::Off), _) => return Ok(None),
@@ -43,14 +46,16 @@ impl Admin {
             })
         });
         let token = token.transpose()?;
-        if token.is_none() && !address.ip().is_loopback() {
+        let knows_operators = token.is_some() || tls.as_ref().is_some_and(|tls| tls.knows_clients());
+        if !knows_operators && !address.ip().is_loopback() {
             let said = if flag.is_some() { "--admin-addr" } else { "DEBUG_HOST" };
             return Err(format!(
                 "{said}: everybody who reaches `{address}` could change limits there; give `--admin-token-file PATH`, whose \
-                 token is asked for then, or use an address of this machine alone, as `127.0.0.1:{PORT}`"
+                 token is asked for then, or `--admin-tls-client-ca PATH`, whose certificates are; or use an address of this machine \
+                 alone, as `127.0.0.1:{PORT}`"
             ));
         }
-        Ok(Some(Self { address, is_asked, token }))
+        Ok(Some(Self { address, is_asked, tls, token }))
     }
 
     /// Opens it beside the other ports.
@@ -59,8 +64,8 @@ impl Admin {
     ///
     /// When the port that was asked for cannot be opened. Without the other one the server goes on, and says so.
     pub(super) async fn open(self, listeners: &mut Listeners, store: StorePlace) -> Result<(), ServeError> {
-        let Self { address, is_asked, token } = self;
-        match listeners.bind_admin(address, token, store).await {
+        let Self { address, is_asked, tls, token } = self;
+        match listeners.bind_admin(address, tls, token, store).await {
             Err(error) if !is_asked => AdminAway { address, error: &error.to_string() }.emit(),
             opened => return opened,
         }
@@ -75,7 +80,11 @@ pub(super) fn store_place(store: &AnyStore, place: &str) -> StorePlace {
         AnyStore::Disk(_) => "disk",
         _ => "redis",
     };
-    StorePlace { kind: kind.to_owned(), place: place.to_owned() }
+    StorePlace {
+        kind: kind.to_owned(),
+        place: place.to_owned(),
+        is_shared: !matches!(kind, "memory" | "disk"),
+    }
 }
 
 #[cfg(test)]
@@ -88,7 +97,7 @@ mod tests {
 
     fn at(flag: Option<&str>, environment: Option<&str>) -> Result<Option<(String, bool)>, String> {
         let flag = flag.map(|flag| AdminAddress::At(address(flag)));
-        let admin = Admin::of(flag, environment.map(address), None)?;
+        let admin = Admin::of(flag, environment.map(address), None, None)?;
         Ok(admin.map(|admin| (admin.address.to_string(), admin.is_asked)))
     }
 
@@ -96,7 +105,7 @@ mod tests {
     fn it_is_on_this_machine_alone_unless_there_is_a_token() {
         assert_eq!(at(None, None), Ok(Some(("127.0.0.1:6070".to_owned(), false))));
         assert_eq!(at(Some("[::1]:7000"), Some("127.0.0.1:1")), Ok(Some(("[::1]:7000".to_owned(), true))));
-        assert_eq!(Admin::of(Some(AdminAddress::Off), None, None).unwrap().map(|_| ()), None);
+        assert_eq!(Admin::of(Some(AdminAddress::Off), None, None, None).unwrap().map(|_| ()), None);
         let refused = at(Some("0.0.0.0:6070"), None).unwrap_err();
         assert!(refused.starts_with("--admin-addr: everybody who reaches `0.0.0.0:6070`"), "{refused}");
         let refused = at(None, Some("10.0.0.1:6070")).unwrap_err();
@@ -105,9 +114,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let token = directory.path().join("token");
         let anywhere = Some(AdminAddress::At(address("0.0.0.0:6070")));
-        let refused = Admin::of(anywhere, None, Some(&token)).unwrap_err();
+        let refused = Admin::of(anywhere, None, Some(&token), None).unwrap_err();
         assert!(refused.starts_with("--admin-token-file: cannot read a token from `"), "{refused}");
         std::fs::write(&token, "0123456789abcdef").unwrap();
-        assert!(Admin::of(anywhere, None, Some(&token)).unwrap().is_some());
+        assert!(Admin::of(anywhere, None, Some(&token), None).unwrap().is_some());
     }
 }

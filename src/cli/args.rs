@@ -13,6 +13,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::counters::Counters;
 use super::examples;
+use super::tls::Tls;
+use super::xds::XdsUrl;
+use crate::app::Address;
 use crate::config::{TimeError, hits, point_in_time};
 use crate::model::Timestamp;
 use crate::rls::MaxAge;
@@ -30,7 +33,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Serve Envoy over gRPC
     #[command(after_help = examples::SERVE)]
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Report every mistake in policy files, with its line and column
     #[command(after_help = examples::CHECK)]
     Check(Check),
@@ -48,6 +51,13 @@ pub(super) enum Command {
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command, for whoever packages it
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
     /// Print the JSON Schema of a policy file, for editors
     #[command(after_help = examples::SCHEMA)]
@@ -168,9 +178,13 @@ pub(super) struct Serve {
     /// Policy file, or directory of them [default: ./config]
     #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
     pub(super) config: Option<PathBuf>,
-    /// Where Envoy calls: RLS, grpc.health.v1 and reflection [default: 0.0.0.0:8081]
-    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_GRPC_ADDR", value_parser = address)]
-    pub(super) grpc_addr: Option<SocketAddr>,
+    /// An xDS server that sends rate limits, as `http://envoy-gateway:18001?node_id=envoy-ratelimit`; may be given several times,
+    /// and beside `--config`. Policies are read from files then only where `--config` says so
+    #[arg(long, value_name = "URL", env = "SPILLWAY_XDS", value_delimiter = ',')]
+    pub(super) xds: Vec<XdsUrl>,
+    /// Where Envoy calls: RLS, grpc.health.v1 and reflection; `unix:PATH` for a Unix socket [default: 0.0.0.0:8081]
+    #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_GRPC_ADDR", value_parser = grpc_address)]
+    pub(super) grpc_addr: Option<Address>,
     /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
@@ -231,6 +245,8 @@ pub(super) struct Serve {
     #[arg(long, value_name = "TIME", env = "SPILLWAY_DRAIN_DELAY", default_value = "0s", value_parser = drain_delay)]
     pub(super) drain_delay: Duration,
     #[command(flatten)]
+    pub(super) tls: Tls,
+    #[command(flatten)]
     pub(super) also: AlsoReported,
     /// How log lines are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "SPILLWAY_LOG_FORMAT", ignore_case = true)]
@@ -242,7 +258,7 @@ pub(super) struct Serve {
     pub(super) merging: Merging,
 }
 
-/// Metrics that are reported only where they are asked for.
+/// What is reported only where it is asked for.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct AlsoReported {
     /// Report the busiest and the most refused keys of the last minutes as metrics, 100 of each; keys are what clients send
@@ -251,10 +267,31 @@ pub(super) struct AlsoReported {
     /// Report the metrics of envoyproxy/ratelimit, too, under its names: `ratelimit_service_rate_limit_total_hits` and so on
     #[arg(long, env = "SPILLWAY_RATELIMIT_METRICS")]
     pub(super) ratelimit_metrics: bool,
+    /// Tell Envoy the domain and the descriptors of each request in the answer's dynamic metadata, with `…` for credentials, so that
+    /// an access log has them and `spillway explain --access-log` can say why
+    #[arg(long, env = "SPILLWAY_REQUEST_METADATA")]
+    pub(super) request_metadata: bool,
 }
 
-fn no_address() -> String {
-    "there is no such address; write `HOST:PORT` or `:PORT`, as in `127.0.0.1:8081`".to_owned()
+/// Why an address is none.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum NoAddress {
+    /// It is not written as one.
+    #[error("{0}")]
+    Malformed(String),
+    /// Its name has none, or nobody could be asked. A moment later it may have one.
+    #[error("there is no such address; write `HOST:PORT` or `:PORT`, as in `127.0.0.1:8081`{0}")]
+    Unresolved(&'static str),
+}
+
+impl NoAddress {
+    /// The same where something else may be written as well.
+    fn or(self, other: &'static str) -> Self {
+        match self {
+            Self::Malformed(why) => Self::Malformed(format!("{why}{other}")),
+            Self::Unresolved(_) => Self::Unresolved(other),
+        }
+    }
 }
 
 /// Where the admin port is.
@@ -267,22 +304,43 @@ pub(super) enum AdminAddress {
 }
 
 /// An address, of this machine alone where only a port is given, or `off`.
-fn admin_address(text: &str) -> Result<AdminAddress, String> {
+fn admin_address(text: &str) -> Result<AdminAddress, NoAddress> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(AdminAddress::Off);
     }
     let whole = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
-    address(&whole).map(AdminAddress::At).map_err(|wrong| format!("{wrong}; or `off`"))
+    address(&whole).map(AdminAddress::At).map_err(|wrong| wrong.or("; or `off`"))
+}
+
+/// An address, or the file of a Unix socket.
+fn grpc_address(text: &str) -> Result<Address, NoAddress> {
+    match text.strip_prefix("unix:") {
+        Some(path) => socket_file(path).map(Address::Unix).map_err(NoAddress::Malformed),
+        None => {
+            address(text).map(Address::Tcp).map_err(|wrong| wrong.or("; or `unix:/run/spillway/grpc.sock`"))
+        }
+    }
+}
+
+/// `/run/spillway/grpc.sock`; with `//` before it, too, as gRPC writes the name of a Unix socket.
+pub(super) fn socket_file(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("//").unwrap_or(text);
+    if path.is_empty() || path.starts_with('@') {
+        return Err("expected the file of a Unix socket, as in `unix:/run/spillway/grpc.sock`".to_owned());
+    }
+    Ok(PathBuf::from(path))
 }
 
 /// `0.0.0.0:8081`, `localhost:8081`, or `:8081` for every address of the machine.
-fn address(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, NoAddress> {
     let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     let mut found = whole.to_socket_addrs().map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => "expected an address and a port, as in `0.0.0.0:8081`".to_owned(),
-        _ => no_address(),
+        io::ErrorKind::InvalidInput => {
+            NoAddress::Malformed("expected an address and a port, as in `0.0.0.0:8081`".to_owned())
+        }
+        _ => NoAddress::Unresolved(""),
     })?;
-    found.next().ok_or_else(no_address)
+    found.next().ok_or(NoAddress::Unresolved(""))
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
@@ -450,11 +508,14 @@ pub(super) struct Explain {
     #[arg(long, value_name = "PATH", env = "SPILLWAY_CONFIG")]
     pub(super) config: Option<PathBuf>,
     /// The domain that Envoy's filter is configured with
-    #[arg(long, value_name = "NAME")]
-    pub(super) domain: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "access_log")]
+    pub(super) domain: Option<String>,
     /// Descriptors as Envoy would send them: `key=value,key=value`; write `\,` for a comma in a value
-    #[arg(required = true, value_name = "DESCRIPTOR")]
+    #[arg(required_unless_present = "access_log", value_name = "DESCRIPTOR")]
     pub(super) descriptors: Vec<String>,
+    /// A file with one line of Envoy's access log that has Spillway's metadata in it, or the request as JSON; `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "descriptors")]
+    pub(super) access_log: Option<PathBuf>,
     /// What the request costs; 0 shows the numbers without counting
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = cost)]
     pub(super) hits: u64,

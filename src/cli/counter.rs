@@ -14,7 +14,7 @@ use super::explain::{json, unknown_domain};
 use super::store::Wrong;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config;
-use crate::control::hold_tiers;
+use crate::control::{amend_by, hold_tiers};
 use crate::engine::Scratch;
 use crate::explain;
 use crate::explain::typed;
@@ -41,7 +41,7 @@ pub(super) fn run(
 ) -> Result<String, Wrong> {
     let domain = whose.domain.as_deref().unwrap_or_default();
     let typed: Result<Vec<_>, _> = whose.descriptors.iter().map(|descriptor| typed(descriptor)).collect();
-    let typed = typed.map_err(Wrong::Descriptor)?;
+    let typed = typed.map_err(Wrong::Typed)?;
     let mut policy = load(whose, environment)?;
     if policy.domain(domain.as_bytes()).is_none() {
         return Err(Wrong::Descriptor(unknown_domain(domain, &policy)));
@@ -51,10 +51,12 @@ pub(super) fn run(
 
     let store = Offline::open(directory)?;
     let clock = ManualClock::at(SystemClock::new().now());
-    // By the tiers that a server would go by. Nothing of this is written.
-    let known = MemoryRecords::default();
+    // By the tiers, and with the changes of subjects, that a server would go by. Nothing of this is written.
+    let known = Arc::new(MemoryRecords::default());
     known.apply(store.records()?)?;
-    hold_tiers(&mut policy, &known, clock.now()).map_err(|error| Wrong::Descriptor(error.to_string()))?;
+    amend_by(&mut policy, Arc::<MemoryRecords>::clone(&known))
+        .map_err(|wrong| Wrong::Descriptor(wrong.message))?;
+    hold_tiers(&mut policy, &*known, clock.now()).map_err(|error| Wrong::Descriptor(error.to_string()))?;
     let memory = MemoryStore::default();
     let keyer = Keyer::from_secret(store.secret());
     let limiter = Arc::new(Limiter::with_keys(policy, keyer, memory.clone(), clock));
@@ -66,7 +68,7 @@ pub(super) fn run(
     keys.sort_unstable();
     keys.dedup();
     let found = store.copy_to(&keys, &memory)?;
-    let explanation = explain::decide(&limiter.worker(), &policy, &request);
+    let explanation = explain::decide(&limiter.worker(), &policy, &request, None);
     let explanation =
         explanation.ok_or_else(|| Wrong::Descriptor("the counters cannot be read".to_owned()))?;
     let mut said = if whose.json { json(&explanation) } else { explanation.text() };

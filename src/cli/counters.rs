@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::chain;
+use super::{FAILED, WRONG_COMMAND, chain};
 use crate::hint::did_you_mean;
 use crate::policy::{Keyer, Policy};
 use crate::store::{AnyStore, DiskStore, LeasedStore, MemoryStore, RedisOptions, RedisStore, WrongUrl};
@@ -51,7 +51,12 @@ impl Counters {
     /// # Errors
     ///
     /// A sentence that says what is wrong with it.
-    pub(super) fn open(&self, most: usize, bytes: usize, replicas: NonZeroU32) -> Result<Opened, String> {
+    pub(super) fn open(
+        &self,
+        most: usize,
+        bytes: usize,
+        replicas: NonZeroU32,
+    ) -> Result<Opened, (String, u8)> {
         match self {
             Self::Memory => {
                 let store = MemoryStore::holding(most, bytes).into();
@@ -61,8 +66,10 @@ impl Counters {
                 // Together they take no more. Durable counters that are in the file as they are may leave memory at any time.
                 let durable = bytes / 4;
                 let memory = MemoryStore::holding(most, bytes - durable);
-                let store = DiskStore::holding(directory, memory, most, durable)
-                    .map_err(|wrong| format!("--store: {}", chain(&wrong)))?;
+                let store = DiskStore::holding(directory, memory, most, durable).map_err(|wrong| {
+                    let code = if wrong.may_pass() { FAILED } else { WRONG_COMMAND };
+                    (format!("--store: {wrong}"), code)
+                })?;
                 let place = format!("`{}`, as far as they are durable", directory.display());
                 Ok(Opened {
                     keyer: Keyer::from_secret(store.secret()),
@@ -72,7 +79,7 @@ impl Counters {
                 })
             }
             Self::Redis(url) => {
-                let wrong = |wrong: WrongUrl| format!("--store: {}", chain(&wrong));
+                let wrong = |wrong: WrongUrl| (format!("--store: {}", chain(&wrong)), WRONG_COMMAND);
                 let options = RedisOptions::read(url).map_err(wrong)?;
                 let lease = options.lease;
                 let server = RedisStore::with(options).map_err(wrong)?;

@@ -7,9 +7,11 @@ use serde_json::json;
 
 use super::args::Env;
 use super::compatibility::Environment;
+use super::reading::shown;
 use super::variables::{REFUSED, ignored_variables, misspelt, variables};
 use super::wrong;
 use super::{WRONG_COMMAND, complain, print};
+use crate::model::lossy;
 
 /// What becomes of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +52,28 @@ enum Source {
     Overridden(&'static str),
 }
 
-/// Variables whose values may hold passwords.
-const SECRET: &[&str] =
-    &["REDIS_AUTH", "REDIS_SENTINEL_AUTH", "REDIS_PERSECOND_AUTH", "REDIS_PERSECOND_SENTINEL_AUTH"];
-
 /// Which variable prevails where both are set.
 const PREVAIL: &[(&str, &[&str])] = &[
     ("SPILLWAY_CONFIG", &["RUNTIME_ROOT", "RUNTIME_SUBDIRECTORY", "RUNTIME_APPDIRECTORY"]),
-    ("SPILLWAY_GRPC_ADDR", &["GRPC_HOST", "GRPC_PORT"]),
+    ("SPILLWAY_GRPC_ADDR", &["GRPC_UDS", "GRPC_HOST", "GRPC_PORT"]),
+    ("GRPC_UDS", &["GRPC_HOST", "GRPC_PORT"]),
+    ("SPILLWAY_GRPC_TLS_CERT", &["GRPC_SERVER_TLS_CERT"]),
+    ("SPILLWAY_GRPC_TLS_KEY", &["GRPC_SERVER_TLS_KEY"]),
+    ("SPILLWAY_GRPC_TLS_CLIENT_CA", &["GRPC_CLIENT_TLS_CACERT"]),
+    ("SPILLWAY_GRPC_TLS_CLIENT_SAN", &["GRPC_CLIENT_TLS_SAN"]),
     ("SPILLWAY_HTTP_ADDR", &["HOST", "PORT"]),
     ("SPILLWAY_STORE", &["REDIS_URL", "REDIS_AUTH", "STATE_DIRECTORY"]),
     ("REDIS_URL", &["STATE_DIRECTORY"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &["OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    ("TRACING_EXPORTER_PROTOCOL", &["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", &["OTEL_EXPORTER_OTLP_PROTOCOL"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", &["OTEL_EXPORTER_OTLP_HEADERS"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", &["OTEL_EXPORTER_OTLP_TIMEOUT"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", &["OTEL_EXPORTER_OTLP_CERTIFICATE"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", &["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]),
+    ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", &["OTEL_EXPORTER_OTLP_CLIENT_KEY"]),
+    ("TRACING_SAMPLING_RATE", &["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"]),
+    ("TRACING_SERVICE_NAME", &["OTEL_SERVICE_NAME"]),
     ("SPILLWAY_MAX_CONNECTION_AGE", &["GRPC_MAX_CONNECTION_AGE"]),
     ("SPILLWAY_LOG_LEVEL", &["LOG_LEVEL"]),
     ("SPILLWAY_LOG_FORMAT", &["LOG_FORMAT"]),
@@ -71,9 +84,10 @@ pub(super) fn run(args: &Env) -> ExitCode {
     let shown: Vec<&Row> = rows.iter().filter(|row| !args.set || row.source != Source::Default).collect();
     let printed = if args.json { as_json(&shown) } else { as_text(&shown) };
     let written = print(&printed);
-    let wrong = wrong_values();
-    for message in &wrong {
-        complain(&format!("error: {message}\n"));
+    let Values { ignored, wrong } = Values::read();
+    let told = ignored.iter().map(|one| ("warning", one)).chain(wrong.iter().map(|one| ("error", one)));
+    for (kind, message) in told {
+        complain(&format!("{kind}: {}\n", lossy(message.as_bytes())));
     }
     if wrong.is_empty() { written } else { ExitCode::from(WRONG_COMMAND) }
 }
@@ -85,21 +99,34 @@ fn set(name: &str) -> Option<String> {
     Some(value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
 }
 
-/// Everything that would end the start of `serve`.
-fn wrong_values() -> Vec<String> {
-    let mut wrong: Vec<String> = wrong::of_serve().into_iter().collect();
-    match Environment::read() {
-        Ok(Environment { missing: Some((name, what)), .. }) => {
-            wrong.push(format!("the environment has {name}, which asks for {what}"));
+/// What is not understood of the environment.
+struct Values {
+    /// What `serve` would do without.
+    ignored: Vec<String>,
+    /// What would end its start.
+    wrong: Vec<String>,
+}
+
+impl Values {
+    fn read() -> Self {
+        let mut wrong: Vec<String> = wrong::of_serve().into_iter().collect();
+        let mut ignored = Vec::new();
+        match Environment::read(true) {
+            Ok(environment) => {
+                if let Some((name, what)) = environment.missing {
+                    wrong.push(format!("the environment has {name}, which asks for {what}"));
+                }
+                let values = environment.traces.ignored().iter();
+                ignored.extend(values.map(|value| format!("{value}; it is ignored")));
+            }
+            Err(values) => wrong.extend(values.iter().map(ToString::to_string)),
         }
-        Ok(_) => {}
-        Err(values) => wrong.extend(values.iter().map(ToString::to_string)),
+        let misspelt = misspelt().into_iter();
+        wrong.extend(misspelt.map(|(name, meant)| {
+            format!("the environment has {name}, which nobody reads; did you mean `{meant}`?")
+        }));
+        Self { ignored, wrong }
     }
-    let misspelt = misspelt().into_iter();
-    wrong.extend(misspelt.map(|(name, meant)| {
-        format!("the environment has {name}, which nobody reads; did you mean `{meant}`?")
-    }));
-    wrong
 }
 
 fn rows(set: &dyn Fn(&str) -> Option<String>) -> Vec<Row> {
@@ -123,17 +150,6 @@ fn rows(set: &dyn Fn(&str) -> Option<String>) -> Vec<Row> {
         .flat_map(|(names, why)| names.into_iter().map(move |name| (name, why)));
     let ignored = ignored.map(|(name, why)| row(name, None, Fate::Ignored, why));
     known.chain(ignored).collect()
-}
-
-/// A value without the passwords in it.
-fn shown(name: &str, value: &str) -> String {
-    if SECRET.contains(&name) {
-        return "…".to_owned();
-    }
-    match value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (_, server))) => format!("{scheme}://…@{server}"),
-        None => value.to_owned(),
-    }
 }
 
 fn as_json(rows: &[&Row]) -> String {
@@ -180,8 +196,10 @@ fn as_text(rows: &[&Row]) -> String {
         text += &format!("{title}\n");
         for row in of_fate {
             let now = match (&row.value, &row.source) {
-                (Some(value), Source::Overridden(by)) => format!("={value}  ({by} prevails)"),
-                (Some(value), _) => format!("={value}"),
+                (Some(value), Source::Overridden(by)) => {
+                    format!("={}  ({by} prevails)", lossy(value.as_bytes()))
+                }
+                (Some(value), _) => format!("={}", lossy(value.as_bytes())),
                 (None, _) => String::new(),
             };
             let flag = row.flag.as_ref().map_or(String::new(), |flag| format!(" ({flag})"));
@@ -194,7 +212,7 @@ fn as_text(rows: &[&Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::variables::OTHERS;
+    use crate::cli::variables::others;
 
     fn with(values: &[(&str, &str)], name: &str) -> Row {
         let set = |name: &str| {
@@ -220,6 +238,11 @@ mod tests {
             ("REDIS_SENTINEL_AUTH", "geheim", "…"),
             ("SPILLWAY_STORE", "redis://ann:geheim@cache:6379/0", "redis://…@cache:6379/0"),
             ("REDIS_URL", "redis://:geheim@cache:6379", "redis://…@cache:6379"),
+            (
+                "SPILLWAY_STORE",
+                "redis-sentinel://a,b/?master=m&sentinel_auth=ge@heim",
+                "redis-sentinel://a,b/?master=m&sentinel_auth=…",
+            ),
             ("REDIS_URL", "cache:6379", "cache:6379"),
         ] {
             assert_eq!(with(&[(name, value)], name).value.as_deref(), Some(told), "{name}={value}");
@@ -233,6 +256,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), many);
-        assert!(REFUSED.iter().all(|name| OTHERS.iter().any(|(known, _)| known == name)));
+        assert!(REFUSED.iter().all(|name| others().any(|(known, _)| known == *name)));
     }
 }

@@ -14,12 +14,11 @@ Examples:
 
 Policies are described in config/README.md";
 
-pub(super) const EXPLAIN: &str = "\
-Examples:
+pub(super) const EXPLAIN: &str = r#"Examples:
   spillway explain --config config/ --domain demo 'remote_address=192.0.2.1'
-  spillway explain --domain leadron --at 2026-01-31 --hits 5 --json 'api_key=k,endpoint=GET /leads'
+  echo '[{"entries":["api_key=k"]}]' | spillway explain --domain demo --access-log -
 
-Policies are described in config/README.md";
+Policies are described in config/README.md"#;
 
 pub(super) const TEST: &str = "\
 Examples:

@@ -14,43 +14,23 @@ pub(super) const IGNORED: &[Ignored] = &[
         names: &["RUNTIME_IGNOREDOTFILES", "RUNTIME_WATCH_ROOT"],
         why: "hidden files are no policies, and files are watched wherever they are",
     },
-    Ignored {
-        names: &["FORCE_START_WITHOUT_INITIAL_CONFIG", "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED"],
-        why: "files are read before anything listens, and without a sound configuration nothing starts",
-    },
     Ignored { names: &["DEBUG_HOST", "DEBUG_PORT"], why: "there is no port for debugging" },
     Ignored {
         names: &["GRPC_MAX_CONCURRENT_STREAMS", "MAX_CONCURRENT_REQUESTS", "REQUEST_TIMEOUT"],
         why: "requests have bounds of Spillway's own, and a call is decided within its own deadline",
     },
     Ignored {
-        names: &[
-            "GRPC_SERVER_TLS_CERT",
-            "GRPC_SERVER_TLS_KEY",
-            "GRPC_CLIENT_TLS_CACERT",
-            "GRPC_CLIENT_TLS_SAN",
-        ],
-        why: "they belong to `GRPC_SERVER_USE_TLS`, which ends the start",
+        names: &["GRPC_SERVER_TLS_CA_CERT"],
+        why: "Envoy Gateway sets it and envoyproxy/ratelimit reads `GRPC_CLIENT_TLS_CACERT`: clients are asked for certificates where \
+              that is set",
     },
     Ignored {
         names: &[
-            "CONFIG_GRPC_XDS_NODE_ID",
-            "CONFIG_GRPC_XDS_NODE_METADATA",
-            "CONFIG_GRPC_XDS_SERVER_URL",
             "CONFIG_GRPC_XDS_SERVER_CONNECT_RETRY_INTERVAL",
-            "CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS",
-            "CONFIG_GRPC_XDS_SERVER_USE_TLS",
-            "CONFIG_GRPC_XDS_CLIENT_TLS_CERT",
-            "CONFIG_GRPC_XDS_CLIENT_TLS_KEY",
-            "CONFIG_GRPC_XDS_SERVER_TLS_CACERT",
-            "CONFIG_GRPC_XDS_SERVER_TLS_SAN",
-            "XDS_CLIENT_BACKOFF_INITIAL_INTERVAL",
-            "XDS_CLIENT_BACKOFF_MAX_INTERVAL",
             "XDS_CLIENT_BACKOFF_RANDOM_FACTOR",
             "XDS_CLIENT_BACKOFF_JITTER",
-            "XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES",
         ],
-        why: "they belong to `CONFIG_TYPE=GRPC_XDS_SOTW`, which ends the start",
+        why: "an xDS server that failed is asked again at any time within `XDS_CLIENT_BACKOFF_INITIAL_INTERVAL`, and twice that after each failure more",
     },
     Ignored {
         names: &["USE_PROMETHEUS", "PROMETHEUS_ADDR", "PROMETHEUS_PATH", "PROMETHEUS_MAPPER_YAML"],
@@ -70,27 +50,8 @@ pub(super) const IGNORED: &[Ignored] = &[
         why: "metrics are scraped from `/metrics`, and sent nowhere",
     },
     Ignored {
-        names: &[
-            "TRACING_ENABLED",
-            "TRACING_SERVICE_NAME",
-            "TRACING_SERVICE_NAMESPACE",
-            "TRACING_SERVICE_INSTANCE_ID",
-            "TRACING_EXPORTER_PROTOCOL",
-            "TRACING_SAMPLING_RATE",
-        ],
-        why: "there are no traces",
-    },
-    Ignored {
-        names: &["NEAR_LIMIT_RATIO"],
-        why: "a rule is near its limit at 80 % of it in `spillway_rule_near_limit_total`, which decides nothing",
-    },
-    Ignored {
         names: &["LOCAL_CACHE_SIZE_IN_BYTES"],
         why: "each refusal is decided by its counter, and none is remembered",
-    },
-    Ignored {
-        names: &["STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT"],
-        why: "a limit says by `count_denied`, and a domain by `evaluate`, what a refusal counts",
     },
     Ignored {
         names: &["EXPIRATION_JITTER_MAX_SECONDS"],
@@ -99,10 +60,6 @@ pub(super) const IGNORED: &[Ignored] = &[
     Ignored {
         names: &["CACHE_KEY_PREFIX"],
         why: "what keys in Redis begin with is said by `?prefix=` of `--store`",
-    },
-    Ignored {
-        names: &["RESPONSE_DYNAMIC_METADATA"],
-        why: "answers always have metadata, with the rule, the numbers and the subject instead of the request",
     },
     Ignored { names: &["REDIS_TIMEOUT"], why: "`--store-timeout` says how long a store is waited for" },
     Ignored {
@@ -148,4 +105,5 @@ pub(super) const IGNORED: &[Ignored] = &[
 ];
 
 /// The same of names that are not listed, by how they begin: newer versions have more of them.
-pub(super) const FAMILIES: &[&str] = &["REDIS_", "MEMCACHE_", "TRACING_", "CONFIG_GRPC_XDS_", "XDS_CLIENT_"];
+pub(super) const FAMILIES: &[&str] =
+    &["REDIS_", "MEMCACHE_", "TRACING_", "OTEL_", "CONFIG_GRPC_XDS_", "XDS_CLIENT_"];

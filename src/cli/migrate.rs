@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::Migrate;
@@ -36,11 +36,17 @@ pub(super) fn run(args: &Migrate, environment: &Environment) -> ExitCode {
         let texts: Vec<String> = files.iter().map(|(name, text)| format!("# {name}\n{text}")).collect();
         return print(&texts.join("---\n"));
     };
-    for (name, text) in &files {
-        if let Err(error) = write(directory, name, text) {
-            complain(&format!("error: cannot write `{}`: {error}\n", directory.join(name).display()));
-            return ExitCode::from(FAILED);
-        }
+    if let Err((name, error)) = write(directory, &files) {
+        let path = directory.join(name);
+        let hint = match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                "; nothing is written over, so name a directory without such files"
+            }
+            _ => "",
+        };
+        complain(&format!("error: cannot write `{}`: {error}{hint}; nothing is written\n", path.display()));
+        let is_theirs = error.kind() == io::ErrorKind::AlreadyExists;
+        return ExitCode::from(if is_theirs { WRONG_INPUT } else { FAILED });
     }
     print(&format!(
         "ok: {} is {what}; wrote {} into {}; see what they do with: spillway check {}\n",
@@ -51,9 +57,43 @@ pub(super) fn run(args: &Migrate, environment: &Environment) -> ExitCode {
     ))
 }
 
-/// Writes a new file. What is there already may be somebody's work.
-fn write(directory: &Path, name: &str, text: &str) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).open(directory.join(name))?;
-    file.write_all(text.as_bytes())
+/// Writes new files, all of them or none. What is there already may be somebody's work. Returns the name of a file that cannot be
+/// written.
+fn write<'f>(directory: &Path, files: &'f [(String, String)]) -> Result<(), (&'f str, io::Error)> {
+    let all = || files.iter().map(|(name, _)| name.as_str());
+    if let Some(name) = all().find(|name| fs::symlink_metadata(directory.join(name)).is_ok()) {
+        return Err((name, io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut made: Vec<PathBuf> = Vec::new();
+    let written = files.iter().try_for_each(|(name, text)| {
+        let failed = |error| (name.as_str(), error);
+        fs::create_dir_all(directory).map_err(failed)?;
+        // Hidden, so that no server takes half of them for its policies.
+        let new = directory.join(format!(".{name}.new"));
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&new).map_err(failed)?;
+        made.push(new);
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    });
+    let named = written.and_then(|()| {
+        all().zip(&made).enumerate().try_for_each(|(at, (name, new))| {
+            // A link takes no other file's name.
+            let path = directory.join(name);
+            let linked = fs::hard_link(new, &path);
+            // Some file systems have no links.
+            let named = linked.or_else(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Err(error),
+                _ if fs::symlink_metadata(&path).is_ok() => Err(error),
+                _ => fs::rename(new, &path),
+            });
+            named.map_err(|error| {
+                all().take(at).for_each(|name| drop(fs::remove_file(directory.join(name))));
+                (name, error)
+            })
+        })
+    });
+    for new in made {
+        // It has its other name, or nobody wants it.
+        let _ = fs::remove_file(new);
+    }
+    named
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod args;
+mod called;
 mod check;
 mod compatibility;
 mod counter;
@@ -12,15 +13,25 @@ mod explain;
 mod formats;
 mod ignored;
 mod machine;
+mod man;
 mod migrate;
+mod reading;
 mod redis_variables;
 mod schema;
 mod serve;
 mod store;
 mod test;
+mod tls;
 mod top;
+mod trace_variables;
+#[cfg(feature = "otlp")]
+mod traces;
+#[cfg(not(feature = "otlp"))]
+#[path = "traces_off.rs"]
+mod traces;
 mod variables;
 mod wrong;
+mod xds;
 
 pub use variables::{ignored_variables, variables};
 
@@ -36,11 +47,12 @@ use compatibility::Environment;
 const WRONG_INPUT: u8 = 1;
 /// The command line or the environment is wrong.
 const WRONG_COMMAND: u8 = 2;
-/// The program failed.
+/// The program failed, or what it needs was not to be had: an address, a name, a store that another process has open. The same start
+/// may succeed a moment later.
 const FAILED: u8 = 70;
 
 /// Runs the program; its exit code is 0 when all is well, 1 when the input is wrong, 2 when the command line or
-/// the environment is wrong and 70 when the program failed.
+/// the environment is wrong and 70 when the program failed, or lacked what it may have a moment later.
 pub fn main() -> ExitCode {
     // It is there already where a program that this is part of has said so.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -52,18 +64,22 @@ pub fn main() -> ExitCode {
     if let Command::Env(args) = &command {
         return env::run(args);
     }
-    let environment = match Environment::read() {
+    let environment = match Environment::read(matches!(command, Command::Serve(_))) {
         Ok(environment) => environment,
-        Err(wrong) => return wrong::report(wrong.iter().map(ToString::to_string)),
+        Err(wrong) => {
+            let code = if wrong.iter().all(reading::Wrong::may_pass) { FAILED } else { WRONG_COMMAND };
+            return wrong::report(wrong.iter().map(ToString::to_string), code);
+        }
     };
     let misspelt = variables::misspelt();
     if !misspelt.is_empty() {
-        return wrong::report(misspelt.iter().map(|(name, meant)| {
+        let told = misspelt.iter().map(|(name, meant)| {
             format!("the environment has {name}, which nobody reads; did you mean `{meant}`?")
-        }));
+        });
+        return wrong::report(told, WRONG_COMMAND);
     }
     match command {
-        Command::Serve(args) => serve::run(args, &environment),
+        Command::Serve(args) => serve::run(*args, &environment),
         Command::Check(args) => check::run(&args, &environment),
         Command::Explain(args) => explain::run(&args, &environment),
         Command::Test(args) => test::run(&args, &environment),
@@ -72,6 +88,7 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Args::command(), "spillway", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Command::Man { folder } => man::run(&folder),
         Command::Schema => schema::run(),
         Command::Env(args) => env::run(&args),
         Command::Migrate(args) => migrate::run(&args, &environment),

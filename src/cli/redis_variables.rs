@@ -5,8 +5,8 @@ use super::variables::{says_something, variable};
 
 const SOCKET: &str = "another way to Redis than TCP, which Spillway does not have; unset it, and have REDIS_URL name a host and a port";
 const KIND: &str = "servers that go together in a way that Spillway does not know; set it to `single`, `sentinel` or `cluster`";
-const PER_SECOND: &str = "a Redis of its own for limits of a second, and Spillway keeps all counters in one place; unset it, and have \
-                          REDIS_URL name that one";
+const PER_SECOND: &str = "a second Redis for limits of a second, and no two servers decide on one request at once; unset it, and have \
+                          REDIS_URL name one server, or a cluster with REDIS_TYPE=cluster";
 
 /// The first variable that asks for what there is not, with what that is and what follows.
 pub(super) fn missing() -> Option<(&'static str, &'static str)> {
@@ -16,14 +16,16 @@ pub(super) fn missing() -> Option<(&'static str, &'static str)> {
             variable(name).filter(|value| !known.iter().any(|known| value.eq_ignore_ascii_case(known)));
         other.map(|_| name)
     };
+    let per_second = variable("REDIS_PERSECOND").map_or_else(
+        || is_set("REDIS_PERSECOND_URL"),
+        |_| Some("REDIS_PERSECOND").filter(|name| says_something(name)),
+    );
+    let per_second = per_second.map(|name| (name, PER_SECOND));
     if variable("REDIS_URL").is_none() {
-        return is_set("REDIS_PERSECOND_URL").map(|name| (name, PER_SECOND));
+        return per_second;
     }
     let kind = other_than("REDIS_TYPE", &["single", "sentinel", "cluster"]).map(|name| (name, KIND));
-    kind.or(other_than("REDIS_SOCKET_TYPE", &["tcp"]).map(|name| (name, SOCKET))).or_else(|| {
-        let says = Some("REDIS_PERSECOND").filter(|name| says_something(name));
-        says.or(is_set("REDIS_PERSECOND_URL")).map(|name| (name, PER_SECOND))
-    })
+    kind.or(other_than("REDIS_SOCKET_TYPE", &["tcp"]).map(|name| (name, SOCKET))).or(per_second)
 }
 
 /// Where `REDIS_URL` says that counters are.

@@ -1,6 +1,7 @@
 //! `spillway serve`
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use super::args::{AlsoReported, Authority, Beyond, LogFormat, Serve};
 use super::check::report;
 use super::compatibility::Environment;
 use super::counters::{Opened, forgotten};
+use super::tls::Wrong;
+use super::xds::XdsVariables;
 use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, chain, colour, complain, machine};
-use crate::app::{self, Bounds, Limits, Listeners, ServeError};
+use crate::app::{self, Address, Bounds, Certificates, Limits, Listeners, Origins, ServeError, Xds};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options};
+use crate::config::{self, Diagnostic, Fingerprint, Loaded, Options, Sources};
 use crate::control::{Reporting, Watched, amend_all, hold_tiers};
 use crate::limiter::{Limiter, WithoutStore};
 use crate::policy::Policy;
@@ -30,8 +33,10 @@ use crate::store::{AnyStore, RedisStore, Store as _};
 use crate::telemetry::log::Log;
 use crate::telemetry::{
     self, ConfigLoaded, CountersAway, CountersKept, Forgotten, Metrics, OnlyWatching, ReplicasCountAlone,
-    Starting, StoreNotClosed, WithoutEffect, build,
+    Starting, StoreLostCommits, StoreNotClosed, WithoutEffect, build,
 };
+use crate::traces::Exporter;
+use crate::xds::{Followed, XdsServer};
 
 /// How long it may take to give back what was taken of shared counters.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
@@ -43,32 +48,25 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         log.finish(last_line(format, message));
         ExitCode::from(code)
     };
-    let runtime = match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
-    };
     let reload = Arc::new(Notify::new());
     // Before the first line of the log: a file that is as large as it may be is told by a signal.
-    let asked = match runtime.block_on(async { signals(Arc::clone(&reload)) }) {
-        Ok(asked) => asked,
+    let (runtime, asked) = match runtime(&reload) {
+        Ok(begun) => begun,
         Err(error) => return fail(log, &format!("cannot start: {error}"), FAILED),
     };
     start_logging(&args, environment, format, &log);
     if let Some((name, what)) = environment.missing {
         return fail(log, &format!("{name} asks for {what}"), WRONG_COMMAND);
     }
-    let admin = match Admin::of(args.admin_addr, environment.admin, args.admin_token_file.as_deref()) {
-        Ok(admin) => admin,
-        Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
+    let Ports { grpc, http, admin, certificates } = match Ports::of(&args, environment) {
+        Ok(ports) => ports,
+        Err((wrong, code)) => return fail(log, &wrong, code),
     };
     let memory = args.max_counter_memory.unwrap_or_else(|| machine::memory() / 2);
-    let counters = match args.store.as_ref().unwrap_or(&environment.store).open(
-        args.max_counters,
-        memory,
-        args.replicas,
-    ) {
+    let store = args.store.as_ref().unwrap_or(&environment.store);
+    let counters = match store.open(args.max_counters, memory, args.replicas) {
         Ok(opened) => opened,
-        Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
+        Err((wrong, code)) => return fail(log, &wrong, code),
     };
     let connections = match Limits::within(machine::descriptors(), app::cores(), args.max_connections) {
         Ok(limits) => limits,
@@ -76,15 +74,18 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     };
     Starting { version: build::VERSION, commit: build::COMMIT }.emit();
     let bounds = bounds(connections, &args, environment);
-    let path = args.config.unwrap_or_else(|| environment.config.clone());
+    let servers = match environment.xds.servers(&args.xds) {
+        Ok(servers) => servers,
+        Err(wrong) => return fail(log, &wrong, WRONG_COMMAND),
+    };
+    let path = args.config.or_else(|| servers.is_empty().then(|| environment.config.clone()));
     let options = environment.options(args.merging);
     // Before they are read: what changes in between is seen as a change.
-    let seen = Fingerprint::of(&path, options.every_file, &[]);
-    let Some(loaded) = load_until_asked(&runtime, &asked, path.clone(), options.clone()) else {
+    let seen = path.as_ref().map(|path| Fingerprint::of(path, options.every_file, &[]));
+    let Some((read, loaded)) = load_until_asked(&runtime, &asked, path.clone(), options.clone()) else {
         // Nobody was served yet. Reading goes on until the process has ended, which does not wait for it.
         runtime.shutdown_background();
-        log.finish(String::new());
-        return ExitCode::SUCCESS;
+        return finish(log);
     };
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -93,22 +94,29 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     let metrics = Arc::new(Metrics::default());
     metrics.watch_log(log.dropped());
     let reporting = if format == LogFormat::Json { Reporting::Fields } else { Reporting::Text };
-    reporting.warned(&loaded.warnings);
     report_what_holds(&options, environment, args.also, &metrics);
-    ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(&metrics);
-    let watched = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
+    let mut origins = Origins { xds: xds(servers, &options, reporting, environment), ..Origins::default() };
+    if let Some((path, seen)) = path.zip(seen) {
+        report_loaded(&loaded, reporting, &metrics);
+        origins.files = Some(Watched { path, options, seen, files: loaded.names, reload, reporting });
+        origins.read = Some(read);
+    }
     report_counters(&counters, &loaded.policy, args.replicas.get());
     metrics.set_bounds(metric_bounds(args.max_counters, memory, connections));
     let store_place = store_place(&counters.store, &counters.place);
-    let without_store = WithoutStore::new(args.store_timeout, args.replicas);
-    let (limiter, server) = match limiter(loaded.policy, counters, without_store) {
-        Ok((limiter, server)) => (Arc::new(limiter), server),
+    let (limiter, server) =
+        match limiter(loaded.policy, counters, WithoutStore::new(args.store_timeout, args.replicas)) {
+            Ok((limiter, server)) => (Arc::new(limiter), server),
+            Err(wrong) => return fail(log, &wrong, WRONG_INPUT),
+        };
+    let traces = match environment.traces.start(&metrics, &limiter) {
+        Ok(traces) => traces,
         Err(wrong) => return fail(log, &wrong, WRONG_INPUT),
     };
-    let (grpc, http) =
-        (args.grpc_addr.unwrap_or(environment.grpc), args.http_addr.unwrap_or(environment.http));
     let ended = runtime.block_on(async {
         let mut listeners = Listeners::bind(grpc, http).await?;
+        listeners.grpc.tls = certificates;
+        listeners.grpc.tracer = traces.as_ref().map(Exporter::tracer);
         if let Some(admin) = admin {
             admin.open(&mut listeners, store_place).await?;
         }
@@ -117,8 +125,11 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
         let shared = Arc::clone(&limiter);
         let serving = async {
             let ended =
-                app::serve(shared, metrics, watched, listeners, bounds, args.drain_delay, shutdown).await;
+                app::serve(shared, metrics, origins, listeners, bounds, args.drain_delay, shutdown).await;
             close(&limiter).await;
+            if let Some(traces) = traces {
+                traces.finish().await;
+            }
             ended.map(|()| true)
         };
         tokio::select! {
@@ -128,15 +139,73 @@ pub(super) fn run(args: Serve, environment: &Environment) -> ExitCode {
     });
     // What is still running is not waited for: it was drained, or is to end at once.
     runtime.shutdown_background();
-    match ended {
-        Ok(true) => {
-            log.finish(String::new());
-            ExitCode::SUCCESS
-        }
-        Ok(false) => fail(log, "ended by a second signal, before calls in flight were answered", FAILED),
-        Err(error @ ServeError::Bind { .. }) => fail(log, &error.to_string(), WRONG_INPUT),
-        Err(error) => fail(log, &chain(&error), FAILED),
+    let (message, code) = match ended {
+        Ok(true) => return finish(log),
+        Ok(false) => ("ended by a second signal, before calls in flight were answered".to_owned(), FAILED),
+        Err(error @ ServeError::Bind { .. }) => (error.to_string(), unbound(&error)),
+        Err(error) => (chain(&error), FAILED),
+    };
+    fail(log, &message, code)
+}
+
+/// What the program ends with where it cannot listen.
+fn unbound(error: &ServeError) -> u8 {
+    if error.may_pass() { FAILED } else { WRONG_INPUT }
+}
+
+/// The runtime, and how often the end was asked for.
+fn runtime(reload: &Arc<Notify>) -> io::Result<(Runtime, watch::Receiver<u32>)> {
+    let runtime = Runtime::new()?;
+    let asked = runtime.block_on(async { signals(Arc::clone(reload)) })?;
+    Ok((runtime, asked))
+}
+
+/// Where the server listens.
+struct Ports {
+    grpc: Address,
+    http: SocketAddr,
+    admin: Option<Admin>,
+    /// Those for gRPC.
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl Ports {
+    /// As they are asked for; or why the server must not start so.
+    fn of(args: &Serve, environment: &Environment) -> Result<Self, Wrong> {
+        let token = args.admin_token_file.as_deref();
+        let tls = args.tls.admin(token.is_some())?;
+        let admin = Admin::of(args.admin_addr, environment.admin, token, tls);
+        Ok(Self {
+            grpc: args.grpc_addr.clone().unwrap_or_else(|| environment.grpc.clone()),
+            http: args.http_addr.unwrap_or(environment.http),
+            admin: admin.map_err(|wrong| (wrong, WRONG_COMMAND))?,
+            certificates: args.tls.grpc(environment)?,
+        })
     }
+}
+
+/// Reports what was read of files, and what is probably not meant in them.
+fn report_loaded(loaded: &Loaded, reporting: Reporting, metrics: &Metrics) {
+    reporting.warned(&loaded.warnings);
+    ConfigLoaded { files: loaded.names.len(), rules: loaded.policy.rules() }.emit(metrics);
+}
+
+/// Ends as was asked for.
+fn finish(log: Log) -> ExitCode {
+    log.finish(String::new());
+    ExitCode::SUCCESS
+}
+
+/// The control planes that are asked, if there are any.
+fn xds(
+    servers: Vec<XdsServer>,
+    options: &Options,
+    reporting: Reporting,
+    environment: &Environment,
+) -> Option<Xds> {
+    let XdsVariables { starts_without, needs_a_domain, .. } = environment.xds;
+    let followed = Followed { servers, options: options.clone(), reporting };
+    (!followed.servers.is_empty()).then_some(Xds { followed, starts_without, needs_a_domain })
 }
 
 /// Ends the start for mistakes in the files.
@@ -189,6 +258,7 @@ async fn close(limiter: &Limiter<AnyStore, SystemClock>) {
 /// Reports what an operator may have forgotten that they asked for, and has metrics reported as they want them.
 fn report_what_holds(options: &Options, environment: &Environment, also: AlsoReported, metrics: &Metrics) {
     environment.reports.clone().apply_to(also, metrics);
+    metrics.set_near_limit(environment.near_limit);
     if options.shadow_mode {
         metrics.set_shadow_mode();
         OnlyWatching.emit();
@@ -201,6 +271,11 @@ fn report_what_holds(options: &Options, environment: &Environment, also: AlsoRep
 /// Reports where counters are kept, and which of them a restart forgets.
 fn report_counters(counters: &Opened, policy: &Policy, replicas: u32) {
     CountersKept { place: &counters.place }.emit();
+    if let AnyStore::Disk(disk) = &counters.store
+        && disk.lost_commits() > 0
+    {
+        StoreLostCommits { store: disk.name(), commits: disk.lost_commits() }.emit();
+    }
     if replicas > 1 && counters.server.is_none() {
         ReplicasCountAlone { replicas }.emit();
     }
@@ -235,22 +310,29 @@ fn bounds(connections: Limits, args: &Serve, environment: &Environment) -> Bound
     Bounds { connections, requests, authorities, connection_age }
 }
 
-/// Reads the files for the first time. `None` when the end was `asked` for meanwhile.
+/// Reads the files for the first time, if there are any. `None` when the end was `asked` for meanwhile.
 fn load_until_asked(
     runtime: &Runtime,
     asked: &watch::Receiver<u32>,
-    path: PathBuf,
+    path: Option<PathBuf>,
     options: Options,
-) -> Option<Result<Loaded, Vec<Diagnostic>>> {
-    let loading = runtime.spawn_blocking(move || config::load(&[path], options));
+) -> Option<(Sources, Result<Loaded, Vec<Diagnostic>>)> {
+    let loading = runtime.spawn_blocking(move || {
+        let sources = Sources::in_files(path.as_slice(), options.every_file);
+        let loaded = config::compile(&sources, options);
+        (sources, loaded)
+    });
     let loaded = runtime.block_on(async {
         tokio::select! {
             loaded = loading => Some(loaded),
             () = reached(asked.clone(), 1) => None,
         }
     })?;
-    let panicked = || Err(vec![Diagnostic::error("internal error: loading panicked, which is a bug")]);
-    Some(loaded.unwrap_or_else(|_| panicked()))
+    let panicked = |_| {
+        let bug = vec![Diagnostic::error("internal error: loading panicked, which is a bug")];
+        (Sources::in_memory::<String, String>([], []), Err(bug))
+    };
+    Some(loaded.unwrap_or_else(panicked))
 }
 
 /// How often the end was asked for, by SIGTERM or SIGINT. SIGHUP asks for the files to be read. What else would end the

@@ -1,16 +1,19 @@
 //! `spillway store`
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Store, StoreAction};
 use super::compatibility::Environment;
 use super::counter::{self, Action};
-use super::{WRONG_INPUT, complain, print};
+use super::{FAILED, WRONG_COMMAND, WRONG_INPUT, complain, print};
 use crate::clock::{Clock, SystemClock};
 use crate::model::CellKey;
 use crate::store::codec;
@@ -23,6 +26,9 @@ pub(super) enum Wrong {
     /// The policy has mistakes, which are written for people.
     #[error("{0}")]
     Policy(String),
+    /// A descriptor is not written as one.
+    #[error("{0}")]
+    Typed(String),
     #[error("{0}")]
     Descriptor(String),
     #[error("say whose counters, as in `spillway store {0} DIR --domain NAME 'key=value'`")]
@@ -45,6 +51,17 @@ pub(super) enum Wrong {
     Line { line: usize, reason: String },
 }
 
+impl Wrong {
+    /// What the command exits with.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Nobody(_) | Self::Typed(_) => WRONG_COMMAND,
+            Self::Output(_) | Self::Store(StoreError::Failed { .. }) => FAILED,
+            _ => WRONG_INPUT,
+        }
+    }
+}
+
 /// The first line of an export.
 #[derive(Debug, Deserialize, Serialize)]
 struct Head {
@@ -62,6 +79,14 @@ struct Known {
     value: Box<RawValue>,
 }
 
+/// The last line of an export, without which some may be missing: the text was cut off. Earlier versions wrote none.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Tail {
+    counters: usize,
+    records: usize,
+}
+
 /// Each of the others.
 #[derive(Debug, Deserialize, Serialize)]
 struct Line {
@@ -75,6 +100,7 @@ struct Line {
 
 /// Does what was asked for.
 pub(super) fn run(args: &Store, environment: &Environment) -> ExitCode {
+    write_errors_are_told();
     let done = match &args.action {
         StoreAction::Inspect { store, whose } => directory(store).and_then(|store| {
             if whose.descriptors.is_empty() && whose.domain.is_none() {
@@ -106,6 +132,15 @@ pub(super) fn run(args: &Store, environment: &Environment) -> ExitCode {
     }
 }
 
+/// Has a file that grows beyond what `ulimit -f` allows fail as one does on a full disk: what was begun is removed then, and a sentence
+/// says why. Else the system ends the process.
+fn write_errors_are_told() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let _inside = runtime.enter();
+    // The handler stays when nobody listens any more.
+    let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+}
+
 fn ended(done: Result<(), Wrong>) -> ExitCode {
     match done {
         // A reader that has gone away has read enough.
@@ -116,7 +151,7 @@ fn ended(done: Result<(), Wrong>) -> ExitCode {
         }
         Err(wrong) => {
             complain(&format!("error: {wrong}\n"));
-            ExitCode::from(WRONG_INPUT)
+            ExitCode::from(wrong.code())
         }
         Ok(()) => ExitCode::SUCCESS,
     }
@@ -167,7 +202,10 @@ fn inspect(directory: &Path) -> Result<String, Wrong> {
             RecordKind::Subject if count > 0 => {
                 said.push_str(&format!("{count} subjects that were changed at run time\n"));
             }
-            RecordKind::Subject => {}
+            RecordKind::Change if count > 0 => {
+                said.push_str(&format!("{count} changes by operators are remembered\n"));
+            }
+            RecordKind::Subject | RecordKind::Change => {}
         }
     }
     store.close()?;
@@ -215,7 +253,8 @@ fn forget_tier(directory: &Path, domain: &str, subject: &str) -> Result<String, 
 
 /// What was written.
 fn copied(name: &str, counters: usize, records: usize) -> String {
-    let records = if records == 0 { String::new() } else { format!(" and {records} records of subjects") };
+    let records =
+        if records == 0 { String::new() } else { format!(" and {records} records of subjects and changes") };
     format!("{name}: {counters} counters{records}\n")
 }
 
@@ -230,6 +269,7 @@ fn compact(directory: &Path) -> Result<String, Wrong> {
 fn export(directory: &Path) -> Result<(), Wrong> {
     let store = Offline::open(directory)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut tail = Tail { counters: 0, records: 0 };
     let head = Head { spillway_store: 1, secret: hex(&store.secret()) };
     writeln!(out, "{}", serde_json::to_string(&head).map_err(io::Error::from)?)?;
     store.each(|key, cell| {
@@ -242,6 +282,7 @@ fn export(directory: &Path) -> Result<(), Wrong> {
             counter: hex(&counter),
         };
         writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)?;
+        tail.counters += 1;
         Ok::<_, Wrong>(())
     })?;
     for Record { kind, scope, id, value } in store.records()? {
@@ -249,14 +290,19 @@ fn export(directory: &Path) -> Result<(), Wrong> {
         let value = RawValue::from_string(value).map_err(io::Error::from)?;
         let line = Known { record: kind.name().to_owned(), domain: scope, subject: id, value };
         writeln!(out, "{}", serde_json::to_string(&line).map_err(io::Error::from)?)?;
+        tail.records += 1;
     }
+    writeln!(out, "{}", serde_json::to_string(&tail).map_err(io::Error::from)?)?;
     out.flush()?;
     drop(out);
     Ok(store.close()?)
 }
 
 fn import(directory: &Path) -> Result<String, Wrong> {
-    let (mut secret, mut counters, mut records) = (None, Vec::new(), Vec::new());
+    let (mut secret, mut tail) = (None, None);
+    // Of a counter or record that is there several times the last line counts, as it does in the file.
+    let (mut counters, mut records) = (BTreeMap::new(), BTreeMap::new());
+    let mut read = Tail { counters: 0, records: 0 };
     for (line, text) in io::stdin().lock().lines().enumerate() {
         let wrong = |reason: String| Wrong::Line { line: line + 1, reason };
         let text = text.map_err(|error| wrong(error.to_string()))?;
@@ -270,12 +316,27 @@ fn import(directory: &Path) -> Result<String, Wrong> {
             secret = Some(bytes.ok_or_else(|| wrong("the secret is not 32 hexadecimal digits".to_owned()))?);
             continue;
         }
+        if tail.is_some() {
+            return Err(wrong("the export ended with the line before".to_owned()));
+        }
+        if let Ok(said) = serde_json::from_str::<Tail>(&text) {
+            if said != read {
+                let Tail { counters, records } = read;
+                return Err(wrong(format!(
+                    "the export had {} counters and {} records, and here are {counters} and {records}: it is not whole",
+                    said.counters, said.records
+                )));
+            }
+            tail = Some(said);
+            continue;
+        }
         if let Ok(Known { record, domain, subject, value }) = serde_json::from_str(&text) {
             let kind = RecordKind::named(&record).ok_or_else(|| {
                 wrong(format!("the record: `{record}` is not known to this version of Spillway"))
             })?;
             let value = Some(value.get().as_bytes().to_vec());
-            records.push(Record { kind, scope: domain, id: subject, value });
+            read.records += 1;
+            records.insert((kind, domain, subject), value);
             continue;
         }
         let of: Line = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
@@ -286,9 +347,18 @@ fn import(directory: &Path) -> Result<String, Wrong> {
         let counter =
             unhex(&of.counter).ok_or_else(|| wrong("the counter is not in hexadecimal digits".to_owned()))?;
         let cell = codec::decode(&counter).map_err(|error| wrong(format!("the counter: {error}")))?;
-        counters.push((CellKey { high, low }, cell));
+        read.counters += 1;
+        counters.insert(CellKey { high, low }, cell);
     }
     let secret = secret.ok_or_else(|| Wrong::Line { line: 1, reason: "there is none".to_owned() })?;
+    if tail.is_none() {
+        complain(
+            "warning: the export does not end with how many lines it has. It was cut off, or an earlier version wrote it\n",
+        );
+    }
+    let counters: Vec<Counter> = counters.into_iter().collect();
+    let record = |((kind, scope, id), value)| Record { kind, scope, id, value };
+    let records: Vec<Record> = records.into_iter().map(record).collect();
     let store = Offline::create(directory, secret)?;
     store.put(&counters)?;
     store.put_records(&records)?;

@@ -9,9 +9,11 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 
-use super::args::{Args, LogFormat};
+use super::args::{Args, LogFormat, NoAddress};
 use super::serve::last_line;
-use super::{WRONG_COMMAND, colour, complain, print};
+use super::{FAILED, WRONG_COMMAND, called, colour, complain, print};
+use crate::model::lossy;
+use crate::store::shown_url;
 
 /// What was typed, or else what to exit with, once everything is reported.
 pub(super) fn parse() -> Result<Args, ExitCode> {
@@ -22,18 +24,22 @@ pub(super) fn parse() -> Result<Args, ExitCode> {
             return print(&if in_colour { text.ansi().to_string() } else { text.to_string() });
         }
         name_the_variable(&mut error);
-        hide_passwords(&mut error);
+        show_safely(&mut error);
         match log_format() {
             LogFormat::Json => complain(&last_line(LogFormat::Json, &in_short(&error))),
             // The reader may have gone away, and then nobody is left to read this.
             LogFormat::Text => drop(error.print()),
+        }
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref());
+        if let Some(NoAddress::Unresolved(_)) = source {
+            return ExitCode::from(FAILED);
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_COMMAND))
     })
 }
 
 fn understood(mut command: clap::Command) -> Result<Args, clap::Error> {
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let mut matches = command.try_get_matches_from_mut(called::words())?;
     Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
@@ -54,23 +60,23 @@ fn command() -> clap::Command {
 pub(super) fn of_serve() -> Option<String> {
     let mut error = command().try_get_matches_from(["spillway", "serve"]).err()?;
     name_the_variable(&mut error);
-    hide_passwords(&mut error);
+    show_safely(&mut error);
     Some(in_short(&error))
 }
 
-/// Reports each variable of the environment that is wrong.
-pub(super) fn report(wrong: impl IntoIterator<Item = String>) -> ExitCode {
+/// Reports each variable of the environment that is wrong, and ends with `code`.
+pub(super) fn report(wrong: impl IntoIterator<Item = String>, code: u8) -> ExitCode {
     let format = log_format();
     for message in wrong {
-        complain(&last_line(format, &message));
+        complain(&last_line(format, &lossy(message.as_bytes())));
     }
-    ExitCode::from(WRONG_COMMAND)
+    ExitCode::from(code)
 }
 
 /// The format of the log, as far as it can be known before everything else is.
 fn log_format() -> LogFormat {
     let is_json = |text: &OsString| text.eq_ignore_ascii_case("json");
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let args: Vec<OsString> = called::words().into_iter().skip(1).collect();
     // Only one command has a log.
     if args
         .iter()
@@ -108,15 +114,11 @@ fn name_the_variable(error: &mut clap::Error) {
     }
 }
 
-/// A URL that is wrong is shown without its user and its password.
-fn hide_passwords(error: &mut clap::Error) {
+/// A value that is wrong is shown with what does not print escaped, and a URL without what is secret in it.
+fn show_safely(error: &mut clap::Error) {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else { return };
-    if let Some((scheme, (_, server))) =
-        value.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
-    {
-        let shown = ContextValue::String(format!("{scheme}://…@{server}"));
-        error.insert(ContextKind::InvalidValue, shown);
-    }
+    let shown = if value.contains("://") { shown_url(value) } else { value.clone() };
+    error.insert(ContextKind::InvalidValue, ContextValue::String(lossy(shown.as_bytes()).into_owned()));
 }
 
 /// An error without how it is laid out for a terminal, and without what is said below every one.
