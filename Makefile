@@ -1,6 +1,6 @@
 # `make` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help build test check reference descriptors deny fuzz model bench fleet soak demo clean-tools
+.PHONY: help build test check check-deploy reference descriptors deny dist fuzz model bench fleet soak demo clean-tools
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -19,6 +19,13 @@ check: deny ## what must hold before a commit: format, lints, documentation, dep
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	$(CARGO) test
+
+# CRDS is a directory with Envoy Gateway's CRDs, for the one file that nothing else checks.
+CRDS ?=
+
+check-deploy: ## every deployment file in envoy/ by a real checker, which is installed; CRDS=DIR checks Envoy Gateway's resources, too
+	$(CARGO) build --quiet --bin spillway
+	CRDS='$(CRDS)' $(PYTHON) tests/deploy/check.py target/debug/spillway
 
 reference: ## write the tables of config/README.md and README.md anew, from the code
 	SPILLWAY_WRITE_REFERENCE=1 $(CARGO) test --test it reference::the_tables
@@ -44,6 +51,9 @@ deny: ## licences, duplicates and sources of what we depend on, and what is know
 	$(DENY) check bans licenses sources
 	@if $(DENY) fetch db; then set -x; $(DENY) check advisories; \
 		else echo 'NOT CHECKED: advisories, for their database cannot be fetched from here' >&2; fi
+
+dist: ## a tarball for others in target/dist: the program, manual pages, examples, licences and a bill of materials; reproducible
+	CARGO='$(CARGO)' $(PYTHON) packaging/dist.py
 
 TIME ?= 60
 FUZZ_TARGETS = decode policy template endpoints subjects

@@ -194,7 +194,7 @@ class Stack:
         where = {"disk": f"disk:{self.logs / 'counters'}", "memory": "memory"}
         store = where.get(self.store) or f"redis://{HOST}:{self.ports['valkey']}"
         # Ten milliseconds would do, but for a machine that builds something meanwhile.
-        options = ["--config", "config", "--log-format", "text", "--store", store, "--store-timeout", "90ms"]
+        options = ["--config", "config", "--log-format", "text", "--store", store, "--store-timeout", "90ms", "--request-metadata"]
         for name in self.spillways:
             addresses = [(f"--{port}-addr", f"{name} {port}") for port in ("grpc", "http", "admin")]
             own = [word for option, port in addresses for word in (option, f"{HOST}:{self.ports[port]}")]
@@ -375,16 +375,40 @@ def close(spillway: str) -> None:
     say(f"  {command} explain --config config --domain demo 'api_key=key_acme,endpoint=GET /leads'")
 
 
+WHY = {"domain": "demo", "descriptors": ["api_key=key_denied,bulk=true"]}
+
+
+def refuse(stack: Stack, key: str) -> None:
+    """Uses up the bulk calls of a key, until one is denied."""
+    connection = HTTPConnection(HOST, stack.ports["gateway"], timeout=5)
+    try:
+        for _ in range(10):
+            connection.request("POST", "/leads/bulk", headers={"x-api-key": key, "Content-Length": "0"})
+            response = connection.getresponse()
+            response.read()
+            if response.status == 429:
+                return
+    except (OSError, HTTPException) as error:
+        raise Failure(f"Envoy did not answer: {error}") from error
+    finally:
+        connection.close()
+    raise Failure("no bulk call was denied")
+
+
 def hold(stack: Stack, spillway: str) -> None:
     stack.restart_spillways(spillway, afresh=True)
     port = stack.ports["gateway"]
     gateway, http, admin = (f"{HOST}:{stack.ports[name]}" for name in ("gateway", "spillway http", "envoy admin"))
-    key = "-H 'x-api-key: key_acme'"
+    page = f"http://{HOST}:{stack.ports['spillway admin']}"
+    key, denied = "-H 'x-api-key: key_acme'", "-H 'x-api-key: key_denied'"
+    refuse(stack, "key_denied")
     say(f"{paint('green', '✓')} Every answer was the expected one. All is yours, until Ctrl-C:")
     say(f"  curl -i {key} {gateway}/leads")
-    say(f"  curl -sX POST -o /dev/null -w '%{{http_code}} ' {key} '{gateway}/leads/bulk?n=[1-4]'")
+    say(f"  curl -i -X POST {denied} {gateway}/leads/bulk        # denied: the three bulk calls of this hour are used up")
+    say(f"  {page}/#explain/demo/api_key=key_denied,bulk=true        # why, and when it passes again")
+    say(f"  curl {page}/api/v1/explain -d '{json.dumps(WHY)}'        # the same for programs")
     say(f"  curl -i -H 'x-api-key: key_c1_a' mega.localhost:{port}/leads        # or leadron, campaigns …")
-    say(f"  http://{HOST}:{stack.ports['spillway admin']}/                        # Spillway's page, while you do")
+    say(f"  {page}/                        # Spillway's page, while you do")
     say(f"  curl {http}/metrics")
     say(f"  curl '{admin}/stats?filter=upstream.ratelimit'")
     say(f"  tail -f {stack.children['envoy'].out}    # the access log")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Prints the command that runs Envoy, quoted for a shell: `$(python3 envoy/find.py) -c envoy/envoy.yaml`.
 
-Taken is, in this order: $ENVOY; `envoy` on the PATH, when it is recent enough; `func-e` on the PATH; and else the
-pinned Envoy below, which is installed into .tools/ of this project, once. Nothing but the command goes to stdout.
+Taken is, in this order: $ENVOY; `envoy` on the PATH, when it is recent enough; `func-e` on the PATH, which is asked for
+the pinned version below unless $ENVOY_VERSION says another; and else that version, which is installed into .tools/ of this
+project, once. Nothing but the command goes to stdout.
 """
 
 import contextlib
@@ -60,7 +61,11 @@ def from_path() -> Optional[List[str]]:
 
 def from_func_e() -> Optional[List[str]]:
     found = shutil.which("func-e")
-    return [found, "run"] if found else None
+    if not found:
+        return None
+    # It runs the version that was used last, which may be too old for envoy.yaml.
+    version = [] if os.environ.get("ENVOY_VERSION") else ["env", f"ENVOY_VERSION={PINNED}"]
+    return [*version, found, "run"]
 
 
 def installed() -> Path:
