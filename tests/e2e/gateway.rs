@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,12 +14,17 @@ use tempfile::TempDir;
 
 use crate::client::send;
 use crate::published::Published;
+use crate::support::reserved::Reserved;
 use crate::support::{PATIENCE, Process, Spillway, directory};
+use crate::transport::Transports;
 
 /// A cluster as Istio names it, which is no valid `:authority`.
 const ISTIO: &str = "outbound|8081||ratelimit.default.svc.cluster.local";
 /// The limiter of the demonstration's virtual host, and that of the five APIs' virtual hosts.
 const LIMITERS: [&str; 2] = ["envoy.filters.http.ratelimit", "policy-writes-headers"];
+
+/// The access log of the door `operated`, beside Envoy's configuration.
+pub(crate) const OPERATED_LOG: &str = "operated.log";
 
 /// Rules with a `*` for what the door `long` is asked.
 pub(crate) const WILDCARDS: usize = 1_000;
@@ -44,6 +50,12 @@ pub(crate) struct Gateway {
     pub(crate) rolling_grpc: [SocketAddr; 2],
     /// The two replicas that the doors `stalled-open`, `stalled-closed` and `stalled-local` ask, which a test starts.
     pub(crate) stalled_grpc: [SocketAddr; 2],
+    /// What the doors `tls`, `tls-nobody` and `unix` ask.
+    pub(crate) transports: Transports,
+    /// Where the door `operated` looks for the Spillway of an operator, which a test starts and stops.
+    pub(crate) operated_grpc: SocketAddr,
+    /// The ports of all these: nobody else takes them while nobody listens.
+    _reserved: [Reserved; 8],
     pub(crate) config: TempDir,
     /// What the five APIs' virtual hosts ask.
     pub(crate) published: Published,
@@ -69,8 +81,11 @@ impl Gateway {
 
         let (upstream, upstream_port) = upstream();
         let published = Published::start();
-        let [away_grpc, published_away_grpc, failing_grpc] = unused_addresses();
-        let (rolling_grpc, stalled_grpc) = (unused_addresses(), unused_addresses());
+        let reserved: [Reserved; 8] = std::array::from_fn(|_| Reserved::new());
+        let addresses = reserved.each_ref().map(|reserved| reserved.address);
+        let [away_grpc, published_away_grpc, failing_grpc, operated_grpc, replicas @ ..] = addresses;
+        let [first_rolling, second_rolling, first_stalled, second_stalled] = replicas;
+        let (rolling_grpc, stalled_grpc) = ([first_rolling, second_rolling], [first_stalled, second_stalled]);
         let files = tempfile::tempdir().unwrap();
         let admin_address = files.path().join("admin");
         let yaml = files.path().join("envoy.yaml");
@@ -83,12 +98,24 @@ impl Gateway {
             failing: failing_grpc.port(),
             rolling: rolling_grpc.map(|address| address.port()),
             stalled: stalled_grpc.map(|address| address.port()),
+            operated: operated_grpc.port(),
+            operated_log: files.path().join(OPERATED_LOG),
         };
-        fs::write(&yaml, doors(&ports)).unwrap();
+        let transports = Transports::start(config.path());
+        fs::write(&yaml, doors(&ports, &transports)).unwrap();
 
         let envoy = Process::of(
             envoy()
-                .args(["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error", "-c"])
+                .args([
+                    "--file-flush-interval-msec",
+                    "50",
+                    "--concurrency",
+                    "1",
+                    "--use-dynamic-base-id",
+                    "--log-level",
+                    "error",
+                    "-c",
+                ])
                 .arg(&yaml)
                 .arg("--admin-address-path")
                 .arg(&admin_address)
@@ -110,6 +137,9 @@ impl Gateway {
             failing_grpc,
             rolling_grpc,
             stalled_grpc,
+            transports,
+            operated_grpc,
+            _reserved: reserved,
             config,
             published,
             files,
@@ -156,7 +186,7 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// The program that runs Envoy, found or installed as `make demo` does it.
-fn envoy() -> Command {
+pub(crate) fn envoy() -> Command {
     let found = Command::new("python3").arg("envoy/find.py").stderr(Stdio::inherit()).output().unwrap();
     assert!(found.status.success(), "there is no Envoy, and none could be installed");
     let words = String::from_utf8(found.stdout).unwrap();
@@ -166,19 +196,13 @@ fn envoy() -> Command {
     command
 }
 
-fn upstream() -> (Process, u16) {
+pub(crate) fn upstream() -> (Process, u16) {
     let mut process =
         Process::of(Command::new("python3").args(["envoy/upstream.py", "0"]).stdout(Stdio::piped()));
     let mut line = String::new();
     BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let port = line.trim().rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|port| port.parse().ok());
     (process, port.unwrap_or_else(|| panic!("no port in `{line}`")))
-}
-
-/// Addresses where nobody listens, different ones.
-fn unused_addresses<const N: usize>() -> [SocketAddr; N] {
-    let bound = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    bound.map(|listener| listener.local_addr().unwrap())
 }
 
 /// Where everything is.
@@ -191,20 +215,24 @@ struct Ports {
     failing: u16,
     rolling: [u16; 2],
     stalled: [u16; 2],
+    operated: u16,
+    operated_log: PathBuf,
 }
 
 /// The sample with its ports changed, where the five APIs' virtual hosts ask the cluster `published`; and beside its
 /// listener `gateway` copies of it: `raw`, which also limits by a query parameter and by a header, `defaults`, which
 /// limits by another one and leaves Envoy's settings as they are, `istio`, whose
 /// cluster has a name of Istio's, `away` and `published-away`, where one of the two Spillways is another, `failing` and
-/// `failing-closed`, whose Spillway's store fails, with Envoy's default timeout, `rolling`, which asks two replicas, and
-/// `stalled-…`, which ask two others with Envoy's default timeout, each for a rule of its own.
-fn doors(ports: &Ports) -> String {
+/// `failing-closed`, whose Spillway's store fails, with Envoy's default timeout, `rolling`, which asks two replicas, `tls`,
+/// `tls-nobody` and `unix`, which ask in other ways than by plain TCP,
+/// `stalled-…`, which ask two others with Envoy's default timeout, each for a rule of its own, and `operated`, which asks by its API
+/// key alone and waits for as long as a busy machine takes.
+fn doors(ports: &Ports, transports: &Transports) -> String {
     let mut yaml: Value = serde_yaml::from_str(&fs::read_to_string("envoy/envoy.yaml").unwrap()).unwrap();
     yaml["admin"]["address"]["socket_address"]["port_value"] = 0.into();
     let resources = &mut yaml["static_resources"];
 
-    clusters(resources["clusters"].as_sequence_mut().unwrap(), ports);
+    clusters(resources["clusters"].as_sequence_mut().unwrap(), ports, transports);
     let [of_demo, of_published] = LIMITERS;
     let gateway = &mut resources["listeners"][0];
     gateway["address"]["socket_address"]["port_value"] = 0.into();
@@ -258,25 +286,44 @@ fn doors(ports: &Ports) -> String {
         })
     };
     let (open, closed) = (failing("failing", false), failing("failing-closed", true));
-    let copies = [raw, long, istio, away, published_away, open, closed, rolling];
+    let operated = copy("operated", &|manager| {
+        let limits = "- actions: [{request_headers: {header_name: x-api-key, descriptor_key: api_key}}]";
+        manager["route_config"]["virtual_hosts"][0]["rate_limits"] = serde_yaml::from_str(limits).unwrap();
+        service(manager, of_demo)["cluster_name"] = "operated".into();
+        let sink = &mut manager["access_log"][0]["typed_config"];
+        sink["@type"] = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog".into();
+        sink["path"] = ports.operated_log.display().to_string().into();
+        with_defaults(manager, "operated")["timeout"] = "5s".into();
+    });
+    let copies = [operated, raw, long, istio, away, published_away, open, closed, rolling];
+    let by = |name: &'static str| {
+        copy(name, &|manager| {
+            service(manager, of_demo)["cluster_name"] = name.into();
+            // The first call begins with a handshake.
+            with_defaults(manager, name)["timeout"] = "2s".into();
+        })
+    };
     let copies = copies.into_iter().chain(["open", "closed", "local"].map(stalled));
+    let copies = copies.chain(["tls", "tls-nobody", "unix"].map(by));
     resources["listeners"].as_sequence_mut().unwrap().extend(copies);
     serde_yaml::to_string(&yaml).unwrap()
 }
 
 /// The sample's clusters with their ports changed, and copies of `ratelimit` for those whom doors ask.
-fn clusters(clusters: &mut Vec<Value>, ports: &Ports) {
+fn clusters(clusters: &mut Vec<Value>, ports: &Ports, transports: &Transports) {
     for cluster in clusters.iter_mut() {
         let port = if cluster["name"] == "ratelimit" { ports.spillway } else { ports.upstream };
         set_port(cluster, port);
     }
     let ratelimit = clusters.iter().find(|cluster| cluster["name"] == "ratelimit").unwrap().clone();
+    clusters.extend(transports.clusters(&ratelimit));
     for (name, replicas) in [
         (ISTIO, &[ports.spillway][..]),
         ("away", &[ports.away]),
         ("published", &[ports.published]),
         ("published-away", &[ports.published_away]),
         ("failing", &[ports.failing]),
+        ("operated", &[ports.operated]),
         ("rolling", &ports.rolling),
         ("stalled", &ports.stalled),
     ] {
@@ -318,7 +365,7 @@ fn service<'y>(manager: &'y mut Value, limiter: &str) -> &'y mut Value {
     &mut limiter["typed_config"]["rate_limit_service"]["grpc_service"]["envoy_grpc"]
 }
 
-fn listeners(admin: SocketAddr) -> HashMap<String, SocketAddr> {
+pub(crate) fn listeners(admin: SocketAddr) -> HashMap<String, SocketAddr> {
     // `name::address` on each line.
     let text = send("127.0.0.1", admin, "GET /listeners", &[]).body;
     let lines = text.lines().filter_map(|line| line.split_once("::"));

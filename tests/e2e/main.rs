@@ -8,6 +8,7 @@
 mod apis;
 mod client;
 mod gateway;
+mod operator;
 mod published;
 mod rolling;
 mod stalled;
@@ -16,6 +17,9 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod tests;
+mod traces;
+mod transport;
+mod xds;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -39,6 +43,7 @@ fn trials(gateway: Option<&Arc<Gateway>>) -> Vec<Trial> {
     // What is about Envoy's 20 ms has the machine to itself; the others run side by side.
     let machine = Arc::new(RwLock::new(()));
     let all = tests::ALL.iter().chain(apis::ALL).chain(rolling::ALL).chain(store::ALL).chain(stalled::ALL);
+    let all = all.chain(operator::ALL).chain(transport::ALL).chain(xds::ALL).chain(traces::ALL);
     let each = all.map(|(name, test)| {
         let (gateway, machine) = (gateway.cloned(), Arc::clone(&machine));
         let is_alone = tests::ALONE.contains(name);

@@ -36,8 +36,15 @@ const AFTER: Duration = Duration::from_secs(2);
 const ENVOY: Duration = Duration::from_millis(20);
 /// What the rest of a request may take: a connection to Envoy, its worker, the upstream, the way back.
 const THE_REST: Duration = Duration::from_millis(30);
-/// A machine on which a timer is so late is too busy to tell whether 20 ms are kept.
+/// While a timer is so late, a machine is too busy for Envoy's 20 ms to be kept: a call may pass then before anybody could answer.
 const BUSY: Duration = Duration::from_millis(4);
+/// How often a request is handed on, from its client to Envoy, Spillway, the upstream and back. Each time a busy machine may be late.
+const HANDED_ON: u32 = 6;
+/// No machine is so busy that more than one in so many calls is excused.
+const MOST_EXCUSED: u64 = 10;
+/// Redis answers most of the last calls of a mode.
+const LAST: usize = 10;
+/// One core may be busy while another one's timers are not.
 const TRIES: usize = 2;
 
 /// Who decided on a request, as its answer tells.
@@ -84,13 +91,14 @@ struct Seen {
     errors: [u64; 3],
     /// Calls before the first that are not among these, as Redis did not answer them.
     early: u64,
-    /// How late a timer was at most.
-    late: Duration,
+    /// How late each timer was, of one after another while calls were made.
+    late: Vec<Duration>,
 }
 
 impl Seen {
-    fn by(&self, mode: usize, is: impl Fn(By) -> bool) -> u64 {
-        self.calls.iter().filter(|call| call.mode == mode && is(call.by)).count() as u64
+    /// How many calls of a mode are so.
+    fn by(&self, mode: usize, is: impl Fn(&Call) -> bool) -> u64 {
+        self.calls.iter().filter(|call| call.mode == mode && is(call)).count() as u64
     }
 
     /// What Redis counted, as its answers tell.
@@ -102,7 +110,8 @@ impl Seen {
         LIMIT - left.min().unwrap_or(LIMIT)
     }
 
-    /// What is not as it should be.
+    /// What is not as it should be. What the machine was late by is taken off what a call took; and as large a part of the
+    /// calls as it was too late for may have been given up by Envoy. Where nothing was late, nothing is excused.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut check = |is_right: bool, what: String| {
@@ -110,80 +119,73 @@ impl Seen {
                 wrong.push(what);
             }
         };
+        let latest = self.latest();
+        let longest = ENVOY + THE_REST + latest * HANDED_ON;
         let slowest = self.calls.iter().max_by_key(|call| call.took).unwrap();
-        check(slowest.took <= ENVOY + THE_REST, format!("the slowest call: {slowest:?}"));
+        check(slowest.took <= longest, format!("the slowest call took more than {longest:?}: {slowest:?}"));
         let without = [By::Nobody, By::Refused, By::Here];
         for (mode, name) in MODES.iter().enumerate() {
-            let answered_by = without.map(|by| self.by(mode, |found| found == by));
-            let all: u64 = answered_by.iter().sum();
-            check(
-                answered_by[mode] == all,
-                format!("{name}: (unlimited, refused, counted here) {answered_by:?}"),
-            );
+            let excused = self.excused(self.by(mode, |_| true));
+            let passed = self.by(mode, |call| call.by == By::Nobody);
+            let given_up = if *name == "open" { 0 } else { passed };
+            check(given_up <= excused, format!("{name}: {given_up} passed unlimited, and {excused} may"));
+            let expected = [without[mode], By::Nobody];
+            let other = self.by(mode, |call| without.contains(&call.by) && !expected.contains(&call.by));
+            check(other == 0, format!("{name}: {other} answers were not {:?}", without[mode]));
+            let all = self.by(mode, |call| without.contains(&call.by));
             let held = STALL.as_secs() * 50 / 3;
             check(
                 all >= held * 9 / 10,
                 format!("{name}: {all} answers without Redis, which stood still for {held} calls"),
             );
-            let expected = if *name == "open" { all } else { 0 };
-            check(
-                self.allowed[mode] == expected,
-                format!("{name}: {} passed by Envoy's failure mode, and not {expected}", self.allowed[mode]),
-            );
-            check(
-                self.errors[mode] == expected,
-                format!("{name}: {} calls failed, and not {expected}", self.errors[mode]),
-            );
+            let of_envoy = [("passed by Envoy's failure mode", self.allowed), ("failed", self.errors)];
+            for (what, counted) in of_envoy {
+                let counted = counted[mode];
+                check(counted == passed, format!("{name}: {counted} {what}, and {passed} passed unlimited"));
+            }
 
-            // Answers by Redis were counted, and nothing else was.
-            let counted = self.by(mode, |by| matches!(by, By::Redis(_)));
+            // Answers by Redis were counted, and nothing else was, but for calls that were given up too early.
+            let counted = self.by(mode, |call| matches!(call.by, By::Redis(_)));
             let used = self.used(mode);
-            check(used == counted, format!("{name}: {used} were counted, and {counted} answered"));
-            let of_mode = self.calls.iter().filter(|call| call.mode == mode);
-            let last = of_mode.max_by_key(|call| call.at).map(|call| call.by);
-            check(matches!(last, Some(By::Redis(_))), format!("{name}: Redis was not found again, {last:?}"));
+            let most = if excused == 0 { counted } else { counted + excused + self.early };
+            check(
+                (counted..=most).contains(&used),
+                format!("{name}: {used} were counted, {counted} answered, and {most} may be counted"),
+            );
+            let mut of_mode: Vec<_> = self.calls.iter().filter(|call| call.mode == mode).collect();
+            of_mode.sort_unstable_by_key(|call| call.at);
+            let last = &of_mode[of_mode.len() - LAST..];
+            let found = last.iter().filter(|call| matches!(call.by, By::Redis(_))).count();
+            check(found * 5 >= LAST * 4, format!("{name}: Redis was not found again: {last:?}"));
         }
         wrong
     }
 
-    /// The same where Envoy's time may be up before anybody had a chance to answer: such a call passes, and may have been charged.
-    fn wrong_on_any_machine(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for (mode, name) in MODES.iter().enumerate() {
-            let used = self.used(mode);
-            let counted = self.by(mode, |by| matches!(by, By::Redis(_)));
-            let passed = self.by(mode, |by| by == By::Nobody);
-            if used > counted + self.errors[mode] + self.early {
-                wrong.push(format!(
-                    "{name}: {used} were counted, {counted} answered, and {} failed",
-                    self.errors[mode]
-                ));
-            }
-            if passed != self.allowed[mode] {
-                wrong.push(format!(
-                    "{name}: {passed} passed unlimited, and {} by Envoy's failure mode",
-                    self.allowed[mode]
-                ));
-            }
-        }
-        wrong
+    /// How many of so many calls a machine as busy as this one was may have held up for too long: as large a part as timers were too
+    /// late, each time that a call is handed on.
+    fn excused(&self, calls: u64) -> u64 {
+        let too_late = self.late.iter().filter(|late| **late >= BUSY).count() as u64;
+        let held_up = (calls * too_late * u64::from(HANDED_ON)).div_ceil(self.late.len() as u64);
+        held_up.min(calls / MOST_EXCUSED)
+    }
+
+    /// How late a timer was at most.
+    fn latest(&self) -> Duration {
+        self.late.iter().copied().max().unwrap_or_default()
     }
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs it should know what was not checked")]
 fn a_stalled_redis_holds_up_no_request_and_charges_for_none(gateway: &Gateway) {
+    let mut tries = Vec::new();
     for _ in 0..TRIES {
         let seen = stall(gateway);
         let wrong = seen.wrong();
         if wrong.is_empty() {
             return;
         }
-        let on_any = seen.wrong_on_any_machine();
-        let late = seen.late;
-        assert!(late >= BUSY, "a timer was {late:?} late at most, and\n{}", wrong.join("\n"));
-        assert!(on_any.is_empty(), "on a busy machine, too:\n{}", on_any.join("\n"));
+        tries.push(format!("a timer was {:?} late at most, and\n{}", seen.latest(), wrong.join("\n")));
     }
-    eprintln!("NOT CHECKED: whether 20 ms are kept while Redis stands still, as this machine is too busy");
+    panic!("{}", tries.join("\n\nagain "));
 }
 
 /// Calls at a steady pace before, while and after Redis stands still.
@@ -260,16 +262,16 @@ fn stall(gateway: &Gateway) -> Seen {
     }
 }
 
-/// How late a timer is at most, in so much time.
-async fn lateness(time: Duration) -> Duration {
+/// How late each timer was, of one after another in so much time.
+async fn lateness(time: Duration) -> Vec<Duration> {
     const TICK: Duration = Duration::from_millis(2);
     let begun = Instant::now();
-    let mut latest = Duration::ZERO;
+    let mut late = Vec::new();
     while begun.elapsed() < time {
         let asked = Instant::now();
         tokio::time::sleep(TICK).await;
         // Timers go by whole milliseconds.
-        latest = latest.max(asked.elapsed().saturating_sub(TICK + Duration::from_millis(1)));
+        late.push(asked.elapsed().saturating_sub(TICK + Duration::from_millis(1)));
     }
-    latest
+    late
 }

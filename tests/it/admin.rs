@@ -97,6 +97,18 @@ impl Server {
         ask(self.admin, method, path, &["X-Spillway-Change: 1"], body)
     }
 
+    /// Asks for a change, and goes before it is answered. The server has begun with it.
+    pub(super) fn ask_and_go(&self, path: &str, body: &str) {
+        let (admin, length) = (self.admin, body.len());
+        let mut stream = TcpStream::connect(admin).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {admin}\r\nX-Spillway-Change: 1\r\nContent-Length: {length}"
+        );
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        // One thread serves the port, so the other request has come by then.
+        assert_eq!(self.get("/api/v1/config").status, 200);
+    }
+
     /// Asks as Envoy does, and says what is answered.
     pub(super) async fn limited(&self, entries: &[(&str, &str)]) -> Code {
         self.limited_in("shop", entries).await

@@ -2,14 +2,18 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderMap;
 use spillway::clock::ManualClock;
 use spillway::config::{self, Options};
 use spillway::engine::answer;
 use spillway::limiter::Limiter;
-use spillway::model::{Catalog, Descriptor, DomainIndex, Entry, Hits, Request, RuleIndex, Timestamp};
+use spillway::model::{Catalog, Descriptor, DomainIndex, Entry, Hits, Peer, Request, RuleIndex, Timestamp};
 use spillway::store::MemoryStore;
 use spillway::telemetry::{Metrics, RuleHit, UnmatchedDescriptors};
+use spillway::traces::{Endpoint, Exporter, Protocol, Sampler, TraceOptions};
+use tokio::time::Instant;
 
 /// Three limits, six headers, an endpoint by its name, and a refusal with a body.
 const POLICY: &str = "
@@ -64,10 +68,37 @@ fn a_decision_and_its_answer_take_no_allocation() {
 }
 
 #[test]
+fn a_call_that_is_not_traced_takes_no_allocation_and_another_one_takes_one() {
+    let begun = |rate, flags: &str| {
+        let nowhere = Endpoint::parse("http://127.0.0.1:9", Protocol::Http).unwrap();
+        let options = TraceOptions {
+            sampler: Sampler::parent_based(rate),
+            delay: Duration::from_secs(3_600),
+            ..TraceOptions::to(nowhere, Protocol::Http)
+        };
+        let exporter = Exporter::start(options, &Metrics::default(), || Timestamp::from_secs(1)).unwrap();
+        let tracer = exporter.tracer().worker();
+        let mut headers = HeaderMap::new();
+        if !flags.is_empty() {
+            let parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            headers.insert("traceparent", parent.parse().unwrap());
+        }
+        let arrived = Instant::now();
+        let begin = || black_box(tracer.begin(&headers, arrived, Peer::Unix));
+        // Tokio's queue has blocks of 32.
+        (0..3).for_each(|_| drop(begin()));
+        allocation_counter::measure(|| (0..10).for_each(|_| drop(begin()))).count_total
+    };
+    assert_eq!(begun(0.0, ""), 0);
+    assert_eq!(begun(1.0, "00"), 0);
+    assert_eq!(begun(0.0, "01"), 10);
+}
+
+#[test]
 fn to_count_what_reaches_no_rule_takes_no_allocation() {
     let metrics = Metrics::default();
     let entries = [Entry { key: b"k", value: b"v" }];
-    let peer = ([127, 0, 0, 1], 1).into();
+    let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
     let count = || {
         UnmatchedDescriptors { domain: "d", by_reason: [1, 0, 1, 0], first: &entries, peer }.emit(&metrics);
     };

@@ -7,18 +7,21 @@ const MODULES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("yaml", &[]),
     ("hint", &["yaml"]),
+    ("regular", &[]),
     ("clock", &["model"]),
     ("telemetry", &["model", "hint"]),
+    ("tls", &["regular", "telemetry"]),
+    ("traces", &["model", "telemetry", "tls"]),
     ("algorithm", &["model"]),
     ("response", &["model"]),
     ("subjects", &["model", "yaml", "hint"]),
     ("policy", &["model", "algorithm", "response", "subjects"]),
-    ("store", &["model", "algorithm"]),
+    ("store", &["model", "regular", "tls", "algorithm"]),
     ("engine", &["model", "algorithm", "response", "subjects", "policy"]),
     ("limiter", &["model", "clock", "algorithm", "policy", "store", "engine"]),
     ("explain", &["model", "hint", "clock", "algorithm", "subjects", "policy", "store", "engine", "limiter"]),
-    ("rls", &["model", "clock", "telemetry", "response", "policy", "store", "engine", "limiter"]),
-    ("config", &["model", "yaml", "hint", "algorithm", "response", "subjects", "policy"]),
+    ("rls", &["model", "clock", "telemetry", "traces", "response", "policy", "store", "engine", "limiter"]),
+    ("config", &["model", "yaml", "hint", "regular", "algorithm", "response", "subjects", "policy"]),
     (
         "policy_test",
         &["model", "yaml", "hint", "clock", "subjects", "policy", "store", "engine", "limiter", "config"],
@@ -26,6 +29,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("envoy", &["yaml", "hint", "policy", "config"]),
     ("migrate", &["model", "yaml", "hint", "policy", "config"]),
     ("control", &["model", "hint", "clock", "telemetry", "subjects", "policy", "store", "limiter", "config"]),
+    ("xds", &["model", "tls", "clock", "telemetry", "store", "config", "control"]),
     (
         "admin",
         &[
@@ -47,7 +51,21 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "app",
-        &["model", "clock", "telemetry", "policy", "store", "limiter", "rls", "config", "control", "admin"],
+        &[
+            "model",
+            "clock",
+            "telemetry",
+            "tls",
+            "traces",
+            "policy",
+            "store",
+            "limiter",
+            "rls",
+            "config",
+            "control",
+            "xds",
+            "admin",
+        ],
     ),
     ("top", &[]),
     (
@@ -57,6 +75,8 @@ const MODULES: &[(&str, &[&str])] = &[
             "hint",
             "clock",
             "telemetry",
+            "tls",
+            "traces",
             "response",
             "subjects",
             "policy",
@@ -70,6 +90,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "envoy",
             "migrate",
             "control",
+            "xds",
             "admin",
             "app",
             "top",
@@ -79,11 +100,11 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Crates that only some modules may name.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
-    ("tonic", &["rls", "app"]),
-    ("prost", &["rls"]),
-    ("hyper", &["rls", "app/http"]),
+    ("tonic", &["rls", "app", "xds", "traces"]),
+    ("prost", &["rls", "xds", "traces/collector", "traces/proto"]),
+    ("hyper", &["rls", "app/http", "xds/connection", "traces/collector"]),
     ("h2", &["rls"]),
-    ("sha2", &["admin/token", "subjects/credential"]),
+    ("sha2", &["admin/token", "subjects/credential", "tls/server"]),
     ("libyaml_safer", &["yaml/events"]),
     ("annotate_snippets", &["config"]),
     ("hashbrown", &["policy/matcher", "policy/mod", "store/lease", "store/memory"]),
@@ -99,7 +120,13 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("heavykeeper", &["telemetry/heavy"]),
     ("ratatui", &["top"]),
     ("redis", &["store"]),
-    ("rustls", &["cli/mod", "store/redis/tls"]),
+    (
+        "rustls",
+        &["cli/mod", "tls", "app/certificates", "app/rotated", "xds/error", "xds/tls", "traces/collector"],
+    ),
+    ("tokio_rustls", &["app", "xds", "traces/collector"]),
+    ("rustls_native_certs", &["tls/client"]),
+    ("x509_cert", &["tls/certificate", "tls/revocation"]),
 ];
 
 /// `place` is a path below `src` without its ending: `store/memory`, `engine/mod`.

@@ -93,7 +93,8 @@ fn line(text: &str, part: &str) -> usize {
     text.lines().position(|line| line.contains(part)).unwrap_or_else(|| panic!("no `{part}`")) + 1
 }
 
-/// A mistake: what is replaced by what, and what is told of which line of which file. `@` stands before the part of the line.
+/// A mistake: what is replaced by what, and what is told of which line of which file. `envoy:` stands before a line of the Envoy
+/// configuration where the mistake is in the policy.
 struct Planted {
     in_policy: bool,
     right: &'static str,
@@ -242,6 +243,13 @@ const PLANTED: &[Planted] = &[
     ),
     Planted {
         in_policy: true,
+        right: "domain: shop\n",
+        wrong: "domain: shop\nrequest_headers: {x-customer: '{{limit}}'}\n",
+        at: "envoy:- name: envoy.filters.http.ratelimit",
+        told: &["a client's own `x-customer` reaches the upstream", "(shop.yaml:2)"],
+    },
+    Planted {
+        in_policy: true,
         right: "- key: remote_address\n",
         wrong: "- key: remote_address\n  value: 10.0.0.0/8\n",
         at: "key: remote_address",
@@ -281,7 +289,10 @@ fn each_planted_mistake_is_found_in_its_line() {
         // Some mistakes of a policy show in what Envoy sends.
         let place = match planted.at {
             "" => format!("envoy.yaml:{} ", line(&envoy, "descriptor_key: api_key }")),
-            at => format!("{name}:{} ", line(text, at)),
+            at => match at.strip_prefix("envoy:") {
+                Some(at) => format!("envoy.yaml:{} ", line(&envoy, at)),
+                None => format!("{name}:{} ", line(text, at)),
+            },
         };
         let found = found(&envoy, &policy);
         assert!(
@@ -293,6 +304,29 @@ fn each_planted_mistake_is_found_in_its_line() {
             planted.told
         );
     }
+}
+
+#[test]
+fn a_header_for_the_upstream_that_is_removed_before_the_filter_is_no_mistake() {
+    let policy =
+        POLICY.replacen("domain: shop\n", "domain: shop\nrequest_headers: {X-Customer: '{{limit}}'}\n", 1);
+    assert_eq!(found(ENVOY, &policy).len(), 1);
+    let filter = "          - name: envoy.filters.http.ratelimit\n";
+    let removing = r#"          - name: strip
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+              mutations: { request_mutations: [{ remove: x-customer }] }
+"#;
+    assert_eq!(found(&ENVOY.replacen(filter, &format!("{removing}{filter}"), 1), &policy), [""; 0]);
+    let router = "          - name: envoy.filters.http.router\n";
+    let behind = ENVOY.replacen(router, &format!("{removing}{router}"), 1);
+    assert_eq!(found(&behind, &policy).len(), 1, "removed behind it, the policy's own goes as well");
+    let of_route = ENVOY.replacen(
+        "domains: [\"*\"]",
+        "domains: [\"*\"]\n              request_headers_to_remove: [x-customer]",
+        1,
+    );
+    assert_eq!(found(&of_route, &policy).len(), 1, "it is removed when the filters are done");
 }
 
 #[test]
@@ -461,4 +495,64 @@ fn the_projects_own_configuration_is_clean() {
     let output = command(&["check", "--strict", "--envoy", "envoy/envoy.yaml", "config"]).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && !told.contains("warning:"), "{told}");
+}
+
+#[test]
+fn a_direct_response_is_never_limited_and_nobody_is_told_to_include_anything() {
+    let direct = ENVOY.replacen("route: { cluster: upstream }", "direct_response: { status: 200 }", 1);
+    let found = found(&direct, POLICY);
+    let told = "no route sends this: a route with `direct_response` or `redirect` is never limited";
+    assert!(found.iter().any(|one| one.contains(told)), "{found:#?}");
+}
+
+#[test]
+fn a_path_with_a_query_is_told_as_what_the_rules_make_of_it() {
+    let all = "- actions: [{ remote_address: {} }]\n";
+    let path = "- actions: [{ request_headers: { header_name: ':path', descriptor_key: path } }]\n";
+    let envoy = ENVOY.replacen(all, &format!("{all}              {path}"), 1);
+    let of = |rule: &str| {
+        let found = found(&envoy, &format!("{POLICY}- {rule}\n"));
+        let told: Vec<_> = found.into_iter().filter(|one| one.contains("query string")).collect();
+        assert_eq!(told.len(), 1, "{told:#?}");
+        told.concat()
+    };
+    let exact = of("{key: path, value: /login, rate_limit: {unit: hour, requests_per_unit: 5}}");
+    assert!(exact.contains("so `/login?a=1` is not `/login` and reaches no rule"), "{exact}");
+    let each = of("{key: path, rate_limit: {unit: hour, requests_per_unit: 5}}");
+    assert!(each.contains("has a counter of its own"), "{each}");
+}
+
+#[test]
+fn a_limit_of_some_values_is_none_of_every_request() {
+    let items =
+        &ENVOY[ENVOY.find("              rate_limits:\n").unwrap()..ENVOY.find("  clusters:\n").unwrap()];
+    let of = |rate_limits: &str, policy: &str| {
+        let rate_limits = format!("              rate_limits:\n{rate_limits}");
+        let envoy = ENVOY.replacen(items, &rate_limits, 1);
+        // Nobody authenticates there.
+        let keys = envoy.find("          - name: keys\n").unwrap()
+            ..envoy.find("          - name: envoy.filters.http.ratelimit").unwrap();
+        found(&envoy.replacen(&envoy[keys], "", 1), policy)
+    };
+    let item = |header: &str, key: &str| {
+        format!(
+            "              - actions: [{{ request_headers: {{ header_name: '{header}', descriptor_key: {key} }} }}]\n"
+        )
+    };
+    let both = item(":path", "path") + &item("x-tenant", "tenant");
+    let policy = |path: &str, free: &str| {
+        format!(
+            "domain: shop\ndescriptors:\n- {{key: path{path}, rate_limit: {{unit: hour, requests_per_unit: 5}}}}\n\
+             - {{key: tenant, rate_limit: {{unit: day, requests_per_unit: 10}}}}\n{free}"
+        )
+    };
+    let free = "- {key: tenant, value: free, rate_limit: {unlimited: true}}\n";
+    let absent = "a request without the header `x-tenant` is not limited by domain `shop`";
+    let chosen = "a client that sends `x-tenant: free` is not limited by domain `shop`";
+    let has = |found: &[String], part: &str| found.iter().any(|one| one.contains(part));
+    let some = of(&both, &policy(", value: /login", free));
+    assert!(has(&some, absent) && has(&some, "limits some values only"), "{some:#?}");
+    assert!(has(&some, chosen), "{some:#?}");
+    let every = of(&both, &policy("", free));
+    assert!(!has(&every, absent) && !has(&every, chosen), "{every:#?}");
 }

@@ -145,7 +145,7 @@ fn a_port_in_use_is_one_clear_line() {
     ]);
     assert_eq!(
         (code, stderr),
-        (1, format!("error: cannot listen for gRPC on `{address}`: the address is in use\n"))
+        (70, format!("error: cannot listen for gRPC on `{address}`: the address is in use\n"))
     );
 }
 
@@ -227,18 +227,27 @@ fn a_variable_that_is_not_understood_ends_the_start_by_its_name() {
         ("LOG_LEVEL", "verbose", "expected `error`, `warn`"),
         ("LOG_FORMAT", "xml", "expected `text` or `json`"),
         ("LIMIT_RESET_HEADER", "no header", "the name of a header"),
-        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for a Redis of its own"),
+        ("REDIS_PERSECOND_URL", "redis:6379", "REDIS_PERSECOND_URL asks for a second Redis"),
+        ("REDIS_PERSECOND", "true", "REDIS_PERSECOND asks for a second Redis for limits of a second"),
         ("MEMCACHE_HOST_PORT", "memcached:11211", "MEMCACHE_HOST_PORT asks for counters in memcached"),
         ("BACKEND_TYPE", "memcache", "BACKEND_TYPE asks for counters in memcached"),
         ("BACKEND_TYPE", "redis", "REDIS_URL does not say where"),
-        ("GRPC_SERVER_USE_TLS", "true", "GRPC_SERVER_USE_TLS asks for TLS"),
-        ("GRPC_UDS", "/run/ratelimit.sock", "GRPC_UDS asks for a Unix socket"),
-        ("CONFIG_TYPE", "GRPC_XDS_SOTW", "CONFIG_TYPE asks for a configuration from an xDS server"),
+        ("GRPC_SERVER_USE_TLS", "true", "GRPC_SERVER_USE_TLS asks for TLS, and there is no certificate"),
+        ("GRPC_UDS", "@ratelimit", "expected the file of a Unix socket"),
+        ("GRPC_CLIENT_TLS_SAN", "a b", "expected a DNS name, an address or a URI"),
+        ("CONFIG_TYPE", "ETCD", "CONFIG_TYPE asks for configurations from where Spillway gets none"),
+        ("CONFIG_GRPC_XDS_SERVER_URL", "ftp://gateway", "CONFIG_GRPC_XDS_SERVER_URL"),
+        ("CONFIG_GRPC_XDS_NODE_METADATA", "eu", "expected names and values"),
+        ("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", "secret", "ADDITIONAL_HEADERS=\"…\": expected headers"),
+        ("XDS_CLIENT_BACKOFF_MAX_INTERVAL", "soon", "expected a time, as in `10s`"),
+        ("FORCE_START_WITHOUT_INITIAL_CONFIG", "maybe", "expected `true` or `false`"),
     ] {
         let mut command = command(&["serve", "--config", "config"]);
         let output = command.env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+        // A name may have an address in a moment.
+        let code = if name == "GRPC_HOST" { 70 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{name}: {stderr}");
         assert!(stderr.contains(reported), "{name}: {stderr}");
     }
 }
@@ -312,7 +321,7 @@ fn a_store_that_is_not_there_ends_the_start() {
         ("rediss://user:hidden@localhost:6379#insecure", "`#insecure` would trust anybody who answers"),
         (
             "rediss://user:hidden@localhost:6379?tls_ca=no-such-file",
-            "cannot read `no-such-file`: No such file",
+            "cannot read `no-such-file`: there is no such file",
         ),
         ("redis://user:hidden@localhost:6379?lease=perhaps", "`lease=perhaps` means nothing"),
         ("reddis://user:hidden@localhost:6379", "did you mean `redis`?"),
@@ -353,12 +362,17 @@ fn a_misspelt_variable_ends_the_start() {
 #[test]
 fn variables_that_change_nothing_are_named() {
     let mut serve = serve();
-    serve.arg("config").env("NEAR_LIMIT_RATIO", "0.9").env("TRACING_ENABLED", "false");
+    serve.arg("config").env("EXPIRATION_JITTER_MAX_SECONDS", "9").env("TRACING_ENABLED", "false");
     serve.env("CONFIG_TYPE", "FILE").env("GRPC_SERVER_USE_TLS", "n").env("REDIS_POOL_SIZE", "9");
+    serve.env("GRPC_SERVER_TLS_KEY", "tls.key");
     let spillway = Spillway::running(&mut serve);
     let line = spillway.seen.iter().find(|line| line.contains("without effect here"));
     let line = line.unwrap_or_else(|| panic!("{:?}", spillway.seen));
-    assert!(line.contains("NEAR_LIMIT_RATIO REDIS_POOL_SIZE") && !line.contains("TRACING"), "{line}");
+    assert!(
+        line.contains("EXPIRATION_JITTER_MAX_SECONDS GRPC_SERVER_TLS_KEY REDIS_POOL_SIZE")
+            && !line.contains("TRACING"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -394,6 +408,32 @@ fn a_deployment_in_shadow_mode_refuses_nothing() {
     assert!(explain("true").contains("overall  OK"), "{}", explain("true"));
     assert!(explain("yes").contains("overall  OK"), "{}", explain("yes"));
     assert!(explain("false").contains("overall  OVER_LIMIT"), "{}", explain("false"));
+}
+
+/// As there, and all at once: with one limit of two used up, a request is counted by that one alone.
+#[test]
+fn with_stop_cache_key_increment_only_limits_that_refuse_count() {
+    let config = directory(&[(
+        "a.yaml",
+        "domain: a\ndescriptors:\n- {key: x, rate_limit: {unit: hour, requests_per_unit: 2}}\n\
+         - {key: y, rate_limit: {unit: hour, requests_per_unit: 0}}",
+    )]);
+    let used = |value: &str| {
+        let mut command = command(&["explain", "--json", "--domain", "a", "x=1", "y=1", "--config"]);
+        let command = command.arg(config.path()).env("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT", value);
+        let told: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        [0, 1].map(|n| told["descriptors"][n]["limits"][0]["numbers"]["used"].as_u64().unwrap())
+    };
+    assert_eq!(used("false"), [1, 1]);
+    assert_eq!(used("true"), [0, 1]);
+}
+
+#[test]
+fn a_second_redis_that_is_not_used_ends_no_start() {
+    let mut command = command(&["env", "--set"]);
+    let output =
+        command.env("REDIS_PERSECOND", "false").env("REDIS_PERSECOND_URL", "redis:6379").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -440,6 +480,9 @@ fn explain_takes_dates_and_says_which_domain_there_is() {
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).unwrap())
     };
+    let (code, reported) = explain(&["--domain", "demo", "api_key=a"]);
+    let (first, _) = reported.split_once('\n').unwrap();
+    assert!(code == Some(0) && first.len() <= "domain demo, at 2026-01-31T00:00:00.000Z".len(), "{first}");
     let (code, reported) = explain(&["--domain", "demo", "--at", "2026-01-31", "api_key=a"]);
     assert!(code == Some(0) && reported.starts_with("domain demo, at 2026-01-31T00:00:00Z"), "{reported}");
     let (code, reported) = explain(&["--domain", "dmeo", "api_key=a"]);
@@ -499,7 +542,7 @@ fn a_log_in_json_is_json_from_its_first_line_to_its_last() {
     assert_eq!(reported.last().unwrap()["fields"]["message"], "the configuration is refused");
     let (code, reported) = lines("192.0.2.1:1", &[("d.yaml", "domain: d\ndescriptors: []\n")]);
     let last = reported.last().unwrap();
-    assert_eq!((code, &last["level"]), (Some(1), &"ERROR".into()), "{reported:?}");
+    assert_eq!((code, &last["level"]), (Some(70), &"ERROR".into()), "{reported:?}");
     let form = |line: &serde_json::Value| -> String {
         let time = line["timestamp"].as_str().unwrap();
         time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
@@ -759,4 +802,31 @@ fn what_cannot_be_written_is_a_failure_and_a_reader_that_left_is_none() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     assert_eq!(command(&["schema"]).stdout(writer).output().unwrap().status.code(), Some(0));
+}
+
+/// As a newcomer pastes it: counters begin at nothing here, and the line has what was answered.
+#[test]
+fn a_line_of_a_log_says_what_was_answered_where_no_counters_are_known() {
+    let config = directory(&[(
+        "a.yaml",
+        "domain: a\ndescriptors: [{key: x, rate_limit: {name: orders, unit: hour, requests_per_unit: 3}}]",
+    )]);
+    let line = r#""POST /orders HTTP/1.1" 429 RL rl={"descriptors":[{"entries":["x=1"]}],"domain":"a","limit":3,"remaining":0,"rule":"orders","used":3}"#;
+    std::fs::write(config.path().join("line"), line).unwrap();
+    let mut command = command(&["explain", "--access-log", "line", "--config", "a.yaml"]);
+    let output = command.current_dir(config.path()).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "note: no counters are known here, so these begin at 0; the line says used 3 of 3 of `orders`, refused\n"
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("used 1 of 3"), "{output:?}");
+}
+
+#[test]
+fn explain_without_a_policy_says_how_to_name_one() {
+    let empty = directory(&[]);
+    let mut command = command(&["explain", "--domain", "a", "x=1"]);
+    let output = command.current_dir(empty.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("name the policies with `--config PATH`"), "{said}");
 }

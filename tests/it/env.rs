@@ -112,3 +112,19 @@ fn a_refused_variable_ends_the_start() {
         assert!(output.status.code() == Some(2) && told.contains(name), "{name}: {told}");
     }
 }
+
+#[test]
+fn a_value_writes_nothing_into_the_terminal_but_itself() {
+    let evil = "0.0.0.0:8081\u{1b}]0;mine\u{7}\r\u{9b}2J";
+    for set in [
+        ("SPILLWAY_CONFIG", evil),
+        ("SPILLWAY_GRPC_ADDR", evil),
+        ("GRPC_PORT", evil),
+        ("SPILLWAY_\u{1b}X", evil),
+    ] {
+        let output = command(&["env"]).envs([set]).output().unwrap();
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let raw: Vec<char> = printed.chars().filter(|c| c.is_control() && *c != '\n').collect();
+        assert!(raw.is_empty(), "{set:?}: {raw:?}");
+    }
+}

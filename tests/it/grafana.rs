@@ -11,9 +11,11 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::rls::{channel, descriptor, request};
+use crate::support::ads::{Ads, hourly};
 use crate::support::prometheus::{Prometheus, program};
+use crate::support::tls::{Authority, Good};
 use crate::support::valkey::Valkey;
-use crate::support::{Spillway, directory, serve};
+use crate::support::{Spillway, command, directory, serve};
 
 const HOME: &str = "envoy/grafana";
 
@@ -117,14 +119,17 @@ descriptors:
   - {key: other, rate_limit: {unit: year, requests_per_unit: 5}}
 ";
 
-/// A Spillway that counts in a Valkey, two others that differ, and who looks at them.
+/// A Spillway that counts in a Valkey, two others that differ, one that waits for its configuration, and who looks at them.
 struct Stage {
     valkey: Valkey,
+    authority: Authority,
+    /// Sends limits to the first one; `None` when it has gone away.
+    ads: Option<Ads>,
     files: TempDir,
     spillway: Spillway,
     /// Only watches, and has room for few counters.
     watching: Spillway,
-    _other: Spillway,
+    _odd: [Spillway; 2],
     client: RateLimitServiceClient<Channel>,
     prometheus: Prometheus,
 }
@@ -137,16 +142,43 @@ impl Stage {
         let mut of_spillway = serve();
         // Longer than Envoy waits: a store that does not answer makes answers late, too.
         of_spillway.arg(files.path()).args(["--store", &store, "--store-timeout", "500ms"]);
+        let authority = Authority::new();
+        for (name, good) in [
+            ("server", Good::Now),
+            ("other", Good::Now),
+            ("soon", Good::Days(8)),
+            ("tomorrow", Good::Days(1)),
+        ] {
+            authority.issue(name, "localhost", good);
+        }
+        let mut ads = Ads::start();
+        ads.set(&[]);
+        of_spillway.args(["--xds", &format!("http://{}", ads.address), "--admin-addr", "127.0.0.1:0"]);
+        of_spillway.args(tls(&authority, "admin", "server"));
         let spillway = Spillway::running(&mut of_spillway);
         let (one, two) = (directory(&[("d.yaml", ONE_RULE)]), directory(&[("d.yaml", TWO_RULES)]));
         let mut of_watching = serve();
         of_watching.arg(one.path()).args(["--max-counters", "1000"]).env("SHADOW_MODE", "true");
         let watching = Spillway::running(&mut of_watching);
         let other = Spillway::running(serve().arg(two.path()));
-        let targets = [("spillway", spillway.http), ("odd", watching.http), ("odd", other.http)];
+        // Nobody listens on that port.
+        let mut of_waiting = command(&["serve", "--xds", "http://127.0.0.1:1"]);
+        of_waiting.args([
+            "--grpc-addr",
+            "127.0.0.1:0",
+            "--http-addr",
+            "127.0.0.1:0",
+            "--admin-addr",
+            "127.0.0.1:0",
+        ]);
+        of_waiting.args(tls(&authority, "grpc", "soon")).args(tls(&authority, "admin", "tomorrow"));
+        let waiting = Spillway::listening(&mut of_waiting);
+        let odd = [&watching, &other, &waiting].map(|odd| ("odd", odd.http));
+        let targets = [&[("spillway", spillway.http)][..], &odd].concat();
         let prometheus = Prometheus::scraping(&targets).await;
         let client = RateLimitServiceClient::new(channel(&spillway).await);
-        Self { valkey, files, spillway, watching, _other: other, client, prometheus }
+        let (ads, odd) = (Some(ads), [other, waiting]);
+        Self { valkey, authority, ads, files, spillway, watching, _odd: odd, client, prometheus }
     }
 
     async fn ask(&mut self, domain: &str, entries: &[(&str, &str)]) {
@@ -176,6 +208,12 @@ impl Stage {
     }
 
     async fn break_everything(&mut self) {
+        // A set with a mistake, after which the xDS server goes away; and a key that is another certificate's.
+        let mut ads = self.ads.take().unwrap();
+        ads.set(&[hourly("", "key", 1)]);
+        ads.refused().await;
+        drop(ads);
+        fs::copy(self.authority.path("other.key"), self.authority.path("server.key")).unwrap();
         fs::write(self.files.path().join("d.yaml"), "domain: d\ndescriptorz: []\n").unwrap();
         for _ in 0..30 {
             self.ask("tight", &[("key", "1")]).await;
@@ -201,6 +239,12 @@ impl Stage {
             of_watching.should_rate_limit(request).await.unwrap();
         }
     }
+}
+
+/// Has a port show a certificate.
+fn tls(authority: &Authority, port: &str, name: &str) -> [String; 4] {
+    let (certificate, key) = (authority.path(&format!("{name}.pem")), authority.path(&format!("{name}.key")));
+    [format!("--{port}-tls-cert"), certificate, format!("--{port}-tls-key"), key]
 }
 
 fn text(name: &str) -> String {

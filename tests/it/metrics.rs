@@ -7,8 +7,10 @@ use std::process::{Command, Stdio};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
+use tokio::time::Instant;
+
 use crate::rls::{channel, descriptor, request};
-use crate::support::prometheus::program;
+use crate::support::prometheus::{Prometheus, program};
 use crate::support::valkey::Valkey;
 use crate::support::{PATIENCE, Spillway, command, directory, get, metric, serve};
 
@@ -41,6 +43,17 @@ fn get_accepting(http: SocketAddr, accept: &str) -> String {
     answer
 }
 
+/// The metrics once they have this line: the time of a call is counted when its answer has gone.
+fn with_line(http: SocketAddr, line: &str) -> String {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let answer = get(http, "/metrics");
+        if answer.lines().any(|one| one == line) || begun.elapsed() > PATIENCE {
+            return answer;
+        }
+    }
+}
+
 /// What `promtool check metrics` says of a text.
 fn check(text: &str) -> Result<(), String> {
     let mut check = Command::new(program("promtool"))
@@ -59,7 +72,7 @@ fn check(text: &str) -> Result<(), String> {
 async fn hits_are_reported_for_each_rule_and_requests_for_each_domain() {
     let spillway = Spillway::serving(POLICY);
     ask(&spillway, 3, &["key", "seen", "free", "nowhere"], 2).await;
-    let answer = get(spillway.http, "/metrics");
+    let answer = with_line(spillway.http, "spillway_answer_duration_seconds_count 3");
     for line in [
         "spillway_requests_total{domain=\"d\",code=\"ok\"} 2",
         "spillway_requests_total{domain=\"d\",code=\"over_limit\"} 1",
@@ -180,6 +193,57 @@ async fn what_is_known_before_the_first_event_is_reported() {
     }
     let (_, text) = answer.split_once("\r\n\r\n").unwrap();
     check(text).unwrap_or_else(|said| panic!("{said}\n{text}"));
+}
+
+/// The time in ticks that the threads of a process have had whose names begin so.
+fn ticks(spillway: &Spillway, names: &str) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", spillway.id())).unwrap().flatten();
+    let of_thread = |stat: String| {
+        // `7 (worker-0) S …`; user's and system's time are the 14th and the 15th.
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        name.starts_with(names)
+            .then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+    };
+    threads.filter_map(|thread| of_thread(std::fs::read_to_string(thread.path().join("stat")).ok()?)).sum()
+}
+
+#[tokio::test]
+async fn a_thousand_rules_leave_in_parts_and_no_worker_takes_part_in_that() {
+    let rules = (0..1_000).map(|n| {
+        format!("  - {{key: key, value: v{n}, rate_limit: {{unit: year, requests_per_unit: 5}}}}\n")
+    });
+    let policy = format!("domain: d\ndescriptors:\n{}", rules.collect::<String>());
+    let spillway = Spillway::serving(&policy);
+    let mut client = RateLimitServiceClient::new(channel(&spillway).await);
+    client.should_rate_limit(request(vec![descriptor(&[("key", "v999")])])).await.unwrap();
+
+    let parts = get_accepting(spillway.http, "text/plain");
+    assert!(parts.to_lowercase().contains("transfer-encoding: chunked"), "{}", &parts[..500]);
+    // In HTTP/1.0 there are no parts to be put together.
+    let mut stream = TcpStream::connect(spillway.http).unwrap();
+    write!(stream, "GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    check(text).unwrap_or_else(|said| panic!("{said}"));
+    let lines = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(lines("spillway_rule_hits_total{"), 1_000);
+    assert_eq!(lines("spillway_rule_hits_total{domain=\"d\",rule=\"key=v999\"} 1"), 1);
+
+    let (before, workers) = (ticks(&spillway, ""), ticks(&spillway, "worker"));
+    let begun = Instant::now();
+    while ticks(&spillway, "") < before + 20 {
+        assert!(begun.elapsed() < PATIENCE, "scrapes take no time");
+        get(spillway.http, "/metrics");
+    }
+    let (all, workers) = (ticks(&spillway, "") - before, ticks(&spillway, "worker") - workers);
+    assert!(workers <= all / 10, "{workers} of {all} ticks");
+
+    // A real Prometheus reads it, which asks for the other format.
+    let prometheus = Prometheus::scraping(&[("spillway", spillway.http)]).await;
+    let count = "sum(spillway_rule_hits_total) == 1 and count(spillway_rule_hits_total) == 1000";
+    prometheus.until(count, None, |found| !found.is_empty()).await;
 }
 
 const OPEN_AND_CLOSED: &str = "
@@ -335,7 +399,10 @@ async fn dashboards_for_envoyproxy_ratelimit_find_its_metrics() {
     let files = directory(&[("d.yaml", NESTED)]);
     let spillway = Spillway::running(serve().arg(files.path()).arg("--ratelimit-metrics"));
     ask_nested(&spillway).await;
-    let answer = get(spillway.http, "/metrics");
+    let answer = with_line(
+        spillway.http,
+        "ratelimit_service_response_time_seconds_count{grpc_method=\"ShouldRateLimit\"} 4",
+    );
     for line in [
         "# TYPE ratelimit_service_rate_limit_total_hits untyped",
         r#"ratelimit_service_rate_limit_total_hits{domain="d",key1="key"} 2"#,

@@ -155,6 +155,34 @@ fn what_is_written_is_sound_and_overwrites_nothing() {
 }
 
 #[test]
+fn all_files_are_written_or_none_is() {
+    let limit = |namespace: &str| {
+        format!("- {{namespace: {namespace}, max_value: 5, seconds: 60, variables: [user]}}\n")
+    };
+    let root = directory(&[("limits.yaml", &["a", "b", "c"].map(limit).concat())]);
+    std::fs::create_dir(root.path().join("config")).unwrap();
+    std::fs::write(root.path().join("config/b.yaml"), "mine").unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(root.path().join("config")).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    };
+    let (code, told) = run(root.path(), &["limits.yaml", "--to", "config"]);
+    assert!(
+        code == 1 && told.contains("cannot write `config/b.yaml`") && told.ends_with("nothing is written\n"),
+        "{told}"
+    );
+    assert_eq!(names(), ["b.yaml"]);
+    assert_eq!(std::fs::read_to_string(root.path().join("config/b.yaml")).unwrap(), "mine");
+    std::fs::remove_file(root.path().join("config/b.yaml")).unwrap();
+    let (code, told) = run(root.path(), &["limits.yaml", "--to", "config"]);
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(names(), ["a.yaml", "b.yaml", "c.yaml"]);
+}
+
+#[test]
 fn what_cannot_be_translated_is_told_and_nothing_is_written() {
     let limit = |conditions: &str, variables: &str| {
         format!(

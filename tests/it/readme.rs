@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use spillway::store::StoreError;
+
 use crate::support::{command, directory};
 
 /// The code blocks of one language.
@@ -16,8 +18,8 @@ fn every_policy_in_the_readme_is_sound() {
     let readme = fs::read_to_string("README.md").unwrap();
     let policies = blocks(&readme, "yaml");
     assert!(!policies.is_empty());
-    for policy in policies {
-        let config = directory(&[("shop.yaml", &policy)]);
+    for policy in policies.iter().filter(|block| !block.starts_with("subjects:")) {
+        let config = directory(&[("shop.yaml", policy)]);
         let output = command(&["check"]).arg(config.path()).output().unwrap();
         assert!(output.status.success(), "{policy}\n{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -36,6 +38,39 @@ fn the_explanation_in_the_readme_is_what_explain_prints() {
             .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(readme.contains(&printed), "the README does not show this:\n{printed}");
+}
+
+#[test]
+fn the_subjects_file_in_the_readme_is_read_as_it_says() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let subjects = blocks(&readme, "yaml").into_iter().find(|block| block.starts_with("subjects:")).unwrap();
+    let policy = "domain: shop\nsubjects: shop.subjects.yaml\ndescriptors:\n\
+                  - {key: api_key, subject: api_key, rate_limit: {per: billing_period, requests_per_unit: {attribute: rpm}}}\n\
+                  - {key: plan, subject: api_key, rate_limit: {per: 1m, requests_per_unit: {by: plan, values: {growth: 7}}}}\n";
+    let config = directory(&[("shop.yaml", policy), ("shop.subjects.yaml", &subjects)]);
+    let args = ["explain", "--domain", "shop", "api_key=key_acme_1", "api_key=key_acme_2", "plan=key_acme_1"];
+    let output = command(&args).arg("--config").arg(config.path()).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    for used in ["used 1 of 120", "limit    10 per billing period", "used 1 of 7"] {
+        assert!(printed.contains(used), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_request_in_json_of_the_readme_is_answered() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let line = blocks(&readme, "sh").into_iter().find(|block| block.contains("/json")).unwrap();
+    let spillway = crate::support::Spillway::serving(
+        "domain: demo\ndescriptors: [{key: api_key, rate_limit: {unit: year, requests_per_unit: 1}}]",
+    );
+    let line = line.replace("localhost:8080", &format!("-s -w '%{{http_code}}' {}", spillway.http));
+    let ask = || {
+        let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (passes, refused) = (ask(), ask());
+    assert!(passes.contains("\"overallCode\":\"OK\"") && passes.ends_with("200"), "{passes}");
+    assert!(refused.contains("\"overallCode\":\"OVER_LIMIT\"") && refused.ends_with("429"), "{refused}");
 }
 
 /// The paths to all fields of `value`, as `descriptors[].limits[]`.
@@ -121,4 +156,27 @@ fn the_curl_lines_of_the_readme_work() {
     }
     let after = server.get("/api/v1/config").json();
     assert_eq!(after["generation"], 2, "it was reloaded");
+}
+
+#[test]
+fn the_readme_names_each_kind_of_error_of_a_store_and_no_other() {
+    let (after, source) = (std::time::Duration::ZERO, || std::io::Error::other(""));
+    let text = String::new;
+    let errors = [
+        StoreError::TimedOut { after },
+        StoreError::Late,
+        StoreError::Unreachable { address: text(), source: source() },
+        StoreError::Refused { reason: text() },
+        StoreError::Failed { store: text(), reason: text() },
+        StoreError::InDoubt { store: text(), reason: text() },
+        StoreError::Incomplete { expected: 1, found: 0 },
+        StoreError::Resting,
+        StoreError::Unreadable { source: source().into() },
+    ];
+    let kinds: BTreeSet<&str> = errors.iter().map(StoreError::kind).collect();
+    let readme = fs::read_to_string("README.md").unwrap();
+    let row = readme.lines().find(|line| line.contains("`spillway_store_errors_total{kind}`")).unwrap();
+    let (_, named) = row.split_once("`kind` is ").unwrap();
+    let named: BTreeSet<&str> = named.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, kinds);
 }

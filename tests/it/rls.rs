@@ -268,6 +268,19 @@ async fn a_request_that_makes_no_sense_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_sent_limit_that_is_left_out_is_counted_once_also_where_its_call_waits_for_the_store() {
+    let (config, disk) = (directory(&[("d.yaml", POLICY)]), tempfile::tempdir().unwrap());
+    let store = format!("disk:{}", disk.path().display());
+    let spillway =
+        Spillway::running(serve().arg(config.path()).args(["--store", &store, "--store-timeout", "10s"]));
+    let channel = channel(&spillway).await;
+    let mut wrong = descriptor(&[("key", "k")]);
+    wrong.limit = Some(RateLimitOverride { requests_per_unit: 1, unit: 0 });
+    ask(&channel, request(vec![wrong])).await.unwrap();
+    assert_eq!(metric(spillway.http, "spillway_sent_limits_left_out_total"), 1);
+}
+
+#[tokio::test]
 async fn a_sent_limit_of_an_unknown_unit_is_left_out_and_all_others_hold() {
     let mut spillway = Spillway::serving(POLICY);
     let channel = channel(&spillway).await;
@@ -329,6 +342,37 @@ async fn envoys_access_log_learns_the_rule_its_numbers_and_the_metadata_of_rules
     let of_both = serde_json::json!({"backend": {"pool": "a", "n": 1.0, "zone": "z"}});
     assert_eq!(reported().await, numbers(1.0, of_both));
     assert_eq!(reported().await, numbers(2.0, serde_json::json!({"backend": {"pool": "b", "zone": "z"}})));
+}
+
+#[tokio::test]
+async fn envoys_access_log_learns_what_was_asked_where_that_is_wanted_and_no_credential() {
+    let policy = "domain: d\nsubjects: people.subjects.yaml\ndescriptors:
+  - {key: api_key, subject: api_key, exempt: {internal: true}, rate_limit: {name: per-customer, unit: year, requests_per_unit: 2}}
+  - {key: path, rate_limit: {name: per-path, unit: year, requests_per_unit: 5}}\n";
+    let people = "subjects:
+  - {id: ada, credentials: [{kind: api_key, value: secret_1}]}
+  - {id: us, attributes: {internal: true}, credentials: [{kind: api_key, value: secret_2}]}\n";
+    let files = directory(&[("d.yaml", policy), ("people.subjects.yaml", people)]);
+    let told = async |variable: &[(&str, &str)], entries: &[(&str, &str)]| {
+        let spillway = Spillway::running(
+            serve().arg(files.path()).envs(variable.iter().map(|(name, value)| (*name, *value))),
+        );
+        let mut asked = request(vec![descriptor(entries), descriptor(&[("path", "/a,b")])]);
+        "d".clone_into(&mut asked.domain);
+        ask(&channel(&spillway).await, asked).await.unwrap().dynamic_metadata.map(|metadata| json(&metadata))
+    };
+    let on = [("RESPONSE_DYNAMIC_METADATA", "true")];
+    let ada = told(&on, &[("api_key", "secret_1")]).await.unwrap();
+    let descriptors = serde_json::json!([{"entries": ["api_key=…"]}, {"entries": ["path=/a,b"]}]);
+    assert_eq!((&ada["domain"], &ada["descriptors"]), (&serde_json::json!("d"), &descriptors), "{ada}");
+    assert_eq!(
+        (&ada["subject"], &ada["rule"]),
+        (&serde_json::json!("ada"), &serde_json::json!("per-customer"))
+    );
+    let ours = told(&[("SPILLWAY_REQUEST_METADATA", "true")], &[("api_key", "secret_2")]).await.unwrap();
+    assert_eq!(ours["subject"], "us", "though nothing limits them: {ours}");
+    let off = told(&[], &[("api_key", "secret_1")]).await.unwrap();
+    assert!(off.get("descriptors").is_none() && off["rule"] == "per-customer", "{off}");
 }
 
 /// What Envoy's access log would show of it.

@@ -1,6 +1,6 @@
 //! A real cluster of three masters.
 
-use spillway::algorithm::{Algorithm, Charge, FixedWindow, Mode, Outcomes};
+use spillway::algorithm::{Charge, Mode, Outcomes};
 use spillway::model::{Hits, Timestamp};
 use spillway::store::{Answers, RedisSession, RedisStore, Session, Statistics, Store, StoreError};
 use tokio::time::Instant;
@@ -8,17 +8,18 @@ use tokio::time::Instant;
 use super::sentinel::until;
 use super::valkey::Valkey;
 
-/// Three servers that each have a third of the slots.
+/// Three servers that each have a third of the slots, and maybe a fourth that follows one of them.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<Valkey>,
 }
 
+const SETTINGS: [&str; 6] =
+    ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+
 impl Cluster {
     /// Starts them, and waits until each knows of all.
     pub(crate) fn start() -> Self {
-        let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        let more = ["--cluster-require-full-coverage", "no"];
-        let servers: Vec<Valkey> = (0..3).map(|_| Valkey::start(&[&settings[..], &more].concat())).collect();
+        let servers: Vec<Valkey> = (0..3).map(|_| Valkey::start(&SETTINGS)).collect();
         let ranges = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (number, (server, (first, last))) in servers.iter().zip(ranges).enumerate() {
             server.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]).unwrap();
@@ -37,6 +38,25 @@ impl Cluster {
         Self { servers }
     }
 
+    /// Adds a server that follows that one, and waits until it would take over.
+    pub(crate) fn follow(&mut self, master: usize) {
+        let replica = Valkey::start(&[&SETTINGS[..], &["--repl-diskless-sync-delay", "0"]].concat());
+        let (port, id) = (self.servers[0].address.port().to_string(), self.id(master));
+        replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &port]).unwrap();
+        until("the new server knows the others", || replica.ask(&["CLUSTER", "REPLICATE", &id]).is_ok());
+        until("it follows", || {
+            let info = format!("{:?}", replica.ask(&["INFO", "replication"]));
+            info.contains("role:slave") && info.contains("master_link_status:up")
+        });
+        for server in &self.servers {
+            until("all know that it follows", || {
+                let nodes = format!("{:?}", server.ask(&["CLUSTER", "NODES"]));
+                nodes.contains(&format!("slave {id}"))
+            });
+        }
+        self.servers.push(replica);
+    }
+
     /// What a store is opened with.
     pub(crate) fn url(&self) -> String {
         let hosts: Vec<String> = self.servers.iter().map(|one| one.address.to_string()).collect();
@@ -46,6 +66,25 @@ impl Cluster {
     /// The server's id in the cluster.
     pub(crate) fn id(&self, server: usize) -> String {
         redis::from_redis_value(self.servers[server].ask(&["CLUSTER", "MYID"]).unwrap()).unwrap()
+    }
+
+    /// Gives all slots of one server to another one, without what is in them.
+    pub(crate) fn hand_over(&self, from: usize, to: usize) {
+        self.servers[from].ask(&["FLUSHALL"]).unwrap();
+        // Else what the one still says that it has could be believed until it hears of it.
+        self.servers[to].ask(&["CLUSTER", "BUMPEPOCH"]).unwrap();
+        let id = self.id(to);
+        // Whoever gets them has to know of it first.
+        for server in [to, from].into_iter().chain((0..3).filter(|other| ![to, from].contains(other))) {
+            let client = redis::Client::open(self.servers[server].url()).unwrap();
+            let mut pipeline = redis::pipe();
+            for slot in (0..16_384).filter(|slot| Self::owner(*slot) == from) {
+                pipeline.cmd("CLUSTER").arg("SETSLOT").arg(slot).arg("NODE").arg(&id).ignore();
+            }
+            let told = pipeline.query::<()>(&mut client.get_connection().unwrap());
+            // One without slots follows another server as soon as it hears of it.
+            assert!(told.is_ok() || server == from, "{told:?}");
+        }
     }
 
     /// The server that has that slot at first.
@@ -64,19 +103,15 @@ pub(crate) enum Slots {
 }
 
 /// Whether answers in several slots may be others: what a request itself gives back is given back after all slots have admitted it,
-/// a window that begins with its first hit has begun also where that hit was given back, and a later charge of the same counter is
-/// asked while the first one is counted.
+/// and a later charge of the same counter is asked while the first one is counted.
 fn differs(charges: &[Charge]) -> bool {
     let has = |is: fn(&Charge) -> bool| charges.iter().any(is);
-    let is_anchored = |charge: &Charge| {
-        matches!(charge.share.algorithm, Algorithm::FixedWindow(FixedWindow::Anchored { .. }))
-    };
     let (asks, gives_back) = (
         has(|charge| !matches!(charge.share.hits, Hits::Refund(_))),
         has(|charge| matches!(charge.share.hits, Hits::Refund(_))),
     );
     let shares = |charge: &Charge| charges.iter().filter(|other| other.key == charge.key).count() > 1;
-    asks && gives_back || has(is_anchored) || charges.iter().any(shares)
+    asks && gives_back || charges.iter().any(shares)
 }
 
 /// Counters in a cluster.
@@ -107,10 +142,6 @@ impl Store for Kept {
 
 impl Session for KeptSession {
     const ANSWERS: Answers = Answers::Later;
-
-    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
-        None
-    }
 
     async fn apply(
         &self,

@@ -14,7 +14,7 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent.parent.parent / ".tools"
 SECONDS = 600
 # Where the package is called otherwise than its program.
-PACKAGES = {"chromedriver": "chromium-driver"}
+PACKAGES = {"chromedriver": "chromium-driver", "node": "nodejs", "systemd-analyze": "systemd"}
 
 
 def install(programs: list[str]) -> None:

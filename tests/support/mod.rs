@@ -1,8 +1,11 @@
 //! The real program, started on free ports and ended with the test.
 
+pub(crate) mod ads;
 pub(crate) mod cluster;
+pub(crate) mod collector;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;
+pub(crate) mod reserved;
 pub(crate) mod sentinel;
 pub(crate) mod stores;
 pub(crate) mod tls;
@@ -11,6 +14,7 @@ pub(crate) mod valkey;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -79,19 +83,30 @@ impl Spillway {
         Self::running(&mut limited)
     }
 
-    /// Runs a command that serves.
+    /// Runs a command that serves, and waits until it says that it is ready.
     pub(crate) fn running(command: &mut Command) -> Self {
+        let mut spillway = Self::listening(command);
+        spillway.log_line("ready");
+        spillway
+    }
+
+    /// The same, but it may not be ready yet.
+    pub(crate) fn listening(command: &mut Command) -> Self {
         let mut process = Process::of(command.stderr(Stdio::piped()));
         let (send, log) = channel();
         let stderr = BufReader::new(process.0.stderr.take().unwrap());
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        let nowhere = "127.0.0.1:0".parse().unwrap();
         let mut spillway =
-            Self { process, log, seen: Vec::new(), grpc: nowhere, http: nowhere, config: None };
+            Self { process, log, seen: Vec::new(), grpc: nowhere(), http: nowhere(), config: None };
         spillway.grpc = address(&spillway.log_line("listening for gRPC"));
         spillway.http = address(&spillway.log_line("listening for HTTP"));
-        spillway.log_line("ready");
         spillway
+    }
+
+    /// Keeps a directory until the process has ended.
+    pub(crate) fn keeping(mut self, config: TempDir) -> Self {
+        self.config = Some(config);
+        self
     }
 
     /// Waits for a log line with `text` in it.
@@ -103,6 +118,12 @@ impl Spillway {
             }
         }
         panic!("no log line with `{text}`; there were:\n{}", self.seen.join("\n"));
+    }
+
+    /// The log line with `text` in it, which may have come already.
+    pub(crate) fn has_logged(&mut self, text: &str) -> String {
+        let seen = self.seen.iter().find(|line| line.contains(text)).cloned();
+        seen.unwrap_or_else(|| self.log_line(text))
     }
 
     /// How many lines the log has so far.
@@ -163,6 +184,17 @@ pub(crate) fn serve() -> Command {
     command(&["serve", "--grpc-addr", any, "--http-addr", any, "--config"])
 }
 
+/// The program under envoyproxy/ratelimit's name, by a link in `directory`, with none of this environment's settings.
+pub(crate) fn ratelimit(directory: &Path) -> Command {
+    let link = directory.join("ratelimit");
+    symlink(env!("CARGO_BIN_EXE_spillway"), &link).unwrap();
+    let mut called = Command::new(link);
+    for (name, _) in command(&[]).get_envs() {
+        called.env_remove(name);
+    }
+    called
+}
+
 /// The program with `args`, and none of this environment's own settings for it.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spillway"));
@@ -175,14 +207,32 @@ pub(crate) fn command(args: &[&str]) -> Command {
             "LOG_FORMAT",
             "MERGE_DOMAIN_CONFIG",
             "SHADOW_MODE",
+            "QUOTA_MODE",
+            "NEAR_LIMIT_RATIO",
+            "RESPONSE_DYNAMIC_METADATA",
             "NO_COLOR",
             "BACKEND_TYPE",
             "CONFIG_TYPE",
+            "FORCE_START_WITHOUT_INITIAL_CONFIG",
+            "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
             "DISABLE_STATS",
             "EXTRA_TAGS",
         ];
-        let prefixes =
-            ["SPILLWAY_", "RUNTIME_", "GRPC_", "LIMIT_", "REDIS_", "MEMCACHE_", "USE_", "STATS", "DEBUG_"];
+        let prefixes = [
+            "SPILLWAY_",
+            "CONFIG_GRPC_XDS_",
+            "XDS_CLIENT_",
+            "RUNTIME_",
+            "GRPC_",
+            "LIMIT_",
+            "REDIS_",
+            "MEMCACHE_",
+            "USE_",
+            "STATS",
+            "DEBUG_",
+            "TRACING_",
+            "OTEL_",
+        ];
         peer.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
     };
     for (name, _) in std::env::vars_os() {
@@ -206,11 +256,17 @@ pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 /// From a line for people, or for programs.
-fn address(line: &str) -> SocketAddr {
+pub(crate) fn address(line: &str) -> SocketAddr {
     let (_, rest) = line
         .split_once("address=")
         .or_else(|| line.split_once("\"address\":\""))
         .unwrap_or_else(|| panic!("no address in `{line}`"));
-    rest.split([' ', '"']).next().unwrap().parse().unwrap()
+    let address = rest.split([' ', '"']).next().unwrap();
+    // A Unix socket has none.
+    if address.starts_with("unix:") { nowhere() } else { address.parse().unwrap() }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// What becomes of bytes on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Way {
     Stalled,
     /// Requests arrive, and answers wait.
     AnswersStalled,
+    /// They take so long each way.
+    Slow(Duration),
     /// All connections are reset.
     Reset,
 }
@@ -52,8 +55,8 @@ async fn carry(client: TcpStream, server: SocketAddr, way: watch::Receiver<Way>)
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mut reset = way.clone();
-    let requests = |way| matches!(way, Way::Open | Way::AnswersStalled);
-    let answers = |way| way == Way::Open;
+    let requests = |way| matches!(way, Way::Open | Way::AnswersStalled | Way::Slow(_));
+    let answers = |way| matches!(way, Way::Open | Way::Slow(_));
     tokio::select! {
         () = pass(from_client, to_server, way.clone(), requests) => {}
         () = pass(from_server, to_client, way, answers) => {}
@@ -67,12 +70,32 @@ async fn pass(
     mut way: watch::Receiver<Way>,
     passes: impl Fn(Way) -> bool,
 ) {
-    let mut bytes = vec![0; 64 * 1024];
-    loop {
-        let Ok(length @ 1..) = from.read(&mut bytes).await else { return };
-        if way.wait_for(|way| passes(*way)).await.is_err() || to.write_all(&bytes[..length]).await.is_err() {
-            return;
+    // What is slow on its way does not hold up what follows.
+    let (send, mut on_their_way) = mpsc::unbounded_channel();
+    let watched = way.clone();
+    let read = async move {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut bytes).await {
+            let takes = match *watched.borrow() {
+                Way::Slow(long) => long,
+                _ => Duration::ZERO,
+            };
+            if send.send((Instant::now() + takes, bytes[..length].to_vec())).is_err() {
+                return;
+            }
         }
+    };
+    let write = async {
+        while let Some((at, bytes)) = on_their_way.recv().await {
+            tokio::time::sleep_until(at).await;
+            if way.wait_for(|way| passes(*way)).await.is_err() || to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = write => {}
+        () = async { read.await; std::future::pending().await } => {}
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use spillway::algorithm::{Charge, Mode, Outcomes};
 use spillway::model::Timestamp;
 use spillway::store::{Answers, MemoryStore, Session, Statistics, Store, StoreError};
@@ -49,10 +50,6 @@ over_memory!(Slow: counters);
 impl Session for Slow {
     const ANSWERS: Answers = Answers::Later;
 
-    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
-        None
-    }
-
     async fn apply(
         &self,
         mode: Mode,
@@ -67,6 +64,30 @@ impl Session for Slow {
     }
 }
 
+/// Counters in memory that count so much later than they were asked, by no clock that is waited for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Delayed {
+    counters: MemoryStore,
+    pub(crate) by: Arc<Mutex<Duration>>,
+}
+
+over_memory!(Delayed: counters);
+
+impl Session for Delayed {
+    const ANSWERS: Answers = Answers::Later;
+
+    async fn apply(
+        &self,
+        mode: Mode,
+        charges: &[Charge],
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Outcomes, StoreError> {
+        let now = now.plus(*self.by.lock());
+        self.counters.apply(mode, charges, now, deadline).await
+    }
+}
+
 /// Counters in memory that are asked when the caller has waited for a turn, and told about after another one.
 #[derive(Clone, Debug)]
 pub(crate) struct Yielding(pub(crate) MemoryStore);
@@ -75,10 +96,6 @@ over_memory!(Yielding: 0);
 
 impl Session for Yielding {
     const ANSWERS: Answers = Answers::Later;
-
-    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
-        None
-    }
 
     async fn apply(
         &self,
@@ -167,10 +184,6 @@ over_memory!(Piecemeal: 0);
 
 impl Session for Piecemeal {
     const ANSWERS: Answers = Answers::Later;
-
-    fn apply_now(&self, _: Mode, _: &[Charge], _: Timestamp) -> Option<Outcomes> {
-        None
-    }
 
     async fn apply(
         &self,

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
 };
 use tempfile::TempDir;
 
@@ -25,6 +26,8 @@ pub(crate) enum Good {
     Now,
     /// Not any more.
     Once,
+    /// For so many days from today on, the last of them not whole.
+    Days(i32),
 }
 
 impl Authority {
@@ -44,18 +47,63 @@ impl Authority {
 
     /// Writes `<file>.pem` and `<file>.key`, for a server or a client of that name.
     pub(crate) fn issue(&self, file: &str, name: &str, good: Good) {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let is_uri = name.contains("://");
+        let names = if is_uri { Vec::new() } else { vec![name.to_owned()] };
+        let mut params = CertificateParams::new(names).unwrap();
+        if is_uri {
+            params.subject_alt_names.push(SanType::URI(name.try_into().unwrap()));
+        }
+        params.serial_number = Some(serial(file));
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         if good == Good::Once {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
             params.not_after = rcgen::date_time_ymd(2021, 1, 1);
         }
+        if let Good::Days(days) = good {
+            let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+            let end = today.checked_add(jiff::Span::new().days(days)).unwrap();
+            let [month, day] = [end.month(), end.day()].map(|part| u8::try_from(part).unwrap());
+            params.not_after = rcgen::date_time_ymd(end.year().into(), month, day);
+        }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
         std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
     }
+}
+
+impl Authority {
+    /// Writes `<file>.pem`: the list of those that were issued under these names, and are revoked.
+    pub(crate) fn revoke(&self, file: &str, revoked: &[&str]) {
+        self.revoke_until(file, revoked, 2124);
+    }
+
+    /// The same, where the list is up to date until that year begins.
+    pub(crate) fn revoke_until(&self, file: &str, revoked: &[&str], year: i32) {
+        let revoked = revoked.iter().map(|name| RevokedCertParams {
+            serial_number: serial(name),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(year, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), list.pem().unwrap()).unwrap();
+    }
+}
+
+/// The serial number of what is issued under a name.
+fn serial(file: &str) -> SerialNumber {
+    // The first bit would make it a negative number.
+    SerialNumber::from_slice(&[&[1], file.as_bytes()].concat())
 }
 
 /// A running `redis-server` that takes TLS only.

@@ -26,6 +26,7 @@ mod hpack;
 mod http2;
 mod memory;
 mod open;
+mod operator;
 mod options;
 mod plot;
 mod policies;
@@ -103,6 +104,14 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         if wanted("11") {
             expire(&mut servers, &mut results)?;
             disk::round(round, &mut servers, &cores, times, &mut results)?;
+        }
+        if wanted("12") {
+            expire(&mut servers, &mut results)?;
+            operator::scrapes(round, &mut servers, &mut results)?;
+        }
+        if wanted("13") {
+            expire(&mut servers, &mut results)?;
+            operator::reloads(round, &mut servers, &cores, times, &mut results)?;
         }
         // Half as often: it is for the eye.
         if wanted("plot") && round.is_multiple_of(2) {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
@@ -50,7 +52,7 @@ pub(crate) const DAILY_KEYS: u64 = 1_000;
 pub(crate) struct Server {
     process: Process,
     /// Kept so that the server can go on writing.
-    log: Receiver<String>,
+    log: Mutex<Receiver<String>>,
     /// Kept until the process has ended.
     config: Option<TempDir>,
     store: Option<TempDir>,
@@ -97,14 +99,16 @@ impl Server {
         let stderr = BufReader::new(process.0.stderr.take().ok_or("no standard error")?);
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { process, log, config: None, store: None, grpc: nowhere, http: None };
+        let mut server =
+            Self { process, log: Mutex::new(log), config: None, store: None, grpc: nowhere, http: None };
         server.grpc = address(&server.log_line("listening for gRPC")?)?;
         Ok(server)
     }
 
     fn log_line(&self, text: &str) -> Result<String, Box<dyn Error>> {
         let mut seen = Vec::new();
-        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+        let log = self.log.lock().map_err(|_| "the log's reader panicked")?;
+        while let Ok(line) = log.recv_timeout(PATIENCE) {
             if line.contains(text) {
                 return Ok(line);
             }
@@ -113,12 +117,28 @@ impl Server {
         Err(format!("no log line with `{text}`; there were:\n{}", seen.join("\n")).into())
     }
 
-    /// How many counters Spillway says that it has.
-    pub(crate) fn counters(&self) -> Result<u64, Box<dyn Error>> {
+    /// What Spillway says of itself.
+    pub(crate) fn scrape(&self) -> Result<String, Box<dyn Error>> {
         let mut socket = TcpStream::connect(self.http.ok_or("only Spillway counts")?)?;
-        socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: spillway\r\nconnection: close\r\n\r\n")?;
+        // Of HTTP/1.1 a long text would come in chunks.
+        socket.write_all(b"GET /metrics HTTP/1.0\r\nhost: spillway\r\n\r\n")?;
         let mut text = String::new();
         socket.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// Has Spillway load its policy anew, which says the same, and waits until that is in force.
+    pub(crate) fn reload(&self) -> Result<(), Box<dyn Error>> {
+        let path = self.config.as_ref().ok_or("it has no policy")?.path().join("policy.yaml");
+        let mut file = OpenOptions::new().append(true).open(path)?;
+        writeln!(file, "# Loaded anew.")?;
+        drop(file);
+        self.log_line("rules_before=").map(drop)
+    }
+
+    /// How many counters Spillway says that it has.
+    pub(crate) fn counters(&self) -> Result<u64, Box<dyn Error>> {
+        let text = self.scrape()?;
         let count = text.lines().find_map(|line| line.strip_prefix("spillway_counters "));
         Ok(count.ok_or("no metric spillway_counters")?.trim().parse()?)
     }

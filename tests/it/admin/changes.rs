@@ -3,7 +3,8 @@
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use serde_json::json;
 
-use super::{SHOP, Server, shop};
+use super::{SHOP, SUBJECTS, Server, shop};
+use crate::support::PATIENCE;
 use crate::support::valkey::Valkey;
 
 const LEADS: [(&str, &str); 2] = [("api_key", "key_acme_1"), ("path", "/leads")];
@@ -102,7 +103,8 @@ async fn a_customer_who_bought_more_gets_it_at_once_and_keeps_the_count() {
     assert_eq!((&scaled.json()["durable"], &scaled.json()["generation"]), (&json!(false), &json!(2)));
     assert_eq!(server.limited(&key).await, Code::Ok);
     let line = server.spillway.log_line("admin change");
-    for said in ["what=\"subject change\"", "object=\"shop: subject acme\"", "growth", "scale"] {
+    let attributes = "attributes=\"per_year: 5 → 7, plan: growth → scale\"";
+    for said in ["what=\"subject change\"", "domain=\"shop\" subject=\"acme\"", attributes] {
         assert!(line.contains(said), "{line}");
     }
 
@@ -117,6 +119,74 @@ async fn a_customer_who_bought_more_gets_it_at_once_and_keeps_the_count() {
     let back = server.change("DELETE", &format!("{ACME}/changes"), "");
     assert_eq!((back.status, per_customer(&back)), (200, (7, 6)), "{back:?}");
     assert_eq!(server.limited(&key).await, Code::OverLimit);
+}
+
+#[tokio::test]
+async fn one_change_of_many_is_taken_back_by_null() {
+    let server = Server::start();
+    let patch = |body: serde_json::Value| server.change("PATCH", ACME, &body.to_string());
+    patch(
+        json!({"attributes": {"plan": "scale", "per_year": 9}, "time_zone": "Europe/Berlin", "enabled": false}),
+    );
+    let back = patch(json!({"attributes": {"per_year": null}, "enabled": null, "time_zone": null}));
+    assert_eq!((back.status, per_customer(&back).1), (200, 5), "{back:?}");
+    let subject = &back.json()["subject"];
+    assert_eq!((&subject["attributes"]["plan"], &subject["enabled"]), (&json!("scale"), &json!(true)));
+    assert_eq!(subject["time_zone"], json!(null));
+    let all = patch(json!({"attributes": {"plan": null}})).json();
+    assert_eq!(all["subject"]["attributes"], json!({"plan": "growth", "per_year": 5}));
+}
+
+#[tokio::test]
+async fn what_is_probably_not_meant_is_told_with_what_is() {
+    let server = Server::start();
+    let warnings = |method: &str, path: &str, body: serde_json::Value| {
+        let answer = server.change(method, path, &body.to_string());
+        assert!((200..300).contains(&answer.status), "{answer:?}");
+        answer.json()["warnings"].clone()
+    };
+    assert_eq!(warnings("PATCH", ACME, json!({"attributes": {"plan": "x", "per_year": 7}})), json!([]));
+    let told = "no limit uses the attribute `per_yaer`, and nobody in the subjects file has it; did you mean `per_year`?";
+    assert_eq!(warnings("PATCH", ACME, json!({"attributes": {"per_yaer": 7}})), json!([told]));
+    assert_eq!(warnings("PATCH", ACME, json!({"attributes": {"per_yaer": null}})), json!([]));
+    let told = "no descriptor asks for a credential of the kind `api-key`; did you mean `api_key`?";
+    let credential = json!({"kind": "api-key", "value": "v"});
+    assert_eq!(warnings("POST", &format!("{ACME}/credentials"), credential), json!([told]));
+    let new = json!({"id": "n", "attributes": {"seats": 1}, "credentials": [{"kind": "zz", "value": "w"}]});
+    assert_eq!(warnings("POST", "/api/v1/subjects/shop", new).as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_nearly_one_that_limits_list_is_told() {
+    let policy = "domain: shop
+subjects: shop.subjects.yaml
+descriptors:
+- key: api_key
+  subject: api_key
+  rate_limit: {unit: year, requests_per_unit: {by: plan, values: {growth: 5, scale: 7}, otherwise: 1}}
+";
+    let config = crate::support::directory(&[("shop.yaml", policy), ("shop.subjects.yaml", SUBJECTS)]);
+    let server = Server::with(config, &[]);
+    let warnings = |plan: &str| {
+        let answer = server.change("PATCH", ACME, &json!({"attributes": {"plan": plan}}).to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["warnings"].clone()
+    };
+    let told =
+        "`plan` is `scael`, which no limit lists, so the number of `otherwise` holds; did you mean `scale`?";
+    assert_eq!(warnings("scael"), json!([told]));
+    for plan in ["scale", "legacy"] {
+        assert_eq!(warnings(plan), json!([]), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn where_replicas_share_counters_it_is_told_that_they_share_no_change() {
+    let valkey = Valkey::start(&[]);
+    let server = Server::with(shop(), &["--store", &valkey.url(), "--store-timeout", "5s"]);
+    let changed = server.change("PATCH", ACME, &json!({"attributes": {"per_year": 7}}).to_string()).json();
+    let told = changed["warnings"][0].as_str().unwrap();
+    assert!(told.starts_with("this replica alone has the change"), "{changed}");
 }
 
 #[tokio::test]
@@ -183,6 +253,9 @@ async fn a_wrong_change_is_refused_whole_with_its_reason() {
         ("PATCH", nobody, "{\"enabled\": false}", 404, "no subject `nobody`"),
         ("DELETE", "/api/v1/subjects/shop/nobody/changes", "", 404, "no subject `nobody`"),
         ("POST", "/api/v1/subjects/shop", "{\"id\": \"a/b\"}", 400, "an id has"),
+        ("POST", "/api/v1/subjects/shop", "{\"id\": \"..\"}", 400, "an id has"),
+        ("POST", "/api/v1/subjects/shop", "{\"id\": \".\"}", 400, "an id has"),
+        ("POST", "/api/v1/subjects/shop", "{\"id\": \"a\\u001b[2J\"}", 400, "an id has"),
         (
             "POST",
             "/api/v1/subjects/shop",
@@ -198,12 +271,40 @@ async fn a_wrong_change_is_refused_whole_with_its_reason() {
     }
     assert_eq!(server.get(ACME).json()["attributes"]["per_year"], 5);
     assert_eq!(server.get("/api/v1/config").json()["generation"], 1);
+}
 
-    // While the files have a mistake nothing is changed beside them.
-    std::fs::write(server.config.path().join("shop.subjects.yaml"), "subjects: [{idd: a}]").unwrap();
-    let refused = server.change("PATCH", ACME, "{\"enabled\": false}");
-    assert_eq!(refused.status, 409, "{refused:?}");
-    assert_eq!(server.limited(&[("api_key", "key_acme_1")]).await, Code::Ok);
+#[tokio::test]
+async fn a_credential_is_revoked_while_the_files_have_mistakes_and_nothing_of_them_comes_into_force() {
+    let mut server = Server::start();
+    let path = server.config.path().join("shop.yaml");
+    let more = "  - {key: path, rate_limit: {unit: year, requests_per_unit: 1}}\n  - {kye: slip}\n";
+    std::fs::write(path, SHOP.to_owned() + more).unwrap();
+    assert_eq!(server.change("POST", "/api/v1/config/reload", "").status, 422);
+    server.spillway.log_line("admin change");
+
+    let credential = json!({"kind": "api_key", "value": "key_acme_1"}).to_string();
+    for _ in 0..2 {
+        assert_eq!(server.limited(&LEADS).await, Code::Ok);
+    }
+    let revoked = server.change("POST", &format!("{ACME}/credentials/revoke"), &credential);
+    assert_eq!((revoked.status, &revoked.json()["generation"]), (200, &json!(2)), "{revoked:?}");
+    for _ in 0..9 {
+        assert_eq!(server.limited(&LEADS).await, Code::Ok, "nobody, whom nothing limits");
+    }
+    let changed = server.change("PATCH", ACME, &json!({"attributes": {"per_year": 6}}).to_string());
+    assert_eq!((changed.status, per_customer(&changed).1), (200, 6), "{changed:?}");
+    let config = server.get("/api/v1/config").json();
+    assert_eq!((&config["stale"], &config["rules"]), (&json!(true), &json!(4)), "{config}");
+    assert_eq!(server.limited(&[("path", "x")]).await, Code::Ok);
+    assert_eq!(server.limited(&[("path", "x")]).await, Code::Ok, "a limit that nobody has let in");
+
+    // Both are beside the files when these are right again.
+    std::fs::write(server.config.path().join("shop.yaml"), SHOP).unwrap();
+    assert_eq!(server.change("POST", "/api/v1/config/reload", "").status, 200);
+    assert_eq!(server.limited(&LEADS).await, Code::Ok);
+    let back = server.change("DELETE", &format!("{ACME}/changes"), "");
+    assert_eq!((back.status, per_customer(&back).1), (200, 5), "{back:?}");
+    assert_eq!(back.json()["subject"]["credentials"], json!({"enabled": 1, "disabled": 0}));
 }
 
 #[tokio::test]
@@ -241,6 +342,31 @@ async fn what_was_changed_on_a_disk_is_there_after_a_kill() {
 
     let server = on_disk(server.config);
     assert_eq!(per_customer(&server.get(ACME)).1, 5, "as the file says");
+}
+
+#[tokio::test]
+async fn a_stopped_store_shows_and_resets_who_was_changed_or_created_at_run_time() {
+    let disk = tempfile::tempdir().unwrap();
+    let store = format!("disk:{}", disk.path().display());
+    let mut server = Server::with(shop(), &["--store", &store, "--store-timeout", "10s"]);
+    let new = json!({"id": "newco", "attributes": {"per_year": 9}, "credentials": [{"kind": "api_key", "value": "key_newco_1"}]});
+    assert_eq!(server.change("POST", "/api/v1/subjects/shop", &new.to_string()).status, 201);
+    for _ in 0..4 {
+        assert_eq!(server.limited(&[("api_key", "key_newco_1")]).await, Code::Ok);
+    }
+    server.spillway.signal("TERM");
+    server.spillway.wait();
+    let run = |action: &str| {
+        let mut command = crate::support::command(&["store", action]);
+        command.arg(disk.path()).args(["--domain", "shop", "api_key=key_newco_1", "--config"]);
+        let output = command.arg(server.config.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = run("inspect");
+    assert!(shown.contains("subject  newco") && shown.contains("used 4 of 9"), "{shown}");
+    assert!(run("reset").ends_with("reset: 1 counter\n"));
+    assert!(run("inspect").contains("used 0 of 9"));
 }
 
 #[tokio::test]
@@ -343,4 +469,48 @@ async fn a_reset_on_a_disk_is_there_after_a_kill() {
     server.spillway.signal("KILL");
     server.spillway.wait();
     assert_eq!(per_customer(&on_disk(server.config).get(ACME)), (0, 5));
+}
+
+/// What `/api/v1/changes` shows once there is a change.
+fn noted(server: &Server) -> serde_json::Value {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let told = server.get("/api/v1/changes").json();
+        if told["total"] == 1 {
+            return told["changes"][0].clone();
+        }
+        assert!(begun.elapsed() < PATIENCE, "nothing is noted: {told}");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_noted_whose_caller_has_gone() {
+    let valkey = Valkey::start(&[]);
+    let store = format!("{}?timeout=5000ms", valkey.url());
+    let mut server = Server::with(shop(), &["--store", &store, "--store-timeout", "5s"]);
+    assert_eq!(server.limited(&LEADS).await, Code::Ok);
+    let body = json!({"domain": "shop", "descriptor": "api_key=key_acme_1,path=/leads"}).to_string();
+    valkey.signal("STOP");
+    server.ask_and_go("/api/v1/counters/reset", &body);
+    valkey.signal("CONT");
+    let noted = noted(&server);
+    assert_eq!((&noted["what"], &noted["after"]), (&json!("counters reset"), &json!("0 of 3")), "{noted}");
+    server.spillway.log_line("admin change");
+}
+
+#[tokio::test]
+async fn a_change_says_what_it_changed_while_the_store_is_away() {
+    let valkey = Valkey::start(&[]);
+    let server = Server::with(shop(), &["--store", &valkey.url()]);
+    drop(valkey);
+    let changed = server.change("PATCH", ACME, &json!({"enabled": false}).to_string());
+    assert_eq!((changed.status, &changed.json()["subject"]["enabled"]), (200, &json!(false)), "{changed:?}");
+    assert_eq!(changed.json()["subject"]["limits"][0]["numbers"], json!(null));
+    let noted = noted(&server);
+    assert_eq!(
+        (&noted["before"], &noted["after"]),
+        (&json!("enabled: true"), &json!("enabled: false")),
+        "{noted}"
+    );
 }

@@ -82,8 +82,15 @@ async fn every_route_answers_what_the_document_says() {
             called += 1;
         }
     }
-    assert!(called >= 17, "{called}");
+    assert!(called >= 19, "{called}");
+    // Now there are some.
+    let changes = server.get("/api/v1/changes").json();
+    check(&document, &json!({"$ref": "#/components/schemas/Changes"}), &changes, "changes");
+    assert!(changes["total"].as_u64().unwrap() >= 5, "{changes}");
+    let of_acme = server.get("/api/v1/changes?domain=shop&search=ACME&limit=2").json();
+    assert_eq!(of_acme["changes"].as_array().unwrap().len(), 2, "{of_acme}");
     let rows = |path: &str, name: &str| server.get(path).json()[name].as_array().unwrap().len();
+    assert!(rows("/api/v1/heavy", "rules") > 0, "nobody is busy");
     assert!(
         rows("/api/v1/denials", "denials") > 0 && rows("/api/v1/unmatched", "unmatched") > 0,
         "nothing was held against the document"
@@ -95,7 +102,18 @@ fn what_is_not_answered_is_said_as_the_document_says() {
     let server = Server::start();
     let document = server.get("/api/v1/openapi.json").json();
     let problem = json!({"$ref": "#/components/schemas/Problem"});
+    let long = format!("{{\"domain\": \"{}\"}}", "x".repeat(70_000));
     for (method, path, body, status) in [
+        ("POST", "/api/v1/explain", &*long, 413),
+        ("POST", "/api/v1/subjects/shop", &*long, 413),
+        ("GET", "/api/v1/subjects/shop/%ff", "", 400),
+        ("GET", "/api/v1/subjects/%c3%28/acme", "", 400),
+        ("PATCH", "/api/v1/subjects/shop", "{}", 405),
+        ("PUT", "/api/v1/subjects/shop/acme", "{}", 405),
+        ("POST", "/", "", 405),
+        ("POST", "/stats", "", 405),
+        ("DELETE", "/api/v1/login", "", 405),
+        ("BREW", "/api/v1/rules", "", 405),
         ("GET", "/api/v1/nothing", "", 404),
         ("GET", "/debug/pprof/heap", "", 404),
         ("DELETE", "/api/v1/config", "", 405),

@@ -123,6 +123,6 @@ fn the_default_port_that_is_in_use_is_no_reason_not_to_start() {
     let taken = first.admin.to_string();
     // Asked for it is one.
     let ended = serving(first.config.path(), &["--admin-addr", &taken]).output().unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(70), "{ended:?}");
     assert!(String::from_utf8(ended.stderr).unwrap().contains("cannot listen for admin on"));
 }

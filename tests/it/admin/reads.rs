@@ -1,10 +1,13 @@
 //! What is seen: numbers that the test itself has caused.
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use serde_json::{Value, json};
 
 use super::{SHOP, SUBJECTS, Server};
+use crate::rls::{channel, descriptor, request};
 use crate::support::directory;
+use crate::support::valkey::Valkey;
 
 const LEADS: [(&str, &str); 2] = [("api_key", "key_acme_1"), ("path", "/leads")];
 
@@ -48,6 +51,34 @@ async fn explain_tells_of_the_live_counter_and_counts_nothing() {
     assert!(after > 1_000 && after <= 366 * 86_400_000, "{after}");
     assert_eq!(header(&told["next_ok"], "RateLimit-Remaining"), "2");
     assert_eq!(server.limited(&LEADS).await, Code::OverLimit);
+}
+
+#[tokio::test]
+async fn explain_refuses_what_counters_in_redis_refuse_by_whatever_algorithm() {
+    const EACH: &str = "domain: shop
+descriptors:
+- {key: unit, rate_limit: {unit: year, requests_per_unit: 3}}
+- {key: since, rate_limit: {requests_per_unit: 3, per: 1h}}
+- {key: sliding, rate_limit: {requests_per_unit: 3, per: 1h, algorithm: sliding_window}}
+- {key: bucket, rate_limit: {requests_per_unit: 3, per: 1h, algorithm: token_bucket}}
+- {key: month, rate_limit: {requests_per_unit: 3, per: calendar_month}}
+";
+    let valkey = Valkey::start(&[]);
+    let config = directory(&[("shop.yaml", EACH)]);
+    let server = Server::with(config, &["--store", &valkey.url(), "--store-timeout", "5s"]);
+    for key in ["unit", "since", "sliding", "bucket", "month"] {
+        for _ in 0..3 {
+            assert_eq!(server.limited(&[(key, "v")]).await, Code::Ok, "{key}");
+        }
+        assert_eq!(server.limited(&[(key, "v")]).await, Code::OverLimit, "{key}");
+        let told = explain(&server, &format!("{key}=v"));
+        assert_eq!(
+            (&told["overall"], &told["next_refusal"]["after_ms"]),
+            (&json!("OVER_LIMIT"), &json!(0)),
+            "{key}: {told}"
+        );
+        assert!(told["next_ok"]["after_ms"].as_u64().is_some_and(|after| after > 0), "{key}: {told}");
+    }
 }
 
 #[tokio::test]
@@ -165,4 +196,130 @@ fn files_that_are_refused_are_shown_with_their_place() {
         (&json!("rejected"), &json!("applied"))
     );
     assert!(SUBJECTS.contains("key_acme_1") && !config.to_string().contains("key_acme_1"));
+}
+
+#[tokio::test]
+async fn who_comes_most_and_who_is_refused_most_is_told_for_each_rule_and_no_credential() {
+    let server = Server::start();
+    // Over one connection, whose worker counts all of them.
+    let mut client = RateLimitServiceClient::new(channel(&server.spillway).await);
+    let sent = [
+        ("api_key", "key_acme_1", 7),
+        ("api_key", "key_other_1", 3),
+        ("remote_address", "10.0.0.1", 3),
+        ("remote_address", "10.0.0.2", 1),
+    ];
+    for (key, value, times) in sent {
+        for _ in 0..times {
+            let mut request = request(vec![descriptor(&[(key, value)])]);
+            "shop".clone_into(&mut request.domain);
+            client.should_rate_limit(request).await.unwrap();
+        }
+    }
+    let told = server.get("/api/v1/heavy");
+    assert!(!told.body.contains("key_"), "{told:?}");
+    let told = told.json();
+    assert_eq!(told["total"], 2, "{told}");
+    let of_customers = &told["rules"][0];
+    assert_eq!((&of_customers["domain"], &of_customers["rule"]), (&json!("shop"), &json!("per-customer")));
+    let expected = json!([
+        {"key": "subject=acme", "hits": 7, "refused": 2},
+        {"key": "subject=other", "hits": 3, "refused": 0},
+    ]);
+    assert_eq!(of_customers["busiest"], expected);
+    assert_eq!(
+        of_customers["most_refused"],
+        json!([expected[0]]),
+        "who is refused nothing is not among them"
+    );
+    let of_strangers = json!([{"key": "remote_address=10.0.0.1", "hits": 3, "refused": 1}]);
+    assert_eq!(told["rules"][1]["busiest"], of_strangers, "who came once is not busy");
+    let found = server.get("/api/v1/heavy?search=10.0.0&limit=1").json();
+    assert_eq!((&found["total"], &found["rules"][0]["rule"]), (&json!(1), &json!("strangers")));
+}
+
+#[tokio::test]
+async fn a_line_of_an_access_log_is_explained_for_the_subject_that_it_names() {
+    let server = Server::start();
+    for _ in 0..3 {
+        server.limited(&LEADS).await;
+    }
+    let document = server.get("/api/v1/openapi.json").json();
+    let explained = |line: &str| {
+        let answer = server.post("/api/v1/explain", &json!({"access_log": line}).to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        super::document::check(
+            &document,
+            &json!({"$ref": "#/components/schemas/Explanation"}),
+            &answer.json(),
+            line,
+        );
+        answer.json()
+    };
+    let line = |subject: &str| {
+        let of_subject = json!({"domain": "shop", "subject": subject, "rule": "leads", "descriptors": [
+            {"entries": ["api_key=…", "path=/leads"]}, {"entries": ["remote_address=10.0.0.1"]},
+        ]});
+        format!("[2026-01-31T09:30:00Z] \"GET /leads HTTP/1.1\" 429 RL {of_subject}")
+    };
+    let told = explained(&line("acme"));
+    assert_eq!((&told["domain"], &told["overall"]), (&json!("shop"), &json!("OVER_LIMIT")), "{told}");
+    assert_eq!(told["counters"][0][0]["counter"], "subject acme");
+    assert_eq!(told["counters"][0][0]["numbers"]["used"], 3);
+    assert_eq!(
+        (&told["counters"][1][0]["numbers"]["used"], &told["unknown_values"]),
+        (&json!(0), &json!([]))
+    );
+    assert_eq!(explained(&line("other"))["counters"][0][0]["numbers"]["used"], 0, "another one's");
+    // Of whom the line does not say who it was, and where it was nobody.
+    let nobody =
+        json!({"domain": "shop", "descriptors": [{"entries": ["api_key=…"]}, {"entries": ["session=…"]}]});
+    let told = explained(&nobody.to_string());
+    assert_eq!(told["unknown_values"], json!(["api_key", "session"]));
+    assert_eq!(told["counters"][0], json!([]), "{told}");
+    // To clients `…` is a value like any other.
+    assert_eq!(server.limited(&[("api_key", "…")]).await, Code::Ok);
+    assert_eq!(explained(&line("acme"))["counters"][0][0]["numbers"]["used"], 3);
+
+    for (body, hint) in [
+        (json!({"access_log": "GET / 200"}), "--request-metadata"),
+        (json!({"access_log": "[{\"entries\":[\"a=1\"]}]"}), "domain"),
+        (json!({"access_log": "", "descriptors": []}), "descriptors"),
+        (json!({"domain": "shop"}), "descriptors"),
+    ] {
+        let answer = server.post("/api/v1/explain", &body.to_string());
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.json()["hint"].as_str().unwrap().contains(hint), "{answer:?}");
+    }
+    let beside = json!({"domain": "shop", "access_log": "429 [{\"entries\":[\"remote_address=10.0.0.9\"]}]"});
+    assert_eq!(
+        server.post("/api/v1/explain", &beside.to_string()).json()["counters"][0][0]["limit"],
+        "2 per year"
+    );
+}
+
+#[tokio::test]
+async fn values_that_may_be_credentials_by_their_keys_name_are_told_apart_and_not_shown() {
+    let policy = "domain: shop\ndescriptors: [{key: api_key, rate_limit: {name: k, unit: year, requests_per_unit: 9}}]";
+    let server = Server::with(directory(&[("shop.yaml", policy)]), &[]);
+    let mut client = RateLimitServiceClient::new(channel(&server.spillway).await);
+    for value in ["secret_1", "secret_2"].repeat(3) {
+        let mut request = request(vec![descriptor(&[("api_key", value)])]);
+        "shop".clone_into(&mut request.domain);
+        client.should_rate_limit(request).await.unwrap();
+    }
+    let told = server.get("/api/v1/heavy");
+    assert!(!told.body.contains("secret"), "{told:?}");
+    let told = told.json();
+    let keys: Vec<&str> = told["rules"][0]["busiest"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["key"].as_str().unwrap())
+        .collect();
+    assert!(
+        keys.iter().all(|key| key.starts_with("api_key=…") && key.len() == "api_key=…1234".len()),
+        "{keys:?}"
+    );
+    assert_eq!(keys.len(), 2);
 }

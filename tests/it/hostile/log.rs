@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::POLICY;
+use crate::support::reserved::Reserved;
 use crate::support::{PATIENCE, Process, command, directory, metric};
 
 /// A server whose log goes wherever a test has it go, so that its ports must be known before.
@@ -14,15 +15,17 @@ struct Server {
     process: Process,
     grpc: SocketAddr,
     http: SocketAddr,
+    _reserved: [Reserved; 2],
 }
 
 impl Server {
     fn logging_to(config: &Path, log: impl Into<Stdio>) -> Self {
-        let [grpc, http] = [free_port(), free_port()];
+        let reserved = [Reserved::new(), Reserved::new()];
+        let [grpc, http] = reserved.each_ref().map(|reserved| reserved.address);
         let (to_grpc, to_http) = (grpc.to_string(), http.to_string());
         let mut command = command(&["serve", "--grpc-addr", &to_grpc, "--http-addr", &to_http, "--config"]);
         let process = Process::of(command.arg(config).stdout(Stdio::null()).stderr(log));
-        let server = Self { process, grpc, http };
+        let server = Self { process, grpc, http, _reserved: reserved };
         server.until("it is ready", |server| server.get("/ready").starts_with("HTTP/1.1 200"));
         server
     }
@@ -82,10 +85,6 @@ impl Server {
             std::thread::yield_now();
         }
     }
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Reads what is written from now on until it has seen `text`.
@@ -172,7 +171,8 @@ fn a_log_file_that_may_grow_no_more_stops_nothing() {
     let config = directory(&[("policy.yaml", POLICY)]);
     let path = config.path().join("spillway.log");
     let log = fs::File::create(&path).unwrap();
-    let [grpc, http] = [free_port(), free_port()];
+    let reserved = [Reserved::new(), Reserved::new()];
+    let [grpc, http] = reserved.each_ref().map(|reserved| reserved.address);
     let mut limited = Command::new("prlimit");
     limited.args([
         "--fsize=2048:2048",
@@ -183,7 +183,7 @@ fn a_log_file_that_may_grow_no_more_stops_nothing() {
     ]);
     limited.args(["--http-addr", &http.to_string(), "--config"]).arg(config.path());
     let process = Process::of(limited.stdout(Stdio::null()).stderr(log));
-    let server = Server { process, grpc, http };
+    let server = Server { process, grpc, http, _reserved: reserved };
     server.until("it is ready", |server| server.get("/ready").starts_with("HTTP/1.1 200"));
     // Each reload is a line.
     for n in 0..50 {

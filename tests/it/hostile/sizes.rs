@@ -244,3 +244,21 @@ fn a_deployment_that_only_watches_lets_pass_what_is_beyond_a_bound() {
     spillway
         .log_line("a request beyond a bound was let pass, as SHADOW_MODE says: a request has at most 16 MiB");
 }
+
+#[test]
+fn the_beginnings_of_messages_count_when_nothing_follows() {
+    let spillway = Spillway::serving(POLICY);
+    let mut raw = Raw::to(&spillway);
+    // Each announces 60,000 bytes, and sends one frame: 32 MiB have room for 559 such.
+    let begun: Vec<_> = (0..600)
+        .map(|_| {
+            let stream = begin(&mut raw);
+            raw.send_data(stream, &[prefix(60_000), vec![0; 16_000]].concat());
+            stream
+        })
+        .collect();
+    let outcome = raw.outcome(begun[599]);
+    assert!(is_refused(&outcome), "{outcome:?}");
+    raw.call(&free());
+    Others::of(&spillway).are_answered(&spillway);
+}

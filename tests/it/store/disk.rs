@@ -123,6 +123,23 @@ mod cli {
         outcomes[0].unwrap().used
     }
 
+    /// `ulimit -f`, as services have it.
+    #[test]
+    fn where_files_may_not_grow_a_sentence_says_so_and_nothing_is_left_behind() {
+        let directory = directory();
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let store = DiskStore::open(at("first").as_ref(), MemoryStore::default(), 1_000).unwrap();
+        store.close().unwrap();
+        let program = crate::support::command(&["store", "backup", &at("first"), &at("second")]);
+        let mut limited = std::process::Command::new("prlimit");
+        let limited = limited.arg("--fsize=10000").arg(program.get_program()).args(program.get_args());
+        let output = limited.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code().is_some_and(|code| code > 0), "{:?}", output.status);
+        assert!(said.starts_with("error: the counter store `") && said.contains("File too large"), "{said}");
+        assert_eq!(std::fs::read_dir(at("second")).unwrap().count(), 0);
+    }
+
     #[test]
     fn counters_are_inspected_copied_exported_and_imported_while_no_server_has_them() {
         let directory = directory();
@@ -148,7 +165,22 @@ mod cli {
         assert_eq!(spillway(&["compact", &at("first")], "").0, Some(0));
         assert_eq!(spillway(&["backup", &at("first"), &at("second")], "").0, Some(0));
         let (code, lines, _) = spillway(&["export", &at("second")], "");
-        assert_eq!((code, lines.lines().count()), (Some(0), 3));
+        assert_eq!((code, lines.lines().count()), (Some(0), 4));
+        // Cut off at the end of a line, it is no export, or one of an earlier version.
+        let all: Vec<&str> = lines.lines().collect();
+        let without = |left_out: usize| [&all[..left_out], &all[left_out + 1..]].concat().join("\n") + "\n";
+        let (code, _, said) = spillway(&["import", &at("cut")], &without(1));
+        let expected = "error: standard input, line 3: the export had 1 counters and 1 records, and here are 0 and 1: it is not whole\n";
+        assert_eq!((code, said.as_str()), (Some(1), expected));
+        let (code, told, said) = spillway(&["import", &at("earlier")], &without(3));
+        assert!(
+            code == Some(0) && told.ends_with("1 counters and 1 records of subjects and changes\n"),
+            "{told}"
+        );
+        assert!(said.starts_with("warning: the export does not end with how many lines it has."), "{said}");
+        let twice = [all[0], all[1], all[1]].join("\n");
+        let (_, told, _) = spillway(&["import", &at("twice")], &twice);
+        assert!(told.ends_with(": 1 counters\n"), "{told}");
         assert_eq!(spillway(&["import", &at("third")], &lines).0, Some(0));
         for name in ["first", "second", "third"] {
             let store = open(name);

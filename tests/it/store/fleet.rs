@@ -32,6 +32,11 @@ fn a_replica_that_is_cut_off_lets_no_more_than_its_share_pass() {
 }
 
 #[test]
+fn a_failover_lets_no_more_pass_than_its_new_master_lacks() {
+    check(Fault::Failover, false);
+}
+
+#[test]
 fn a_redis_that_is_killed_counts_on_from_its_file() {
     check(Fault::RedisRestarted, true);
 }

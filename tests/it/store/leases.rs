@@ -1,22 +1,28 @@
 //! Processes that take leases of the counters they share.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
-use spillway::algorithm::{Algorithm, Charge, Mode, Outcomes, Share};
-use spillway::model::{Hits, Timestamp};
-use spillway::store::{LeasedStore, MemoryStore, Session, Store, StoreError};
+use spillway::algorithm::{Algorithm, Charge, Durability, Mode, Outcomes, Share};
+use spillway::model::{Hits, Outcome, Timestamp};
+use spillway::store::{LeasedStore, MemoryStore, RedisStore, Session, Store, StoreError};
 use tokio::time::Instant;
 
 use super::laws::{START, Time, charge, run};
 use super::plain::Plain;
-use crate::support::stores::{Failing, Fails, Yielding};
+use crate::support::PATIENCE;
+use crate::support::stores::{Delayed, Failing, Fails, Yielding};
+use crate::support::valkey::Valkey;
 
-type Leased<S = MemoryStore> = LeasedStore<S>;
+pub(super) type Leased<S = MemoryStore> = LeasedStore<S>;
 
 /// Whether a request of one hit to the counter 1 passes, and whether the store was asked.
-async fn hit<S: Session>(session: &S, limit: u64, now: Timestamp) -> Result<(bool, bool), StoreError> {
+pub(super) async fn hit<S: Session>(
+    session: &S,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(bool, bool), StoreError> {
     let of = [charge(1, limit)];
     if let Some(outcomes) = session.apply_now(Mode::Each, &of, now) {
         return Ok((outcomes[0].unwrap().admitted, false));
@@ -25,15 +31,21 @@ async fn hit<S: Session>(session: &S, limit: u64, now: Timestamp) -> Result<(boo
     Ok((outcomes[0].unwrap().admitted, true))
 }
 
-async fn apply<S: Session>(session: &S, mode: Mode, charges: &[Charge], now: Timestamp) -> Outcomes {
+pub(super) async fn apply<S: Session>(
+    session: &S,
+    mode: Mode,
+    charges: &[Charge],
+    now: Timestamp,
+) -> Outcomes {
     if let Some(outcomes) = session.apply_now(mode, charges, now) {
         return outcomes;
     }
-    session.apply(mode, charges, now, Instant::now() + Duration::from_secs(1)).await.unwrap()
+    // Nothing is given back to a window that may end before the deadline.
+    session.apply(mode, charges, now, Instant::now()).await.unwrap()
 }
 
 /// What is counted of the counter 1, with what is leased.
-fn counted(store: &MemoryStore, now: Timestamp) -> u64 {
+pub(super) fn counted(store: &MemoryStore, now: Timestamp) -> u64 {
     let look = Charge { share: Share { hits: Hits::Look, ..charge(1, 1).share }, ..charge(1, 1) };
     store.apply_now(Mode::Each, &[look], now).unwrap()[0].unwrap().used
 }
@@ -156,22 +168,8 @@ fn counters_that_come_once_are_no_leases_for_long_and_many_of_them_take_little()
 fn what_is_given_back_at_the_end_waits_for_a_store_that_is_not_there_at_once() {
     run(Time::Paused, async {
         // It fails four times more before it answers.
-        let turns = &[
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            Some(Fails::Before),
-            Some(Fails::Before),
-            Some(Fails::Before),
-            Some(Fails::Before),
-        ];
+        const FAILS: Option<Fails> = Some(Fails::Before);
+        let turns = &[None, None, None, None, None, None, None, None, None, None, FAILS, FAILS, FAILS, FAILS];
         let leased = Leased::new(Failing::in_turn(turns), 1);
         let session = leased.session();
         let mut trips = 0;
@@ -235,6 +233,155 @@ fn what_the_store_refused_is_refused_here_for_a_moment() {
             passed += 1;
         }
         assert_eq!(passed, held);
+    });
+}
+
+/// An answer tells how long its window lasts from when it was given, which is known to within the time that it took.
+#[test]
+fn what_is_left_of_a_window_is_not_spent_in_the_next_one_however_long_an_answer_takes() {
+    run(Time::Paused, async {
+        let store = Delayed::default();
+        let leased = Leased::new(store.clone(), 1);
+        let session = leased.session();
+        let of = charge(1, 100);
+        let of = [Charge {
+            share: Share { algorithm: Algorithm::aligned(Duration::from_secs(1)), ..of.share },
+            ..of
+        }];
+        for _ in 0..30 {
+            apply(&session, Mode::Each, &of, START).await;
+        }
+        assert!(leased.unspent() > 0);
+        // It is sent in the middle of the window, and counted in the next one.
+        let half = Duration::from_millis(500);
+        *store.by.lock() = half;
+        let told = session.apply(Mode::Each, &of, START.plus(half), Instant::now() + half).await.unwrap();
+        assert!(told[0].unwrap().admitted);
+        *store.by.lock() = Duration::ZERO;
+        let (next, mut passed) = (START.plus(Duration::from_secs(1)), 1);
+        for _ in 0..200 {
+            passed += u64::from(apply(&session, Mode::Each, &of, next).await[0].unwrap().admitted);
+        }
+        assert_eq!(passed, 100);
+    });
+}
+
+/// A limit in the words of envoyproxy/ratelimit, which counts what it refuses.
+fn plain(limit: u64, hits: u64) -> Charge {
+    let of = charge(1, limit);
+    Charge { share: Share { count_denied: true, hits: Hits::charge(hits), ..of.share }, ..of }
+}
+
+#[test]
+fn a_limit_that_counts_what_it_refuses_is_leased_and_counts_that_with_the_next_question() {
+    run(Time::Paused, async {
+        let shared = MemoryStore::default();
+        let leased = Leased::new(shared.clone(), 1);
+        let session = leased.session();
+        let (mut trips, mut passed, mut used) = (0, 0, 0);
+        for _ in 0..1_500 {
+            let known = session.apply_now(Mode::Each, &[plain(1_000, 1)], START);
+            trips += usize::from(known.is_none());
+            let told = match known {
+                Some(known) => known,
+                None => apply(&session, Mode::Each, &[plain(1_000, 1)], START).await,
+            };
+            passed += u64::from(told[0].unwrap().admitted);
+            used = told[0].unwrap().used;
+        }
+        assert_eq!((passed, used), (1_000, 1_500), "500 more are refused, and told as counted");
+        assert!(trips < 100, "{trips} of 1,500 went to the store");
+        let later = START.plus(Duration::from_millis(100));
+        let told = apply(&session, Mode::Each, &[plain(1_000, 1)], later).await[0].unwrap();
+        assert_eq!((told.used, told.attempted), (1_501, 1_501));
+        assert_eq!(counted(&shared, later), 1_501);
+    });
+}
+
+#[test]
+fn of_a_limit_that_survives_a_crash_no_more_is_taken_ahead_than_is_lost_on_a_disk() {
+    run(Time::Paused, async {
+        for (durability, limit, most) in [
+            (Durability::Reserve, 1_000_000, 64),
+            (Durability::Reserve, 20_000, 20),
+            (Durability::Reserve, 100, 1),
+            (Durability::Exact, 1_000_000, 0),
+        ] {
+            let leased = Leased::new(MemoryStore::default(), 1);
+            let session = leased.session();
+            let mut held = 0;
+            for _ in 0..2_000 {
+                let of = Charge { durability, ..charge(1, limit) };
+                apply(&session, Mode::Each, &[of], START).await;
+                held = held.max(leased.unspent());
+            }
+            // One is spent before half of them are, and more are taken then.
+            assert!(held >= most / 2 && held <= most + most / 2, "{held} of {limit}, {durability:?}");
+        }
+    });
+}
+
+#[test]
+fn what_others_were_refused_takes_no_lease_away() {
+    run(Time::Paused, async {
+        let shared = MemoryStore::default();
+        let processes = [(); 2].map(|()| Leased::new(shared.clone(), 2));
+        let [one, other] = processes.each_ref().map(Store::session);
+        for _ in 0..40 {
+            assert!(apply(&one, Mode::Each, &[plain(1_000, 1)], START).await[0].unwrap().admitted);
+        }
+        let held = processes[0].unspent();
+        assert!(held > 0);
+        let mut passed = 40;
+        for call in 0..2_000 {
+            // It asks the store about what it refuses once in a while.
+            let now = START.plus(Duration::from_millis(call));
+            passed +=
+                u64::from(apply(&other, Mode::Each, &[plain(1_000, 1)], now).await[0].unwrap().admitted);
+        }
+        assert_eq!(passed + held, 1_000);
+        assert!(counted(&shared, START) > 1_000, "what was refused is counted");
+        for _ in 0..held {
+            assert!(apply(&one, Mode::Each, &[plain(1_000, 1)], START).await[0].unwrap().admitted);
+        }
+        assert!(!apply(&one, Mode::Each, &[plain(1_000, 1)], START).await[0].unwrap().admitted);
+    });
+}
+
+#[test]
+fn what_was_refused_is_counted_before_anybody_looks_and_at_the_end() {
+    run(Time::Paused, async {
+        for ends in [false, true] {
+            let shared = MemoryStore::default();
+            let leased = Leased::new(shared.clone(), 1);
+            let session = leased.session();
+            for _ in 0..20 {
+                apply(&session, Mode::Each, &[plain(10, 1)], START).await;
+            }
+            assert!(counted(&shared, START) < 20);
+            if ends {
+                leased.give_back(START, Instant::now()).await.unwrap();
+            } else {
+                let look = Charge { share: Share { hits: Hits::Look, ..plain(10, 1).share }, ..plain(10, 1) };
+                assert_eq!(apply(&session, Mode::Each, &[look], START).await[0].unwrap().used, 20);
+            }
+            assert_eq!(counted(&shared, START), 20);
+        }
+    });
+}
+
+#[test]
+fn a_limit_that_counts_what_it_refuses_and_was_lowered_holds_at_once() {
+    run(Time::Paused, async {
+        let leased = Leased::new(MemoryStore::default(), 1);
+        let session = leased.session();
+        for _ in 0..50 {
+            apply(&session, Mode::Each, &[plain(1_000, 1)], START).await;
+        }
+        assert!(leased.unspent() > 0);
+        for _ in 0..100 {
+            assert!(!apply(&session, Mode::Each, &[plain(40, 1)], START).await[0].unwrap().admitted);
+        }
     });
 }
 
@@ -310,19 +457,32 @@ fn given_up_while_it_asks_for_more_all_or_nothing_is_charged_and_nothing_is_lost
 
 /// Requests of one to three counters whose windows are fixed, each so many milliseconds after the one before.
 fn history() -> impl Strategy<Value = Vec<(u64, Mode, Vec<Charge>)>> {
+    any::<[bool; 3]>().prop_flat_map(history_of)
+}
+
+/// One of counters of which some count what they refuse.
+fn history_of(refusals_count: [bool; 3]) -> impl Strategy<Value = Vec<(u64, Mode, Vec<Charge>)>> {
     let modes = prop_oneof![Just(Mode::Each), Just(Mode::AllOrNothing), Just(Mode::InOrder)];
-    let charges =
-        prop::collection::btree_map(0..3_u64, (0..3_u32, 1..4_u64, prop::bool::weighted(0.9)), 1..4);
-    let charges = charges.prop_map(|of| {
+    let asked = (0..3_u32, 1..4_u64, prop::bool::weighted(0.9));
+    let charges = prop::collection::btree_map(0..3_u64, asked, 1..4);
+    let charges = charges.prop_map(move |of| {
         let mut charges: Vec<_> = of
             .into_iter()
             .map(|(number, (stage, hits, enforced))| {
+                let count_denied = (0..).zip(refusals_count).any(|(of, counts)| counts && of == number);
                 let window = Duration::from_secs(5 + number);
                 let algorithm =
                     if number == 1 { Algorithm::anchored(window) } else { Algorithm::aligned(window) };
                 let of = charge(number, 20 + 10 * number);
                 Charge {
-                    share: Share { algorithm, stage, enforced, hits: Hits::charge(hits), ..of.share },
+                    share: Share {
+                        algorithm,
+                        stage,
+                        enforced,
+                        count_denied,
+                        hits: Hits::charge(hits),
+                        ..of.share
+                    },
                     ..of
                 }
             })
@@ -380,4 +540,49 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// The server stands still while a lease is given back, and comes to that after nobody waits any more. What it did not count as given back
+/// is spent here.
+#[test]
+fn a_lease_that_was_not_given_back_in_time_is_kept() {
+    const LIMIT: u64 = 2_000;
+    let server = Valkey::start(&[]);
+    run(Time::Real, async {
+        let leased = Leased::new(RedisStore::open(&format!("{}?timeout=1000ms", server.url())).unwrap(), 1);
+        let session = leased.session();
+        let now = || Timestamp::from_nanos(u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap());
+        let hits = async |hits| {
+            let of = charge(1, LIMIT);
+            let algorithm = Algorithm::anchored(Duration::from_secs(3_600));
+            let asked = [Charge { share: Share { algorithm, hits, ..of.share }, ..of }];
+            if let Some(outcomes) = session.apply_now(Mode::Each, &asked, now()) {
+                return Ok(outcomes[0].unwrap());
+            }
+            let deadline = Instant::now() + PATIENCE;
+            Ok(session.apply(Mode::Each, &asked, now(), deadline).await?[0].unwrap())
+        };
+        let mut passed = 0;
+        while leased.unspent() < 100 {
+            passed += u64::from(hits(Hits::ONE).await.is_ok_and(|told: Outcome| told.admitted));
+        }
+        server.signal("STOP");
+        let unspent = leased.unspent();
+        let error = hits(Hits::Look).await.unwrap_err();
+        assert!(matches!(error, StoreError::TimedOut { .. }), "{error}");
+        server.signal("CONT");
+        let begun = Instant::now();
+        while leased.unspent() != unspent {
+            assert!(begun.elapsed() < PATIENCE, "{} of {unspent} hits are kept", leased.unspent());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        loop {
+            match hits(Hits::ONE).await {
+                Ok(told) if told.admitted => passed += 1,
+                Ok(_) => break,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+        }
+        assert_eq!(passed, LIMIT);
+    });
 }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod fleet;
+mod full;
 mod grpc;
 mod kill;
 mod laws;
@@ -9,6 +10,7 @@ mod leases;
 mod limiter;
 mod plain;
 mod redis;
+mod resets;
 mod served;
 mod tiers;
 mod transcripts;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use super::disk::directory as store_directory;
@@ -85,7 +86,11 @@ async fn a_disk_that_is_full_is_told_of_and_others_go_on() {
     let (store, program) = (store_directory(), serve());
     let mut limited = std::process::Command::new("prlimit");
     // A file that may grow no more fails as a disk does that is full.
-    limited.arg("--fsize=200000").arg(program.get_program()).args(program.get_args()).arg(config.path());
+    limited
+        .arg("--fsize=200000:unlimited")
+        .arg(program.get_program())
+        .args(program.get_args())
+        .arg(config.path());
     limited.args(["--store-timeout", "10s", "--store"]).arg(format!("disk:{}", store.path().display()));
     let mut spillway = Spillway::running(&mut limited);
     let mut client = RateLimitServiceClient::new(channel(&spillway).await);
@@ -101,6 +106,23 @@ async fn a_disk_that_is_full_is_told_of_and_others_go_on() {
     spillway.log_line("the counter store writes nothing any more");
     assert!(failed(spillway.http), "20,000 counters fit into 200 kB");
     client.should_rate_limit(request(vec![descriptor(&[("other", "x")])])).await.unwrap();
+
+    // It has room again, and nobody starts it anew.
+    let id = spillway.id().to_string();
+    let mut room = std::process::Command::new("prlimit");
+    assert!(room.args(["--pid", &id, "--fsize=unlimited"]).status().unwrap().success());
+    spillway.log_line("the counter store is written again");
+    assert!(!failed(spillway.http));
+    assert!(get(spillway.http, "/metrics").contains("\nspillway_store_reopened_total 1\n"));
+    let mut admitted = 1;
+    for _ in 0..6 {
+        let answer = client.should_rate_limit(request(vec![descriptor(&[("key", "0")])])).await.unwrap();
+        admitted += u32::from(answer.into_inner().overall_code() == Code::Ok);
+    }
+    assert_eq!(admitted, 5, "what was counted before the disk was full is counted");
+    let mut left: Vec<_> = fs::read_dir(store.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["counters.last-commit", "counters.redb"]);
 }
 
 #[tokio::test]
@@ -132,7 +154,7 @@ async fn one_customers_counter_is_looked_at_and_reset_while_the_server_is_stoppe
     assert!(told_by_reset.ends_with("reset: 1 counter\n"), "{told_by_reset}");
     assert!(run("inspect", "key=k").1.contains("used 0 of 200"));
     let (code, _, said) = run("inspect", "k");
-    assert!(code == Some(1) && said.contains("is not an entry"), "{said}");
+    assert!(code == Some(2) && said.contains("is not an entry"), "{said}");
     let mut spillway = start(config.path(), store.path());
     assert_eq!(told(&spillway, 0).await, (200, 0));
     spillway.signal("TERM");

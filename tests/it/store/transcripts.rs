@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::disk::directory;
 use super::redis;
 use crate::apis::{load, scripts};
+use crate::support::cluster::Cluster;
 use crate::support::valkey::Valkey;
 
 /// What may differ from counters in memory.
@@ -45,6 +46,7 @@ macro_rules! transcripts {
 transcripts!(any, Exact: AnyStore::from(MemoryStore::default()));
 transcripts!(disk, Exact with Disks::default() => Disks::open);
 transcripts!(valkey, Exact with Valkey::start(&[]) => redis::counting_by_the_caller);
+transcripts!(cluster, Exact with Cluster::start() => redis::in_a_cluster);
 transcripts!(leased, OrLess: LeasedStore::new(MemoryStore::default(), 1));
 transcripts!(leased_of_two_replicas, OrLess: LeasedStore::new(MemoryStore::default(), 2));
 transcripts!(leased_valkey, OrLess with Valkey::start(&[]) => |server: &Valkey| {
@@ -134,7 +136,7 @@ impl<S: Store> Target for Playing<S> {
         self.changes.push(change.clone());
         let mut policy = load(&self.policy).ok_or("the policy cannot be read again")?;
         let directory =
-            policy.domain_mut(&self.domain).directory.as_mut().ok_or("the domain has no subjects")?;
+            policy.domain_mut(&self.domain).directory_mut().ok_or("the domain has no subjects")?;
         for change in &self.changes {
             directory.edit(&change.subject, &change.attributes).map_err(|error| error.to_string())?;
         }

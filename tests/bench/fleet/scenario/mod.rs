@@ -83,8 +83,9 @@ impl Row {
 /// of the limit. Calls that fail are not admitted by anybody: what becomes of them is for Envoy's failure mode to say.
 fn promise(scenario: &Scenario, mode: &str, without_redis: &[WithoutRedis]) -> u64 {
     let Scenario { fault, replicas, load, .. } = scenario;
-    // Counts that are lost begin again.
-    let by_redis = if *fault == Fault::RedisEmptied { 2 * load.limit } else { load.limit };
+    // Counts that are lost begin again: those that a replica had not got yet, too, which are few.
+    let loses = matches!(fault, Fault::RedisEmptied | Fault::Failover);
+    let by_redis = if loses { 2 * load.limit } else { load.limit };
     let share = (load.limit / *replicas as u64).max(1);
     let here = without_redis.iter().map(|replica| share.min(replica.counted)).sum::<u64>();
     by_redis + if mode == "local" { here } else { 0 }

@@ -1,11 +1,13 @@
 //! Real replicas of Spillway on one real Valkey, and what happens to them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use crate::support::proxy::{Proxy, Way};
+use crate::support::sentinel::Trio;
 use crate::support::valkey::Valkey;
 use crate::support::{Spillway, command, directory, metric};
 
@@ -24,16 +26,19 @@ pub(crate) enum Fault {
     Partition,
     /// Redis stands still for a while.
     Stall,
+    /// The master that sentinels know is ended at once. Its replica takes over, and may lack what was counted last.
+    Failover,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::None,
         Self::ReplicaKilled,
         Self::RedisEmptied,
         Self::RedisRestarted,
         Self::Partition,
         Self::Stall,
+        Self::Failover,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -44,6 +49,7 @@ impl Fault {
             Self::RedisRestarted => "Redis is killed and starts from its file",
             Self::Partition => "a replica is cut off",
             Self::Stall => "Redis stands still",
+            Self::Failover => "sentinels fail over to another Redis",
         }
     }
 
@@ -56,10 +62,33 @@ impl Fault {
     }
 }
 
+/// What the replicas share.
+enum Shared {
+    One(Valkey),
+    Watched(Trio),
+}
+
+impl Shared {
+    /// The server that has the counters at first.
+    fn server(&mut self) -> &mut Valkey {
+        match self {
+            Self::One(server) => server,
+            Self::Watched(trio) => &mut trio.servers[0],
+        }
+    }
+
+    fn url(&self, through: Option<SocketAddr>) -> String {
+        match self {
+            Self::One(server) => format!("redis://{}/?", through.unwrap_or(server.address)),
+            Self::Watched(trio) => format!("{}&", trio.url()),
+        }
+    }
+}
+
 /// The replicas, and the server that they share.
 pub(crate) struct Fleet {
     fault: Fault,
-    server: Valkey,
+    shared: Shared,
     /// The first replica's way there, where it may be cut off.
     way: Option<Proxy>,
     replicas: Vec<Spillway>,
@@ -72,12 +101,16 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// So many replicas that enforce `policy`. Proxies run on the caller's runtime.
     pub(crate) fn start(fault: Fault, replicas: usize, leases: bool, policy: &str, runtime: &Handle) -> Self {
-        let server = Valkey::start(fault.settings());
-        let way = (fault == Fault::Partition).then(|| runtime.block_on(Proxy::to(server.address)));
+        let mut shared = match fault {
+            Fault::Failover => Shared::Watched(Trio::start()),
+            _ => Shared::One(Valkey::start(fault.settings())),
+        };
+        let address = shared.server().address;
+        let way = (fault == Fault::Partition).then(|| runtime.block_on(Proxy::to(address)));
         let config = directory(&[("policy.yaml", policy)]);
         let mut fleet = Self {
             fault,
-            server,
+            shared,
             way,
             replicas: Vec::new(),
             replicas_told: replicas.to_string(),
@@ -93,12 +126,9 @@ impl Fleet {
     }
 
     fn replica(&self, number: usize, grpc: &str) -> Spillway {
-        let to = match &self.way {
-            Some(way) if number == 0 => way.address,
-            _ => self.server.address,
-        };
+        let through = self.way.as_ref().filter(|_| number == 0).map(|way| way.address);
         let lease = if self.leases { "on" } else { "off" };
-        let store = format!("redis://{to}/?lease={lease}");
+        let store = format!("{}lease={lease}", self.shared.url(through));
         let mut serve =
             command(&["serve", "--grpc-addr", grpc, "--http-addr", "127.0.0.1:0", "--store", &store]);
         Spillway::running(serve.args(["--replicas", &self.replicas_told, "--config"]).arg(self.config.path()))
@@ -123,23 +153,24 @@ impl Fleet {
                 self.replicas[0].signal("KILL");
                 self.replicas[0].wait();
             }
-            Fault::RedisEmptied | Fault::RedisRestarted => self.server.kill(),
+            Fault::RedisEmptied | Fault::RedisRestarted | Fault::Failover => self.shared.server().kill(),
             Fault::Partition => self.cut(Way::Stalled),
-            Fault::Stall => self.server.signal("STOP"),
+            Fault::Stall => self.shared.server().signal("STOP"),
         }
     }
 
     /// It ends.
     pub(crate) fn mend_it(&mut self) {
         match self.fault {
-            Fault::None => {}
+            // Sentinels mend it themselves.
+            Fault::None | Fault::Failover => {}
             Fault::ReplicaKilled => {
                 let address = self.replicas[0].grpc.to_string();
                 self.replicas[0] = self.replica(0, &address);
             }
-            Fault::RedisEmptied | Fault::RedisRestarted => self.server.restart(),
+            Fault::RedisEmptied | Fault::RedisRestarted => self.shared.server().restart(),
             Fault::Partition => self.cut(Way::Open),
-            Fault::Stall => self.server.signal("CONT"),
+            Fault::Stall => self.shared.server().signal("CONT"),
         }
     }
 

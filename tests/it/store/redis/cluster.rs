@@ -1,9 +1,10 @@
 //! A real cluster of three: counters of one client stay together, those of one request that do not are given back where another one
-//! refuses, and servers that are killed or hand slots over are left.
+//! refuses, and servers that are killed or have left are left.
 
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use spillway::algorithm::{Algorithm, Charge, Mode, Outcomes, Share};
 use spillway::model::{CellKey, Hits, Timestamp};
@@ -13,10 +14,10 @@ use tokio::time::Instant;
 use super::failures::{charge, recovered, run};
 use crate::support::PATIENCE;
 use crate::support::cluster::Cluster;
-use crate::support::proxy::settle;
+use crate::support::proxy::{Proxy, Way, settle};
 
 /// Three counters, one at each server: the slots of `{0000}`, `{0001}` and the like are found by trying.
-fn counters(cluster: &Cluster) -> [CellKey; 3] {
+pub(super) fn counters(cluster: &Cluster) -> [CellKey; 3] {
     let slot = |tag: u64| -> u16 {
         let key = format!("{{{tag:04x}}}");
         redis::from_redis_value(cluster.servers[0].ask(&["CLUSTER", "KEYSLOT", &key]).unwrap()).unwrap()
@@ -25,24 +26,24 @@ fn counters(cluster: &Cluster) -> [CellKey; 3] {
     [0, 1, 2].map(|server| CellKey { high: at(server) << 48 | 7, low: 9 })
 }
 
-fn of(key: CellKey, limit: u64, hits: Hits) -> Charge {
+pub(super) fn of(key: CellKey, limit: u64, hits: Hits) -> Charge {
     let mut charge = Charge { key, ..charge(hits) };
     charge.share.limit = limit;
     charge
 }
 
-fn open(cluster: &Cluster) -> RedisStore {
+pub(super) fn open(cluster: &Cluster) -> RedisStore {
     RedisStore::open(&format!("{}?timeout=1000ms", cluster.url())).unwrap()
 }
 
-fn ask<'a>(
+pub(super) fn ask<'a>(
     session: &'a RedisSession,
     charges: &'a [Charge],
 ) -> impl Future<Output = Result<Outcomes, StoreError>> + 'a {
     session.apply(Mode::AllOrNothing, charges, Timestamp::EPOCH, Instant::now() + PATIENCE)
 }
 
-async fn used(session: &RedisSession, key: CellKey) -> u64 {
+pub(super) async fn used(session: &RedisSession, key: CellKey) -> u64 {
     ask(session, &[of(key, 1_000, Hits::Look)]).await.unwrap()[0].unwrap().used
 }
 
@@ -65,6 +66,48 @@ fn where_one_slot_refuses_the_others_give_back() {
         assert_eq!(told, [(true, 2, 8), (false, 2, 0), (true, 2, 8)]);
         assert_eq!([used(&session, a).await, used(&session, b).await, used(&session, c).await], [2, 2, 2]);
     });
+}
+
+/// The refusal is known after one trip, as an admission is. What the others give back takes a second one, which may be over after
+/// nobody waits any more.
+#[test]
+fn a_refusal_is_told_in_as_many_trips_as_an_admission() {
+    const EACH_WAY: Duration = Duration::from_millis(100);
+    const WITHIN: Duration = Duration::from_millis(330);
+    let cluster = Cluster::start();
+    let [a, b, _] = counters(&cluster);
+    run(async {
+        let way = Proxy::to(cluster.servers[1].address).await;
+        let port = way.address.port().to_string();
+        cluster.servers[1].ask(&["CONFIG", "SET", "cluster-announce-port", &port]).unwrap();
+        let url = format!("redis-cluster://{}/?timeout={}ms", cluster.servers[1].address, WITHIN.as_millis());
+        let session = RedisStore::open(&url).unwrap().session();
+        let charges = [of(a, 2, Hits::ONE), of(b, 10, Hits::ONE)];
+        assert_eq!(recovered_of(&session, &charges).await[0].unwrap().used, 1);
+        // The script that gives back is known to the server from now on.
+        assert_eq!(used(&session, b).await, 1);
+        way.set(Way::Slow(EACH_WAY));
+        let told = ask(&session, &charges).await.unwrap();
+        assert!(told.iter().flatten().all(|told| told.admitted), "{told:?}");
+        for _ in 0..3 {
+            let told = ask(&session, &charges).await.unwrap();
+            let told: Vec<_> =
+                told.iter().flatten().map(|told| (told.admitted, told.used, told.remaining)).collect();
+            assert_eq!(told, [(false, 2, 0), (true, 2, 8)]);
+        }
+        assert_eq!(used(&session, b).await, 2, "what was refused is given back");
+    });
+}
+
+/// What is answered once servers and slots are found.
+async fn recovered_of(session: &RedisSession, charges: &[Charge]) -> Outcomes {
+    let begun = Instant::now();
+    loop {
+        match ask(session, charges).await {
+            Ok(outcomes) => return outcomes,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "it does not recover: {error}"),
+        }
+    }
 }
 
 /// A bucket takes no more hits than it has room for, and gives no more back: else a client that is refused elsewhere would empty it.
@@ -94,6 +137,44 @@ fn a_bucket_gives_back_what_it_took_of_a_refused_attempt_and_no_more() {
             assert_eq!(in_order(&[bucket(Hits::Look, 0)]).await[0].unwrap().used, 2);
         }
         assert!(!in_order(&[bucket(Hits::charge(2), 0)]).await[0].unwrap().admitted, "one hit is left");
+    });
+}
+
+/// The first hit of a bucket that refills fast is gone before anything can be given back. What was added besides is not.
+#[test]
+fn a_bucket_that_refills_fast_is_given_back_what_was_added_to_it() {
+    let cluster = Cluster::start();
+    let [a, b, _] = counters(&cluster);
+    run(async {
+        let session = open(&cluster).session();
+        // A hit refills in a tenth of a millisecond.
+        let bucket = |n| {
+            let plain = of(b, 10_000, Hits::charge(n));
+            let algorithm = Algorithm::token_bucket(Duration::from_secs(1), 10_000);
+            Charge { share: Share { algorithm, ..plain.share }, ..plain }
+        };
+        let full = of(a, 1, Hits::ONE);
+        ask(&session, &[full]).await.unwrap();
+        ask(&session, &[bucket(9_000)]).await.unwrap();
+        let told = ask(&session, &[full, bucket(900)]).await.unwrap()[1].unwrap();
+        let found = ask(&session, &[bucket(0)]).await.unwrap()[0].unwrap();
+        assert!(told.used <= 9_000 && found.used <= 9_000, "{told:?}, then {found:?}");
+    });
+}
+
+#[test]
+fn what_is_gone_before_it_can_be_given_back_is_told_as_counted() {
+    let cluster = Cluster::start();
+    let [a, b, _] = counters(&cluster);
+    run(async {
+        let session = open(&cluster).session();
+        let plain = of(b, 10_000, Hits::charge(5));
+        let algorithm = Algorithm::token_bucket(Duration::from_secs(1), 10_000);
+        let bucket = Charge { share: Share { algorithm, ..plain.share }, ..plain };
+        let full = of(a, 1, Hits::ONE);
+        ask(&session, &[full]).await.unwrap();
+        let told = ask(&session, &[full, bucket]).await.unwrap()[1].unwrap();
+        assert_eq!((told.used, told.remaining), (5, 9_995));
     });
 }
 
@@ -147,6 +228,48 @@ fn a_request_that_is_given_up_leaves_all_of_it_or_nothing() {
     });
 }
 
+/// It was queued, another request of the same turn sent it with its own, and then nobody waited for it any more.
+#[test]
+fn a_request_that_is_given_up_once_another_has_sent_it_is_given_back() {
+    let cluster = Cluster::start();
+    let [a, b, c] = counters(&cluster);
+    run(async {
+        let session = open(&cluster).session();
+        let charges = [of(a, 100, Hits::ONE), of(b, 100, Hits::ONE), of(c, 100, Hits::ONE)];
+        ask(&session, &charges).await.unwrap();
+        let mut given_up = Box::pin(ask(&session, &charges));
+        assert!(given_up.as_mut().now_or_never().is_none());
+        assert_eq!(used(&session, a).await, 2, "it was sent with the look");
+        drop(given_up);
+        settle().await;
+        assert_eq!([used(&session, a).await, used(&session, b).await, used(&session, c).await], [1, 1, 1]);
+    });
+}
+
+/// Connections to it would be kept for good.
+#[test]
+fn a_server_that_has_left_is_left() {
+    let cluster = Cluster::start();
+    let [a, b, c] = counters(&cluster);
+    run(async {
+        let session = open(&cluster).session();
+        let all = [of(a, 1_000, Hits::ONE), of(b, 1_000, Hits::ONE), of(c, 1_000, Hits::ONE)];
+        ask(&session, &all).await.unwrap();
+        let clients = |server: usize| {
+            let info = cluster.servers[server].ask(&["CLIENT", "LIST"]).unwrap();
+            redis::from_redis_value::<String>(info).unwrap().matches("cmd=eval").count()
+        };
+        assert_eq!(clients(2), 1);
+        cluster.hand_over(2, 1);
+        let begun = Instant::now();
+        // The servers hear of it from each other.
+        while ask(&session, &all).await.is_err() || clients(2) > 0 {
+            assert!(begun.elapsed() < PATIENCE, "the connection is still there");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
 #[test]
 fn replicas_share_one_secret_and_counters_of_one_client_are_in_one_slot() {
     let cluster = Cluster::start();
@@ -163,29 +286,34 @@ fn replicas_share_one_secret_and_counters_of_one_client_are_in_one_slot() {
     });
 }
 
+/// A replica takes over from a master that was killed. Until then only its counters are missing; afterwards they go on, and no more
+/// is admitted than the limit.
 #[test]
-fn a_slot_that_is_handed_over_is_followed_also_while_it_is_on_its_way() {
-    let cluster = Cluster::start();
-    let [a, ..] = counters(&cluster);
+fn what_follows_a_server_that_is_killed_counts_on() {
+    let mut cluster = Cluster::start();
+    cluster.follow(1);
+    let [a, b, _] = counters(&cluster);
     run(async {
         let session = open(&cluster).session();
-        let charges = [of(a, 100, Hits::ONE)];
-        assert_eq!(ask(&session, &charges).await.unwrap()[0].unwrap().used, 1);
-        let key = format!("spillway:{{{:04x}}}{:016x}{:016x}", a.high >> 48, a.high, a.low);
-        let slot = cluster.servers[0].ask(&["CLUSTER", "KEYSLOT", &key]).unwrap();
-        let slot = redis::from_redis_value::<u16>(slot).unwrap().to_string();
-        let (from, to) = (&cluster.servers[0], &cluster.servers[1]);
-        to.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(0)]).unwrap();
-        from.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(1)]).unwrap();
-        assert_eq!(ask(&session, &charges).await.unwrap()[0].unwrap().used, 2, "it is still there");
-        let port = to.address.port().to_string();
-        from.ask(&["MIGRATE", "127.0.0.1", &port, &key, "0", "1000"]).unwrap();
-        assert_eq!(ask(&session, &charges).await.unwrap()[0].unwrap().used, 3, "it is on its way");
-        for server in [to, from] {
-            server.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &cluster.id(1)]).unwrap();
+        for _ in 0..5 {
+            ask(&session, &[of(b, 8, Hits::ONE)]).await.unwrap();
         }
-        assert_eq!(ask(&session, &charges).await.unwrap()[0].unwrap().used, 4, "it is at the other server");
-        assert_eq!(ask(&session, &charges).await.unwrap()[0].unwrap().used, 5);
+        // One replica has it.
+        let had = cluster.servers[1].ask(&["WAIT", "1", "5000"]).unwrap();
+        assert_eq!(had, redis::Value::Int(1));
+        cluster.servers[1].kill();
+        let (begun, mut admitted) = (Instant::now(), 0);
+        loop {
+            assert!(ask(&session, &[of(a, 1_000_000, Hits::ONE)]).await.is_ok(), "the others count on");
+            match ask(&session, &[of(b, 8, Hits::ONE)]).await.map(|told| told[0].unwrap().admitted) {
+                Ok(true) => admitted += 1,
+                Ok(false) => break,
+                Err(_) => assert!(begun.elapsed() < PATIENCE, "it does not recover"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(admitted, 3);
+        assert!(ask(&session, &[of(a, 1_000_000, Hits::ONE), of(b, 9, Hits::ONE)]).await.is_ok());
     });
 }
 

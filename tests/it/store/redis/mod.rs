@@ -1,12 +1,15 @@
 //! Counters in a real Valkey.
 
+mod access;
 mod cluster;
 mod failures;
 mod histories;
+mod moved;
 mod periods;
 mod secret;
 mod sentinel;
 mod tls;
+mod undone;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +22,11 @@ use crate::support::valkey::Valkey;
 /// A store of its own in that server, whose hits are counted at the times that the tests say.
 pub(super) fn counting_by_the_caller(server: &Valkey) -> RedisStore {
     of_its_own(&server.url())
+}
+
+/// The same in a cluster, each counter in the slot of its key.
+pub(super) fn in_a_cluster(cluster: &Cluster) -> RedisStore {
+    of_its_own(&cluster.url())
 }
 
 /// The same in a cluster, all counters in one slot.

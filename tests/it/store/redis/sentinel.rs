@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use spillway::model::Hits;
 use spillway::store::{RedisSession, RedisStore};
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::failures::{ask, recovered, run, session, used};
@@ -124,5 +125,56 @@ fn sentinels_have_their_own_password_and_are_not_believed_blindly() {
         replica.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
         let session = session(&format!("{url}&sentinel_auth=geheim"));
         assert_eq!(recovered(&session, Hits::ONE).await, 1);
+    });
+}
+
+/// A sentinel that names that server whatever becomes of it: it was cut off from the others.
+fn sentinel_of(server: &Valkey, files: &TempDir) -> Valkey {
+    let (ip, port) = (server.address.ip(), server.address.port());
+    let file = files.path().join(format!("{port}-{}.conf", std::fs::read_dir(files.path()).unwrap().count()));
+    let text =
+        format!("sentinel monitor {MASTER} {ip} {port} 9\nsentinel down-after-milliseconds {MASTER} 60000\n");
+    std::fs::write(&file, text).unwrap();
+    Valkey::start_sentinel(&file)
+}
+
+#[test]
+fn a_sentinel_that_names_a_dead_server_or_a_replica_is_passed_over() {
+    let (mut dead, master) = (Valkey::start(&[]), Valkey::start(&[]));
+    let (host, port) = (master.address.ip().to_string(), master.address.port().to_string());
+    let replica = Valkey::start(&["--replicaof", &host, &port]);
+    let files = tempfile::tempdir().unwrap();
+    let sentinels = [&dead, &replica, &master].map(|server| sentinel_of(server, &files));
+    dead.kill();
+    run(async {
+        let hosts = sentinels.each_ref().map(|sentinel| sentinel.address.to_string()).join(",");
+        let session = session(&format!("redis-sentinel://{hosts}/?master={MASTER}"));
+        assert_eq!(recovered(&session, Hits::ONE).await, 1);
+        assert!(format!("{:?}", master.ask(&["KEYS", "*"])).contains("spillway:"));
+    });
+}
+
+/// The one that is asked first names a server that takes itself for the master, and most of the others know better.
+#[test]
+fn what_most_sentinels_name_is_the_master() {
+    let (old, master) = (Valkey::start(&[]), Valkey::start(&[]));
+    let files = tempfile::tempdir().unwrap();
+    let sentinels = [&old, &master, &master].map(|server| sentinel_of(server, &files));
+    run(async {
+        let hosts = sentinels.each_ref().map(|sentinel| sentinel.address.to_string()).join(",");
+        let session = session(&format!("redis-sentinel://{hosts}/?master={MASTER}"));
+        assert_eq!(recovered(&session, Hits::ONE).await, 1);
+        let (begun, counted) = (Instant::now(), |server: &Valkey| {
+            format!("{:?}", server.ask(&["KEYS", "*"])).contains("spillway:00000")
+        });
+        while !counted(&master) {
+            assert!(begun.elapsed() < PATIENCE, "it is not found");
+            let _ = ask(&session, Hits::ONE).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // And it is used from then on.
+        let before = recovered(&session, Hits::Look).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(recovered(&session, Hits::ONE).await, before + 1);
     });
 }
