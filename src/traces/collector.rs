@@ -3,34 +3,30 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::{Code, Status};
-use tower_service::Service;
 
 use super::options::{Protocol, TraceOptions};
 use super::proto::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse, METHOD,
 };
+use crate::channel::{Channel, Stream};
 use crate::telemetry::build;
 use crate::tls::{self, Hints};
 
@@ -155,7 +151,7 @@ async fn by_grpc(
     options: &TraceOptions,
     batch: &ExportTraceServiceRequest,
 ) -> Result<ExportTraceServiceResponse, SendError> {
-    let mut grpc = Grpc::with_origin(Http2(sender.clone()), origin(options)?);
+    let mut grpc = Grpc::with_origin(Channel(sender.clone()), origin(options)?);
     grpc.ready().await.map_err(|error| SendError::away(chain(&error)))?;
     let mut request = tonic::Request::new(batch.clone());
     let mut metadata = std::mem::take(request.metadata_mut()).into_headers();
@@ -271,29 +267,6 @@ fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'st
         let _ = connection.await;
     };
     tokio::spawn(driven).abort_handle()
-}
-
-/// What a connection is made of: TCP, or TLS on it.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// The connection as tonic uses it.
-#[derive(Clone, Debug)]
-struct Http2(http2::SendRequest<Body>);
-
-impl Service<Request<Body>> for Http2 {
-    type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {

@@ -1,24 +1,19 @@
 //! One connection to a control plane: HTTP/2 on TCP, or on TLS.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::body::Body;
 use tonic::client::Grpc;
-use tower_service::Service;
 
 use super::error::chain;
 use super::server::XdsServer;
+use crate::channel::{Channel, Stream};
 
 /// How long it may take until a connection is open.
 const OPENED_WITHIN: Duration = Duration::from_secs(10);
@@ -66,7 +61,7 @@ impl Connection {
         let stream = stream.map_err(|error| error.to_string())?;
         // Without them a server that is gone is found out later.
         let _ = set_up(&stream);
-        let stream: Box<dyn Bytes> = match &server.tls {
+        let stream: Box<dyn Stream> = match &server.tls {
             Some(tls) => Box::new(tls.connect(stream, &server.host).await?),
             None => Box::new(stream),
         };
@@ -89,15 +84,10 @@ impl Connection {
     }
 
     /// A client for calls on it.
-    pub(super) fn client(&self) -> Grpc<Http2> {
-        Grpc::with_origin(Http2(self.sender.clone()), self.origin.clone())
+    pub(super) fn client(&self) -> Grpc<Channel> {
+        Grpc::with_origin(Channel(self.sender.clone()), self.origin.clone())
     }
 }
-
-/// What a connection is made of: TCP, or TLS on it.
-trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<B: AsyncRead + AsyncWrite + Send + Unpin> Bytes for B {}
 
 fn set_up(stream: &TcpStream) -> std::io::Result<()> {
     let (after, every, missing) = TCP_KEEPALIVE;
@@ -106,22 +96,4 @@ fn set_up(stream: &TcpStream) -> std::io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(ACKNOWLEDGED_WITHIN))
-}
-
-/// The connection as tonic uses it.
-#[derive(Clone, Debug)]
-pub(super) struct Http2(SendRequest<Body>);
-
-impl Service<http::Request<Body>> for Http2 {
-    type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
 }

@@ -8,10 +8,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("hint", &["yaml"]),
     ("regular", &[]),
+    ("channel", &[]),
     ("clock", &["model"]),
     ("telemetry", &["model", "hint"]),
     ("tls", &["regular", "telemetry"]),
-    ("traces", &["model", "telemetry", "tls"]),
+    ("traces", &["model", "channel", "telemetry", "tls"]),
     ("algorithm", &["model"]),
     ("response", &["model"]),
     ("subjects", &["model", "yaml", "hint"]),
@@ -29,7 +30,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("envoy", &["yaml", "hint", "policy", "config"]),
     ("migrate", &["model", "yaml", "hint", "policy", "config"]),
     ("control", &["model", "hint", "clock", "telemetry", "subjects", "policy", "store", "limiter", "config"]),
-    ("xds", &["model", "tls", "clock", "telemetry", "store", "config", "control"]),
+    ("xds", &["model", "channel", "tls", "clock", "telemetry", "store", "config", "control"]),
     (
         "admin",
         &[
@@ -100,9 +101,9 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Crates that only some modules may name.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
-    ("tonic", &["rls", "app", "xds", "traces"]),
+    ("tonic", &["rls", "app", "xds", "traces", "channel"]),
     ("prost", &["rls", "xds", "traces/collector", "traces/proto"]),
-    ("hyper", &["rls", "app/http", "xds/connection", "traces/collector"]),
+    ("hyper", &["rls", "app/http", "xds/connection", "traces/collector", "channel"]),
     ("h2", &["rls"]),
     ("sha2", &["admin/token", "subjects/credential", "tls/server"]),
     ("libyaml_safer", &["yaml/events"]),
