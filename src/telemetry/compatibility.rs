@@ -4,7 +4,7 @@ use crate::model::{Catalog, DomainIndex, RuleIndex};
 
 use super::Metrics;
 use super::hits::RuleTotals;
-use super::tally::Totals;
+use super::tallies::Totals;
 
 /// What the counts of a rule, or of one of its series, are called: `mongo_cps.database_users`.
 pub(super) type StatKey = String;

@@ -29,7 +29,7 @@ use self::parts::Spare;
 pub use self::xds::XdsSource;
 use super::compatibility::Statistics;
 use super::log::Dropped;
-use super::tally::Totals;
+use super::tallies::Totals;
 use super::{Metrics, build};
 use crate::model::{Catalog, NoMatch, Timestamp};
 

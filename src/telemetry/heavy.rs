@@ -115,7 +115,10 @@ impl Sketch {
                 self.names.remove(&gone);
             }
         }
-        self.hits.count(&key) > hits && self.knows(&key) && !self.names.contains_key(&key)
+        let count = self.hits.count(&key);
+        // One that is as high as can be may have been so before.
+        let was_counted = count > hits || count == u64::MAX;
+        was_counted && self.knows(&key) && !self.names.contains_key(&key)
     }
 }
 
@@ -218,8 +221,8 @@ pub(super) fn heavy_hitters(workers: &[Arc<Mutex<Turns>>], now: Timestamp) -> Ve
                 let (hits, refused) = found.entry(name.clone()).or_default();
                 let of_sketch = (sketch.hits.count(key), sketch.refused.count(key));
                 // A key may be heavy among those that are refused, and not among all.
-                *hits += of_sketch.0.max(of_sketch.1);
-                *refused += of_sketch.1;
+                *hits = hits.saturating_add(of_sketch.0.max(of_sketch.1));
+                *refused = refused.saturating_add(of_sketch.1);
             }
         }
     }
@@ -273,6 +276,18 @@ mod tests {
         }
         let expected = [("k=2".to_owned(), 3, 0), ("k=3".to_owned(), 2, 2)];
         assert_eq!(found(&heavy, 100), expected, "one that came once is not heavy");
+    }
+
+    #[test]
+    fn a_key_with_more_hits_than_can_be_counted_is_the_heaviest() {
+        let heavy = Heavy::new(7);
+        for _ in 0..2 {
+            let hit = RuleHit { hits: u64::MAX, over: true, ..RuleHit::default() };
+            heavy.add(key(1), hit, Timestamp::from_secs(100), || Some(name(1)));
+        }
+        let workers = [heavy.turns(), heavy.turns()];
+        let found = heavy_hitters(&workers, Timestamp::from_secs(100));
+        assert_eq!((found.len(), found[0].hits, found[0].refused), (1, u64::MAX, u64::MAX));
     }
 
     #[test]

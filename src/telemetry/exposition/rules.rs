@@ -9,7 +9,7 @@ use super::lines::{Family, Kind, Lines};
 use crate::model::{DomainIndex, RuleIndex};
 use crate::telemetry::hits::RuleTotals;
 use crate::telemetry::series;
-use crate::telemetry::tally::Totals;
+use crate::telemetry::tallies::Totals;
 
 /// A policy with more rules than that is reported only for those that were reached: a scrape has five lines for each.
 const EVERY_RULE: usize = 1_000;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::families::Families;
 use crate::telemetry::Metrics;
-use crate::telemetry::tally::Totals;
+use crate::telemetry::tallies::Totals;
 
 /// Why a store cannot charge counters; see `store::StoreError`.
 const KINDS: [&str; 8] =
