@@ -63,7 +63,7 @@ async fn serve<S: Store, C: Clock>(
     metrics: Arc<Metrics>,
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
-    let slots = Slots::new(most_connections, metrics.admin_connections());
+    let slots = Slots::new(most_connections, http::IN_USE, metrics.admin_connections());
     let router = admin_router(parts);
     http::serve(Arc::new(listener), router, slots, metrics, "the admin port", certificates).await;
 }

@@ -19,7 +19,6 @@ use crate::admin;
 use crate::clock::{Clock, Step};
 use crate::control::{self, Publisher, Watched};
 use crate::limiter::Limiter;
-use crate::rls::JsonRequests;
 use crate::store::Store;
 use crate::telemetry::{ClockStepped, CountersEvicted, Metrics, StoreBroken, StoreReopened, TaskEnded};
 use crate::tls::REASONS;
@@ -73,12 +72,13 @@ pub(super) fn answer_operators<S: Store, C: Clock>(
     listener: TcpListener,
     most_connections: usize,
     parts: admin::Parts<S, C>,
-    requests: JsonRequests,
+    decider: json::Decider,
 ) -> Guarded<()> {
     let metrics = Arc::clone(&parts.metrics);
-    let (listener, slots) = (Arc::new(listener), Slots::new(most_connections, metrics.http_connections()));
+    let listener = Arc::new(listener);
+    let slots = Slots::new(most_connections, http::IN_USE, metrics.http_connections());
     let (router, of_task) =
-        (admin::operators_router(parts).merge(json::router(requests)), Arc::clone(&metrics));
+        (admin::operators_router(parts).merge(json::router(decider)), Arc::clone(&metrics));
     in_background("HTTP", &metrics, move || {
         let (listener, slots, of_task) = (Arc::clone(&listener), Arc::clone(&slots), Arc::clone(&of_task));
         http::serve(listener, router.clone(), slots, of_task, "HTTP", None)

@@ -149,12 +149,15 @@ impl Certificates {
                 Found::Nothing => {}
                 Found::Replaced(tls) => {
                     let before = self.in_force.swap(Arc::new(*tls));
-                    let is_of_clients = self.in_force.load().content.clients != before.content.clients;
+                    let content = self.in_force.load().content.clone();
                     self.report(&metrics);
-                    self.rotations.send_modify(|rotation| {
-                        rotation.clients += u64::from(is_of_clients);
-                        rotation.at = now();
-                    });
+                    // An authority that was renewed with the key it had lets in whom it let in.
+                    if content != before.content {
+                        self.rotations.send_modify(|rotation| {
+                            rotation.clients += u64::from(content.clients != before.content.clients);
+                            rotation.at = now();
+                        });
+                    }
                     told = None;
                 }
                 Found::Mended => self.report(&metrics),
@@ -238,7 +241,7 @@ impl Follower {
             Ok(tls) => {
                 self.changed = None;
                 let was_refused = self.wrong.take().is_some_and(|(_, is_told)| is_told);
-                match tls.content == in_force.content {
+                match tls.content == in_force.content && tls.authorities == in_force.authorities {
                     false => Found::Replaced(Box::new(tls)),
                     true if was_refused => Found::Mended,
                     true => Found::Nothing,

@@ -25,6 +25,9 @@ use crate::telemetry::{ConnectionLost, Draining, Metrics};
 /// The most time that calls in flight may take after GOAWAY. Kubernetes kills the process after 30 s by default.
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// How long a call keeps its connection from being closed for another one.
+const IN_USE: Duration = Duration::from_secs(5);
+
 /// The gRPC server: a task that accepts connections, and the workers that serve them.
 pub(super) struct Grpc {
     dispatcher: Guarded<()>,
@@ -65,7 +68,7 @@ impl Grpc {
             }
         });
         let workers = workers.map_err(|error| failed("gRPC", error))?;
-        let slots = Slots::new(bounds.connections.grpc, metrics.grpc_connections());
+        let slots = Slots::new(bounds.connections.grpc, IN_USE, metrics.grpc_connections());
         let dispatching = workers.dispatch(port, slots, Arc::clone(metrics));
         let dispatcher = Guarded(tokio::spawn(dispatching.map_err(|error| failed("gRPC", error))?));
         Ok(Self { dispatcher, workers_ended: Box::pin(workers.ended()), stop })

@@ -59,7 +59,7 @@ async fn run(
     done: mpsc::Sender<Accepted<Carrier>>,
     metrics: Arc<Metrics>,
 ) {
-    let slots = Slots::new(MOST, metrics.handshakes());
+    let slots = Slots::new(MOST, HANDSHAKE_WITHIN, metrics.handshakes());
     let mut open = JoinSet::new();
     while let Some(connection) = begun.recv().await {
         let (slots, certificates) = (Arc::clone(&slots), Arc::clone(&certificates));

@@ -30,6 +30,9 @@ use crate::tls::Certificate;
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// The most time that a connection is kept, so that a client that reads no answer does not keep its place.
 const LASTS: Duration = Duration::from_secs(60);
+/// How long a request keeps its connection from being closed for another one. A probe is answered in less: whoever begins requests and
+/// does not go on, or reads no answer, keeps none out.
+pub(super) const IN_USE: Duration = Duration::from_millis(100);
 /// The most bytes of a request's head.
 const BUFFER: usize = 16 << 10;
 

@@ -22,6 +22,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -209,13 +210,15 @@ pub async fn serve<S: Store, C: Clock>(
         AdminThread::start(listener, tls, bounds.connections.http, parts)
     });
     let latest = publisher.latest();
+    let has_begun = Arc::new(AtomicBool::new(false));
+    let decider = json::Decider { requests: json, has_begun: Arc::clone(&has_begun) };
     let _asking = ask_control_planes(xds.as_ref(), &publisher, &metrics);
     let settling = settle_changes(&publisher, &metrics);
     let freeing = free_counters(&limiter, &publisher, &evicted, &metrics);
     let _background = [
         Some(settling),
         watched.map(|watched| reload_files(watched, publisher, &metrics)),
-        Some(answer_operators(listeners.http, bounds.connections.http, operators, json)),
+        Some(answer_operators(listeners.http, bounds.connections.http, operators, decider)),
         Some(report_clock_steps(&limiter, &metrics)),
         Some(watch_store(&limiter, &metrics)),
         Some(freeing),
@@ -231,6 +234,7 @@ pub async fn serve<S: Store, C: Clock>(
             return Ok(());
         }
     }
+    has_begun.store(true, Ordering::Release);
     let mut grpc = Grpc::start(&limiter, &metrics, &serving, listeners.grpc, bounds)?;
     let asked = async {
         tokio::select! {

@@ -92,6 +92,15 @@ impl JsonRequests {
         JsonText { text: Vec::new(), unfinished: Arc::clone(&self.unfinished) }
     }
 
+    /// Whether a request may have as many bytes as it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// When it may not.
+    pub fn may_have(&self, bytes: u64) -> Result<(), NoRoom> {
+        if bytes > LONGEST as u64 { Err(NoRoom(Bound::JsonMessage)) } else { Ok(()) }
+    }
+
     /// Decides on the `RateLimitRequest` that `text` is: 200 or 429 with the `RateLimitResponse`, 400 for what is no request, and 500
     /// where the store fails. One beyond a bound is answered as `--beyond-bounds` says, as over gRPC.
     pub async fn answer(&self, text: JsonText, peer: SocketAddr) -> (StatusCode, String) {

@@ -25,7 +25,7 @@ descriptors:
 ";
 
 /// The status line, and the body.
-fn post(http: SocketAddr, body: &str) -> (String, String) {
+pub(crate) fn post(http: SocketAddr, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(http).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A server that has refused it reads the rest no more.
@@ -114,6 +114,20 @@ fn what_is_beyond_a_bound_is_refused_as_over_grpc_and_keeps_no_probe_waiting() {
         let (status, answer) = post(spillway.http, body);
         assert!(status == "HTTP/1.1 500 Internal Server Error" && answer.contains(told), "{status} {answer}");
     }
+}
+
+/// It need not be sent to be refused.
+#[test]
+fn a_request_that_says_it_is_too_long_is_answered_before_it_has_come() {
+    let spillway = Spillway::serving(POLICY);
+    let mut stream = TcpStream::connect(spillway.http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let begun = Instant::now();
+    write!(stream, "POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999\r\n\r\n{{").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 /// Clients that send most of what they may and then nothing keep others out, but no more memory than that.
