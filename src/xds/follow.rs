@@ -169,6 +169,11 @@ impl<S: Store, C: Clock> Follower<S, C> {
         tokio::pin!(begun);
         let seems_open = tokio::time::sleep(SEEMS_OPEN);
         tokio::pin!(seems_open);
+        let changed = changed(self.server.tls.clone().zip(looked));
+        tokio::pin!(changed);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.is_of_stream = false;
+        }
         let mut is_told = false;
         let mut responses = loop {
             tokio::select! {
@@ -177,7 +182,7 @@ impl<S: Store, C: Clock> Follower<S, C> {
                     self.connected();
                     is_told = true;
                 }
-                () = changed(self.server.tls.as_ref(), looked.as_ref()) => return Err(Ended::FilesChanged),
+                () = &mut changed => return Err(Ended::FilesChanged),
                 // Whoever sent it is told when they send it again.
                 () = due(self.waiting.as_mut(), &self.publisher) => drop(self.try_again().await),
             }
@@ -191,16 +196,14 @@ impl<S: Store, C: Clock> Follower<S, C> {
                     Some(response) => self.take(response).await,
                     None => return Ok(()),
                 },
-                () = due(self.waiting.as_mut(), &self.publisher) => self.try_again().await,
+                () = due(self.waiting.as_mut(), &self.publisher) => self.answer_again().await,
                 () = tokio::time::sleep_until(at), if refusal.is_some() => {
                     if let Some((refusal, _)) = refusal.take() {
                         asking.refuse(refusal).await?;
                     }
                     None
                 }
-                () = changed(self.server.tls.as_ref(), looked.as_ref()) => {
-                    return Err(Ended::FilesChanged);
-                }
+                () = &mut changed => return Err(Ended::FilesChanged),
             };
             // An older refusal needs to be told no more.
             match answer {
@@ -208,7 +211,11 @@ impl<S: Store, C: Clock> Follower<S, C> {
                     refusal = None;
                     asking.accept(version, nonce).await?;
                 }
-                Some(Answer::Refuse(why, at)) => refusal = Some((why, at)),
+                // A server that sends faster than it is to be answered is answered all the same.
+                Some(Answer::Refuse(why, at)) => {
+                    let before = refusal.map(|(_, before)| before);
+                    refusal = Some((why, before.map_or(at, |before| before.min(at))));
+                }
                 None => {}
             }
         }
@@ -242,7 +249,7 @@ impl<S: Store, C: Clock> Follower<S, C> {
         let generation = self.publisher.latest().status().generation;
         self.waiting = self.waiting.take().filter(|waiting| waiting.received.digest == digest);
         if let Some((waiting, refused)) = self.waiting.as_mut().zip(self.refused.as_ref()) {
-            waiting.received = received.clone();
+            (waiting.received, waiting.is_of_stream) = (received.clone(), true);
             let why = refused.why().to_owned();
             return Some(self.refuse(received, why, None));
         }
@@ -268,6 +275,12 @@ impl<S: Store, C: Clock> Follower<S, C> {
             }
             answer => Some(self.conclude(received, answer, generation)),
         }
+    }
+
+    /// The same, for the stream that the set came on. One that has begun since knows nothing of it.
+    async fn answer_again(&mut self) -> Option<Answer> {
+        let is_of_stream = self.waiting.as_ref().is_some_and(|waiting| waiting.is_of_stream);
+        self.try_again().await.filter(|_| is_of_stream)
     }
 
     /// Notes what became of a set that was compiled beside what is in force as that generation.
@@ -420,9 +433,9 @@ impl<S: Store, C: Clock> Follower<S, C> {
     }
 }
 
-/// Waits until the files of `tls` do not look as they `looked`, and can be used.
-async fn changed(tls: Option<&XdsTls>, looked: Option<&Vec<Fingerprint>>) {
-    let Some((tls, looked)) = tls.zip(looked) else { return pending().await };
+/// Waits until files of TLS do not look as they looked, and can be used.
+async fn changed(files: Option<(XdsTls, Vec<Fingerprint>)>) {
+    let Some((tls, looked)) = files else { return pending().await };
     loop {
         tokio::time::sleep(LOOK).await;
         let (tls, looked) = (tls.clone(), looked.clone());

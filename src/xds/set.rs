@@ -7,7 +7,7 @@ use prost::Message;
 use prost_types::Any;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::bounds::{MOST_DESCRIPTORS, has_too_many_descriptors};
+use super::bounds::{MOST_MESSAGES, MOST_RESOURCES, Room};
 use super::document;
 use super::proto::{RateLimitConfig, Resource, TYPE_URL, WRAPPED};
 use crate::config::{Diagnostic, Sources};
@@ -43,9 +43,13 @@ impl Set {
     ///
     /// Which of them are no resources of the type that was asked for.
     pub(super) fn read(source: &str, resources: &[Any]) -> Result<Self, Vec<Diagnostic>> {
+        if resources.len() > MOST_RESOURCES {
+            return Err(vec![Diagnostic::error(format!("there are more than {MOST_RESOURCES} resources"))]);
+        }
         let (mut configs, mut wrong) = (Vec::with_capacity(resources.len()), Vec::new());
+        let mut room = Room::default();
         for (number, resource) in resources.iter().enumerate() {
-            match config(resource) {
+            match config(resource, &mut room) {
                 Ok(config) => {
                     let name = if config.name.is_empty() { &config.domain } else { &config.name };
                     configs.push((format!("xds:{source}/{name}"), config));
@@ -85,18 +89,18 @@ impl Set {
 /// The most messages whose fields are looked up: each takes as long as the resource is.
 const MOST_LOOKED_UP: usize = 100;
 
-fn config(resource: &Any) -> Result<RateLimitConfig, String> {
+fn config(resource: &Any, room: &mut Room) -> Result<RateLimitConfig, String> {
     match resource.type_url.as_str() {
-        TYPE_URL if has_too_many_descriptors(&resource.value) => {
-            Err(format!("it has more than {MOST_DESCRIPTORS} descriptors"))
-        }
+        TYPE_URL if room.take(&resource.value).is_none() => Err(format!(
+            "with those before it, it has more than {MOST_MESSAGES} descriptors, limits and values of metadata"
+        )),
         TYPE_URL => RateLimitConfig::decode(resource.value.as_slice())
             .map_err(|error| format!("it is no `RateLimitConfig`: {error}")),
         WRAPPED => {
             let wrapped = Resource::decode(resource.value.as_slice());
             let wrapped = wrapped.map_err(|error| format!("it is no `Resource`: {error}"))?.resource;
             match wrapped {
-                Some(inner) if inner.type_url != WRAPPED => config(&inner),
+                Some(inner) if inner.type_url != WRAPPED => config(&inner, room),
                 _ => Err("nothing is wrapped in it".to_owned()),
             }
         }

@@ -1,9 +1,12 @@
 //! One stream of the aggregated discovery service.
 
+use std::time::Duration;
+
 use http::uri::PathAndQuery;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Status, Streaming};
@@ -17,6 +20,8 @@ use crate::telemetry::build;
 
 /// Requests that are not yet sent. A server has one answer at a time to each of its responses.
 const WAITING: usize = 4;
+/// How long a server may leave them there.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// The requests of a stream: what was accepted on it, and what is asked next.
 #[derive(Debug)]
@@ -56,7 +61,11 @@ impl Asking {
             response_nonce,
             error_detail,
         };
-        self.requests.send(request).await.map_err(|_| "the stream has ended".to_owned())
+        let sent = self.requests.send_timeout(request, READ_WITHIN).await;
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => format!("it has not read an answer within {READ_WITHIN:?}"),
+            SendTimeoutError::Closed(_) => "the stream has ended".to_owned(),
+        })
     }
 }
 

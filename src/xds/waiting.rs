@@ -33,6 +33,8 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) received: Received,
+    /// Whether that came on the stream that is open now.
+    pub(super) is_of_stream: bool,
     pub(super) set: Set,
     store: AwaitedStore,
     /// When it is looked next whether the store has recovered.
@@ -47,7 +49,7 @@ impl Waiting {
     pub(super) fn new(received: Received, set: Set, store: AwaitedStore, now: Instant) -> Self {
         let mut pauses = Backoff::new(AGAIN);
         let again = now + pauses.next(any_part());
-        Self { received, set, store, look: now + LOOK, again, pauses }
+        Self { received, is_of_stream: true, set, store, look: now + LOOK, again, pauses }
     }
 
     /// The same, after one more attempt `now` that failed for the store.

@@ -100,6 +100,11 @@ async fn a_set_is_put_in_force_changed_and_emptied() {
     assert!(get(spillway.http, "/healthcheck").starts_with("HTTP/1.1 500"));
     assert!(get(spillway.http, "/ready").starts_with("HTTP/1.1 503"));
     assert_eq!(of_source(&spillway, "spillway_xds_connected", &ads), 1);
+    let by_json = crate::json::post(
+        spillway.http,
+        r#"{"domain": "d", "descriptors": [{"entries": [{"key": "key"}]}]}"#,
+    );
+    assert_eq!(by_json.0, "HTTP/1.1 503 Service Unavailable", "nothing is decided yet: {}", by_json.1);
 
     ads.set(&[hourly("d", "key", 2), hourly("e", "key", 3)]);
     let line = spillway.log_line("configuration loaded by xDS");
