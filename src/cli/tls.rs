@@ -1,13 +1,13 @@
 //! `--grpc-tls-…` and `--admin-tls-…`: which ports speak TLS, and whom they let in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compatibility::Environment;
 use super::{WRONG_COMMAND, WRONG_INPUT};
 use crate::app::{AtRotation, Certificates};
 use crate::telemetry::TlsPort;
-use crate::tls::{ClientAuth, San, ServerFiles};
+use crate::tls::{ClientAuth, FileError, San, ServerFiles};
 
 /// What can be said of TLS. Files are PEM.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -138,9 +138,18 @@ impl Asked<'_> {
         let Some(files) = self.files(optional).map_err(|wrong| (wrong, WRONG_COMMAND))? else {
             return Ok(None);
         };
-        match Certificates::read(port, files, at_rotation) {
+        let is = |path: &Path, error: &FileError| error.path() == Some(path);
+        let flag = |error: &FileError| match &files.clients {
+            _ if is(&files.certificate, error) => "cert",
+            _ if is(&files.key, error) => "key",
+            Some(clients) if is(&clients.authorities, error) => "client-ca",
+            Some(clients) if clients.revoked.iter().any(|path| is(path, error)) => "crl",
+            _ => "cert",
+        };
+        let told = |error: &FileError| format!("--{}-tls-{}: {error}", self.port, flag(error));
+        match Certificates::read(port, files.clone(), at_rotation) {
             Ok(certificates) => Ok(Some(Arc::new(certificates))),
-            Err(error) => Err((format!("--{}-tls-cert: {error}", self.port), WRONG_INPUT)),
+            Err(error) => Err((told(&error), WRONG_INPUT)),
         }
     }
 

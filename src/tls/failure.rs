@@ -76,7 +76,10 @@ fn refusal(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
 
 /// Why a client has no TLS to a server, as a sentence about the server: «it …».
 pub fn words(error: &rustls::Error, hints: Hints) -> String {
-    use CertificateError::{BadSignature, Expired, ExpiredContext, NotValidForNameContext, UnknownIssuer};
+    use CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        Other, Revoked, UnknownIssuer,
+    };
     match error {
         // One of the same name, but with another key, has not issued it either.
         rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => format!(
@@ -87,11 +90,18 @@ pub fn words(error: &rustls::Error, hints: Hints) -> String {
             let since = time.as_secs().saturating_sub(not_after.as_secs());
             format!("its certificate expired {} ago", rough(Duration::from_secs(since)))
         }
+        rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
+            "its certificate is not valid yet; compare the clocks".into()
+        }
+        rustls::Error::InvalidCertificate(Revoked) => "its certificate is revoked".into(),
         rustls::Error::InvalidCertificate(Expired) => "its certificate has expired".into(),
         rustls::Error::InvalidCertificate(NotValidForNameContext { expected, presented }) => {
             let presented = presented.iter().map(|name| format!("`{}`", plain(name)));
             let presented = presented.collect::<Vec<_>>().join(", ");
             format!("its certificate is for {presented}, not for `{}`", expected.to_str())
+        }
+        rustls::Error::InvalidCertificate(Other(kind)) => {
+            format!("its certificate {}", fault(&kind.0.to_string()))
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
             format!("it asks for a client certificate. Name one and its key, as in `{}`", hints.certificate)
@@ -106,6 +116,19 @@ pub fn words(error: &rustls::Error, hints: Hints) -> String {
         ) => format!("it does not accept the client certificate ({alert:?})"),
         rustls::Error::InvalidMessage(_) => "it does not speak TLS on that port".into(),
         other => format!("there is no TLS to it: {other}"),
+    }
+}
+
+/// What is wrong with a certificate, of which the library below only names the kind, as `CaUsedAsEndEntity`.
+pub(super) fn fault(kind: &str) -> String {
+    match kind {
+        "CaUsedAsEndEntity" => "is an authority's, and stands for no one else".into(),
+        "UnsupportedCertVersion" => {
+            "is of version 1 of X.509, and must be of version 3. OpenSSL makes one of version 3 when it is \
+            given extensions, as by `openssl x509 -req -extfile`"
+                .into()
+        }
+        _ => format!("is not valid ({kind})"),
     }
 }
 
@@ -138,5 +161,12 @@ mod tests {
         assert!(words.starts_with("it asks for a client certificate"), "{words}");
         assert_eq!(words, told(&io::Error::other(refused), hints));
         assert_eq!(told(&io::Error::other("a"), hints), "a");
+    }
+
+    #[test]
+    fn what_the_library_calls_by_a_kind_is_told_in_words() {
+        assert!(fault("CaUsedAsEndEntity").starts_with("is an authority's"));
+        assert!(fault("UnsupportedCertVersion").contains("version 3"));
+        assert_eq!(fault("BadDer"), "is not valid (BadDer)");
     }
 }

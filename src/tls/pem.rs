@@ -82,6 +82,22 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The file that is to be mended, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::TooLong(path)
+            | Self::NotPem { path, .. }
+            | Self::Without { path, .. }
+            | Self::Encrypted(path)
+            | Self::Unusable { path, .. }
+            | Self::NoPair { certificate: path, .. } => Some(path),
+            Self::NoneOfSystem { .. } => None,
+        }
+    }
+}
+
 fn but(held: Option<&'static str>) -> String {
     held.map_or(String::new(), |held| format!(", but {held}"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::failure::{find, rough};
+use super::failure::{fault, find, rough};
 
 /// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,16 +114,11 @@ fn of_certificate(error: &CertificateError) -> (&'static str, String) {
             return ("certificate_expired", format!("the client's certificate expired {} ago", rough(since)));
         }
         Other(error) if error.0.is::<WrongName>() => return ("certificate_name", error.0.to_string()),
-        // What the library below says is the name of a kind, as `CaUsedAsEndEntity`.
         Other(error) => {
-            let kind = error.0.to_string();
-            let words = match kind.as_str() {
-                "CaUsedAsEndEntity" => {
-                    "the client's certificate is an authority's, and stands for no client".to_owned()
-                }
-                _ => format!("the client's certificate is not valid ({kind})"),
-            };
-            return ("certificate_invalid", words);
+            return (
+                "certificate_invalid",
+                format!("the client's certificate {}", fault(&error.0.to_string())),
+            );
         }
         Expired => ("certificate_expired", "the client's certificate has expired"),
         NotValidYet | NotValidYetContext { .. } => {
@@ -145,23 +140,4 @@ fn of_certificate(error: &CertificateError) -> (&'static str, String) {
         other => return ("certificate_invalid", format!("the client's certificate is not valid: {other}")),
     };
     (reason, words.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use rustls::OtherError;
-
-    use super::*;
-
-    #[test]
-    fn what_the_library_calls_by_a_kind_is_told_in_words() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("CaUsedAsEndEntity")]
-        struct Kind;
-        let told = of_certificate(&CertificateError::Other(OtherError(Arc::new(Kind))));
-        let words = "the client's certificate is an authority's, and stands for no client";
-        assert_eq!(told, ("certificate_invalid", words.to_owned()));
-    }
 }
