@@ -171,7 +171,13 @@ impl<S: Store, C: Clock> Worker<S, C> {
             self.breaker.borrow_mut().answers();
             return conclude(plan, &outcomes);
         }
-        let error = match self.ask(&plan, now.steady, deadline).await {
+        let mut settled = self.ask(&plan, now.steady, deadline).await;
+        let mut plan = plan;
+        if let Err(StoreError::Rekeyed) = settled {
+            plan = self.limiter.engine.plan(plan.into_scratch(), policy, request, now);
+            settled = self.ask(&plan, now.steady, deadline).await;
+        }
+        let error = match settled {
             Ok(outcomes) => return conclude(plan, &outcomes),
             Err(error) => error,
         };

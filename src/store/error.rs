@@ -58,6 +58,9 @@ pub enum StoreError {
         /// How many outcomes.
         found: usize,
     },
+    /// Only now it has told the secret that counters' keys are made under, and these keys are made under another one. No charge was made.
+    #[error("the counter store has just told what its counters are called by")]
+    Rekeyed,
     /// It failed lately, and is not asked for a moment. No charge was made.
     #[error("the counter store failed lately, and is not asked for a moment")]
     Resting,
@@ -80,6 +83,7 @@ impl StoreError {
             Self::Late
             | Self::Refused { .. }
             | Self::Failed { .. }
+            | Self::Rekeyed
             | Self::Resting
             | Self::Unreadable { .. } => true,
         }
@@ -95,6 +99,7 @@ impl StoreError {
             Self::Failed { .. } => "failed",
             Self::InDoubt { .. } => "in_doubt",
             Self::Incomplete { .. } => "incomplete",
+            Self::Rekeyed => "rekeyed",
             Self::Resting => "resting",
             Self::Unreadable { .. } => "unreadable",
         }

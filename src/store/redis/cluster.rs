@@ -22,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
+    /// None before the secret is known that its counters' keys are made under.
     map: ArcSwapOption<SlotMap>,
     asking: Mutex<Option<Asking>>,
 }
@@ -113,7 +114,7 @@ async fn learn(shared: &Shared) -> Result<(), Failure> {
                     )))
                 });
                 // Once it is known, the other servers can go on without the one that has it.
-                if known.is_none() {
+                if !shared.knows_secret() {
                     learnt?;
                 }
                 shared.cluster.map.store(Some(Arc::new(map)));
@@ -127,7 +128,9 @@ async fn learn(shared: &Shared) -> Result<(), Failure> {
             told.push(why);
         }
     }
-    if let Some(map) = cut_off {
+    if let Some(map) = cut_off
+        && shared.knows_secret()
+    {
         shared.cluster.map.store(Some(Arc::new(map)));
         return Ok(());
     }

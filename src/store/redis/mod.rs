@@ -24,6 +24,7 @@ mod url;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::cluster::Cluster;
 pub use self::options::{CountedBy, RedisOptions};
@@ -51,8 +52,16 @@ struct Shared {
     decide: redis::Script,
     count: redis::Script,
     secret: KeySecret,
+    /// Whether that is the servers' own by now. Until then nothing may be counted: other replicas have other keys.
+    knows_secret: AtomicBool,
     sentinels: Sentinels,
     cluster: Cluster,
+}
+
+impl Shared {
+    fn knows_secret(&self) -> bool {
+        self.knows_secret.load(Ordering::Acquire)
+    }
 }
 
 impl RedisStore {
@@ -79,6 +88,7 @@ impl RedisStore {
             decide: redis::Script::new(DECIDE),
             count: redis::Script::new(COUNT),
             secret: secret::random(),
+            knows_secret: AtomicBool::new(false),
             sentinels: Sentinels::default(),
             cluster: Cluster::default(),
         })))

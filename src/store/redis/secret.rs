@@ -1,5 +1,7 @@
 //! The secret that counters' keys are made under, kept beside the counters: replicas that share counters share it.
 
+use std::sync::atomic::Ordering;
+
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 
@@ -33,6 +35,7 @@ pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnectio
     let read = kept.as_deref().and_then(read);
     let secret = read.ok_or_else(|| Failure::Refused(format!("`{key}` is no secret of Spillway")))?;
     shared.secret.set(secret);
+    shared.knows_secret.store(true, Ordering::Release);
     Ok(())
 }
 

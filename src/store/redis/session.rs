@@ -385,6 +385,17 @@ impl Shared {
 }
 
 impl RedisSession {
+    /// Learns the secret that keys are made under. Whether it is another one than they have been made under until now.
+    async fn learns_another_secret(&self) -> Result<bool, Failure> {
+        let before = self.shared.secret.get();
+        // Whichever slot is asked for: a cluster is not known without its secret.
+        let link = self.link(0, &Way::default()).await?;
+        if !self.shared.knows_secret() {
+            link.up().await?;
+        }
+        Ok(self.shared.secret.get() != before)
+    }
+
     async fn apply_heard(
         &self,
         mode: Mode,
@@ -398,12 +409,19 @@ impl RedisSession {
         }
         let asked = Instant::now();
         let deadline = self.shared.options.timeout.map_or(deadline, |timeout| deadline.min(asked + timeout));
-        match timeout_at(deadline, self.decide(mode, charges, now, deadline, heard)).await {
-            Ok(Ok(Decided::Outcomes(outcomes))) => Ok(outcomes),
-            Ok(Ok(Decided::Unreadable)) => Err(StoreError::Unreadable {
+        let decided = async {
+            if !self.shared.knows_secret() && self.learns_another_secret().await? {
+                return Ok(None);
+            }
+            self.decide(mode, charges, now, deadline, heard).await.map(Some)
+        };
+        match timeout_at(deadline, decided).await {
+            Ok(Ok(None)) => Err(StoreError::Rekeyed),
+            Ok(Ok(Some(Decided::Outcomes(outcomes)))) => Ok(outcomes),
+            Ok(Ok(Some(Decided::Unreadable))) => Err(StoreError::Unreadable {
                 source: "another program or another version of Spillway wrote it".into(),
             }),
-            Ok(Ok(Decided::Late)) => Err(StoreError::Late),
+            Ok(Ok(Some(Decided::Late))) => Err(StoreError::Late),
             Err(_) => Err(StoreError::TimedOut { after: asked.elapsed() }),
             Ok(Err(failure)) => Err(failure.error(&self.shared.options)),
         }

@@ -1,9 +1,14 @@
 //! Replicas make the keys of counters under one secret, which is kept beside the counters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use spillway::algorithm::Mode;
-use spillway::model::{Hits, Timestamp};
+use spillway::clock::SystemClock;
+use spillway::config::{Options, load_text};
+use spillway::limiter::{Limiter, WithoutStore};
+use spillway::model::{Descriptor, Hits, Request, Timestamp};
+use spillway::policy::Keyer;
 use spillway::store::{RedisStore, Session, Store, StoreError};
 use tokio::time::Instant;
 
@@ -69,5 +74,37 @@ fn what_is_wrong_with_a_server_is_told_at_the_start() {
         server.kill();
         let unreachable = store.ready().await.unwrap_err();
         assert!(matches!(unreachable, StoreError::Unreachable { .. }), "{unreachable}");
+    });
+}
+
+/// One replica has counted before this one has reached the server: what this one decides first counts with that.
+#[test]
+fn the_first_request_of_a_replica_is_counted_by_the_keys_of_the_others() {
+    let server = Valkey::start(&[]);
+    run(async {
+        let replica = || {
+            let store = RedisStore::open(&format!("{}?timeout=1000ms", server.url())).unwrap();
+            let policy =
+                "{domain: d, descriptors: [{key: k, rate_limit: {requests_per_unit: 5, unit: year}}]}";
+            let policy = load_text("d.yaml", policy, Options::default()).unwrap().policy;
+            let keyer = Keyer::shared(store.secret());
+            let limiter = Limiter::with_keys(policy, keyer, store, SystemClock::new());
+            let without_store = WithoutStore::new(PATIENCE, std::num::NonZeroU32::MIN);
+            Arc::new(Limiter { without_store, ..limiter })
+        };
+        let mut passed = 0;
+        for _ in 0..3 {
+            let limiter = replica();
+            let worker = limiter.worker();
+            let policy = limiter.engine.policy();
+            for _ in 0..3 {
+                let entries = [("k".to_owned(), "1".to_owned())];
+                let descriptors = vec![Descriptor::of_text(&entries, Hits::ONE)];
+                let request = Request { domain: b"d", descriptors };
+                let verdict = worker.decide(worker.scratch(), &policy, &request, None).await.unwrap();
+                passed += u32::from(!verdict.over_limit);
+            }
+        }
+        assert_eq!(passed, 5);
     });
 }
