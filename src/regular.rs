@@ -13,9 +13,15 @@ use rustix::fs::OFlags;
 ///
 /// When it cannot be opened, or is no regular file: «it is a FIFO and no regular file».
 pub fn open(path: &Path) -> io::Result<File> {
-    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    // Opened first and looked at then: what stands there may be exchanged in between.
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    checked(OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?)
+}
+
+fn nonblocking() -> i32 {
+    i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
+}
+
+/// The file, if it is a regular one. Opened first and looked at then: what stands there may be exchanged in between.
+fn checked(file: File) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     if kind.is_file() {
         return Ok(file);
@@ -28,6 +34,17 @@ pub fn open(path: &Path) -> io::Result<File> {
         "a device"
     };
     Err(io::Error::other(format!("it is {what} and no regular file")))
+}
+
+/// Opens a regular file to be written, and makes it where there is none.
+///
+/// # Errors
+///
+/// As of [`open`].
+pub fn open_to_write(path: &Path) -> io::Result<File> {
+    checked(
+        OpenOptions::new().write(true).create(true).truncate(false).custom_flags(nonblocking()).open(path)?,
+    )
 }
 
 /// What a regular file holds, as far as its first `most` bytes.
@@ -61,6 +78,8 @@ mod tests {
         let answer = answers.recv_timeout(Duration::from_secs(10)).expect("an answer at once");
         assert_eq!(answer, "it is a FIFO and no regular file");
         assert_eq!(read(&file, 4).unwrap(), b"0123");
+        let fifo = directory.path().join("fifo");
+        assert!(open_to_write(&fifo).is_err(), "nobody reads it, and nobody waits for that");
         let why = |path| read(path, 4).unwrap_err().to_string();
         assert_eq!(why(directory.path()), "it is a directory and no regular file");
         assert_eq!(why(Path::new("/dev/zero")), "it is a device and no regular file");

@@ -1,14 +1,21 @@
 //! The store that the operator chose, as one type: the server is built once, whichever store it is.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Answers, DiskStore, LeasedStore, MemoryStore, Records, RedisStore, Session, Statistics, Store, StoreError,
 };
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::Timestamp;
+
+/// How long a file may take to be closed at the end. Kubernetes kills the process 30 s after it was asked to end, of which calls in flight
+/// may have had eight.
+const FILE_CLOSES_WITHIN: Duration = Duration::from_secs(15);
 
 /// [`AnyStore`] and [`AnySession`], with a variant for each store.
 macro_rules! stores {
@@ -134,7 +141,7 @@ stores! {
 }
 
 impl AnyStore {
-    /// Gives back what was taken ahead of time, and writes what is kept, as a process does that is about to end.
+    /// Gives back what was taken ahead of time until `deadline`, and writes what is kept, as a process does that is about to end.
     ///
     /// # Errors
     ///
@@ -142,13 +149,26 @@ impl AnyStore {
     pub async fn close(&self, now: Timestamp, deadline: Instant) -> Result<(), StoreError> {
         match self {
             Self::Memory(_) | Self::Redis(_) => Ok(()),
-            Self::Disk(store) => {
-                let store = store.clone();
-                // A panic there is told of where panics are.
-                tokio::task::spawn_blocking(move || store.close()).await.unwrap_or(Ok(()))
-            }
+            Self::Disk(store) => close_file(store.clone()).await,
             Self::Leased(store) => store.give_back(now, deadline).await,
         }
+    }
+}
+
+/// Closes the file of a store, for as long as that may take.
+async fn close_file(store: DiskStore) -> Result<(), StoreError> {
+    let in_doubt = |store: &DiskStore, reason| StoreError::InDoubt { store: store.name().to_owned(), reason };
+    let (done, closed) = oneshot::channel();
+    let closing = store.clone();
+    // The end of the process waits for no such thread, as it would for those of the runtime.
+    let thread = thread::Builder::new().name("disk-close".to_owned()).spawn(move || {
+        // Nobody waits any more where the disk stood still.
+        let _ = done.send(closing.close());
+    });
+    thread.map_err(|error| in_doubt(&store, error.to_string()))?;
+    match timeout(FILE_CLOSES_WITHIN, closed).await {
+        Ok(closed) => closed.unwrap_or_else(|_| Err(in_doubt(&store, "closing it panicked".to_owned()))),
+        Err(_) => Err(in_doubt(&store, format!("the disk has stood still for {FILE_CLOSES_WITHIN:?}"))),
     }
 }
 

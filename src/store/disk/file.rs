@@ -71,7 +71,10 @@ impl File {
 
     fn open_or_make(directory: &Path, path: &Path) -> Result<Self, OpenError> {
         if path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
-            return Self::open_made(path);
+            let opened = Self::open_made(path)?;
+            // It is open once at a time, so nobody is about to replace it.
+            Unpublished::remove_all(path);
+            return Ok(opened);
         }
         let (made, new) = Self::make(directory, path, random())?;
         match new.publish() {
@@ -113,8 +116,7 @@ impl File {
     ) -> Result<(Self, Unpublished), OpenError> {
         fs::create_dir_all(directory)
             .map_err(|source| OpenError::Io { path: directory.to_owned(), source })?;
-        let [number, _] = KeySecret::draw();
-        let new = Unpublished::new(path.with_extension(format!("new-{number:016x}")), path);
+        let new = Unpublished::beside(path);
         let failed = |source| OpenError::Io { path: new.unnamed().to_owned(), source };
         let database =
             builder().create(new.unnamed()).map_err(|error| open_error(new.unnamed(), error.into()))?;
@@ -306,13 +308,10 @@ impl Reader {
     }
 }
 
-/// Opens a file. redb panics at some that make no sense.
-fn sensible(path: &Path, open: impl FnOnce() -> Result<File, OpenError>) -> Result<File, OpenError> {
+/// Opens a file, or reads all of one. redb panics at some that make no sense.
+pub(super) fn sensible<T>(path: &Path, open: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
-        Err(OpenError::Damaged {
-            path: path.to_owned(),
-            reason: "what it says of itself makes no sense".to_owned(),
-        })
+        Err(OpenError::Damaged { path: path.to_owned(), reason: "what it says makes no sense".to_owned() })
     })
 }
 

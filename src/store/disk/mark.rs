@@ -7,14 +7,16 @@
 //! power, and then it says nothing.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::model::KeySecret;
+use crate::regular;
 
+/// The bytes of a note.
+const WRITTEN: usize = 24;
 /// The extension of the file beside.
 const EXTENSION: &str = "last-commit";
 
@@ -60,8 +62,10 @@ impl Mark {
     /// Of the file at `path`, whose last commit is `found`; or of one that is yet to [get](Self::publish) that name.
     pub(super) fn of(path: &Path, found: Commit, is_published: bool) -> Self {
         let path = path.with_extension(EXTENSION);
-        let noted =
-            fs::read(&path).ok().and_then(|noted| read(&noted)).filter(|noted| noted.file == found.file);
+        let noted = regular::read(&path, WRITTEN as u64)
+            .ok()
+            .and_then(|noted| read(&noted))
+            .filter(|noted| noted.file == found.file);
         let lost = noted.map_or(0, |noted| noted.number.saturating_sub(found.number));
         // No number is given twice.
         let number = AtomicU64::new(found.number + lost);
@@ -96,7 +100,7 @@ impl Mark {
         if !self.is_published.load(Ordering::Relaxed) {
             return;
         }
-        let beside = self.beside.get_or_init(|| open(&self.path).ok());
+        let beside = self.beside.get_or_init(|| regular::open_to_write(&self.path).ok());
         if let Some(beside) = beside {
             // Where it cannot be written there is an older number, which says less.
             let _ = beside.write_all_at(&written(commit), 0);
@@ -104,13 +108,9 @@ impl Mark {
     }
 }
 
-fn open(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)
-}
-
 /// The commit, and a sum that says whether it was written as a whole.
-fn written(commit: Commit) -> [u8; 24] {
-    let mut bytes = [0; 24];
+fn written(commit: Commit) -> [u8; WRITTEN] {
+    let mut bytes = [0; WRITTEN];
     bytes[..16].copy_from_slice(&commit.to_bytes());
     bytes[16..].copy_from_slice(&sum(commit).to_be_bytes());
     bytes

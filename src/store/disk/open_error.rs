@@ -21,7 +21,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("the counter store `{}` is open in another process. Stop that process first, or give this one a directory of its own, as in `--store disk:/var/lib/spillway-2`", .path.display())]
+    #[error("the counter store `{}` is open in another process. Stop that process first, ask its admin port about its counters, or give a second server a directory of its own, as in `--store disk:/var/lib/spillway-2`", .path.display())]
     InUse {
         /// The file.
         path: PathBuf,
@@ -78,6 +78,9 @@ pub(super) fn open_error(path: &Path, error: redb::Error) -> OpenError {
     let path = path.to_owned();
     match error {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => OpenError::InUse { path },
+        redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            OpenError::Damaged { path, reason: "it ends too early".to_owned() }
+        }
         redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
             OpenError::Io { path, source }
         }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::file::{Changes, File};
-use super::threads::{Parts, Task};
+use super::file::{Changes, File, sensible};
+use super::threads::{Parts, Task, let_go};
+use super::unpublished::Unpublished;
 use super::{CellKey, OpenError};
 
 /// How long after a failure the file is opened anew, at first and at most; each time twice as long.
@@ -76,8 +77,8 @@ pub(super) fn recover<'a>(
         }
         pause = (pause * 2).min(PAUSE.1);
         // It is open once at a time.
-        drop(parts.reader.write().take());
-        drop(old.take());
+        let_go(parts.reader.write().take());
+        let_go(old.take());
         match (reopen.open)() {
             Ok(file) if file.secret() == secret => {
                 *parts.reader.write() = Some(file.reader());
@@ -101,14 +102,17 @@ pub(super) fn recover<'a>(
 /// When it cannot be opened, or there is no room for another one beside it. It is left as it is.
 fn renewed(directory: &Path) -> Result<File, NotRenewed> {
     let old = File::open_existing(directory).map_err(|error| Box::new((error, None)))?;
+    let path = Path::new(old.name());
+    // They may be what takes the room that there is too little of.
+    Unpublished::remove_all(path);
     let copied = || {
-        let (new, unpublished) = File::make(directory, Path::new(old.name()), old.secret())?;
+        let (new, unpublished) = File::make(directory, path, old.secret())?;
         copy(&old, &new).map_err(|error| new.failed(error))?;
         unpublished.replace()?;
         new.published();
         Ok(new)
     };
-    copied().map_err(|error| Box::new((error, Some(old))))
+    sensible(path, copied).map_err(|error| Box::new((error, Some(old))))
 }
 
 fn copy(old: &File, new: &File) -> Result<(), redb::Error> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::iter::once;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -85,16 +86,16 @@ impl Threads {
         let writing = move || {
             let _guard = Guard(&parts.table);
             let mut file = file;
-            while let Err(Unwritten { reason, told }) = write(&file, &to_write, &of_writer, &parts.table) {
+            while let Err(Unwritten { reason, told }) = whole(&file, &to_write, &of_writer, &parts.table) {
                 let secret = file.secret();
                 parts.table.fail(reason.clone());
                 // Its handle says nothing any more of what is on the disk.
-                drop(parts.reader.write().take());
+                let_go(parts.reader.write().take());
                 // Whoever hears of it and reads again reads what the next handle says.
                 for told in &told {
                     tell(told, Err(reason.clone()));
                 }
-                drop(file);
+                let_go(file);
                 let asked = || (!reads_thread.is_finished()).then_some(&to_write);
                 let Some(renewed) = recover(asked, secret, &parts, &mut reopen) else {
                     drop(parts.reader.write().take());
@@ -156,13 +157,34 @@ impl Threads {
     }
 }
 
-/// Tells who waits that the store has failed, should the thread panic: redb does when a file makes no sense.
+/// What is said of a file at which redb panics: it does so when what it reads makes no sense.
+const SENSELESS: &str = "it cannot be read to the end, as what it says makes no sense";
+
+/// Writes as [`write()`] does. A panic is an error like others.
+fn whole(
+    file: &File,
+    asked: &Receiver<Task>,
+    sweep_waits: &AtomicBool,
+    table: &Table,
+) -> Result<(), Unwritten> {
+    let written = catch_unwind(AssertUnwindSafe(|| write(file, asked, sweep_waits, table)));
+    // Whoever waits for records hears that it is not known what became of them: their senders are gone.
+    written.unwrap_or_else(|_| Err(Unwritten { reason: SENSELESS.to_owned(), told: Vec::new() }))
+}
+
+/// Closes a file, or what reads it. What makes no sense may not be closed in good order either.
+pub(super) fn let_go<T>(of_file: T) {
+    // The panic has been logged.
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(of_file)));
+}
+
+/// Tells who waits that the store has failed, should the thread panic all the same.
 struct Guard<'a>(&'a Table);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.fail("a thread panicked, as it does when the file is damaged".to_owned());
+            self.0.fail("a thread panicked, which is a bug; nothing is written until a restart".to_owned());
         }
     }
 }
@@ -182,7 +204,9 @@ fn read(asked: &Receiver<CellKey>, writer: &Sender<Task>, parts: &Parts) {
             }
             continue;
         };
-        match open.read(&keys) {
+        let read = catch_unwind(AssertUnwindSafe(|| open.read(&keys)));
+        let read = read.map_err(|_| SENSELESS.to_owned());
+        match read.and_then(|read| read.map_err(|error| error.to_string())) {
             Ok(cells) => {
                 for (key, read) in keys.iter().zip(cells) {
                     // A limit that was not kept on the disk before has its counter in memory.
@@ -192,9 +216,12 @@ fn read(asked: &Receiver<CellKey>, writer: &Sender<Task>, parts: &Parts) {
                 }
             }
             Err(error) => {
-                table.fail(error.to_string());
+                table.fail(error.clone());
+                for key in &keys {
+                    table.forget_unread(key);
+                }
                 // One that has ended opens no other file.
-                let _ = writer.send(Task::Failed(error.to_string()));
+                let _ = writer.send(Task::Failed(error));
             }
         }
     }
@@ -213,7 +240,6 @@ fn write(
     sweep_waits: &AtomicBool,
     table: &Table,
 ) -> Result<(), Unwritten> {
-    let _guard = Guard(table);
     let mut next = FIRST;
     while let Ok(first) = asked.recv() {
         let mut changes = Changes::default();

@@ -138,7 +138,7 @@ impl StoreBroken<'_> {
         tracing::error!(
             reason = self.reason,
             "the counter store writes nothing any more, and limits that need it do what their `on_store_failure` says: give the \
-             disk room, for a copy of the store too, and it is opened anew within a minute",
+             disk room, for a copy of the store too, or put a copy in the place of a damaged file, and it is opened anew within a minute",
         );
     }
 }

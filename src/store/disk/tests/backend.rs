@@ -17,6 +17,7 @@ const SECTOR: usize = 512;
 pub(super) struct Disk {
     content: Arc<Mutex<Content>>,
     full: Arc<AtomicBool>,
+    senseless: Arc<AtomicBool>,
     /// Held while it stands still.
     still: Arc<Mutex<()>>,
 }
@@ -75,6 +76,11 @@ impl Disk {
         self.full.store(false, Ordering::Release);
     }
 
+    /// From now on each access panics, as redb does at what makes no sense.
+    pub(super) fn make_no_sense(&self) {
+        self.senseless.store(true, Ordering::Release);
+    }
+
     /// The disk stands still as long as this is locked: a sync neither ends nor fails.
     pub(super) fn still(&self) -> Arc<Mutex<()>> {
         Arc::clone(&self.still)
@@ -104,6 +110,7 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        assert!(!self.senseless.load(Ordering::Acquire), "it makes no sense");
         let content = self.content.lock();
         let start = usize::try_from(offset).unwrap();
         let read = content.seen.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -120,6 +127,7 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        assert!(!self.senseless.load(Ordering::Acquire), "it makes no sense");
         if self.full.load(Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
         }

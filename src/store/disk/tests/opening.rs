@@ -147,3 +147,49 @@ fn a_copy_that_is_not_finished_is_no_store() {
     let error = Offline::open(directory.path()).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
 }
+
+#[test]
+fn what_processes_that_were_killed_have_left_is_removed_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || DiskStore::open(directory.path(), MemoryStore::default(), 1_000).unwrap();
+    open().close().unwrap();
+    let [left, other, backup] =
+        ["counters.new-0123456789abcdef", "counters.new-backup", "counters.redb.backup"]
+            .map(|name| directory.path().join(name));
+    for path in [&left, &other, &backup] {
+        std::fs::write(path, "x").unwrap();
+    }
+    open().close().unwrap();
+    assert_eq!([left, other, backup].map(|path| path.exists()), [false, true, true]);
+}
+
+#[test]
+fn a_file_that_a_link_leads_to_is_replaced_from_beside_it() {
+    let [directory, elsewhere] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let (link, file) = (directory.path().join("counters.redb"), elsewhere.path().join("counters.redb"));
+    std::fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let new = unpublished::Unpublished::beside(&link);
+    let target = file.canonicalize().unwrap();
+    assert_eq!(new.unnamed().parent(), target.parent());
+    std::fs::write(new.unnamed(), "new").unwrap();
+    new.replace().unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+}
+
+#[test]
+fn a_fifo_in_the_place_of_the_note_of_the_last_commit_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("counters.last-commit");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let path = directory.path().to_owned();
+    let (done, opened) = std::sync::mpsc::channel();
+    // On a thread of its own, which it would hold for good.
+    thread::spawn(move || {
+        let store = DiskStore::open(&path, MemoryStore::default(), 1_000).unwrap();
+        let used = hit(&store, monthly(1, 10, Durability::Exact)).unwrap().used;
+        done.send((used, store.close().is_ok()))
+    });
+    assert_eq!(opened.recv_timeout(Duration::from_secs(10)), Ok((1, true)));
+}

@@ -224,3 +224,21 @@ fn whatever_the_disk_has_of_a_failed_commit_nothing_is_granted_twice() {
     }
     assert!(failures >= 5, "{failures} of 30: the machine gave this no turn, or a full disk is not noticed");
 }
+
+/// redb panics at pages that make no sense, on whichever thread comes to them.
+#[test]
+fn a_panic_is_survived_as_a_failed_write_is() {
+    let disk = Disk::default();
+    let of_again = disk.clone();
+    let store = open_again(&disk, move || Ok(of_again.after_power_loss(|| false)));
+    let exact = monthly(1, 10, Durability::Exact);
+    for used in 1..=4 {
+        assert_eq!(hit(&store, exact).unwrap().used, used);
+    }
+    disk.make_no_sense();
+    let told = hit(&store, exact).unwrap_err().to_string();
+    assert!(told.contains("makes no sense"), "{told}");
+    is_written_again(&store);
+    assert_eq!(hit(&store, exact).unwrap().used, 5);
+    store.close().unwrap();
+}
