@@ -35,8 +35,6 @@ pub(super) enum Used {
     Needed,
     /// If the store answers.
     IfKnown,
-    /// No: the store is not asked.
-    LeftOut,
 }
 
 /// A request as Envoy would send it.

@@ -88,7 +88,8 @@ pub(super) async fn reset(
             return Err(problem);
         }
     };
-    note_reset(&api, &connection, &told, &used(&told["after"])).await;
+    let after = if told["after"].is_null() { "not known".to_owned() } else { used(&told["after"]) };
+    note_reset(&api, &connection, &told, &after).await;
     Ok(answer(StatusCode::OK, &told))
 }
 

@@ -15,18 +15,22 @@ use super::asked::{Call, Question, Used, known};
 use super::shown;
 use crate::algorithm::{Charge, Durability, Mode, Outcomes, Share};
 use crate::clock::Clock;
-use crate::engine::{OfSubject, Scratch};
+use crate::engine::{Engine, OfSubject, Scratch};
 use crate::explain::{explain_live, look};
 use crate::limiter::Limiter;
-use crate::model::{Hits, Outcome};
+use crate::model::{Hits, Outcome, Reading};
+use crate::policy::{Domain, Policy};
 use crate::store::{Session, Store, StoreError};
+use crate::subjects::Subject;
 
 /// How long the store is waited for. Nobody at a port for people waits for 10 ms.
 const WITHIN: Duration = Duration::from_secs(1);
 /// The most questions that wait for the store at a time.
 const AT_ONCE: usize = 16;
-/// The most limits of a subject that are shown.
+/// The most limits of a subject that are shown, and the most counters that are reset in one trip to the store.
 const MOST_LIMITS: usize = 1_000;
+/// The most counters of a subject that are reset.
+const MOST_RESET: usize = 100_000;
 
 /// Answers what comes, until nobody asks any more. It has to run in a `LocalSet`.
 pub(super) async fn answer<S: Store, C: Clock>(limiter: Arc<Limiter<S, C>>, mut jobs: mpsc::Receiver<Job>) {
@@ -103,9 +107,10 @@ impl<S: Store, C: Clock> Desk<S, C> {
         let plan = engine.plan(Scratch::default(), &policy, &request, now);
         let in_doubt = json!({"domain": before["domain"], "descriptor": before["descriptor"], "before": before["counters"]});
         self.give_back(plan.charges(), in_doubt).await?;
-        let after = self.look(call).await?;
+        // The hits are given back, whether or not the counters can be looked at once more.
+        let after = self.look(call).await.map_or(Value::Null, |mut after| after["counters"].take());
         Ok(
-            json!({"domain": after["domain"], "descriptor": after["descriptor"], "before": before["counters"], "after": after["counters"]}),
+            json!({"domain": before["domain"], "descriptor": before["descriptor"], "before": before["counters"], "after": after}),
         )
     }
 
@@ -164,17 +169,13 @@ impl<S: Store, C: Clock> Desk<S, C> {
         let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
         let policy = engine.policy();
         known(domain_name, &policy)?;
-        let found = policy
-            .domain(domain_name.as_bytes())
-            .and_then(|domain| Some((domain, domain.directory.as_ref()?.subject(id)?)));
-        let (domain, subject) = found.ok_or_else(|| nobody(domain_name, id))?;
+        let (domain, subject) = found(&policy, domain_name, id)?;
         let limits = engine.of_subject(domain, subject, Hits::Look, MOST_LIMITS, now);
         let charges: Vec<Charge> = limits.counters.iter().map(|counter| counter.charge).collect();
         let unknown = || charges.iter().map(|_| None).collect();
         let outcomes = match used {
             Used::Needed => self.ask(&charges).await?,
             Used::IfKnown => self.ask(&charges).await.unwrap_or_else(|_| unknown()),
-            Used::LeftOut => unknown(),
         };
         Ok(shown::subject(domain, subject, &limits, &outcomes, now.wall))
     }
@@ -185,22 +186,33 @@ impl<S: Store, C: Clock> Desk<S, C> {
         {
             let (engine, now) = (&self.limiter.engine, self.limiter.clock.read());
             let policy = engine.policy();
-            let found = policy.domain(domain.as_bytes());
-            let found = found.and_then(|domain| Some((domain, domain.directory.as_ref()?.subject(id)?)));
-            let (of_domain, subject) = found.ok_or_else(|| nobody(domain, id))?;
-            let OfSubject { counters, .. } =
-                engine.of_subject(of_domain, subject, Hits::Look, MOST_LIMITS, now);
+            let (of_domain, subject) = found(&policy, domain, id)?;
+            let OfSubject { counters, left_out, .. } =
+                engine.of_subject(of_domain, subject, Hits::Look, MOST_RESET, now);
+            if left_out > 0 {
+                let hint = "reset them by descriptor, or give it fewer credentials".to_owned();
+                let wrong = format!("`{id}` has more than {MOST_RESET} counters, and none was reset");
+                return Err(Problem::wrong(wrong).hint(hint));
+            }
             let charges: Vec<Charge> = counters.iter().map(|counter| counter.charge).collect();
             let in_doubt = json!({"domain": domain, "subject": id, "before": before["limits"]});
-            self.give_back(&charges, in_doubt).await?;
+            for (number, part) in charges.chunks(MOST_LIMITS).enumerate() {
+                let given_back = self.give_back(part, in_doubt.clone()).await;
+                // Those before it have given theirs back.
+                given_back.map_err(|problem| match number {
+                    0 => problem,
+                    _ => problem.of_change_in_doubt(in_doubt.clone()),
+                })?;
+            }
         }
-        let after = self.subject(domain, id, Used::Needed).await?;
+        let after = self.subject(domain, id, Used::Needed).await;
+        let after = after.map_or(Value::Null, |mut after| after["limits"].take());
         Ok(json!({
             "domain": domain,
             "subject": id,
             "before": before["limits"],
-            "after": after["limits"],
-            "not_reset": after["other_limits"],
+            "after": after,
+            "not_reset": before["other_limits"],
         }))
     }
 }
@@ -213,6 +225,17 @@ fn not_known(error: &StoreError) -> Problem {
     )
 }
 
-fn nobody(domain: &str, id: &str) -> Problem {
-    Problem::missing(format!("the domain `{domain}` has no subject `{id}`"))
+fn found<'p>(policy: &'p Policy, domain: &str, id: &str) -> Result<(&'p Domain, Subject<'p>), Problem> {
+    let of_domain = policy.domain(domain.as_bytes());
+    let found = of_domain.and_then(|domain| Some((domain, domain.directory.as_ref()?.subject(id)?)));
+    found.ok_or_else(|| Problem::missing(format!("the domain `{domain}` has no subject `{id}`")))
+}
+
+/// A subject as [`Question::Subject`] has it told, but for what it has used: that is known without a question to the store.
+pub(super) fn subject_as_configured(engine: &Engine, now: Reading, domain: &str, id: &str) -> Told {
+    let policy = engine.policy();
+    let (domain, subject) = found(&policy, domain, id)?;
+    let limits = engine.of_subject(domain, subject, Hits::Look, MOST_LIMITS, now);
+    let outcomes = limits.counters.iter().map(|_| None).collect();
+    Ok(shown::subject(domain, subject, &limits, &outcomes, now.wall))
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -61,7 +62,12 @@ fn check(
     request: &Request,
 ) -> Result<(), Problem> {
     let (headers, path) = (request.headers(), request.uri().path());
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Problem::wrong("the request has more than one `Host`"));
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // What the target says is what is asked for, whatever the header is (RFC 9112, 3.2.2).
+    let host = request.uri().authority().map_or(host, Authority::as_str);
     let is_tls = connection.is_some_and(|connection| connection.is_tls);
     // Behind a token it may have any name: who has the token is let in, and a rebound name has not got the cookie. Over TLS the
     // browser has seen a certificate for the name, which nobody has for a rebound one.
@@ -110,9 +116,9 @@ fn is_of_this_machine(host: &str) -> bool {
 
 /// Whether a browser says that the request was sent by a page of somebody else.
 pub(super) fn is_from_another_site(headers: &HeaderMap, host: &str) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    let foreign_site = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
-    let foreign_origin = headers.get(header::ORIGIN).is_some_and(|origin| {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    let foreign_site = sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let foreign_origin = headers.get_all(header::ORIGIN).iter().any(|origin| {
         let of_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
         of_host.is_none_or(|origin| !origin.eq_ignore_ascii_case(host))
     });
@@ -219,6 +225,38 @@ mod tests {
             "127.0.0.1:",
         ] {
             assert!(!is_of_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_says_twice_is_not_taken_for_what_it_says_first() {
+        let refused = |target: &str, fields: &[(&'static str, &'static str)]| {
+            let mut request = axum::http::Request::post(target).header(CHANGE, "1");
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            check(None, None, &request.body(axum::body::Body::empty()).unwrap())
+                .err()
+                .map(|why| why.message().to_owned())
+        };
+        let (here, evil) = (("host", "127.0.0.1:6070"), ("host", "evil.example"));
+        assert_eq!(refused("/api/v1/config/reload", &[here]), None);
+        assert_eq!(refused("http://127.0.0.1:6070/api/v1/config/reload", &[here]), None);
+        for (target, fields, why) in [
+            ("/api/v1/config/reload", &[here, evil][..], "the request has more than one `Host`"),
+            ("/api/v1/config/reload", &[evil], "the request names another host than this machine"),
+            (
+                "http://evil.example/api/v1/config/reload",
+                &[here],
+                "the request names another host than this machine",
+            ),
+            (
+                "/api/v1/config/reload",
+                &[here, ("origin", "http://127.0.0.1:6070"), ("origin", "http://evil.example")],
+                "the request comes from another site's page",
+            ),
+        ] {
+            assert_eq!(refused(target, fields).as_deref(), Some(why), "{target} {fields:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use super::answer::{Answer, Problem, json as answer, read_secretly};
 use super::api::Api;
 use super::asked::{Question, Used, known};
 use super::connection::Connection;
+use super::desk::subject_as_configured;
 use super::differences;
 use crate::control::{Amendment, NotChanged, slips};
 use crate::subjects::{CredentialChange, ID, SubjectChange, TakenBack, credential_sha256, is_id};
@@ -131,9 +132,10 @@ impl Asked {
             let slips = both.map_or_else(Vec::new, |(domain, change)| slips(domain, change));
             slips.into_iter().chain(api.store.is_shared.then(|| ALONE.to_owned())).collect::<Vec<_>>()
         };
-        let ask = |used| api.ask(Question::Subject { domain: domain.clone(), id: id.clone(), used });
         // What it was and is, is known also while the store is away.
-        let before = ask(Used::LeftOut).await.ok();
+        let as_configured =
+            || subject_as_configured(api.served.engine(), api.served.now(), &domain, &id).ok();
+        let before = as_configured();
         let amendment = Amendment { domain: domain.clone(), id: id.clone(), change };
         let served = Arc::clone(&api.served);
         // On a thread that serves nobody: it may have to wait for the disk.
@@ -155,7 +157,8 @@ impl Asked {
             }
         };
         // One that was made here and taken back is no more.
-        let after = ask(Used::IfKnown).await.ok();
+        let with_counters = Question::Subject { domain: domain.clone(), id: id.clone(), used: Used::IfKnown };
+        let after = api.ask(with_counters).await.ok().or_else(as_configured);
         let differences = differences::between(before.as_ref(), after.as_ref());
         let changes = differences::by_field(&differences);
         AdminSubjectChange { peer: &peer, what, domain: &domain, subject: &id, changes }.emit();

@@ -318,7 +318,8 @@ pub(super) fn amend_domain(
 /// The most changes that are left out and told at a time.
 const MOST_TOLD: usize = 20;
 
-/// What is wrong with attributes that limits of `domain` take their numbers from: as in a file, they must not make a limit none.
+/// Which of `attributes` has no number in a limit of `domain`, in the words that they were given in. Whether that is wrong of a subject
+/// is for [`Domain::without_number`] to say.
 fn without_number(domain: &Domain, attributes: &Map<String, Json>) -> Option<String> {
     let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let is_number = |value: &Json| value.as_u64().is_some() || text(value).parse::<u64>().is_ok();
@@ -405,14 +406,14 @@ pub(super) fn amend_one(
     if let Some(wrong) = of_this.next_if(|wrong| !is_number(wrong)) {
         return Err(wrong.into());
     }
-    // In the words of the change, where it says so itself.
-    if let Some(wrong) = change.as_ref().and_then(|change| without_number(of_domain, &change.attributes)) {
-        return Err(NotChanged::NoNumber(wrong));
-    }
     // Whoever is to be kept out is kept out, whatever was said before.
     let keeps_out = change.as_ref().is_none_or(SubjectChange::only_keeps_out);
     let wrong = of_this.find(|wrong| !is_number(wrong) || !keeps_out);
-    wrong.map_or(Ok((amended, kept)), |wrong| Err(wrong.into()))
+    let Some(wrong) = wrong else { return Ok((amended, kept)) };
+    // In the words of the change, where it says so itself.
+    let own = change.as_ref().filter(|_| is_number(&wrong));
+    let words = own.and_then(|change| without_number(of_domain, &change.attributes));
+    Err(words.map_or_else(|| wrong.into(), NotChanged::NoNumber))
 }
 
 #[cfg(test)]

@@ -100,6 +100,23 @@ fn a_plan_that_the_files_have_no_number_for_any_more_is_left_out_and_makes_nobod
     assert!(told(&again).is_empty());
 }
 
+/// As in a file: `override:` is the number of whoever has one, and whoever is exempt needs none.
+#[test]
+fn whoever_has_a_number_of_their_own_needs_none_of_their_plan() {
+    let text = "{domain: d, subjects: d.subjects.yaml, descriptors: [{key: key, subject: key, exempt: {staff: true}, rate_limit: \
+        {name: of-plan, requests_per_unit: {by: plan, values: {free: 2}, override: agreed}, per: 1h}}]}";
+    let sources = Sources::in_memory([("d.yaml", text)], [("d.subjects.yaml", SUBJECTS)]);
+    let mut policy = config::compile(&sources, Options::default()).unwrap().policy;
+    let records = in_memory();
+    let mut set = |attributes: Value| {
+        ask(&mut policy, &records, "acme", Some(change(json!({"attributes": attributes}))))
+    };
+    let wrong = set(json!({"plan": "custom"})).unwrap_err();
+    assert!(wrong.starts_with("`plan` is `custom`, for which the limit `of-plan` has no number"), "{wrong}");
+    assert_eq!(set(json!({"plan": "custom", "agreed": 500})), Ok(()));
+    assert_eq!(set(json!({"plan": "other", "agreed": null, "staff": true})), Ok(()));
+}
+
 #[test]
 fn a_subject_has_as_many_attributes_as_requests_can_look_through() {
     let (mut policy, records) = (policy("{free: 2}"), in_memory());

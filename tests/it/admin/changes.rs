@@ -365,7 +365,7 @@ async fn a_stopped_store_shows_and_resets_who_was_changed_or_created_at_run_time
     };
     let shown = run("inspect");
     assert!(shown.contains("subject  newco") && shown.contains("used 4 of 9"), "{shown}");
-    assert!(run("reset").ends_with("reset: 1 counter\n"));
+    assert!(run("reset").ends_with("reset: 1 counter; the numbers are those of before\n"));
     assert!(run("inspect").contains("used 0 of 9"));
 }
 
@@ -513,4 +513,25 @@ async fn a_change_says_what_it_changed_while_the_store_is_away() {
         (&json!("enabled: true"), &json!("enabled: false")),
         "{noted}"
     );
+}
+
+/// More counters than are shown, or go to the store in one trip.
+#[tokio::test]
+async fn all_counters_of_a_subject_are_reset_however_many_it_has() {
+    let credentials = (0..1_500).map(|n| format!("{{kind: api_key, value: k{n}}}")).collect::<Vec<_>>();
+    let subjects = format!("subjects: [{{id: acme, credentials: [{}]}}]", credentials.join(", "));
+    let policy = "{domain: shop, subjects: shop.subjects.yaml, descriptors: [{key: api_key, subject: api_key, rate_limit: \
+        {requests_per_unit: 1, unit: year, count_by: credential}}]}";
+    let config = crate::support::directory(&[("shop.yaml", policy), ("shop.subjects.yaml", &subjects)]);
+    let server = Server::with(config, &[]);
+    let keys = ["k0", "k999", "k1000", "k1499"];
+    for key in keys {
+        assert_eq!(server.limited(&[("api_key", key)]).await, Code::Ok);
+        assert_eq!(server.limited(&[("api_key", key)]).await, Code::OverLimit);
+    }
+    let body = json!({"domain": "shop", "subject": "acme"}).to_string();
+    assert_eq!(server.change("POST", "/api/v1/counters/reset", &body).status, 200);
+    for key in keys {
+        assert_eq!(server.limited(&[("api_key", key)]).await, Code::Ok, "{key}");
+    }
 }
