@@ -455,6 +455,29 @@ fn what_holds_for_a_merged_domain_is_said_where_it_begins() {
 }
 
 #[test]
+fn which_limits_count_a_refused_request_is_the_same_in_all_documents_of_a_domain() {
+    let count_denied = |first: &str| {
+        let options = Options {
+            merge_domains: true,
+            on_refusal: crate::config::OnRefusal::RefusingCount,
+            ..Options::default()
+        };
+        let yaml = format!(
+            "domain: d\n{first}\ndescriptors: [{{key: a, rate_limit: {{requests_per_unit: 5, unit: hour}}}}]\n---\n\
+             domain: d\ndescriptors: [{{key: b, rate_limit: {{requests_per_unit: 5, unit: hour}}}}]"
+        );
+        let policy = load_text("a.yaml", &yaml, options).unwrap().policy;
+        let mut found = Vec::new();
+        policy.domain(b"d").unwrap().root.each_rule(&mut |rule| {
+            found.extend(rule.limits.iter().map(|limit| limit.count_denied));
+        });
+        found
+    };
+    assert_eq!(count_denied(""), [true, true]);
+    assert_eq!(count_denied("evaluate: in_order"), [false, false]);
+}
+
+#[test]
 fn answers_of_a_merged_domain_are_those_of_its_first_document() {
     let options = || Options { merge_domains: true, ..Options::default() };
     let load = |first: &str, second: &str| {

@@ -19,6 +19,8 @@ pub(super) struct First {
     place: Place,
     /// What it says about answers: where, and what.
     answers: HashMap<&'static str, (Place, serde_json::Value)>,
+    /// Which limits of the domain count a refused request; later documents say no more of that.
+    on_refusal: OnRefusal,
 }
 
 impl Document<'_, '_> {
@@ -54,10 +56,8 @@ impl Document<'_, '_> {
 
         // Taken out while it grows, so that mistakes can be reported meanwhile.
         let mut compiled = std::mem::take(self.compiler.policy.domain_mut(&self.domain));
-        let on_refusal = match fields.get("evaluate") {
-            None => self.compiler.options.on_refusal,
-            Some(_) => OnRefusal::AllCount,
-        };
+        let on_refusal = self.compiler.domains.get(&self.domain).map(|first| first.on_refusal);
+        let on_refusal = on_refusal.unwrap_or_default();
         if fields.get("evaluate").is_some() {
             compiled.evaluate = self.evaluate(&fields);
         } else if is_first && on_refusal == OnRefusal::RefusingCount {
@@ -105,7 +105,11 @@ impl Document<'_, '_> {
                 let node = fields.get(word)?;
                 Some((*word, (self.source.place(node.span()), scalar::json(node))))
             });
-            let first = First { place, answers: answers.collect() };
+            let on_refusal = match fields.get("evaluate") {
+                None => self.compiler.options.on_refusal,
+                Some(_) => OnRefusal::AllCount,
+            };
+            let first = First { place, answers: answers.collect(), on_refusal };
             self.compiler.domains.insert(self.domain.clone(), first);
             return true;
         };
