@@ -25,6 +25,9 @@ pub(super) const NEVER_CALLED: Duration = Duration::from_secs(60);
 /// How long a client may take to close the connection after GOAWAY.
 pub(super) const GOES_WITHIN: Duration = Duration::from_secs(10);
 
+/// What «never» may be written as, in place of a time that clocks cannot count to.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// Why the server ends a connection whose client does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
@@ -70,8 +73,8 @@ impl MaxAge {
 
     /// When a connection that begins `now` is asked to end, and when it does.
     fn from(self, now: Instant) -> (Instant, Instant) {
-        let age = self.age.mul_f64(0.9 + any_part() / 5.0);
-        (now + age, now + age + self.grace)
+        let age = self.age.min(FOR_EVER).mul_f64(0.9 + any_part() / 5.0);
+        (now + age, now + age + self.grace.min(FOR_EVER))
     }
 }
 
@@ -173,6 +176,13 @@ impl Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_may_become_older_than_clocks_can_count() {
+        let max_age = MaxAge { age: Duration::MAX, grace: Duration::MAX };
+        let (asked_at, ends_at) = max_age.from(Instant::now());
+        assert!(ends_at > asked_at);
+    }
 
     #[test]
     fn connections_that_began_together_are_asked_to_go_at_different_times() {

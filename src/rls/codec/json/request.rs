@@ -7,7 +7,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use prost::Message as _;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -40,8 +41,31 @@ pub(in crate::rls) fn request(text: &[u8]) -> Result<Vec<u8>, String> {
     Ok(encoded)
 }
 
+/// A message. Messages are objects, and no lists of their fields' values, as which they could be read as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
 fn read<'de, T: Deserialize<'de>>(text: &'de [u8], what: impl fmt::Display) -> Result<T, String> {
-    serde_json::from_slice(text).map_err(|error| match error.classify() {
+    serde_json::from_slice(text).map(|Object(read)| read).map_err(|error| match error.classify() {
         Category::Data => format!("{what}: {error}"),
         _ => format!("not JSON: {error}"),
     })
@@ -62,8 +86,8 @@ struct Request<'t> {
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Descriptor {
-    entries: Option<AtMost<Entry>>,
-    limit: Option<Limit>,
+    entries: Option<AtMost<Object<Entry>>>,
+    limit: Option<Object<Limit>>,
     #[serde(alias = "hits_addend")]
     hits_addend: Option<Number<u64>>,
     #[serde(alias = "is_negative_hits")]
@@ -89,13 +113,13 @@ struct Limit {
 
 impl From<Descriptor> for proto::RateLimitDescriptor {
     fn from(Descriptor { entries, limit, hits_addend, is_negative_hits }: Descriptor) -> Self {
-        let entry = |Entry { key, value }| proto::Entry {
+        let entry = |Object(Entry { key, value })| proto::Entry {
             key: key.unwrap_or_default().into(),
             value: value.unwrap_or_default().into(),
         };
         Self {
             entries: entries.unwrap_or_default().0.into_iter().map(entry).collect(),
-            limit: limit.map(Into::into),
+            limit: limit.map(|Object(limit)| limit.into()),
             hits_addend: hits_addend.map(|Number(hits)| hits),
             is_negative_hits: is_negative_hits.unwrap_or_default(),
         }
@@ -257,6 +281,19 @@ mod tests {
         for (text, told) in [
             ("{", "not JSON: EOF"),
             ("5", "the request: invalid type: integer `5`"),
+            (r#"["d", [], 1]"#, "the request: invalid type: sequence, expected an object"),
+            (
+                r#"{"descriptors": [[[], null, null, true]]}"#,
+                "descriptor 1: invalid type: sequence, expected an object",
+            ),
+            (
+                r#"{"descriptors": [{"entries": [["a", "b"]]}]}"#,
+                "descriptor 1: invalid type: sequence, expected an object",
+            ),
+            (
+                r#"{"descriptors": [{"limit": [1, 2]}]}"#,
+                "descriptor 1: invalid type: sequence, expected an object",
+            ),
             (r#"{"domian": "d"}"#, "the request: unknown field `domian`, expected one of `domain`"),
             (r#"{"domain": 5}"#, "the request: invalid type: integer `5`, expected a string"),
             (r#"{"hitsAddend": -1}"#, "expected a whole number of at most 32 bits, which is not negative"),
