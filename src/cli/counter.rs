@@ -74,7 +74,7 @@ pub(super) fn run(
     let mut said = if whose.json { json(&explanation) } else { explanation.text() };
     if action == Action::Reset {
         store.remove(&keys)?;
-        said = format!("{said}\nreset: {}\n", counted(found, "counter"));
+        said = format!("{said}\nreset: {}; the numbers are those of before\n", counted(found, "counter"));
     }
     if elsewhere > 0 && !whose.json {
         said.push_str(&format!(

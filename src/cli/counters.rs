@@ -139,7 +139,7 @@ pub(super) fn forgotten(policy: &Policy) -> Option<String> {
             )
         }
     };
-    Some(format!("{what}. Write `durable: none` where that is meant"))
+    Some(format!("{what}. `--store disk:DIR` keeps them; write `durable: none` where they may be forgotten"))
 }
 
 impl FromStr for Counters {
@@ -226,7 +226,7 @@ mod tests {
             let yaml = format!("{{domain: d, descriptors: [{{key: x, rate_limits: [{limits}]}}]}}");
             forgotten(&load_text("a.yaml", &yaml, Options::default()).unwrap().policy)
         };
-        let end = "Write `durable: none` where that is meant";
+        let end = "`--store disk:DIR` keeps them; write `durable: none` where they may be forgotten";
         let several = "limits whose window is a day or longer, or that are `durable`: `d: a`, `d: b`";
         let (day, days, month) = ("name: a, unit: day", "name: b, per: 30d", "name: c, per: calendar_month");
         let (exact, none) = ("name: e, unit: minute, durable: exact", "name: f, unit: week, durable: none");

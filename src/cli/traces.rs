@@ -54,7 +54,7 @@ impl Traces {
     /// Why that cannot be.
     pub(super) fn start<S: Store, C: Clock>(
         &self,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         limiter: &Arc<Limiter<S, C>>,
     ) -> Result<Option<Exporter>, String> {
         for Wrong { name, value, expected } in &self.ignored {

@@ -7,7 +7,7 @@ use crate::config::{Diagnostic, Excerpt, Options, Related, Severity, load};
 use crate::model::Unit;
 use crate::policy::{Domain, Level, Node, Place, Window};
 
-const WHAT: &str = "a configuration of envoyproxy/ratelimit";
+const WHAT: &str = "a configuration of envoyproxy/ratelimit, or of Spillway";
 
 pub(super) fn migrate(from: &Path, options: Options) -> Migration {
     let loaded = match load(&[from], options) {

@@ -1,11 +1,13 @@
 //! The thread that collects spans and sends them.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -14,7 +16,7 @@ use super::encode;
 use super::options::TraceOptions;
 use super::span::{CallSpan, End, Tracer};
 use crate::model::Timestamp;
-use crate::telemetry::{Metrics, SpanCounts, SpansDropped, SpansSentAgain, Tracing};
+use crate::telemetry::{Metrics, SpanCounts, SpansDropped, SpansSentAgain, TaskEnded, Tracing};
 
 /// The pauses before a batch is sent again that could not be sent. After the last try it is dropped.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
@@ -41,7 +43,7 @@ impl Exporter {
     /// When the system has no thread or no files for it.
     pub fn start(
         options: TraceOptions,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let options = Arc::new(options);
@@ -59,8 +61,13 @@ impl Exporter {
         let (finishing, asked) = watch::channel(None);
         let (finish, finished) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let metrics = Arc::clone(metrics);
         thread::Builder::new().name("traces".to_owned()).spawn(move || {
-            runtime.block_on(Sending::new(options, counts, spans, asked).run());
+            let sending = AssertUnwindSafe(Sending::new(options, counts, spans, asked).run()).catch_unwind();
+            if runtime.block_on(sending).is_err() {
+                // Spans are dropped from now on. Decisions go on.
+                TaskEnded { what: "traces", is_restarted: false }.emit(&metrics);
+            }
             // At the end of the process nobody waits for this.
             let _ = finish.send(());
         })?;

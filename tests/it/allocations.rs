@@ -76,7 +76,7 @@ fn a_call_that_is_not_traced_takes_no_allocation_and_another_one_takes_one() {
             delay: Duration::from_secs(3_600),
             ..TraceOptions::to(nowhere, Protocol::Http)
         };
-        let exporter = Exporter::start(options, &Metrics::default(), || Timestamp::from_secs(1)).unwrap();
+        let exporter = Exporter::start(options, &Arc::default(), || Timestamp::from_secs(1)).unwrap();
         let tracer = exporter.tracer().worker();
         let mut headers = HeaderMap::new();
         if !flags.is_empty() {
