@@ -170,6 +170,7 @@ fn the_readme_names_each_kind_of_error_of_a_store_and_no_other() {
         StoreError::Failed { store: text(), reason: text() },
         StoreError::InDoubt { store: text(), reason: text() },
         StoreError::Incomplete { expected: 1, found: 0 },
+        StoreError::Rekeyed,
         StoreError::Resting,
         StoreError::Unreadable { source: source().into() },
     ];

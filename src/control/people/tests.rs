@@ -104,7 +104,7 @@ fn a_plan_that_the_files_have_no_number_for_any_more_is_left_out_and_makes_nobod
 #[test]
 fn whoever_has_a_number_of_their_own_needs_none_of_their_plan() {
     let text = "{domain: d, subjects: d.subjects.yaml, descriptors: [{key: key, subject: key, exempt: {staff: true}, rate_limit: \
-        {name: of-plan, requests_per_unit: {by: plan, values: {free: 2}, override: agreed}, per: 1h}}]}";
+        {name: of-plan, requests_per_unit: {by: plan, values: {free: 2}}, override: agreed, per: 1h}}]}";
     let sources = Sources::in_memory([("d.yaml", text)], [("d.subjects.yaml", SUBJECTS)]);
     let mut policy = config::compile(&sources, Options::default()).unwrap().policy;
     let records = in_memory();

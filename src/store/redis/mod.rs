@@ -54,6 +54,8 @@ struct Shared {
     secret: KeySecret,
     /// Whether that is the servers' own by now. Until then nothing may be counted: other replicas have other keys.
     knows_secret: AtomicBool,
+    /// Whether somebody makes keys under it. Others have keys of their own.
+    gives_secret: AtomicBool,
     sentinels: Sentinels,
     cluster: Cluster,
 }
@@ -89,6 +91,7 @@ impl RedisStore {
             count: redis::Script::new(COUNT),
             secret: secret::random(),
             knows_secret: AtomicBool::new(false),
+            gives_secret: AtomicBool::new(false),
             sentinels: Sentinels::default(),
             cluster: Cluster::default(),
         })))
@@ -102,6 +105,7 @@ impl RedisStore {
     /// The secret that counters' keys are to be made under (`policy::Keyer::shared`): the one that is kept beside the counters, as soon
     /// as the server was reached once.
     pub fn secret(&self) -> KeySecret {
+        self.0.gives_secret.store(true, Ordering::Release);
         self.0.secret.clone()
     }
 

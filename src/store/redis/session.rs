@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::{Cmd, RedisError};
@@ -385,7 +386,7 @@ impl Shared {
 }
 
 impl RedisSession {
-    /// Learns the secret that keys are made under. Whether it is another one than they have been made under until now.
+    /// Learns the secret that keys are made under. Whether that makes other keys than have been made until now.
     async fn learns_another_secret(&self) -> Result<bool, Failure> {
         let before = self.shared.secret.get();
         // Whichever slot is asked for: a cluster is not known without its secret.
@@ -393,7 +394,8 @@ impl RedisSession {
         if !self.shared.knows_secret() {
             link.up().await?;
         }
-        Ok(self.shared.secret.get() != before)
+        let makes_keys = self.shared.gives_secret.load(Ordering::Acquire);
+        Ok(makes_keys && self.shared.secret.get() != before)
     }
 
     async fn apply_heard(

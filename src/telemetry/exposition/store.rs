@@ -7,8 +7,18 @@ use crate::telemetry::Metrics;
 use crate::telemetry::tallies::Totals;
 
 /// Why a store cannot charge counters; see `store::StoreError`.
-const KINDS: [&str; 8] =
-    ["failed", "incomplete", "late", "refused", "resting", "timed_out", "unreachable", "unreadable"];
+const KINDS: [&str; 10] = [
+    "failed",
+    "in_doubt",
+    "incomplete",
+    "late",
+    "refused",
+    "rekeyed",
+    "resting",
+    "timed_out",
+    "unreachable",
+    "unreadable",
+];
 
 pub(super) fn store(metrics: &Metrics, totals: &Totals, to: &mut Families<'_>) -> fmt::Result {
     to.times(

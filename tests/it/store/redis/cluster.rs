@@ -2,6 +2,11 @@
 //! refuses, and servers that are killed or have left are left.
 
 use std::future::Future;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -355,5 +360,83 @@ fn a_cluster_that_is_down_at_the_start_is_told_and_found() {
         cluster.servers.iter_mut().for_each(crate::support::valkey::Valkey::restart);
         let session = super::failures::session(&cluster.url());
         assert_eq!(recovered(&session, Hits::ONE).await, 1);
+    });
+}
+
+/// The only server of a cluster, as far as it says itself, which has the secret.
+struct OnlyServer {
+    is_cut_off: Arc<AtomicBool>,
+    port: u16,
+}
+
+impl OnlyServer {
+    const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_cut_off = Arc::new(AtomicBool::new(true));
+        let of_thread = Arc::clone(&is_cut_off);
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let is_cut_off = Arc::clone(&of_thread);
+                thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().unwrap());
+                    while let Some(command) = read(&mut reader) {
+                        let answer = Self::answer(&command, port, is_cut_off.load(Ordering::SeqCst));
+                        if stream.write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { is_cut_off, port }
+    }
+
+    fn answer(command: &[String], port: u16, is_cut_off: bool) -> String {
+        let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        match words[..] {
+            ["CLUSTER", "SLOTS", ..] => {
+                format!("*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n{}:{port}\r\n{}", text("127.0.0.1"), text("id"))
+            }
+            ["CLUSTER", "INFO", ..] if is_cut_off => text("cluster_state:fail\r\n"),
+            ["CLUSTER", "INFO", ..] => text("cluster_state:ok\r\n"),
+            ["GET" | "SET", ..] if is_cut_off => "-CLUSTERDOWN The cluster is down\r\n".to_owned(),
+            ["GET", ..] => text(Self::SECRET),
+            _ => "+OK\r\n".to_owned(),
+        }
+    }
+}
+
+/// A command as clients send one, a list of texts.
+fn read(reader: &mut impl BufRead) -> Option<Vec<String>> {
+    let mut line = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        Some(line.trim_end().to_owned())
+    };
+    let words = line()?.strip_prefix('*')?.parse().ok()?;
+    (0..words).map(|_| line().and_then(|_| line())).collect()
+}
+
+#[test]
+fn slots_are_not_believed_before_the_secret_of_the_cluster_is_known() {
+    let server = OnlyServer::start();
+    run(async {
+        let store = RedisStore::open(&format!("redis-cluster://127.0.0.1:{}", server.port)).unwrap();
+        let why = store.ready().await.unwrap_err();
+        let why = std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
+        assert!(why.contains("it says that the cluster is down"), "{why}");
+        server.is_cut_off.store(false, Ordering::SeqCst);
+        let begun = Instant::now();
+        // It is not asked again at once.
+        while store.ready().await.is_err() {
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::task::yield_now().await;
+        }
+        let [high, low] = store.secret().get();
+        assert_eq!(format!("{high:016x}{low:016x}"), OnlyServer::SECRET);
     });
 }
