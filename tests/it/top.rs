@@ -61,7 +61,8 @@ descriptors:
   - {key: many, rate_limit: {name: many, unit: year, requests_per_unit: 1000000}}
 ";
 
-#[tokio::test]
+// Requests go on while the test waits for `tmux`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn rates_move_in_a_terminal_and_keys_sort_filter_and_quit() {
     let spillway = Spillway::serving(POLICY);
     // A shell stays behind, to see what it leaves of the screen.
@@ -71,25 +72,23 @@ async fn rates_move_in_a_terminal_and_keys_sort_filter_and_quit() {
     terminal.until(|screen| screen.contains("REFUSED/s▼") && screen.contains("many")).await;
 
     let mut client = RateLimitServiceClient::new(channel(&spillway).await);
-    let traffic = async {
+    let traffic = tokio::spawn(async move {
         loop {
             for key in ["few", "many"] {
                 client.should_rate_limit(request(vec![descriptor(&[(key, "1")])])).await.unwrap();
             }
             sleep(Duration::from_millis(5)).await;
         }
-    };
-    let look = async {
-        // What refuses comes first, with nothing left; the busy one is well.
-        let few = |line: &str| line.starts_with('d') && line.contains("few") && line.contains(" 0.0 %");
-        let well = |line: &str| line.contains("many") && line.contains("100.0 %");
-        terminal.until(|screen| screen.lines().nth(5).is_some_and(few) && screen.lines().any(well)).await;
-        terminal.tmux(&["send-keys", "/", "man"]);
-        terminal.until(|screen| screen.contains("filter: man") && !screen.contains("few")).await;
-        terminal.tmux(&["send-keys", "Enter", "s"]);
-        terminal.until(|screen| screen.contains("HITS/s▼")).await;
-    };
-    tokio::select! { () = look => {} () = traffic => {} }
+    });
+    // What refuses comes first, with nothing left; the busy one is well.
+    let few = |line: &str| line.starts_with('d') && line.contains("few") && line.contains(" 0.0 %");
+    let well = |line: &str| line.contains("many") && line.contains("100.0 %");
+    terminal.until(|screen| screen.lines().nth(5).is_some_and(few) && screen.lines().any(well)).await;
+    terminal.tmux(&["send-keys", "/", "man"]);
+    terminal.until(|screen| screen.contains("filter: man") && !screen.contains("few")).await;
+    terminal.tmux(&["send-keys", "Enter", "s"]);
+    terminal.until(|screen| screen.contains("HITS/s▼")).await;
+    traffic.abort();
 
     drop(spillway);
     terminal.until(|screen| screen.contains("NO ANSWER")).await;
