@@ -44,7 +44,7 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Why it keeps nothing any more, once it has failed for good: as long as the process runs it does not try again.
+    /// Why it keeps nothing at the moment, if it has failed. It tries again by itself, and this is so until that works.
     fn failure(&self) -> Option<String> {
         None
     }
