@@ -260,7 +260,7 @@ async fn sweep<S: Store, C: Clock>(
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        if publisher.keeps_replaced() {
+        if publisher.keeps_replaced() && !publisher.begin_to_free_replaced() {
             let publisher = Arc::clone(&publisher);
             // A large one takes tens of milliseconds. Without a thread it is freed the next time; a panic was logged.
             let _ = control::yielding(move || publisher.free_replaced()).await;

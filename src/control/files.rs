@@ -310,7 +310,8 @@ impl Follower {
     ) -> Result<(), Vec<Diagnostic>> {
         let options = self.watched.options.clone();
         let version = publisher.version();
-        let sources = Sources::in_files(&[&self.watched.path], options.every_file);
+        let (path, every_file) = (self.watched.path.clone(), options.every_file);
+        let sources = publisher.in_background(move || Sources::in_files(&[&path], every_file));
         let answer = if settled {
             publisher.publish(version, &sources, options)
         } else {

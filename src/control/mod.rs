@@ -1,6 +1,7 @@
 //! Configurations that change while the server runs: where they come from, and putting them in force.
 
 mod awaited;
+mod background;
 mod change;
 mod files;
 mod history;

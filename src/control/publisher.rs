@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::background::{Background, PATIENCE};
 use super::change::Change;
 use super::history::Event;
 use super::latest::{FILES, Latest, Status, Version};
@@ -62,7 +63,9 @@ pub struct Publisher<S, C> {
     /// Held while a configuration is compiled that comes from several places: what the others say stays the same meanwhile.
     parts: Mutex<Parts>,
     /// Policies that were replaced, until no request sees them.
-    replaced: Mutex<Vec<Arc<Policy>>>,
+    replaced: Arc<Mutex<Vec<Arc<Policy>>>>,
+    compiling: Background,
+    freeing: Background,
     /// What counts the hits of rules, if anything does.
     metrics: Option<Arc<Metrics>>,
 }
@@ -98,7 +101,9 @@ impl<S: Store, C: Clock> Publisher<S, C> {
             changing: parking_lot::Mutex::default(),
             publishing: Mutex::default(),
             parts: Mutex::default(),
-            replaced: Mutex::default(),
+            replaced: Arc::default(),
+            compiling: Background::default(),
+            freeing: Background::default(),
             metrics: None,
         }
     }
@@ -113,11 +118,13 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     /// Frees the policies that were replaced and that no request sees any more: here, because a worker that was the last to see one
     /// of 100,000 rules would be tens of milliseconds late with its next answers. To be called now and then.
     pub fn free_replaced(&self) {
-        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody can come to share one that is not shared.
-        let unseen: Vec<_> = replaced.extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
-        drop(replaced);
-        drop(unseen);
+        free_unseen(&self.replaced);
+    }
+
+    /// Has the same done in the background. `false` if it is not, because the last time has not come to its end yet.
+    pub fn begin_to_free_replaced(&self) -> bool {
+        let replaced = Arc::clone(&self.replaced);
+        self.freeing.begin(move || free_unseen(&replaced))
     }
 
     /// Whether there are policies that were replaced and that [`free_replaced`](Self::free_replaced) may free.
@@ -259,7 +266,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     /// The same for what may be half of a configuration: a mistake in it is no refusal, and the status stays as it is.
     pub fn publish_if_right(&self, version: Version, sources: &Sources, options: Options) -> Published {
         let mut parts = self.parts();
-        let answer = match config::compile(&parts.with_files(sources), options) {
+        let answer = match self.compile(parts.with_files(sources), options) {
             Ok(loaded) => self.apply(Some(version), FILES, loaded),
             Err(diagnostics) => Published::Rejected(diagnostics),
         };
@@ -280,7 +287,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         told: impl FnOnce(&mut [Diagnostic]),
     ) -> Published {
         let mut parts = self.parts();
-        let answer = match config::compile(&parts.with_remote(name, sources), options) {
+        let answer = match self.compile(parts.with_remote(name, sources), options) {
             Ok(mut loaded) => {
                 told(&mut loaded.warnings);
                 self.apply(None, name, loaded)
@@ -296,6 +303,21 @@ impl<S: Store, C: Clock> Publisher<S, C> {
             Published::Superseded => {}
         }
         answer
+    }
+
+    /// Compiles and makes ready what takes its time, in the background.
+    fn compile(&self, sources: Sources, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+        self.in_background(move || {
+            let mut loaded = config::compile(&sources, options.clone())?;
+            loaded.policy.prepare();
+            Ok(loaded)
+        })
+    }
+
+    /// What `work` comes to, of whose kind there is much where policies are large: done while nothing else wants the core, or by the
+    /// calling thread where that takes too long. It may be done twice.
+    pub fn in_background<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> T {
+        self.compiling.compute(PATIENCE, work)
     }
 
     /// Notes that what the control plane `name` sent is refused for its mistakes.
@@ -343,11 +365,14 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         // Where only subjects changed, counts go on where they are.
         let is_counted = Arc::ptr_eq(policy.catalog(), self.limiter.engine.policy().catalog());
         if let Some(metrics) = self.metrics.as_ref().filter(|_| !is_counted) {
-            metrics.prepare(policy.catalog());
+            let (metrics, catalog) = (Arc::clone(metrics), Arc::clone(policy.catalog()));
+            self.in_background(move || metrics.prepare(&catalog));
         }
         let replaced = self.limiter.publish(policy);
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(replaced);
-        self.free_replaced();
+        if !self.begin_to_free_replaced() {
+            self.free_replaced();
+        }
         let mut known = self.latest.lock();
         known.status.generation += 1;
         known.status.since = self.limiter.clock.now();
@@ -366,6 +391,14 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         self.latest.changes.send_replace(());
         generation
     }
+}
+
+fn free_unseen(replaced: &Mutex<Vec<Arc<Policy>>>) {
+    let mut replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
+    // Nobody can come to share one that is not shared.
+    let unseen: Vec<_> = replaced.extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
+    drop(replaced);
+    drop(unseen);
 }
 
 /// Leaves out the names of what came from control planes.

@@ -37,8 +37,8 @@ use crate::subjects::{Directory, KnownTiers};
 pub struct Policy {
     domains: HashMap<Box<[u8]>, Domain>,
     catalog: Arc<Catalog>,
-    /// Whether `catalog` is of these domains.
-    is_prepared: bool,
+    /// How many rules there are, where `catalog` is of these domains.
+    prepared: Option<usize>,
 }
 
 /// How the rules that one request reaches go together.
@@ -183,7 +183,7 @@ impl Policy {
 
     /// The rules of `name`, which start out empty.
     pub fn domain_mut(&mut self, name: &str) -> &mut Domain {
-        self.is_prepared = false;
+        self.prepared = None;
         self.domains
             .entry(name.as_bytes().into())
             .or_insert_with(|| Domain { name: name.to_owned(), ..Domain::default() })
@@ -198,13 +198,13 @@ impl Policy {
     /// who is by the files alone, where that is another. Rules are shared with this policy, and are counted on under their numbers.
     #[must_use]
     pub fn with_directory(&self, name: &str, directory: Directory, by_files: Option<Arc<Directory>>) -> Self {
-        let Self { domains, catalog, is_prepared } = self;
+        let Self { domains, catalog, prepared } = self;
         let mut domains = domains.clone();
         if let Some(domain) = domains.get_mut(name.as_bytes()) {
             domain.directory = Some(Arc::new(directory));
             domain.files_directory = by_files;
         }
-        Self { domains, catalog: Arc::clone(catalog), is_prepared: *is_prepared }
+        Self { domains, catalog: Arc::clone(catalog), prepared: *prepared }
     }
 
     /// The same, to be changed before they are in force; their rules stay as they are.
@@ -214,6 +214,10 @@ impl Policy {
 
     /// How many nodes of all domains carry a rule.
     pub fn rules(&self) -> usize {
+        self.prepared.unwrap_or_else(|| self.count_rules())
+    }
+
+    fn count_rules(&self) -> usize {
         self.domains().map(|domain| domain.root.rules()).sum()
     }
 
@@ -257,9 +261,10 @@ impl Policy {
 
     /// Makes ready what else the first request that meets it would wait for, and numbers domains and rules. Done once.
     pub fn prepare(&mut self) {
-        if std::mem::replace(&mut self.is_prepared, true) {
+        if self.prepared.is_some() {
             return;
         }
+        self.prepared = Some(self.count_rules());
         self.domains().for_each(|domain| domain.root.prepare());
         let mut catalog = Catalog::default();
         for domain in self.domains.values_mut() {

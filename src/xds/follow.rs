@@ -351,7 +351,9 @@ impl<S: Store, C: Clock> Follower<S, C> {
     async fn publish(&self, resources: Vec<prost_types::Any>) -> Result<(usize, Change), Wrong> {
         let (name, publisher) = (self.name.clone(), Arc::clone(&self.publisher));
         self.publishing(move || {
-            Set::read(&name, &resources).map_err(|diagnostics| {
+            let of = name.clone();
+            let set = publisher.in_background(move || Set::read(&of, &resources));
+            set.map_err(|diagnostics| {
                 publisher.refuse_remote(&name, &diagnostics);
                 Wrong { diagnostics, is_of_set: true, waits: None }
             })
