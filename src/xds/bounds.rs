@@ -1,6 +1,6 @@
 //! How many messages are in one, before any of them is made: two bytes on the wire can be a hundred in memory.
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
@@ -44,13 +44,13 @@ impl Message {
     }
 }
 
-/// How many messages there is room for in a set.
+/// How many messages there is room for in a set; none once there was too little.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct Room(Option<usize>);
 
 impl Default for Room {
     fn default() -> Self {
-        Self(MOST_MESSAGES)
+        Self(Some(MOST_MESSAGES))
     }
 }
 
@@ -61,12 +61,18 @@ impl Room {
         while let Some((bytes, message)) = left.pop() {
             for &(field, inner) in message.fields() {
                 for bytes in messages(bytes, field) {
-                    self.0 = self.0.checked_sub(1)?;
+                    self.0 = self.0.and_then(|room| room.checked_sub(1));
+                    self.0?;
                     left.push((bytes, inner));
                 }
             }
         }
-        Some(())
+        self.0.map(drop)
+    }
+
+    /// Whether something had no room.
+    pub(super) fn was_too_small(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -96,7 +102,12 @@ fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Field<'_>> {
             }
             WireType::SixtyFourBit => 8,
             WireType::ThirtyTwoBit => 4,
-            WireType::StartGroup | WireType::EndGroup => return None,
+            // Nobody sends any, but whoever decodes the message reads on behind one.
+            WireType::StartGroup => {
+                skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?;
+                0
+            }
+            WireType::EndGroup => return None,
         };
         let (value, rest) = bytes.split_at_checked(length)?;
         bytes = rest;
@@ -188,8 +199,8 @@ mod tests {
         assert_eq!(first.len(), 2);
         assert_eq!(messages(first[0], 4).count(), 3);
         assert_eq!(messages(&bytes, 9).count(), 0);
-        let mut room = Room(2 * (1 + 3 + 9));
-        assert_eq!((room.take(&bytes), room.0), (Some(()), 0));
+        let mut room = Room(Some(2 * (1 + 3 + 9)));
+        assert_eq!((room.take(&bytes), room.0), (Some(()), Some(0)));
         assert_eq!(room.take(&bytes), None);
         assert_eq!(messages(&bytes[..bytes.len() - 1], 3).count(), 1, "the second one is cut off");
     }
@@ -211,8 +222,23 @@ mod tests {
     fn empty_ones_count_too_and_all_resources_together() {
         let half = [0x1a, 0].repeat(MOST_MESSAGES / 2);
         let mut room = Room::default();
-        assert_eq!((room.take(&half), room.take(&half), room.0), (Some(()), Some(()), 0));
+        assert_eq!((room.take(&half), room.take(&half), room.0), (Some(()), Some(()), Some(0)));
         assert_eq!(room.take(&[0x1a, 0]), None);
+    }
+
+    /// Field 15, which no message has, as a group with a number in it.
+    const GROUP: [u8; 4] = [0x7b, 0x08, 0x01, 0x7c];
+
+    #[test]
+    fn what_comes_behind_a_group_counts_as_it_is_read() {
+        let config = [&GROUP[..], &[0x1a, 0], &[0x7b, 0x7b, 0x7c, 0x7c], &[0x1a, 0]].concat();
+        assert_eq!(RateLimitConfig::decode(&*config).unwrap().descriptors.len(), 2);
+        let mut room = Room(Some(2));
+        assert_eq!((room.take(&config), room.0), (Some(()), Some(0)));
+
+        let response = [&GROUP[..], &[0x12, 0].repeat(MOST_RESOURCES + 7)].concat();
+        let cut = cut(&response).unwrap();
+        assert_eq!(DiscoveryResponse::decode(&*cut).unwrap().resources.len(), MOST_RESOURCES + 1);
     }
 
     #[test]
@@ -231,7 +257,7 @@ mod tests {
         };
         let config = RateLimitConfig { descriptors: vec![descriptor], ..Default::default() };
         // The descriptor, its limit and seven names; the struct, its entry, the value, the list and five values.
-        let mut room = Room(1 + 1 + 7 + 1 + 1 + 1 + 1 + 5);
-        assert_eq!((room.take(&config.encode_to_vec()), room.0), (Some(()), 0));
+        let mut room = Room(Some(1 + 1 + 7 + 1 + 1 + 1 + 1 + 5));
+        assert_eq!((room.take(&config.encode_to_vec()), room.0), (Some(()), Some(0)));
     }
 }

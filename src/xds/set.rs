@@ -56,6 +56,10 @@ impl Set {
                 }
                 Err(why) => wrong.push(Diagnostic::error(format!("resources[{number}]: {why}"))),
             }
+            // What comes behind the one that is too much is not to blame.
+            if room.was_too_small() {
+                break;
+            }
         }
         if !wrong.is_empty() {
             return Err(wrong);
@@ -154,6 +158,15 @@ mod tests {
             )
         );
         assert!(messages[1].starts_with("resources[2]: it is no `RateLimitConfig`: "), "{messages:?}");
+    }
+
+    #[test]
+    fn the_one_that_is_too_much_for_the_set_is_named_and_none_behind_it() {
+        let much = Any { type_url: TYPE_URL.to_owned(), value: [0x1a, 0].repeat(MOST_MESSAGES) };
+        let wrong =
+            Set::read("eg", &[any(&limited("a", "a", 1)), much, any(&limited("b", "b", 1))]).unwrap_err();
+        let [wrong] = &wrong[..] else { panic!("{}", wrong.len()) };
+        assert!(wrong.message.starts_with("resources[1]: with those before it"), "{}", wrong.message);
     }
 
     #[test]
