@@ -4,13 +4,14 @@
 //! whoever has records written waits for a while only. Then it takes them back, if no commit has them yet.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::threads::Task;
+use super::threads::{SENSELESS, Task};
 use super::{Inner, StoreError};
 use crate::store::records::{Record, RecordKind, Records, Visit};
 
@@ -41,14 +42,22 @@ impl Records for DiskRecords {
         // Held while it reads: the file is closed when nobody reads it.
         let reader = self.store.reader.read();
         let reader = reader.as_ref().ok_or_else(|| self.store.failed("it is closed".to_owned()))?;
-        let read = reader.records((kind.name(), scope, ""), |(of, within, id), value| {
-            if (of, within) != (kind.name(), scope) {
-                return ControlFlow::Break(());
-            }
-            visit(id, value);
-            ControlFlow::Continue(())
-        });
-        read.map_err(|error| self.store.failed(error.to_string()))
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            reader.records((kind.name(), scope, ""), |(of, within, id), value| {
+                if (of, within) != (kind.name(), scope) {
+                    return ControlFlow::Break(());
+                }
+                visit(id, value);
+                ControlFlow::Continue(())
+            })
+        }));
+        let read = read.map_err(|_| SENSELESS.to_owned());
+        read.and_then(|read| read.map_err(|error| error.to_string())).map_err(|reason| {
+            // The file is opened anew, as where a counter of it cannot be read.
+            self.store.table.fail(reason.clone());
+            self.store.threads.send(Task::Failed(reason.clone()));
+            self.store.failed(reason)
+        })
     }
 
     fn apply(&self, changes: Vec<Record>) -> Result<(), StoreError> {

@@ -85,7 +85,10 @@ pub(super) fn recover<'a>(
                 parts.table.begin_anew(&parts.memory);
                 return Some(file);
             }
-            Ok(file) => parts.table.fail(format!("`{}` is another counter store by now", file.name())),
+            Ok(file) => {
+                parts.table.fail(format!("`{}` is another counter store by now", file.name()));
+                let_go(file);
+            }
             Err(not_renewed) => {
                 let (error, readable) = *not_renewed;
                 parts.table.fail(error.to_string());
@@ -112,7 +115,14 @@ fn renewed(directory: &Path) -> Result<File, NotRenewed> {
         new.published();
         Ok(new)
     };
-    sensible(path, copied).map_err(|error| Box::new((error, Some(old))))
+    match sensible(path, copied) {
+        Ok(new) => {
+            // Closing it may read what was not copied.
+            let_go(old);
+            Ok(new)
+        }
+        Err(error) => Err(Box::new((error, Some(old)))),
+    }
 }
 
 fn copy(old: &File, new: &File) -> Result<(), redb::Error> {

@@ -158,7 +158,7 @@ impl Threads {
 }
 
 /// What is said of a file at which redb panics: it does so when what it reads makes no sense.
-const SENSELESS: &str = "it cannot be read to the end, as what it says makes no sense";
+pub(super) const SENSELESS: &str = "it cannot be read to the end, as what it says makes no sense";
 
 /// Writes as [`write()`] does. A panic is an error like others.
 fn whole(

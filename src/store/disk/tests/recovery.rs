@@ -242,3 +242,29 @@ fn a_panic_is_survived_as_a_failed_write_is() {
     assert_eq!(hit(&store, exact).unwrap().used, 5);
     store.close().unwrap();
 }
+
+#[test]
+fn a_panic_at_records_is_one_of_the_store_and_survived_too() {
+    let disk = Disk::default();
+    let of_again = disk.clone();
+    let store = open_again(&disk, move || Ok(of_again.after_power_loss(|| false)));
+    let records = store.records().unwrap();
+    let record = |id: u32| Record {
+        kind: RecordKind::Subject,
+        scope: "shop".to_owned(),
+        id: id.to_string(),
+        value: Some(vec![7; 4_096]),
+    };
+    // More than is kept in memory of the file.
+    for first in (0..8_000).step_by(1_000) {
+        records.apply((first..first + 1_000).map(record).collect()).unwrap();
+    }
+    disk.make_no_sense();
+    let told = records.each(RecordKind::Subject, "shop", &mut |_, _| ()).unwrap_err().to_string();
+    assert!(told.contains("makes no sense"), "{told}");
+    is_written_again(&store);
+    let mut read = 0;
+    records.each(RecordKind::Subject, "shop", &mut |_, _| read += 1).unwrap();
+    assert_eq!(read, 8_000);
+    store.close().unwrap();
+}
