@@ -171,11 +171,12 @@ impl<S: Store, C: Clock> Worker<S, C> {
             self.breaker.borrow_mut().answers();
             return conclude(plan, &outcomes);
         }
-        let mut settled = self.ask(&plan, now.steady, deadline).await;
+        let longest = Instant::now() + self.limiter.without_store.timeout;
+        let mut settled = self.ask(&plan, now.steady, deadline, longest).await;
         let mut plan = plan;
         if let Err(StoreError::Rekeyed) = settled {
             plan = self.limiter.engine.plan(plan.into_scratch(), policy, request, now);
-            settled = self.ask(&plan, now.steady, deadline).await;
+            settled = self.ask(&plan, now.steady, deadline, longest).await;
         }
         let error = match settled {
             Ok(outcomes) => return conclude(plan, &outcomes),
@@ -193,16 +194,16 @@ impl<S: Store, C: Clock> Worker<S, C> {
         Ok(decided)
     }
 
-    /// Has the store make the charges of `plan`, unless it failed lately.
+    /// Has the store make the charges of `plan`, unless it failed lately; the caller waits until `deadline`, and the server until `longest`.
     async fn ask(
         &self,
         plan: &Plan<'_>,
         now: Timestamp,
         deadline: Option<Instant>,
+        longest: Instant,
     ) -> Result<Outcomes, StoreError> {
         let asked = Instant::now();
         let permit = self.breaker.borrow_mut().ask(asked - self.started).ok_or(StoreError::Resting)?;
-        let longest = asked + self.limiter.without_store.timeout;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let settled = self.session.apply(plan.mode(), plan.charges(), now, until);
         let settled = match tokio::time::timeout_at(until, settled).await {

@@ -389,10 +389,11 @@ impl RedisSession {
     /// Learns the secret that keys are made under. Whether that makes other keys than have been made until now.
     async fn learns_another_secret(&self) -> Result<bool, Failure> {
         let before = self.shared.secret.get();
-        // Whichever slot is asked for: a cluster is not known without its secret.
-        let link = self.link(0, &Way::default()).await?;
-        if !self.shared.knows_secret() {
-            link.up().await?;
+        if self.shared.options.kind == Kind::Cluster {
+            // It is not known without its secret.
+            cluster::slots(&self.shared).await?;
+        } else {
+            self.link(0, &Way::default()).await?.up().await?;
         }
         let makes_keys = self.shared.gives_secret.load(Ordering::Acquire);
         Ok(makes_keys && self.shared.secret.get() != before)
