@@ -198,10 +198,16 @@ impl<S: Store, C: Clock> Desk<S, C> {
             let in_doubt = json!({"domain": domain, "subject": id, "before": before["limits"]});
             for (number, part) in charges.chunks(MOST_LIMITS).enumerate() {
                 let given_back = self.give_back(part, in_doubt.clone()).await;
-                // Those before it have given theirs back.
-                given_back.map_err(|problem| match number {
+                given_back.map_err(|problem| match number * MOST_LIMITS {
                     0 => problem,
-                    _ => problem.of_change_in_doubt(in_doubt.clone()),
+                    reset => {
+                        let (all, why) = (charges.len(), problem.message());
+                        Problem::away(format!(
+                            "{reset} of {all} counters of `{id}` are reset; of those behind them: {why}"
+                        ))
+                        .hint("reset it again when the store answers".to_owned())
+                        .of_change_in_doubt(in_doubt.clone())
+                    }
                 })?;
             }
         }

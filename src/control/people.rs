@@ -318,14 +318,14 @@ pub(super) fn amend_domain(
 /// The most changes that are left out and told at a time.
 const MOST_TOLD: usize = 20;
 
-/// Which of `attributes` has no number in a limit of `domain`, in the words that they were given in. Whether that is wrong of a subject
-/// is for [`Domain::without_number`] to say.
-fn without_number(domain: &Domain, attributes: &Map<String, Json>) -> Option<String> {
+/// Which of `attributes` has no number in the limits of `domain` that are called `of_limit`, in the words that they were given in. Whether
+/// that is wrong of a subject is for [`Domain::without_number`] to say.
+fn without_number(domain: &Domain, of_limit: &str, attributes: &Map<String, Json>) -> Option<String> {
     let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let is_number = |value: &Json| value.as_u64().is_some() || text(value).parse::<u64>().is_ok();
     let mut wrong = None;
     domain.root.each_rule(&mut |rule| {
-        for limit in &rule.limits {
+        for limit in rule.limits.iter().filter(|limit| limit.name == of_limit) {
             let requests = &limit.requests;
             let name = &limit.name;
             let number = |attribute: &String| {
@@ -411,8 +411,12 @@ pub(super) fn amend_one(
     let wrong = of_this.find(|wrong| !is_number(wrong) || !keeps_out);
     let Some(wrong) = wrong else { return Ok((amended, kept)) };
     // In the words of the change, where it says so itself.
-    let own = change.as_ref().filter(|_| is_number(&wrong));
-    let words = own.and_then(|change| without_number(of_domain, &change.attributes));
+    let words = match (&wrong, &change) {
+        (WrongChange::NoNumber { limit, .. }, Some(change)) => {
+            without_number(of_domain, limit, &change.attributes)
+        }
+        _ => None,
+    };
     Err(words.map_or_else(|| wrong.into(), NotChanged::NoNumber))
 }
 

@@ -118,6 +118,22 @@ fn whoever_has_a_number_of_their_own_needs_none_of_their_plan() {
 }
 
 #[test]
+fn the_limit_is_named_that_has_no_number_and_not_one_that_needs_none() {
+    let text = "{domain: d, subjects: d.subjects.yaml, descriptors: [{key: a, subject: key, rate_limit: {name: of-plan, \
+        requests_per_unit: {by: plan, values: {free: 2}}, override: agreed, per: 1h}}, {key: b, subject: key, rate_limit: {name: \
+        of-region, requests_per_unit: {by: region, values: {eu: 2}}, per: 1h}}]}";
+    let subjects = "subjects: [{id: acme, attributes: {plan: free, agreed: 500, region: eu}, credentials: [{kind: key, value: k1}]}]";
+    let sources = Sources::in_memory([("d.yaml", text)], [("d.subjects.yaml", subjects)]);
+    let mut policy = config::compile(&sources, Options::default()).unwrap().policy;
+    let wanted = change(json!({"attributes": {"plan": "custom", "region": "mars"}}));
+    let wrong = ask(&mut policy, &in_memory(), "acme", Some(wanted)).unwrap_err();
+    assert!(
+        wrong.starts_with("`region` is `mars`, for which the limit `of-region` has no number"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn a_subject_has_as_many_attributes_as_requests_can_look_through() {
     let (mut policy, records) = (policy("{free: 2}"), in_memory());
     let many = |from: usize, to: usize| {
