@@ -37,6 +37,7 @@ mod report;
 mod rows;
 mod sample;
 mod servers;
+mod shared;
 #[allow(dead_code, clippy::unwrap_used, reason = "it serves two test programs besides")]
 #[path = "../../support/mod.rs"]
 mod support;
@@ -112,6 +113,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         if wanted("13") {
             expire(&mut servers, &mut results)?;
             operator::reloads(round, &mut servers, &cores, times, &mut results)?;
+        }
+        if wanted("14") {
+            expire(&mut servers, &mut results)?;
+            shared::round(round, &mut servers, &cores, times, &mut results)?;
         }
         // Half as often: it is for the eye.
         if wanted("plot") && round.is_multiple_of(2) {

@@ -16,6 +16,7 @@ use crate::calls::{Keys, Shape};
 use crate::closed::{Closed, Load, Until};
 use crate::cores::Cores;
 use crate::http2::Answer;
+use crate::support::valkey::Valkey;
 use crate::support::{PATIENCE, Process, command, directory};
 use crate::{bare, policies, verify};
 
@@ -40,6 +41,8 @@ pub(crate) enum Kind {
     /// A limit for each day, which is kept on a disk where there is one.
     DailyInMemory,
     DailyOnDisk,
+    /// The same in a Valkey.
+    DailyShared,
 }
 
 /// How many keys exist where many are asked for, and where very many are.
@@ -56,6 +59,7 @@ pub(crate) struct Server {
     /// Kept until the process has ended.
     config: Option<TempDir>,
     store: Option<TempDir>,
+    shared: Option<Valkey>,
     pub(crate) grpc: SocketAddr,
     http: Option<SocketAddr>,
 }
@@ -66,26 +70,36 @@ impl Server {
     }
 
     fn spillway(policy: &str) -> Result<Self, Box<dyn Error>> {
-        Self::spillway_with(policy, None)
+        Self::spillway_with(policy, &[])
     }
 
     /// With its counters in a new directory of the system's for temporary files; `TMPDIR` names another.
     fn spillway_on_disk(policy: &str) -> Result<Self, Box<dyn Error>> {
         let store = TempDir::new()?;
-        let mut server = Self::spillway_with(policy, Some(&store))?;
+        let url = format!("disk:{}", store.path().display());
+        // The first charge of a counter waits for the disk, however long it takes.
+        let mut server = Self::spillway_with(policy, &["--store-timeout", "5s", "--store", &url])?;
         server.store = Some(store);
         Ok(server)
     }
 
-    fn spillway_with(policy: &str, store: Option<&TempDir>) -> Result<Self, Box<dyn Error>> {
+    /// With its counters in a Valkey of its own, which is where the load is.
+    fn spillway_shared(policy: &str, cores: &Cores) -> Result<Self, Box<dyn Error>> {
+        cores.load()?;
+        let valkey = Valkey::start(&[]);
+        cores.servers(1)?;
+        // Each is answered, however busy the Valkey is.
+        let options = ["--store-timeout", "5s", "--store", &format!("{}?timeout=5000ms", valkey.url())];
+        let mut server = Self::spillway_with(policy, &options)?;
+        server.shared = Some(valkey);
+        Ok(server)
+    }
+
+    fn spillway_with(policy: &str, options: &[&str]) -> Result<Self, Box<dyn Error>> {
         let config = directory(&[("policy.yaml", policy)]);
         let mut serve =
             command(&["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--config"]);
-        serve.arg(config.path());
-        if let Some(store) = store {
-            // The first charge of a counter waits for the disk, however long it takes.
-            serve.args(["--store-timeout", "5s", "--store"]).arg(format!("disk:{}", store.path().display()));
-        }
+        serve.arg(config.path()).args(options);
         let mut server = Self::start(&mut serve)?;
         server.http = Some(address(&server.log_line("listening for HTTP")?)?);
         server.log_line("ready")?;
@@ -99,8 +113,15 @@ impl Server {
         let stderr = BufReader::new(process.0.stderr.take().ok_or("no standard error")?);
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server =
-            Self { process, log: Mutex::new(log), config: None, store: None, grpc: nowhere, http: None };
+        let mut server = Self {
+            process,
+            log: Mutex::new(log),
+            config: None,
+            store: None,
+            shared: None,
+            grpc: nowhere,
+            http: None,
+        };
         server.grpc = address(&server.log_line("listening for gRPC")?)?;
         Ok(server)
     }
@@ -201,6 +222,7 @@ impl Servers {
             Kind::Expiring => Server::spillway(&policies::one_limit("per: 3s")),
             Kind::DailyInMemory => Server::spillway(&policies::one_limit("per: 1d")),
             Kind::DailyOnDisk => Server::spillway_on_disk(&policies::one_limit("per: 1d")),
+            Kind::DailyShared => Server::spillway_shared(&policies::one_limit("per: 1d"), &self.cores),
         };
         self.cores.load()?;
         let server = server?;
@@ -221,7 +243,7 @@ impl Servers {
                 server.fill(&policies::LEADS, MANY_KEYS, Answer::Ok)?;
                 verify::answer(&server, &policies::LEADS, verify::ALLOWED)?;
             }
-            Kind::DailyInMemory | Kind::DailyOnDisk => {
+            Kind::DailyInMemory | Kind::DailyOnDisk | Kind::DailyShared => {
                 server.fill(&policies::LEADS, DAILY_KEYS, Answer::Ok)?;
             }
             // Those whose memory is measured are filled by who measures it.
