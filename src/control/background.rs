@@ -32,9 +32,12 @@ impl Background {
         let work = Arc::new(work);
         let (done, result) = mpsc::channel();
         let in_background = Arc::clone(&work);
-        let is_begun = self.begin(move || {
+        let is_begun = self.spawn(move |place| {
+            let computed = in_background();
+            // Whoever hears of it may ask for the next thing at once.
+            drop(place);
             // Nobody may wait any more.
-            let _ = done.send(in_background());
+            let _ = done.send(computed);
         });
         // An error at once is that of a panic there; here it has its consequences.
         let computed = if is_begun { result.recv_timeout(patience).ok() } else { None };
@@ -43,6 +46,14 @@ impl Background {
 
     /// Has `work` done in the background, whenever that is; `false` if it is not, because there is no thread for it.
     pub(super) fn begin(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        self.spawn(move |place| {
+            work();
+            drop(place);
+        })
+    }
+
+    /// The same with the place, which is free again when `work` drops it.
+    fn spawn(&self, work: impl FnOnce(Arc<()>) + Send + 'static) -> bool {
         if Arc::strong_count(&self.place) > 1 {
             return false;
         }
@@ -50,8 +61,7 @@ impl Background {
         let thread = thread::Builder::new().name("background".to_owned());
         let begun = thread.spawn(move || {
             stand_back();
-            work();
-            drop(place);
+            work(place);
         });
         begun.is_ok()
     }
@@ -121,6 +131,14 @@ mod tests {
         }
         assert!(calls.load(Ordering::SeqCst) <= 2);
         assert_ne!(background.compute(LONG, || thread::current().id()), asking);
+    }
+
+    #[test]
+    fn one_thing_after_the_other_is_done_in_the_background() {
+        let (background, asking) = (Background::default(), thread::current().id());
+        for _ in 0..100 {
+            assert_ne!(background.compute(LONG, || thread::current().id()), asking);
+        }
     }
 
     #[test]
