@@ -41,6 +41,8 @@ impl Background {
         });
         // An error at once is that of a panic there; here it has its consequences.
         let computed = if is_begun { result.recv_timeout(patience).ok() } else { None };
+        // What it still comes to is freed by its own thread.
+        drop(result);
         computed.unwrap_or_else(|| work())
     }
 
@@ -52,9 +54,14 @@ impl Background {
         })
     }
 
+    /// Whether there is such a thread.
+    pub(super) fn is_taken(&self) -> bool {
+        Arc::strong_count(&self.place) > 1
+    }
+
     /// The same with the place, which is free again when `work` drops it.
     fn spawn(&self, work: impl FnOnce(Arc<()>) + Send + 'static) -> bool {
-        if Arc::strong_count(&self.place) > 1 {
+        if self.is_taken() {
             return false;
         }
         let place = Arc::clone(&self.place);

@@ -63,7 +63,7 @@ pub struct Publisher<S, C> {
     /// Held while a configuration is compiled that comes from several places: what the others say stays the same meanwhile.
     parts: Mutex<Parts>,
     /// Policies that were replaced, until no request sees them.
-    replaced: Arc<Mutex<Vec<Arc<Policy>>>>,
+    replaced: Mutex<Vec<Arc<Policy>>>,
     compiling: Background,
     freeing: Background,
     /// What counts the hits of rules, if anything does.
@@ -101,7 +101,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
             changing: parking_lot::Mutex::default(),
             publishing: Mutex::default(),
             parts: Mutex::default(),
-            replaced: Arc::default(),
+            replaced: Mutex::default(),
             compiling: Background::default(),
             freeing: Background::default(),
             metrics: None,
@@ -118,13 +118,23 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     /// Frees the policies that were replaced and that no request sees any more: here, because a worker that was the last to see one
     /// of 100,000 rules would be tens of milliseconds late with its next answers. To be called now and then.
     pub fn free_replaced(&self) {
-        free_unseen(&self.replaced);
+        drop(self.unseen());
     }
 
     /// Has the same done in the background. `false` if it is not, because the last time has not come to its end yet.
     pub fn begin_to_free_replaced(&self) -> bool {
-        let replaced = Arc::clone(&self.replaced);
-        self.freeing.begin(move || free_unseen(&replaced))
+        if self.freeing.is_taken() {
+            return false;
+        }
+        // Taken out here: in the background it would hold a lock that others wait for.
+        let unseen = self.unseen();
+        self.freeing.begin(move || drop(unseen))
+    }
+
+    fn unseen(&self) -> Vec<Arc<Policy>> {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody can come to share one that is not shared.
+        replaced.extract_if(.., |policy| Arc::strong_count(policy) == 1).collect()
     }
 
     /// Whether there are policies that were replaced and that [`free_replaced`](Self::free_replaced) may free.
@@ -365,8 +375,8 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         // Where only subjects changed, counts go on where they are.
         let is_counted = Arc::ptr_eq(policy.catalog(), self.limiter.engine.policy().catalog());
         if let Some(metrics) = self.metrics.as_ref().filter(|_| !is_counted) {
-            let (metrics, catalog) = (Arc::clone(metrics), Arc::clone(policy.catalog()));
-            self.in_background(move || metrics.prepare(&catalog));
+            // Not in the background, where it would hold locks that workers wait for.
+            metrics.prepare(policy.catalog());
         }
         let replaced = self.limiter.publish(policy);
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(replaced);
@@ -391,14 +401,6 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         self.latest.changes.send_replace(());
         generation
     }
-}
-
-fn free_unseen(replaced: &Mutex<Vec<Arc<Policy>>>) {
-    let mut replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
-    // Nobody can come to share one that is not shared.
-    let unseen: Vec<_> = replaced.extract_if(.., |policy| Arc::strong_count(policy) == 1).collect();
-    drop(replaced);
-    drop(unseen);
 }
 
 /// Leaves out the names of what came from control planes.
