@@ -9,6 +9,7 @@ use super::Health;
 use super::answer::Problem;
 use super::asked::Question;
 use super::audit::Audit;
+use super::reload::Reloads;
 use super::token::TokenFile;
 use super::viewers::Viewers;
 use crate::control::{Amendment, Latest, NotChanged, Published};
@@ -71,6 +72,7 @@ pub(super) struct Api {
     pub(super) token: Option<TokenFile>,
     pub(super) viewers: Arc<Viewers>,
     pub(super) audit: Arc<Audit>,
+    pub(super) reloads: Reloads,
 }
 
 impl Api {

@@ -19,6 +19,7 @@ mod page;
 mod people;
 mod port;
 mod reads;
+mod reload;
 mod router;
 mod shown;
 mod token;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::Health;
 use super::api::{Api, Served, StorePlace};
 use super::audit::Audit;
+use super::reload::Reloads;
 use super::token::TokenFile;
 use super::{desk, live, router};
 use crate::clock::Clock;
@@ -70,7 +71,8 @@ impl<S: Store, C: Clock> Served for Live<S, C> {
     fn reload(&self) -> Option<Published> {
         let Watched { path, options, .. } = self.watched.as_ref()?;
         let version = self.publisher.version();
-        let sources = Sources::in_files(&[path], options.every_file);
+        let (path, every_file) = (path.clone(), options.every_file);
+        let sources = self.publisher.in_background(move || Sources::in_files(&[&path], every_file));
         Some(self.publisher.publish(version, &sources, options.clone()))
     }
 
@@ -93,7 +95,18 @@ pub fn admin_router<S: Store, C: Clock>(parts: AdminParts<S, C>) -> Router {
     let audit = Arc::new(Audit::of(&limiter.store));
     let served = Arc::new(Live { limiter, publisher, watched });
     let viewers = Arc::default();
-    let api = Arc::new(Api { served, desk, health, metrics, latest, store, token, viewers, audit });
+    let api = Arc::new(Api {
+        served,
+        desk,
+        health,
+        metrics,
+        latest,
+        store,
+        token,
+        viewers,
+        audit,
+        reloads: Reloads::default(),
+    });
     tokio::task::spawn_local(live::tick(Arc::clone(&api)));
     router::router(api)
 }
