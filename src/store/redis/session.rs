@@ -386,6 +386,16 @@ impl Shared {
 }
 
 impl RedisSession {
+    /// Whether a connection is waited for that may come with another secret: the first one, or one to a server that was emptied or
+    /// replaced.
+    fn may_learn_a_secret(&self) -> bool {
+        let is_up = || match self.shared.options.kind {
+            Kind::Cluster => self.shared.cluster.map().is_some(),
+            Kind::Single | Kind::Sentinel => self.links.borrow().get(&None).is_some_and(|link| link.is_up()),
+        };
+        !self.shared.knows_secret() || !is_up()
+    }
+
     /// Learns the secret that keys are made under. Whether that makes other keys than have been made until now.
     async fn learns_another_secret(&self) -> Result<bool, Failure> {
         let before = self.shared.secret.get();
@@ -413,7 +423,7 @@ impl RedisSession {
         let asked = Instant::now();
         let deadline = self.shared.options.timeout.map_or(deadline, |timeout| deadline.min(asked + timeout));
         let decided = async {
-            if !self.shared.knows_secret() && self.learns_another_secret().await? {
+            if self.may_learn_a_secret() && self.learns_another_secret().await? {
                 return Ok(None);
             }
             self.decide(mode, charges, now, deadline, heard).await.map(Some)

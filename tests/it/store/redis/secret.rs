@@ -6,7 +6,7 @@ use std::time::Duration;
 use spillway::algorithm::Mode;
 use spillway::clock::SystemClock;
 use spillway::config::{Options, load_text};
-use spillway::limiter::{Limiter, WithoutStore};
+use spillway::limiter::{Limiter, WithoutStore, Worker};
 use spillway::model::{Descriptor, Hits, Request, Timestamp};
 use spillway::policy::Keyer;
 use spillway::store::{RedisStore, Session, Store, StoreError};
@@ -82,29 +82,59 @@ fn what_is_wrong_with_a_server_is_told_at_the_start() {
 fn the_first_request_of_a_replica_is_counted_by_the_keys_of_the_others() {
     let server = Valkey::start(&[]);
     run(async {
-        let replica = || {
-            let store = RedisStore::open(&format!("{}?timeout=1000ms", server.url())).unwrap();
-            let policy =
-                "{domain: d, descriptors: [{key: k, rate_limit: {requests_per_unit: 5, unit: year}}]}";
-            let policy = load_text("d.yaml", policy, Options::default()).unwrap().policy;
-            let keyer = Keyer::shared(store.secret());
-            let limiter = Limiter::with_keys(policy, keyer, store, SystemClock::new());
-            let without_store = WithoutStore::new(PATIENCE, std::num::NonZeroU32::MIN);
-            Arc::new(Limiter { without_store, ..limiter })
-        };
         let mut passed = 0;
         for _ in 0..3 {
-            let limiter = replica();
-            let worker = limiter.worker();
-            let policy = limiter.engine.policy();
+            let worker = replica(&server).worker();
             for _ in 0..3 {
-                let entries = [("k".to_owned(), "1".to_owned())];
-                let descriptors = vec![Descriptor::of_text(&entries, Hits::ONE)];
-                let request = Request { domain: b"d", descriptors };
-                let verdict = worker.decide(worker.scratch(), &policy, &request, None).await.unwrap();
-                passed += u32::from(!verdict.over_limit);
+                passed += u32::from(passes(&worker).await.unwrap());
             }
         }
         assert_eq!(passed, 5);
     });
+}
+
+/// What waits for a server that was emptied meanwhile, and was given another secret by a new replica, counts with that replica.
+#[test]
+fn a_request_that_waits_for_a_connection_is_counted_by_the_keys_that_come_with_it() {
+    let mut server = Valkey::start(&[]);
+    run(async {
+        let worker = replica(&server).worker();
+        assert!(passes(&worker).await.unwrap());
+        server.kill();
+        assert!(passes(&worker).await.is_err());
+        server.restart();
+        let other = replica(&server).worker();
+        for _ in 0..5 {
+            assert!(passes(&other).await.unwrap());
+        }
+        let begun = Instant::now();
+        // It is not connected to again at once.
+        let passes = loop {
+            if let Ok(passes) = passes(&worker).await {
+                break passes;
+            }
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        assert!(!passes, "all five have passed by the other replica");
+    });
+}
+
+/// One that allows five requests a year, and waits for its store.
+fn replica(server: &Valkey) -> Arc<Limiter<RedisStore, SystemClock>> {
+    let store = RedisStore::open(&format!("{}?timeout=1000ms", server.url())).unwrap();
+    let policy = "{domain: d, descriptors: [{key: k, rate_limit: {requests_per_unit: 5, unit: year}}]}";
+    let policy = load_text("d.yaml", policy, Options::default()).unwrap().policy;
+    let keyer = Keyer::shared(store.secret());
+    let limiter = Limiter::with_keys(policy, keyer, store, SystemClock::new());
+    let without_store = WithoutStore::new(PATIENCE, std::num::NonZeroU32::MIN);
+    Arc::new(Limiter { without_store, ..limiter })
+}
+
+async fn passes(worker: &Worker<RedisStore, SystemClock>) -> Result<bool, StoreError> {
+    let entries = [("k".to_owned(), "1".to_owned())];
+    let request = Request { domain: b"d", descriptors: vec![Descriptor::of_text(&entries, Hits::ONE)] };
+    let policy = worker.limiter().engine.policy();
+    let verdict = worker.decide(worker.scratch(), &policy, &request, None).await?;
+    Ok(!verdict.over_limit)
 }
