@@ -9,7 +9,7 @@ use super::Health;
 use super::answer::Problem;
 use super::asked::Question;
 use super::audit::Audit;
-use super::reload::Reloads;
+use super::reloads::Reloads;
 use super::token::TokenFile;
 use super::viewers::Viewers;
 use crate::control::{Amendment, Latest, NotChanged, Published};

@@ -8,13 +8,73 @@ use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, json as answer, ok, read};
+use super::answer::{Answer, Problem, json as answer, ok, read};
 use super::api::Api;
 use super::asked::ResetBody;
 use super::audit::MOST;
 use super::connection::Connection;
 use super::reads::{Rows, wanted};
-use crate::telemetry::AdminChange;
+use super::reloads::Reloaded;
+use super::shown;
+use crate::control::{Change, Published, yielding};
+use crate::telemetry::{AdminChange, ConfigReloaded};
+
+/// Reads the configuration anew and says what became of it.
+pub(super) async fn reload(
+    State(api): State<Arc<Api>>,
+    Extension(connection): Extension<Connection>,
+) -> Answer {
+    let Reloaded { before, status, told, after } = api.reloads.next(reloaded(&api)).await?;
+    let before = format!("generation {before}");
+    api.note(AdminChange {
+        peer: &connection.operator(),
+        what: "config reload",
+        object: "config",
+        before: &before,
+        after: &after,
+    })
+    .await;
+    Ok(answer(status, &told))
+}
+
+async fn reloaded(api: &Api) -> Result<Reloaded, Problem> {
+    let before = api.latest.status().generation;
+    let served = Arc::clone(&api.served);
+    let published = yielding(move || served.reload()).await.map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "loading the configuration panicked, which is a bug")
+    })?;
+    let published = published.ok_or_else(|| {
+        Problem::new(StatusCode::CONFLICT, "the configuration came from no files that could be read again")
+    })?;
+    let (status, told, after) = match published {
+        Published::Applied { generation, rules, change, names, warnings } => {
+            let Change { rules_before, added, removed } = &change;
+            ConfigReloaded { files: names.len(), rules, rules_before: *rules_before, added, removed }
+                .emit(&api.metrics);
+            let told = json!({
+                "result": "applied",
+                "generation": generation,
+                "rules": rules,
+                "rules_before": rules_before,
+                "domains_added": added,
+                "domains_removed": removed,
+                "files": names,
+                "diagnostics": shown::mistakes(&warnings),
+            });
+            (StatusCode::OK, told, format!("generation {generation}"))
+        }
+        Published::Rejected(diagnostics) => {
+            let told = json!({"result": "rejected", "generation": before, "diagnostics": shown::mistakes(&diagnostics)});
+            (StatusCode::UNPROCESSABLE_ENTITY, told, "rejected".to_owned())
+        }
+        Published::Superseded => {
+            let generation = api.latest.status().generation;
+            let told = json!({"result": "superseded", "generation": generation, "diagnostics": []});
+            (StatusCode::OK, told, format!("generation {generation}"))
+        }
+    };
+    Ok(Reloaded { before, status, told, after })
+}
 
 /// Gives back the hits of a descriptor's counters, or of all counters of a subject.
 pub(super) async fn reset(

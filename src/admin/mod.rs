@@ -19,7 +19,7 @@ mod page;
 mod people;
 mod port;
 mod reads;
-mod reload;
+mod reloads;
 mod router;
 mod shown;
 mod token;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Health;
 use super::api::{Api, Served, StorePlace};
 use super::audit::Audit;
-use super::reload::Reloads;
+use super::reloads::Reloads;
 use super::token::TokenFile;
 use super::{desk, live, router};
 use crate::clock::Clock;

@@ -14,7 +14,7 @@ use axum::routing::{delete, get, post};
 use super::answer::Problem;
 use super::api::{Api, LONGEST_BODY};
 use super::guard::{LOGIN, guard, login, logout};
-use super::{certificates, changes, compatibility, heavy, live, page, people, reads, reload};
+use super::{certificates, changes, compatibility, heavy, live, page, people, reads};
 use crate::model::lossy;
 
 /// The longest that an answer may take, until its first byte.
@@ -28,7 +28,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/certificates", get(certificates::certificates))
         .route("/changes", get(changes::made))
         .route("/config", get(reads::config))
-        .route("/config/reload", post(reload::reload))
+        .route("/config/reload", post(changes::reload))
         .route("/counters/lookup", post(reads::lookup))
         .route("/counters/reset", post(changes::reset))
         .route("/denials", get(reads::denials))

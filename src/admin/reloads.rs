@@ -1,19 +1,10 @@
 //! Reading the configuration anew for whoever asks. Those that ask while it is read share the next reading: a large policy takes seconds.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Mutex;
-
-use super::answer::{Answer, Problem, json as answer};
-use super::api::Api;
-use super::connection::Connection;
-use super::shown;
-use crate::control::{Change, Published, yielding};
-use crate::telemetry::{AdminChange, ConfigReloaded};
 
 /// The readings that were asked for, and what became of the last one that ended.
 #[derive(Debug)]
@@ -32,7 +23,7 @@ impl<T> Default for Reloads<T> {
 
 impl<T: Clone> Reloads<T> {
     /// What became of a reading that began after this was called: of `read`, or of what another request began meanwhile.
-    async fn next<E>(&self, read: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(super) async fn next<E>(&self, read: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let begun = self.begun.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
         if let (number, Some(reloaded)) = &*last
@@ -51,68 +42,11 @@ impl<T: Clone> Reloads<T> {
 #[derive(Clone, Debug)]
 pub(super) struct Reloaded {
     /// The generation that was in force before.
-    before: u64,
-    status: StatusCode,
-    told: Value,
+    pub(super) before: u64,
+    pub(super) status: StatusCode,
+    pub(super) told: Value,
     /// For the audit.
-    after: String,
-}
-
-/// Reads the configuration anew and says what became of it.
-pub(super) async fn reload(
-    State(api): State<Arc<Api>>,
-    Extension(connection): Extension<Connection>,
-) -> Answer {
-    let Reloaded { before, status, told, after } = api.reloads.next(read(&api)).await?;
-    let before = format!("generation {before}");
-    api.note(AdminChange {
-        peer: &connection.operator(),
-        what: "config reload",
-        object: "config",
-        before: &before,
-        after: &after,
-    })
-    .await;
-    Ok(answer(status, &told))
-}
-
-async fn read(api: &Api) -> Result<Reloaded, Problem> {
-    let before = api.latest.status().generation;
-    let served = Arc::clone(&api.served);
-    let published = yielding(move || served.reload()).await.map_err(|_| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "loading the configuration panicked, which is a bug")
-    })?;
-    let published = published.ok_or_else(|| {
-        Problem::new(StatusCode::CONFLICT, "the configuration came from no files that could be read again")
-    })?;
-    let (status, told, after) = match published {
-        Published::Applied { generation, rules, change, names, warnings } => {
-            let Change { rules_before, added, removed } = &change;
-            ConfigReloaded { files: names.len(), rules, rules_before: *rules_before, added, removed }
-                .emit(&api.metrics);
-            let told = json!({
-                "result": "applied",
-                "generation": generation,
-                "rules": rules,
-                "rules_before": rules_before,
-                "domains_added": added,
-                "domains_removed": removed,
-                "files": names,
-                "diagnostics": shown::mistakes(&warnings),
-            });
-            (StatusCode::OK, told, format!("generation {generation}"))
-        }
-        Published::Rejected(diagnostics) => {
-            let told = json!({"result": "rejected", "generation": before, "diagnostics": shown::mistakes(&diagnostics)});
-            (StatusCode::UNPROCESSABLE_ENTITY, told, "rejected".to_owned())
-        }
-        Published::Superseded => {
-            let generation = api.latest.status().generation;
-            let told = json!({"result": "superseded", "generation": generation, "diagnostics": []});
-            (StatusCode::OK, told, format!("generation {generation}"))
-        }
-    };
-    Ok(Reloaded { before, status, told, after })
+    pub(super) after: String,
 }
 
 #[cfg(test)]
