@@ -201,10 +201,12 @@ pub(super) async fn unmatched(State(api): State<Arc<Api>>, rows: Rows) -> Answer
     let mut known: BTreeMap<String, Option<Match>> = BTreeMap::new();
     let shown = wanted.rows(found).map(|seen: Seen| {
         let Unmatched { domain, descriptor, entry, below, reason } = &seen.what;
-        let why = known.entry(format!("{domain}\n{entry:?}\n{below:?}")).or_insert_with(|| {
+        let why = known.entry(format!("{domain}\n{reason:?}\n{entry:?}\n{below:?}")).or_insert_with(|| {
             let entry = entry.as_ref().map(|(key, value)| (key.as_str(), value.as_str()));
             let below = below.as_ref().map(|(file, line, column)| (file.as_str(), *line, *column));
-            why_unmatched(&policy, domain, entry, below)
+            // Where no policy had the domain and one has it now, it is not known what it would have reached.
+            (reason.is_some() || policy.domain(domain.as_bytes()).is_none())
+                .then(|| why_unmatched(&policy, domain, entry, below))?
         });
         let hint = match &*why {
             Some(Match::Nothing { hint, .. }) => Some(hint.as_str()),

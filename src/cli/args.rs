@@ -185,7 +185,7 @@ pub(super) struct Serve {
     /// Where Envoy calls: RLS, grpc.health.v1 and reflection; `unix:PATH` for a Unix socket [default: 0.0.0.0:8081]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_GRPC_ADDR", value_parser = grpc_address)]
     pub(super) grpc_addr: Option<Address>,
-    /// Where operators look: /healthcheck, /ready, /metrics [default: 0.0.0.0:8080]
+    /// Where operators look: /healthcheck, /ready, /metrics; and where requests come as JSON: POST /json [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = "SPILLWAY_HTTP_ADDR", value_parser = address)]
     pub(super) http_addr: Option<SocketAddr>,
     /// Where operators see and change what is going on: the API below /api/v1, /rlconfig, /stats; `off` for nowhere [default:

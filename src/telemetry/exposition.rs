@@ -192,7 +192,7 @@ impl Scrape {
 
         to.times(
             "spillway_answer_duration",
-            "Time from when a request was read to its answer.",
+            "Time from when a request was read over gRPC to its answer.",
             &self.totals.answers,
         )
     }
@@ -365,7 +365,7 @@ impl Scrape {
         self.subjects(to)?;
         to.gauge(
             "spillway_config_generation",
-            "Counts the configurations that were put in force; 1 is the one that the server started with.",
+            "The number of the configuration in force; 1 is the one that the server started with, and each later one, or change of a subject, has the next.",
             self.now.generation,
         )?;
         to.gauge(
@@ -380,7 +380,7 @@ impl Scrape {
         )?;
         to.counted(
             "spillway_config_loads",
-            "Configurations that were put in force.",
+            "Configurations that were read and put in force, the one that the server started with among them.",
             &metrics.configs_loaded,
         )?;
         to.counted(

@@ -142,6 +142,10 @@ fn a_reload_says_what_came_and_what_went() {
     put(config.path(), "b.yaml", &format!("{}---\n{}", domain("c", 2), domain("d\u{e9}", 1)));
     let line = spillway.log_line("configuration loaded");
     assert!(line.contains("rules=5 rules_before=4") && !line.contains("domains_"), "{line}");
+    put(config.path(), "a.yaml", "domain: a\ndescriptors: [{key: k1}]");
+    put(config.path(), "b.yaml", "domain: b\ndescriptors: [{key: k1}]");
+    let line = spillway.log_line("no limits, so everything passes");
+    assert!(line.contains("WARN") && line.contains("rules_before="), "{line}");
 }
 
 #[test]

@@ -74,6 +74,14 @@ impl ConfigReloaded<'_> {
             domains_removed = names(self.removed),
             "configuration loaded"
         );
+        warn_without_rules(self.rules, self.rules_before);
+    }
+}
+
+/// Warns where all rules have gone: a file that was still being written is what that looks like.
+pub(super) fn warn_without_rules(rules: usize, before: usize) {
+    if rules == 0 && before > 0 {
+        tracing::warn!(rules_before = before, "the new configuration has no limits, so everything passes");
     }
 }
 

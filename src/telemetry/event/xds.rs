@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::configuration::names;
+use super::configuration::{names, warn_without_rules};
 use crate::telemetry::Metrics;
 
 /// Nobody is served before each control plane has sent a set without mistakes.
@@ -128,6 +128,7 @@ impl XdsAccepted<'_> {
             domains_removed = names(self.removed),
             "configuration loaded by xDS"
         );
+        warn_without_rules(self.rules, self.rules_before);
     }
 }
 
