@@ -30,11 +30,12 @@ pub use self::event::*;
 pub use self::exposition::{Exposition, Format, Part, Snapshot, SubjectCounts, XdsSource};
 pub use self::heavy::{HeavyHitter, HeavyName};
 pub use self::hits::{NearLimit, RuleHit, RuleTotals};
+pub use self::past::{Tidied, Tidying};
 pub use self::reading::{Connections, Counts, StoreHealth};
 pub use self::recent::{Denial, KEPT, Seen, Unmatched};
 pub use self::spans::SpanCounts;
 pub use self::statsd::{Dialect, StatsdOptions};
-pub use self::tallies::Recorder;
+pub use self::tallies::{NextTallies, ReadyTallies, Recorder};
 pub use self::tally::{DomainTotals, Tally};
 pub use self::tls::{TlsClients, TlsInForce, TlsPort, TlsState};
 
@@ -217,10 +218,14 @@ impl Metrics {
         self.tallies.recorder()
     }
 
-    /// Makes room for the counts of a policy that is about to come into force; `catalog` is its own. Without it each worker does so at
-    /// its next call.
-    pub fn prepare(&self, catalog: &Arc<Catalog>) {
-        self.tallies.prepare(catalog);
+    /// What room for the counts of a policy is made with.
+    pub fn next_tallies(&self) -> NextTallies {
+        self.tallies.next()
+    }
+
+    /// Has the counts of a policy that is about to come into force in that room. Without it each worker makes its own at its next call.
+    pub fn prepare(&self, tallies: ReadyTallies) {
+        self.tallies.prepare(tallies);
     }
 
     /// Where the number of open connections of the gRPC port is written.
@@ -259,10 +264,19 @@ impl Metrics {
         self.calls_late.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frees what was counted for policies that are gone; `catalog` is that of the one in force. To be called now and then.
-    pub fn tidy(&self, catalog: &Catalog) {
-        self.tallies.tidy(catalog);
-        // Domains that a control plane names come and go.
+    /// What is to be [tidied](Self::tidy) of what was counted for policies that are gone, if anything; `catalog` is that of the one in
+    /// force. To be asked now and then.
+    pub fn tidying(&self, catalog: &Arc<Catalog>) -> Option<Arc<Tidying>> {
+        self.tallies.tidying(catalog)
+    }
+
+    /// Keeps what was added up, and frees nothing: what is needed no more is in `tidied` afterwards.
+    pub fn tidy(&self, tidied: &mut Tidied) {
+        self.tallies.tidy(tidied);
+    }
+
+    /// Forgets the domains that `catalog` does not have. Those that a control plane names come and go.
+    pub fn forget_other_domains(&self, catalog: &Catalog) {
         let domains: HashSet<&str> = catalog.domains.iter().map(|domain| &**domain).collect();
         for counts in &self.unmatched_descriptors {
             counts.keep(|domain| domains.contains(domain));

@@ -20,7 +20,7 @@ use crate::model::Timestamp;
 use crate::policy::Policy;
 use crate::store::{Store, StoreError};
 use crate::subjects::SubjectChange;
-use crate::telemetry::{Metrics, ReachedTiersNotKept, SubjectChangeSettled};
+use crate::telemetry::{Metrics, ReachedTiersNotKept, ReadyTallies, SubjectChangeSettled};
 
 /// What became of a configuration.
 #[derive(Debug)]
@@ -66,6 +66,7 @@ pub struct Publisher<S, C> {
     replaced: Mutex<Vec<Arc<Policy>>>,
     compiling: Background,
     freeing: Background,
+    adding_up: Background,
     /// What counts the hits of rules, if anything does.
     metrics: Option<Arc<Metrics>>,
 }
@@ -77,6 +78,13 @@ struct Doubt {
     id: String,
     /// What is kept of the subject if it is.
     kept: Option<SubjectChange>,
+}
+
+/// A configuration without mistakes, with what workers count its hits with.
+#[derive(Debug)]
+struct Ready {
+    loaded: Loaded,
+    tallies: Option<ReadyTallies>,
 }
 
 /// Where a policy is from that was compiled anew.
@@ -104,6 +112,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
             replaced: Mutex::default(),
             compiling: Background::default(),
             freeing: Background::default(),
+            adding_up: Background::default(),
             metrics: None,
         }
     }
@@ -129,6 +138,20 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         // Taken out here: in the background it would hold a lock that others wait for.
         let unseen = self.unseen();
         self.freeing.begin(move || drop(unseen))
+    }
+
+    /// Adds up what was counted under policies that were replaced, and frees the counts themselves. It takes its time. To be called now
+    /// and then.
+    pub fn tidy_counts(&self) {
+        let Some(metrics) = &self.metrics else { return };
+        let catalog = self.limiter.engine.policy().catalog().clone();
+        if let Some(tidying) = metrics.tidying(&catalog) {
+            let mut tidied = self.adding_up.compute(PATIENCE, move || tidying.add_up());
+            metrics.tidy(&mut tidied);
+            // Where there is no thread for it, it is freed here.
+            self.adding_up.begin(move || drop(tidied));
+            metrics.forget_other_domains(&catalog);
+        }
     }
 
     fn unseen(&self) -> Vec<Arc<Policy>> {
@@ -277,7 +300,7 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     pub fn publish_if_right(&self, version: Version, sources: &Sources, options: Options) -> Published {
         let mut parts = self.parts();
         let answer = match self.compile(parts.with_files(sources), options) {
-            Ok(loaded) => self.apply(Some(version), FILES, loaded),
+            Ok(ready) => self.apply(Some(version), FILES, ready),
             Err(diagnostics) => Published::Rejected(diagnostics),
         };
         if matches!(answer, Published::Applied { .. }) {
@@ -298,9 +321,9 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     ) -> Published {
         let mut parts = self.parts();
         let answer = match self.compile(parts.with_remote(name, sources), options) {
-            Ok(mut loaded) => {
-                told(&mut loaded.warnings);
-                self.apply(None, name, loaded)
+            Ok(mut ready) => {
+                told(&mut ready.loaded.warnings);
+                self.apply(None, name, ready)
             }
             Err(mut diagnostics) => {
                 told(&mut diagnostics);
@@ -316,11 +339,13 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     }
 
     /// Compiles and makes ready what takes its time, in the background.
-    fn compile(&self, sources: Sources, options: Options) -> Result<Loaded, Vec<Diagnostic>> {
+    fn compile(&self, sources: Sources, options: Options) -> Result<Ready, Vec<Diagnostic>> {
+        let tallies = self.metrics.as_ref().map(|metrics| metrics.next_tallies());
         self.in_background(move || {
             let mut loaded = config::compile(&sources, options.clone())?;
             loaded.policy.prepare();
-            Ok(loaded)
+            let tallies = tallies.as_ref().map(|tallies| tallies.of(loaded.policy.catalog()));
+            Ok(Ready { loaded, tallies })
         })
     }
 
@@ -350,7 +375,8 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
     }
 
-    fn apply(&self, version: Option<Version>, place: &str, mut loaded: Loaded) -> Published {
+    fn apply(&self, version: Option<Version>, place: &str, ready: Ready) -> Published {
+        let Ready { mut loaded, tallies } = ready;
         // Its guard protects nothing that a panic could leave half done.
         let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(wrong) = amend(&mut loaded.policy, &*self.changes) {
@@ -362,6 +388,9 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         }
         let Loaded { policy, warnings, names } = loaded;
         let (rules, change) = (policy.rules(), Change::between(&self.limiter.engine.policy(), &policy));
+        if let (Some(metrics), Some(tallies)) = (&self.metrics, tallies) {
+            metrics.prepare(tallies);
+        }
         let generation = self.put_in_force(policy, Some(&Compiled { version, place, names: &names }));
         Published::Applied { generation, rules, change, names, warnings }
     }
@@ -372,12 +401,6 @@ impl<S: Store, C: Clock> Publisher<S, C> {
         self.hold_tiers(&mut policy);
         let (rules, change) = (policy.rules(), Change::between(&self.limiter.engine.policy(), &policy));
         policy.prepare();
-        // Where only subjects changed, counts go on where they are.
-        let is_counted = Arc::ptr_eq(policy.catalog(), self.limiter.engine.policy().catalog());
-        if let Some(metrics) = self.metrics.as_ref().filter(|_| !is_counted) {
-            // Not in the background, where it would hold locks that workers wait for.
-            metrics.prepare(policy.catalog());
-        }
         let replaced = self.limiter.publish(policy);
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(replaced);
         if !self.begin_to_free_replaced() {

@@ -63,6 +63,35 @@ impl Past {
     }
 }
 
+/// What is to be added to what was counted under policies that are gone.
+#[derive(Debug)]
+pub struct Tidying {
+    pub(super) past: Arc<Past>,
+    /// Nobody writes them any more.
+    pub(super) retired: Vec<Arc<Tally>>,
+    /// Of the policy in force.
+    pub(super) catalog: Arc<Catalog>,
+}
+
+/// What that has come to.
+#[derive(Debug)]
+pub struct Tidied {
+    pub(super) of: Arc<Tidying>,
+    pub(super) past: Arc<Past>,
+}
+
+impl Tidying {
+    /// Adds it up, which takes its time where there are very many rules. No lock is held meanwhile.
+    pub fn add_up(self: &Arc<Self>) -> Tidied {
+        let mut past = Past::clone(&self.past);
+        for tally in &self.retired {
+            past.add(tally);
+        }
+        past.keep(&self.catalog);
+        Tidied { of: Arc::clone(self), past: Arc::new(past) }
+    }
+}
+
 /// The same for the rules of a catalog, and in its order.
 #[derive(Debug)]
 pub(super) struct InOrder {

@@ -5,12 +5,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::heavy::{Heavy, HeavyHitter, HeavyName, Turns, heavy_hitters};
 use super::hits::{RuleHit, RuleTotals};
-use super::past::{InOrder, Past};
+use super::past::{InOrder, Past, Tidied, Tidying};
 use super::recent::Sampling;
 use super::series::Admitted;
 use super::tally::{DomainTotals, Tally};
@@ -102,6 +102,8 @@ struct State {
     heavy: Vec<Arc<Mutex<Turns>>>,
     admitted: Admitted,
     past: Arc<Past>,
+    /// The catalog by which `past` was looked through last: it has nothing that this one does not name.
+    kept: Weak<Catalog>,
     /// What it has for the rules of one catalog, until it changes: found by names once, and not at each scrape.
     in_order: Option<Arc<InOrder>>,
 }
@@ -143,14 +145,14 @@ impl Tallies {
         }
     }
 
-    /// Makes a tally for rules of `catalog` for each worker, before the policy comes into force: of very many rules they are
-    /// megabytes, and workers must not wait for those.
-    pub(super) fn prepare(&self, catalog: &Arc<Catalog>) {
-        let (workers, admitted) = {
-            let state = self.state();
-            (state.latencies.len(), state.admitted.clone())
-        };
-        let made: Vec<_> = (0..workers).map(|_| Arc::new(Tally::of(catalog, &admitted))).collect();
+    /// What tallies for a policy are made with.
+    pub(super) fn next(&self) -> NextTallies {
+        let state = self.state();
+        NextTallies { workers: state.latencies.len(), admitted: state.admitted.clone() }
+    }
+
+    /// Has workers take these tallies when their policy comes into force.
+    pub(super) fn prepare(&self, ReadyTallies(made): ReadyTallies) {
         self.state().live.extend(made.iter().map(Arc::clone));
         let not_taken = std::mem::replace(&mut *self.ready(), made);
         drop(not_taken);
@@ -173,11 +175,34 @@ impl Tallies {
         tally
     }
 
-    /// Forgets the tallies that no worker writes any more, and what was counted for rules that `catalog` does not name. To be
-    /// called now and then: tallies must not add up where nobody scrapes.
-    pub(super) fn tidy(&self, catalog: &Catalog) {
+    /// What is to be added up, so that the tallies that no worker writes any more are forgotten, and what was counted for rules that
+    /// `catalog` does not name; `None` where there is nothing. To be asked now and then: tallies must not come together where
+    /// nobody scrapes.
+    pub(super) fn tidying(&self, catalog: &Arc<Catalog>) -> Option<Arc<Tidying>> {
         let mut state = self.state();
-        state.tidy(catalog);
+        // Whoever else has one may write it. A scrape has it for a moment; then it is found the next time.
+        let is_retired = |tally: &mut Arc<Tally>| Arc::get_mut(tally).is_some();
+        let retired: Vec<_> =
+            state.live.iter_mut().filter_map(|tally| is_retired(tally).then(|| Arc::clone(tally))).collect();
+        let is_kept = std::ptr::eq(state.kept.as_ptr(), Arc::as_ptr(catalog));
+        if retired.is_empty() && is_kept {
+            return None;
+        }
+        let (past, admitted) = (Arc::clone(&state.past), state.admitted.clone());
+        drop(state);
+        admitted.keep(catalog);
+        Some(Arc::new(Tidying { past, retired, catalog: Arc::clone(catalog) }))
+    }
+
+    /// Takes over what was added up, unless something else was meanwhile. What is needed no more is in `tidied` afterwards.
+    pub(super) fn tidy(&self, tidied: &mut Tidied) {
+        let Tidied { of, past } = tidied;
+        let mut state = self.state();
+        if Arc::ptr_eq(&state.past, &of.past) {
+            std::mem::swap(&mut state.past, past);
+            state.live.retain(|tally| !of.retired.iter().any(|retired| Arc::ptr_eq(retired, tally)));
+            (state.in_order, state.kept) = (None, Arc::downgrade(&of.catalog));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -195,9 +220,11 @@ impl Tallies {
     /// they begin anew, with what tallies of before hold of them that a worker still has.
     pub(super) fn totals(&self, catalog: &Arc<Catalog>) -> Totals {
         // Workers wait for the lock after a reload, so nothing is added up under it.
+        if let Some(tidying) = self.tidying(catalog) {
+            self.tidy(&mut tidying.add_up());
+        }
         let (live, latencies, mut past, known) = {
-            let mut state = self.state();
-            state.tidy(catalog);
+            let state = self.state();
             let known = state.in_order.clone().filter(|known| known.is_of(catalog));
             (state.live.clone(), state.latencies.clone(), Arc::clone(&state.past), known)
         };
@@ -252,38 +279,32 @@ impl Tallies {
 }
 
 impl State {
-    /// Keeps what is not written any more, and forgets what `catalog` does not name.
-    fn tidy(&mut self, catalog: &Catalog) {
-        self.retire();
-        // What is in the order of this catalog has nothing that it does not name.
-        if !self.in_order.as_ref().is_some_and(|known| known.is_of(catalog)) {
-            Arc::make_mut(&mut self.past).keep(catalog);
-            self.in_order = None;
-        }
-        self.admitted.keep(catalog);
-    }
-
     /// Keeps what was found of `past`, unless that has changed meanwhile.
     fn keep_in_order(&mut self, past: &Arc<Past>, found: &Arc<InOrder>) {
         if Arc::ptr_eq(past, &self.past) {
             self.in_order = Some(Arc::clone(found));
         }
     }
+}
 
-    /// Keeps by name what tallies counted that no worker writes any more.
-    fn retire(&mut self) {
-        let (past, in_order) = (&mut self.past, &mut self.in_order);
-        self.live.retain_mut(|tally| {
-            // Whoever else has it may write it. A scrape has it for a moment; then the next one finds it.
-            let is_written = Arc::get_mut(tally).is_none();
-            if !is_written {
-                Arc::make_mut(past).add(tally);
-                *in_order = None;
-            }
-            is_written
-        });
+/// What tallies for a policy are made with before it comes into force: of very many rules they are megabytes, and workers must not wait
+/// for those.
+#[derive(Clone, Debug)]
+pub struct NextTallies {
+    workers: usize,
+    admitted: Admitted,
+}
+
+impl NextTallies {
+    /// Makes one for each worker; `catalog` is that of the policy.
+    pub fn of(&self, catalog: &Arc<Catalog>) -> ReadyTallies {
+        ReadyTallies((0..self.workers).map(|_| Arc::new(Tally::of(catalog, &self.admitted))).collect())
     }
 }
+
+/// Tallies that no worker has taken.
+#[derive(Debug)]
+pub struct ReadyTallies(Vec<Arc<Tally>>);
 
 #[cfg(test)]
 mod tests {
@@ -413,7 +434,7 @@ mod tests {
         for worker in &workers {
             count(worker, &before, 1);
         }
-        tallies.prepare(&after);
+        tallies.prepare(tallies.next().of(&after));
         let made = tallies.state().live.len();
         // Whoever holds the lock, as a scrape does, holds up no worker.
         let scrape = tallies.state();
@@ -424,8 +445,8 @@ mod tests {
         drop(scrape);
         assert_eq!(tallies.totals(&after).rules[0].total, 6);
         // Nobody took those of a policy that did not last.
-        (0..10).for_each(|_| tallies.prepare(&catalog(&["r"])));
-        tallies.tidy(&after);
+        (0..10).for_each(|_| tallies.prepare(tallies.next().of(&catalog(&["r"]))));
+        tallies.tidy(&mut tallies.tidying(&after).unwrap().add_up());
         assert!(tallies.state().live.len() <= made + 2, "{}", tallies.state().live.len());
     }
 
@@ -439,7 +460,8 @@ mod tests {
                 tally.rule(RuleIndex(0), None, hit(1));
                 tally.rule(RuleIndex(1), None, hit(1));
             });
-            tallies.tidy(&catalog);
+            tallies.tidy(&mut tallies.tidying(&catalog).unwrap().add_up());
+            assert!(tallies.tidying(&catalog).is_none(), "nothing has changed");
             let state = tallies.state();
             assert!(state.live.len() <= 2 && state.past.rules.len() <= 2, "{reload}");
         }
