@@ -97,7 +97,8 @@ pub struct Level {
 
 #[derive(Debug, Default)]
 struct Key {
-    values: HashMap<Box<[u8]>, Node>,
+    /// Nodes are large: in the table itself, very many would be copied each time that it grows.
+    values: HashMap<Box<[u8]>, Box<Node>>,
     wildcards: Wildcards,
     subjects: Vec<(SubjectNode, Node)>,
     alone: Option<Box<Node>>,
@@ -176,7 +177,7 @@ impl Level {
             return match entry.values.entry(value.as_bytes().into()) {
                 hash_map::Entry::Occupied(taken) => Err(taken.into_mut()),
                 hash_map::Entry::Vacant(free) => {
-                    free.insert(node);
+                    free.insert(Box::new(node));
                     Ok(())
                 }
             };
@@ -328,7 +329,7 @@ impl Level {
         let of_keys = self.keys.values().flat_map(|key| {
             let wild = key.wildcards.nodes();
             let subjects = key.subjects.iter().map(|(_, node)| node);
-            key.values.values().chain(wild).chain(subjects).chain(key.alone.as_deref())
+            key.values.values().map(Box::as_ref).chain(wild).chain(subjects).chain(key.alone.as_deref())
         });
         of_keys.chain(self.key_patterns.nodes())
     }
@@ -338,7 +339,12 @@ impl Level {
         let of_keys = self.keys.values_mut().flat_map(|key| {
             let wild = key.wildcards.nodes_mut();
             let subjects = key.subjects.iter_mut().map(|(_, node)| node);
-            key.values.values_mut().chain(wild).chain(subjects).chain(key.alone.as_deref_mut())
+            key.values
+                .values_mut()
+                .map(Box::as_mut)
+                .chain(wild)
+                .chain(subjects)
+                .chain(key.alone.as_deref_mut())
         });
         for node in of_keys.chain(self.key_patterns.nodes_mut()) {
             node.rule.iter_mut().for_each(&mut *visit);

@@ -14,6 +14,9 @@ use super::Budget;
 use super::budget::Extent;
 use super::events::{ALIAS_INSIDE_ITSELF, Event, Events, Span, SyntaxError};
 
+/// How many bytes of a text one value takes in most policies.
+const BYTES_OF_A_VALUE: usize = 6;
+
 /// The values of one text.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
@@ -186,6 +189,9 @@ impl Tree {
     /// Every document of `text`.
     pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
         let mut builder = Builder::default();
+        // As many as most texts have. What is not used is not touched, and what grows is copied each time.
+        builder.tree.values.reserve(text.len() / BYTES_OF_A_VALUE);
+        builder.tree.text.reserve(text.len() / 2);
         let mut events = Events::new(text);
         loop {
             let (event, span) = events.next()?;

@@ -9,7 +9,7 @@ impl Level {
         let by_key =
             self.key_patterns.listed().filter(|wild| wild.pattern.matches(key)).map(|wild| &wild.node);
         let Some(known) = self.keys.get(key) else { return by_key.collect() };
-        let exact = known.values.iter().filter(|(value, _)| could_be(value)).map(|(_, node)| node);
+        let exact = known.values.iter().filter(|(value, _)| could_be(value)).map(|(_, node)| &**node);
         let subjects = known.subjects.iter().map(|(_, node)| node);
         exact
             .chain(known.wildcards.nodes())
