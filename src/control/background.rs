@@ -110,6 +110,8 @@ fn stand_back() {
     };
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let _ = set_thread_priority_and_policy(thread_native_id(), thread_priority::ThreadPriority::Min, idle);
+    // Whoever waits for the core is ahead from here on. A worker that had it just before, as an equal, could else wait for the next tick.
+    thread::yield_now();
 }
 
 /// Elsewhere systems have no such threads, or none that this is known of.
