@@ -42,12 +42,13 @@ impl Records for DiskRecords {
         // Held while it reads: the file is closed when nobody reads it.
         let reader = self.store.reader.read();
         let reader = reader.as_ref().ok_or_else(|| self.store.failed("it is closed".to_owned()))?;
+        let mut found = Vec::new();
         let read = catch_unwind(AssertUnwindSafe(|| {
             reader.records((kind.name(), scope, ""), |(of, within, id), value| {
                 if (of, within) != (kind.name(), scope) {
                     return ControlFlow::Break(());
                 }
-                visit(id, value);
+                found.push((id.to_owned(), value.to_owned()));
                 ControlFlow::Continue(())
             })
         }));
@@ -57,7 +58,12 @@ impl Records for DiskRecords {
             self.store.table.fail(reason.clone());
             self.store.threads.send(Task::Failed(reason.clone()));
             self.store.failed(reason)
-        })
+        })?;
+        // Here, for a panic of whoever looks at them says nothing of the file.
+        for (id, value) in &found {
+            visit(id, value);
+        }
+        Ok(())
     }
 
     fn apply(&self, changes: Vec<Record>) -> Result<(), StoreError> {

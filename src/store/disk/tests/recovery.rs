@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::threads::Task;
 use super::*;
 
 /// Whether it `is_so` within 5 seconds.
@@ -240,6 +241,45 @@ fn a_panic_is_survived_as_a_failed_write_is() {
     assert!(told.contains("makes no sense"), "{told}");
     is_written_again(&store);
     assert_eq!(hit(&store, exact).unwrap().used, 5);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_failure_to_read_that_is_told_late_is_of_the_file_before() {
+    let (disk, tries) = (Disk::default(), Arc::new(AtomicU64::new(0)));
+    let told: Arc<std::sync::OnceLock<std::sync::Weak<Inner>>> = Arc::default();
+    let (of_again, counted, late) = (disk.clone(), Arc::clone(&tries), Arc::clone(&told));
+    let store = open_again(&disk, move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let inner = late.get().and_then(std::sync::Weak::upgrade).unwrap();
+        assert!(inner.threads.send(Task::Failed("a counter could not be read".to_owned())));
+        Ok(of_again.after_power_loss(|| false))
+    });
+    told.set(Arc::downgrade(&store.0)).unwrap();
+    let exact = monthly(1, 10, Durability::Exact);
+    hit(&store, exact).unwrap();
+    disk.fill();
+    assert!(hit(&store, exact).is_err());
+    is_written_again(&store);
+    for used in 2..=4 {
+        assert_eq!(hit(&store, exact).unwrap().used, used);
+    }
+    assert_eq!(tries.load(Ordering::SeqCst), 1, "it was opened anew once");
+    store.close().unwrap();
+}
+
+#[test]
+fn a_panic_in_whoever_looks_at_records_is_none_of_the_store() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    let records = store.records().unwrap();
+    let value = Some(b"1".to_vec());
+    let record = Record { kind: RecordKind::Subject, scope: "d".into(), id: "a".into(), value };
+    records.apply(vec![record]).unwrap();
+    let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        records.each(RecordKind::Subject, "d", &mut |_, _| panic!("planted"))
+    }));
+    assert!(looked.is_err() && store.failure().is_none());
     store.close().unwrap();
 }
 
