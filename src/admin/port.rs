@@ -13,7 +13,6 @@ use super::reloads::Reloads;
 use super::token::TokenFile;
 use super::{desk, live, router};
 use crate::clock::Clock;
-use crate::config::Sources;
 use crate::control::{Amendment, NotChanged, Published, Publisher, Watched};
 use crate::engine::Engine;
 use crate::limiter::Limiter;
@@ -71,8 +70,7 @@ impl<S: Store, C: Clock> Served for Live<S, C> {
     fn reload(&self) -> Option<Published> {
         let Watched { path, options, .. } = self.watched.as_ref()?;
         let version = self.publisher.version();
-        let (path, every_file) = (path.clone(), options.every_file);
-        let sources = self.publisher.in_background(move || Sources::in_files(&[&path], every_file));
+        let sources = self.publisher.read_files(path, options.every_file);
         Some(self.publisher.publish(version, &sources, options.clone()))
     }
 

@@ -269,7 +269,7 @@ async fn sweep<S: Store, C: Clock>(
         metrics.report_held_back(false);
         let of_counts = Arc::clone(&publisher);
         // Without a thread it is done the next time; a panic was logged.
-        let _ = tokio::task::spawn_blocking(move || of_counts.tidy_counts()).await;
+        let _ = control::yielding(move || of_counts.tidy_counts()).await;
         // In small parts, because the sweep takes time on a core that a worker uses.
         for () in limiter.store.sweep(limiter.clock.read().steady.minus(KEPT)) {
             tokio::time::sleep(BETWEEN_SWEEPS).await;

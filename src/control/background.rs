@@ -4,7 +4,9 @@
 //! milliseconds, however nice it is and whatever wakes up meanwhile («run to parity» of the scheduler, EEVDF): compiling
 //! 100,000 rules on a worker's core made one answer in a hundred ten times as late. A thread of `SCHED_IDLE` gives its core away
 //! at once. But on a core that others want all the time it gets some thousandth of it, and without privileges a thread cannot go
-//! back from there; so such work is begun anew on an ordinary thread when it takes too long.
+//! back from there; so where such threads get too little, work is begun anew on an ordinary one.
+//!
+//! Such a thread may hold no lock that others wait for: they would wait for whoever has the core. (The allocator's it has for moments.)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +17,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long work may take on such a thread: more than what 100,000 rules take on cores that are half busy.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long work may take on such a thread before it is looked after whether such threads get enough: what 100,000 rules take, and
+/// more.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How many times so long it may take in all.
+const LONGEST: u32 = 40;
+/// Such threads get enough where one that wants a core for so long has it within five times as long.
+const PROBED: Duration = Duration::from_millis(5);
 
 /// How long none is given to such a thread after it took too long: the cores will still be as busy, and whoever waits for a new
 /// configuration waits once.
@@ -31,11 +38,17 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// What `work` comes to. Where a thread in the background has not come to it within `patience`, or did not lately, the calling
-    /// thread does it. What is done twice then must be as good as done once.
-    pub(super) fn compute<T: Send + 'static>(
+    /// What `work` comes to. Where threads in the background get no core, or did not lately, the calling thread does it. What is done
+    /// twice then must be as good as done once.
+    pub(super) fn compute<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> T {
+        self.compute_while(PATIENCE, has_a_core, work)
+    }
+
+    /// The same, as long as the background `has_a_core` whenever it was waited for `patience`.
+    fn compute_while<T: Send + 'static>(
         &self,
         patience: Duration,
+        has_a_core: impl Fn() -> bool,
         work: impl Fn() -> T + Send + Sync + 'static,
     ) -> T {
         if self.late.lock().is_some_and(|late| late.elapsed() < BUSY_FOR) {
@@ -44,16 +57,23 @@ impl Background {
         let work = Arc::new(work);
         let (done, result) = mpsc::channel();
         let in_background = Arc::clone(&work);
-        let is_begun = self.spawn(move |place| {
+        // Where there is no thread for it nothing is heard either.
+        self.spawn(move |place| {
             let computed = in_background();
             // Whoever hears of it may ask for the next thing at once.
             drop(place);
             // Nobody may wait any more.
             let _ = done.send(computed);
         });
-        let heard =
-            if is_begun { result.recv_timeout(patience) } else { Err(RecvTimeoutError::Disconnected) };
-        if matches!(heard, Err(RecvTimeoutError::Timeout)) {
+        let is_late = |heard: &Result<T, _>| matches!(heard, Err(RecvTimeoutError::Timeout));
+        let mut heard = result.recv_timeout(patience);
+        for _ in 1..LONGEST {
+            if !is_late(&heard) || !has_a_core() {
+                break;
+            }
+            heard = result.recv_timeout(patience);
+        }
+        if is_late(&heard) {
             *self.late.lock() = Some(Instant::now());
         }
         // What it still comes to is freed by its own thread.
@@ -102,6 +122,24 @@ impl Drop for Place {
     }
 }
 
+/// Whether a thread in the background gets a fifth of a core. Work of some seconds is done in some times as many then; what takes
+/// long besides waits for something else, as for files.
+fn has_a_core() -> bool {
+    let own_time = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap_or_default()
+    };
+    let (done, heard) = mpsc::channel();
+    let probe = thread::Builder::new().name("probe".to_owned()).spawn(move || {
+        stand_back();
+        let begun = own_time();
+        while own_time().saturating_sub(begun) < PROBED {}
+        // Nobody may wait any more.
+        let _ = done.send(());
+    });
+    probe.is_ok() && heard.recv_timeout(5 * PROBED).is_ok()
+}
+
 /// Where that is refused the work is done all the same.
 #[cfg(target_os = "linux")]
 fn stand_back() {
@@ -144,8 +182,8 @@ mod tests {
             return;
         }
         let before = policy();
-        let policies =
-            Background::default().compute(LONG, move || [policy(), thread::spawn(policy).join().unwrap()]);
+        let work = move || [policy(), thread::spawn(policy).join().unwrap()];
+        let policies = Background::default().compute_while(LONG, || true, work);
         assert_eq!(policies, [idle.clone(), idle]);
         assert_eq!(policy(), before);
     }
@@ -157,46 +195,70 @@ mod tests {
         let (end, ended) = mpsc::channel::<()>();
         let waiting = Mutex::new((waiting, Some(end)));
         let asking = thread::current().id();
-        let answer = background.compute(Duration::from_millis(1), move || {
-            if thread::current().id() != asking {
-                let (waiting, end) = &mut *waiting.lock().unwrap();
-                let _ = waiting.recv();
-                *end = None;
-            }
-            thread::current().id()
-        });
+        let answer = background.compute_while(
+            Duration::from_millis(1),
+            || false,
+            move || {
+                if thread::current().id() != asking {
+                    let (waiting, end) = &mut *waiting.lock().unwrap();
+                    let _ = waiting.recv();
+                    *end = None;
+                }
+                thread::current().id()
+            },
+        );
         assert_eq!(answer, asking);
         // That thread still is at it, and there is no other.
         assert!(background.is_taken() && !background.begin(|| ()));
-        assert_eq!(background.compute(LONG, || thread::current().id()), asking);
+        let late = background.late.lock().take();
+        assert!(late.is_some());
+        let who = || background.compute_while(LONG, || true, || thread::current().id());
+        assert_eq!(who(), asking);
         drop(go_on);
         assert_eq!(ended.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
-        assert_eq!(
-            background.compute(LONG, || thread::current().id()),
-            asking,
-            "cores are as busy as before"
-        );
+        *background.late.lock() = late;
+        assert_eq!(who(), asking, "cores are as busy as before");
         *background.late.lock() = Instant::now().checked_sub(BUSY_FOR);
         let begun = Instant::now();
         while background.is_taken() {
             assert!(begun.elapsed() < LONG);
             thread::yield_now();
         }
-        assert_ne!(background.compute(LONG, || thread::current().id()), asking);
+        assert_ne!(who(), asking);
+    }
+
+    #[test]
+    fn what_takes_long_goes_on_in_the_background_as_long_as_it_has_a_core_there() {
+        let (background, asked) = (Background::default(), Arc::new(AtomicBool::new(false)));
+        let (go_on, waiting) = mpsc::channel::<()>();
+        let waiting = Mutex::new(waiting);
+        let asking = thread::current().id();
+        let (go_on, seen) = (Mutex::new(Some(go_on)), Arc::clone(&asked));
+        let has_a_core = || {
+            // The second time the work goes on.
+            if seen.swap(true, Ordering::SeqCst) {
+                *go_on.lock().unwrap() = None;
+            }
+            true
+        };
+        let who = background.compute_while(Duration::from_millis(100), has_a_core, move || {
+            let _ = waiting.lock().unwrap().recv();
+            thread::current().id()
+        });
+        assert!(who != asking && asked.load(Ordering::SeqCst));
     }
 
     #[test]
     fn one_thing_after_the_other_is_done_in_the_background() {
         let (background, asking) = (Background::default(), thread::current().id());
-        for _ in 0..100 {
-            assert_ne!(background.compute(LONG, || thread::current().id()), asking);
+        for _ in 0..20 {
+            assert_ne!(background.compute_while(LONG, || true, || thread::current().id()), asking);
         }
     }
 
     #[test]
     fn a_panic_is_that_of_the_thread_that_asks() {
-        let asked =
-            std::panic::AssertUnwindSafe(|| Background::default().compute(LONG, || panic!("on purpose")));
+        let asked = std::panic::AssertUnwindSafe(|| Background::default().compute(|| panic!("on purpose")));
         let failed: Result<(), _> = std::panic::catch_unwind(asked);
         assert!(failed.is_err());
     }

@@ -14,7 +14,7 @@ use super::publisher::{Published, Publisher};
 use super::reporting::{self, Reporting};
 use super::yielding::yielding;
 use crate::clock::Clock;
-use crate::config::{Diagnostic, Fingerprint, Options, Sources};
+use crate::config::{Diagnostic, Fingerprint, Options};
 use crate::store::Store;
 use crate::telemetry::{ConfigReloaded, Metrics, TaskEnded};
 
@@ -310,8 +310,7 @@ impl Follower {
     ) -> Result<(), Vec<Diagnostic>> {
         let options = self.watched.options.clone();
         let version = publisher.version();
-        let (path, every_file) = (self.watched.path.clone(), options.every_file);
-        let sources = publisher.in_background(move || Sources::in_files(&[&path], every_file));
+        let sources = publisher.read_files(&self.watched.path, options.every_file);
         let answer = if settled {
             publisher.publish(version, &sources, options)
         } else {

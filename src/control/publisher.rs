@@ -1,11 +1,12 @@
 //! Puts configurations in force, one at a time and never an older one after a newer one.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::background::{Background, PATIENCE};
+use super::background::Background;
 use super::change::Change;
 use super::history::Event;
 use super::latest::{FILES, Latest, Status, Version};
@@ -145,12 +146,12 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     pub fn tidy_counts(&self) {
         let Some(metrics) = &self.metrics else { return };
         let catalog = self.limiter.engine.policy().catalog().clone();
+        metrics.forget_other_domains(&catalog);
         if let Some(tidying) = metrics.tidying(&catalog) {
-            let mut tidied = self.adding_up.compute(PATIENCE, move || tidying.add_up());
+            let mut tidied = self.adding_up.compute(move || tidying.add_up());
             metrics.tidy(&mut tidied);
             // Where there is no thread for it, it is freed here.
             self.adding_up.begin(move || drop(tidied));
-            metrics.forget_other_domains(&catalog);
         }
     }
 
@@ -352,7 +353,13 @@ impl<S: Store, C: Clock> Publisher<S, C> {
     /// What `work` comes to, of whose kind there is much where policies are large: done while nothing else wants the core, or by the
     /// calling thread where that takes too long. It may be done twice.
     pub fn in_background<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> T {
-        self.compiling.compute(PATIENCE, work)
+        self.compiling.compute(work)
+    }
+
+    /// What the policy files at `path` say, read in the same way.
+    pub fn read_files(&self, path: &Path, every_file: bool) -> Sources {
+        let path = path.to_owned();
+        self.in_background(move || Sources::in_files(&[&path], every_file))
     }
 
     /// Notes that what the control plane `name` sent is refused for its mistakes.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::hits::RuleTotals;
 use super::tally::{DomainTotals, Tally};
-use crate::model::{Catalog, DomainIndex};
+use crate::model::{Catalog, DomainIndex, RuleIndex};
 
 /// Of its domain, and its own.
 type RuleName = (Arc<str>, Arc<str>);
@@ -21,7 +21,7 @@ pub(super) struct Past {
 
 impl Past {
     /// Adds what was counted; of most rules and domains of many policies that is nothing.
-    pub(super) fn add(&mut self, tally: &Tally) {
+    pub(super) fn add(&mut self, tally: &Tally, series: &[(RuleIndex, Arc<str>, RuleTotals)]) {
         let catalog = &tally.catalog;
         for ((domain, label), counts) in catalog.rules.iter().zip(&tally.rules) {
             let totals = counts.totals();
@@ -35,10 +35,10 @@ impl Past {
                 self.domains.entry(Arc::clone(name)).or_default().add(totals);
             }
         }
-        for (rule, series, counted) in tally.series.totals() {
-            if let Some((domain, label)) = catalog.rule(rule) {
+        for (rule, series, counted) in series {
+            if let Some((domain, label)) = catalog.rule(*rule) {
                 let name = (Arc::clone(domain), Arc::clone(label));
-                self.series.entry(name).or_default().entry(series).or_default().add(counted);
+                self.series.entry(name).or_default().entry(Arc::clone(series)).or_default().add(*counted);
             }
         }
     }
@@ -67,32 +67,40 @@ impl Past {
 #[derive(Debug)]
 pub struct Tidying {
     pub(super) past: Arc<Past>,
-    /// Nobody writes them any more.
-    pub(super) retired: Vec<Arc<Tally>>,
+    pub(super) retired: Vec<Retired>,
     /// Of the policy in force.
     pub(super) catalog: Arc<Catalog>,
 }
 
-/// What that has come to.
+/// A tally that nobody writes any more.
+#[derive(Debug)]
+pub(super) struct Retired {
+    pub(super) tally: Arc<Tally>,
+    /// What it has of series, which are locked while they are read.
+    pub(super) series: Vec<(RuleIndex, Arc<str>, RuleTotals)>,
+}
+
+/// What a [`Tidying`] has come to. Once that is taken over, it is what is needed no more.
 #[derive(Debug)]
 pub struct Tidied {
     pub(super) of: Arc<Tidying>,
     pub(super) past: Arc<Past>,
+    pub(super) in_order: Option<Arc<InOrder>>,
 }
 
 impl Tidying {
-    /// Adds it up, which takes its time where there are very many rules. No lock is held meanwhile.
+    /// Adds it up, which takes its time where there are very many rules. No lock is taken for it.
     pub fn add_up(self: &Arc<Self>) -> Tidied {
         let mut past = Past::clone(&self.past);
-        for tally in &self.retired {
-            past.add(tally);
+        for Retired { tally, series } in &self.retired {
+            past.add(tally, series);
         }
         past.keep(&self.catalog);
-        Tidied { of: Arc::clone(self), past: Arc::new(past) }
+        Tidied { of: Arc::clone(self), past: Arc::new(past), in_order: None }
     }
 }
 
-/// The same for the rules of a catalog, and in its order.
+/// What [`Past`] has for the rules of a catalog, in its order.
 #[derive(Debug)]
 pub(super) struct InOrder {
     catalog: Weak<Catalog>,

@@ -4,13 +4,13 @@
 //! new tally, and what the old one counted is kept.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::heavy::{Heavy, HeavyHitter, HeavyName, Turns, heavy_hitters};
 use super::hits::{RuleHit, RuleTotals};
-use super::past::{InOrder, Past, Tidied, Tidying};
+use super::past::{InOrder, Past, Retired, Tidied, Tidying};
 use super::recent::Sampling;
 use super::series::Admitted;
 use super::tally::{DomainTotals, Tally};
@@ -180,28 +180,32 @@ impl Tallies {
     /// nobody scrapes.
     pub(super) fn tidying(&self, catalog: &Arc<Catalog>) -> Option<Arc<Tidying>> {
         let mut state = self.state();
+        // Some may have come under the policy before since the last time.
+        state.admitted.keep(catalog);
         // Whoever else has one may write it. A scrape has it for a moment; then it is found the next time.
-        let is_retired = |tally: &mut Arc<Tally>| Arc::get_mut(tally).is_some();
-        let retired: Vec<_> =
-            state.live.iter_mut().filter_map(|tally| is_retired(tally).then(|| Arc::clone(tally))).collect();
+        let retired = |tally: &mut Arc<Tally>| {
+            let series = Arc::get_mut(tally)?.series.totals();
+            Some(Retired { tally: Arc::clone(tally), series })
+        };
+        let retired: Vec<_> = state.live.iter_mut().filter_map(retired).collect();
         let is_kept = std::ptr::eq(state.kept.as_ptr(), Arc::as_ptr(catalog));
         if retired.is_empty() && is_kept {
             return None;
         }
-        let (past, admitted) = (Arc::clone(&state.past), state.admitted.clone());
-        drop(state);
-        admitted.keep(catalog);
+        let past = Arc::clone(&state.past);
         Some(Arc::new(Tidying { past, retired, catalog: Arc::clone(catalog) }))
     }
 
     /// Takes over what was added up, unless something else was meanwhile. What is needed no more is in `tidied` afterwards.
     pub(super) fn tidy(&self, tidied: &mut Tidied) {
-        let Tidied { of, past } = tidied;
+        let Tidied { of, past, in_order } = tidied;
+        let retired: HashSet<_> = of.retired.iter().map(|retired| Arc::as_ptr(&retired.tally)).collect();
         let mut state = self.state();
         if Arc::ptr_eq(&state.past, &of.past) {
             std::mem::swap(&mut state.past, past);
-            state.live.retain(|tally| !of.retired.iter().any(|retired| Arc::ptr_eq(retired, tally)));
-            (state.in_order, state.kept) = (None, Arc::downgrade(&of.catalog));
+            state.live.retain(|tally| !retired.contains(&Arc::as_ptr(tally)));
+            *in_order = state.in_order.take();
+            state.kept = Arc::downgrade(&of.catalog);
         }
     }
 
@@ -245,7 +249,7 @@ impl Tallies {
                 }
             } else {
                 // Its worker has had no request since the policy changed.
-                Arc::make_mut(&mut past).add(tally);
+                Arc::make_mut(&mut past).add(tally, &tally.series.totals());
             }
         }
         let known = known.filter(|_| Arc::ptr_eq(&all, &past)).unwrap_or_else(|| {
@@ -448,6 +452,28 @@ mod tests {
         (0..10).for_each(|_| tallies.prepare(tallies.next().of(&catalog(&["r"]))));
         tallies.tidy(&mut tallies.tidying(&after).unwrap().add_up());
         assert!(tallies.state().live.len() <= made + 2, "{}", tallies.state().live.len());
+    }
+
+    #[test]
+    fn what_was_added_up_beside_something_else_is_added_up_again_and_nothing_is_lost() {
+        let tallies = Tallies::default();
+        let (before, after) = (catalog(&["r"]), catalog(&["r", "s"]));
+        let counts = |hits| {
+            let ended = tallies.recorder();
+            ended.count(&before, |tally| tally.rule(RuleIndex(0), None, hit(hits)));
+        };
+        let total = || tallies.totals(&after).rules[0].total;
+        counts(1);
+        let begun = tallies.tidying(&after).unwrap();
+        counts(2);
+        // A scrape meanwhile sees both, and keeps what nobody else is adding up.
+        assert_eq!(total(), 3);
+        let mut late = begun.add_up();
+        drop(begun);
+        tallies.tidy(&mut late);
+        drop(late);
+        // What was refused is left, and is added up the next time.
+        assert_eq!((total(), tallies.state().live.len()), (3, 0));
     }
 
     #[test]
