@@ -24,16 +24,20 @@ pub(super) async fn reload(
     State(api): State<Arc<Api>>,
     Extension(connection): Extension<Connection>,
 ) -> Answer {
-    let Reloaded { before, status, told, after } = api.reloads.next(reloaded(&api)).await?;
-    let before = format!("generation {before}");
-    api.note(AdminChange {
-        peer: &connection.operator(),
-        what: "config reload",
-        object: "config",
-        before: &before,
-        after: &after,
-    })
-    .await;
+    let (reloaded, is_own) = api.reloads.next(reloaded(&api)).await;
+    let Reloaded { before, status, told, after } = reloaded?;
+    // What several asked for is one change.
+    if is_own {
+        let before = format!("generation {before}");
+        api.note(AdminChange {
+            peer: &connection.operator(),
+            what: "config reload",
+            object: "config",
+            before: &before,
+            after: &after,
+        })
+        .await;
+    }
     Ok(answer(status, &told))
 }
 

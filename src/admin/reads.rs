@@ -205,8 +205,11 @@ pub(super) async fn unmatched(State(api): State<Arc<Api>>, rows: Rows) -> Answer
             let entry = entry.as_ref().map(|(key, value)| (key.as_str(), value.as_str()));
             let below = below.as_ref().map(|(file, line, column)| (file.as_str(), *line, *column));
             // Where no policy had the domain and one has it now, it is not known what it would have reached.
-            (reason.is_some() || policy.domain(domain.as_bytes()).is_none())
-                .then(|| why_unmatched(&policy, domain, entry, below))?
+            if reason.is_some() || policy.domain(domain.as_bytes()).is_none() {
+                why_unmatched(&policy, domain, entry, below)
+            } else {
+                None
+            }
         });
         let hint = match &*why {
             Some(Match::Nothing { hint, .. }) => Some(hint.as_str()),

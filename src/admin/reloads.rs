@@ -6,9 +6,11 @@ use axum::http::StatusCode;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::answer::Problem;
+
 /// The readings that were asked for, and what became of the last one that ended.
 #[derive(Debug)]
-pub(super) struct Reloads<T = Reloaded> {
+pub(super) struct Reloads<T = Result<Reloaded, Problem>> {
     /// How many have begun.
     begun: AtomicU64,
     /// The last one that ended, with its number from 1. Held while the configuration is read.
@@ -22,19 +24,20 @@ impl<T> Default for Reloads<T> {
 }
 
 impl<T: Clone> Reloads<T> {
-    /// What became of a reading that began after this was called: of `read`, or of what another request began meanwhile.
-    pub(super) async fn next<E>(&self, read: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    /// What became of a reading that began after this was called, and whether that is `read`; else it is what another request began
+    /// meanwhile.
+    pub(super) async fn next(&self, read: impl Future<Output = T>) -> (T, bool) {
         let begun = self.begun.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
         if let (number, Some(reloaded)) = &*last
             && *number > begun
         {
-            return Ok(reloaded.clone());
+            return (reloaded.clone(), false);
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        let reloaded = read.await?;
+        let reloaded = read.await;
         *last = (number, Some(reloaded.clone()));
-        Ok(reloaded)
+        (reloaded, true)
     }
 }
 
@@ -51,8 +54,10 @@ pub(super) struct Reloaded {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::iter::repeat_with;
+    use std::time::Duration;
 
+    use futures_util::future::join_all;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -64,30 +69,28 @@ mod tests {
             reloads.next(async {
                 let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
                 may_end.acquire().await.unwrap().forget();
-                Ok::<_, Infallible>(number)
+                number
             })
         };
-        let end = async {
-            // All have asked by now.
-            may_end.add_permits(20);
-        };
-        let (first, others, ()) =
-            tokio::join!(ask(), futures_util::future::join_all(std::iter::repeat_with(ask).take(19)), end);
-        assert_eq!(first, Ok(1));
-        assert_eq!(
-            others,
-            [Ok(2); 19],
-            "what was read before they asked may be older than what they changed"
+        // All have asked by then.
+        let end = async { may_end.add_permits(20) };
+        let (first, others, ()) = tokio::join!(ask(), join_all(repeat_with(ask).take(19)), end);
+        assert_eq!(first, (1, true));
+        let number = |(number, _): &(u64, bool)| *number;
+        assert!(
+            others.iter().all(|other| number(other) == 2),
+            "what was read before may be older than what they changed"
         );
-        assert_eq!(ask().await, Ok(3));
+        assert_eq!(others.iter().filter(|(_, is_own)| *is_own).count(), 1);
+        assert_eq!(ask().await, (3, true));
     }
 
     #[tokio::test]
-    async fn a_reading_that_is_given_up_or_fails_is_shared_with_nobody() {
+    async fn a_reading_that_is_given_up_is_begun_anew_by_whoever_waits() {
         let reloads = Reloads::default();
-        let never = reloads.next(std::future::pending::<Result<u8, &str>>());
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, never).await.is_err());
-        assert_eq!(reloads.next(async { Err("broken") }).await, Err("broken"));
-        assert_eq!(reloads.next(async { Ok::<_, &str>(3) }).await, Ok(3));
+        let never = tokio::time::timeout(Duration::from_millis(1), reloads.next(std::future::pending()));
+        let (given_up, next) = tokio::join!(never, reloads.next(async { 2 }));
+        assert!(given_up.is_err());
+        assert_eq!(next, (2, true));
     }
 }
