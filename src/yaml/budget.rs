@@ -5,7 +5,7 @@
 pub(crate) const DEEPEST: usize = 64;
 
 /// Values written in one file. 200,000 rules are 2.6 million values.
-const MOST_WRITTEN: usize = 10_000_000;
+pub(super) const MOST_WRITTEN: usize = 10_000_000;
 
 /// Values written in a file of which no tree is made. A million credentials are 13 million values.
 const MOST_STREAMED: usize = 100_000_000;

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::slice;
 
 use super::Budget;
-use super::budget::Extent;
+use super::budget::{Extent, MOST_WRITTEN};
 use super::events::{ALIAS_INSIDE_ITSELF, Event, Events, Span, SyntaxError};
 
 /// How many bytes of a text one value takes in most policies.
@@ -189,9 +189,9 @@ impl Tree {
     /// Every document of `text`.
     pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
         let mut builder = Builder::default();
-        // As many as most texts have. What is not used is not touched, and what grows is copied each time.
-        builder.tree.values.reserve(text.len() / BYTES_OF_A_VALUE);
-        builder.tree.text.reserve(text.len() / 2);
+        // As many as most texts have. What is not used is not touched, and what grows is copied each time. Where there is no room
+        // for so many, there may be room for as many as there are.
+        let _ = builder.tree.values.try_reserve((text.len() / BYTES_OF_A_VALUE).min(MOST_WRITTEN));
         let mut events = Events::new(text);
         loop {
             let (event, span) = events.next()?;
