@@ -59,7 +59,7 @@ pub type Visit<'v> = &'v mut dyn FnMut(&str, &[u8]);
 
 /// Where records are kept. Its methods block, and are called on threads that serve nobody.
 pub trait Records: fmt::Debug + Send + Sync {
-    /// Shows each record of a kind and scope, in the order of ids.
+    /// Shows each record of a kind and scope, in the order of ids; all of them or, where they cannot be read, none.
     ///
     /// # Errors
     ///

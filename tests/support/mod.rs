@@ -111,7 +111,7 @@ impl Spillway {
 
     /// Waits for a log line with `text` in it.
     pub(crate) fn log_line(&mut self, text: &str) -> String {
-        // A large policy takes a build without optimization long, where other tests take the cores.
+        // In a build without optimization a large policy takes long, and other tests take the cores.
         while let Ok(line) = self.log.recv_timeout(3 * PATIENCE) {
             self.seen.push(line.clone());
             if line.contains(text) {

@@ -41,10 +41,10 @@ impl Records for DiskRecords {
     fn each(&self, kind: RecordKind, scope: &str, visit: Visit<'_>) -> Result<(), StoreError> {
         // Held while it reads: the file is closed when nobody reads it.
         let reader = self.store.reader.read();
-        let reader = reader.as_ref().ok_or_else(|| self.store.failed("it is closed".to_owned()))?;
+        let open = reader.as_ref().ok_or_else(|| self.store.failed("it is closed".to_owned()))?;
         let mut found = Vec::new();
         let read = catch_unwind(AssertUnwindSafe(|| {
-            reader.records((kind.name(), scope, ""), |(of, within, id), value| {
+            open.records((kind.name(), scope, ""), |(of, within, id), value| {
                 if (of, within) != (kind.name(), scope) {
                     return ControlFlow::Break(());
                 }
@@ -59,7 +59,8 @@ impl Records for DiskRecords {
             self.store.threads.send(Task::Failed(reason.clone()));
             self.store.failed(reason)
         })?;
-        // Here, for a panic of whoever looks at them says nothing of the file.
+        drop(reader);
+        // Here, for a panic of whoever looks at them says nothing of the file, and a look that takes its time does not keep it open.
         for (id, value) in &found {
             visit(id, value);
         }

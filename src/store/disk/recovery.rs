@@ -22,7 +22,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 /// Counters that are copied in one commit.
 const BATCH: usize = 10_000;
 
-/// The most tasks that came while it was opened. What comes on and on is a new file's.
+/// The most tasks that are dropped when it is open, so that this ends where they keep coming.
 const LEFT: usize = 1_000_000;
 
 /// Why the file was not opened anew, and the one that there is, if that can be read.
@@ -85,7 +85,9 @@ pub(super) fn recover<'a>(
         match (reopen.open)() {
             Ok(file) if file.secret() == secret => {
                 // What still waits was asked of the file before, or tells that it could not be read.
-                asked()?.try_iter().take(LEFT).for_each(drop);
+                if let Some(asked) = asked() {
+                    asked.try_iter().take(LEFT).for_each(drop);
+                }
                 *parts.reader.write() = Some(file.reader());
                 parts.table.begin_anew(&parts.memory);
                 return Some(file);

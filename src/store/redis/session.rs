@@ -387,7 +387,7 @@ impl Shared {
 
 impl RedisSession {
     /// Whether a connection is waited for that may come with another secret: the first one, or one to a server that was emptied or
-    /// replaced.
+    /// replaced. Of a cluster only the first one does: later on its secret is learned beside requests.
     fn may_learn_a_secret(&self) -> bool {
         let is_up = || match self.shared.options.kind {
             Kind::Cluster => self.shared.cluster.map().is_some(),

@@ -84,7 +84,7 @@ fn the_first_request_of_a_replica_is_counted_by_the_keys_of_the_others() {
     run(async {
         let mut passed = 0;
         for _ in 0..3 {
-            let worker = replica(&server).worker();
+            let worker = replica(&server, "20000ms").worker();
             for _ in 0..3 {
                 passed += u32::from(passes(&worker).await.unwrap());
             }
@@ -98,12 +98,12 @@ fn the_first_request_of_a_replica_is_counted_by_the_keys_of_the_others() {
 fn a_request_that_waits_for_a_connection_is_counted_by_the_keys_that_come_with_it() {
     let mut server = Valkey::start(&[]);
     run(async {
-        let worker = replica(&server).worker();
+        let worker = replica(&server, "1000ms").worker();
         assert!(passes(&worker).await.unwrap());
         server.kill();
         assert!(passes(&worker).await.is_err());
         server.restart();
-        let other = replica(&server).worker();
+        let other = replica(&server, "20000ms").worker();
         for _ in 0..5 {
             assert!(passes(&other).await.unwrap());
         }
@@ -121,8 +121,8 @@ fn a_request_that_waits_for_a_connection_is_counted_by_the_keys_that_come_with_i
 }
 
 /// One that allows five requests a year, and waits for its store.
-fn replica(server: &Valkey) -> Arc<Limiter<RedisStore, SystemClock>> {
-    let store = RedisStore::open(&format!("{}?timeout=1000ms", server.url())).unwrap();
+fn replica(server: &Valkey, timeout: &str) -> Arc<Limiter<RedisStore, SystemClock>> {
+    let store = RedisStore::open(&format!("{}?timeout={timeout}", server.url())).unwrap();
     let policy = "{domain: d, descriptors: [{key: k, rate_limit: {requests_per_unit: 5, unit: year}}]}";
     let policy = load_text("d.yaml", policy, Options::default()).unwrap().policy;
     let keyer = Keyer::shared(store.secret());
