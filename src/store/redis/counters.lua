@@ -1,7 +1,8 @@
 -- What both scripts begin with: the time, the counters that they are asked about, and how fixed windows are counted. Each of
 -- count.lua and decide.lua is joined to this file when the program is built.
 --
--- KEYS: the counters. ARGV[1]: the requests, packed as src/store/redis/wire.rs says, and so is what is returned.
+-- KEYS: the counters. ARGV[1]: the requests, packed as src/store/redis/wire.rs says, and so is what is returned. Where ARGV[2] is the
+-- secret that the counters are called by, the last of KEYS is where that is kept.
 
 local call, spread = redis.call, unpack
 local pack, unpack = struct.pack, struct.unpack
@@ -12,8 +13,9 @@ local VERSION, WINDOW = 1, 1
 -- Counters are kept for as many milliseconds after their end: a replica's clock may be behind, and one that tests set by far.
 local SLACK, SLACK_OF_TESTS = 2000, 3600000
 
-local keys, packed = KEYS, ARGV[1]
-local many_keys = #keys
+local keys, packed, secret = KEYS, ARGV[1], ARGV[2]
+local all_keys = #keys
+local many_keys = secret and all_keys - 1 or all_keys
 
 local clock = call('TIME')
 local server_now = clock[1] * 1000000 + clock[2]
@@ -22,16 +24,25 @@ local now, slack = server_now, SLACK
 
 -- What is kept of each counter, in as many commands as Lua's stack asks for.
 local raws
-if many_keys <= 1000 then
+if all_keys <= 1000 then
   raws = call('MGET', spread(keys))
 else
   raws = {}
-  for first = 1, many_keys, 1000 do
-    local some = call('MGET', spread(keys, first, min(first + 999, many_keys)))
+  for first = 1, all_keys, 1000 do
+    local some = call('MGET', spread(keys, first, min(first + 999, all_keys)))
     for at = 1, #some do
       raws[first + at - 1] = some[at]
     end
   end
+end
+
+-- Counted by another secret nobody else would see it: replicas that come after a server was emptied have another one. Where there is
+-- none, this is the one.
+if secret and raws[all_keys] ~= secret then
+  if raws[all_keys] then
+    return redis.error_reply('REKEYED the counters are called by another secret')
+  end
+  call('SET', keys[all_keys], secret)
 end
 
 -- Functions name numbers and not the names above: a local of a chunk that a function uses costs each run of it some time.

@@ -22,6 +22,8 @@ pub(super) enum Failure {
     Garbled(String),
     /// Only some of the keys are there: the slot is on its way to another server of the cluster.
     OnItsWay(String),
+    /// The counters are called by another secret by now, as the server was emptied or replaced.
+    Rekeyed,
     /// What was asked for is at another server of the cluster.
     Elsewhere {
         /// That server.
@@ -45,6 +47,9 @@ impl Failure {
             let once = error.code() == Some("ASK");
             return Self::Elsewhere { server, once };
         }
+        if error.code() == Some("REKEYED") {
+            return Self::Rekeyed;
+        }
         if error.code() == Some("TRYAGAIN") {
             return Self::OnItsWay(words(error));
         }
@@ -67,6 +72,7 @@ impl fmt::Display for Failure {
             | Self::Refused(words)
             | Self::Garbled(words)
             | Self::OnItsWay(words) => f.write_str(words),
+            Self::Rekeyed => f.write_str("its counters are called by another secret by now"),
             Self::Elsewhere { server: (host, port), .. } => write!(f, "it is at `{host}:{port}` now"),
         }
     }
@@ -99,6 +105,7 @@ impl Failure {
             Self::Refused(reason) | Self::OnItsWay(reason) => StoreError::Refused { reason },
             Self::Unreachable(kind, words) => unreachable(kind, words),
             Self::Garbled(words) => unreachable(io::ErrorKind::InvalidData, words),
+            Self::Rekeyed => StoreError::Rekeyed,
             Self::Elsewhere { .. } => StoreError::Refused { reason: self.to_string() },
         }
     }

@@ -68,7 +68,9 @@ impl Drop for Heard {
 fn is_unmade(answer: &Answer) -> bool {
     match answer {
         Ok((Decided::Late | Decided::Unreadable, _))
-        | Err(Failure::Refused(_) | Failure::OnItsWay(_) | Failure::Elsewhere { .. }) => true,
+        | Err(Failure::Refused(_) | Failure::OnItsWay(_) | Failure::Rekeyed | Failure::Elsewhere { .. }) => {
+            true
+        }
         Ok((Decided::Outcomes(_), _)) | Err(Failure::Unreachable(..) | Failure::Garbled(_)) => false,
     }
 }

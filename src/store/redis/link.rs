@@ -238,11 +238,6 @@ impl Link {
         State::Down { not_before: Some(Instant::now() + pause), why: Some(why) }
     }
 
-    /// Whether there is a connection that need not be waited for.
-    pub(super) fn is_up(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Up(..)) && !self.is_broken()
-    }
-
     fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed) >= self.generation.get()
     }

@@ -25,9 +25,8 @@ pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnectio
     let get = redis::cmd("GET").arg(&key).to_owned();
     let mut kept: Option<Vec<u8>> = get.query_async(connection).await.map_err(failed)?;
     if kept.is_none() {
-        let [high, low] = shared.secret.get();
         let mut set = redis::cmd("SET");
-        set.arg(&key).arg(format!("{high:016x}{low:016x}")).arg("NX");
+        set.arg(&key).arg(text(shared.secret.get())).arg("NX");
         // Another replica may be quicker: its secret is the one.
         set.query_async::<redis::Value>(connection).await.map_err(failed)?;
         kept = get.query_async(connection).await.map_err(failed)?;
@@ -42,6 +41,11 @@ pub(super) async fn share(shared: &Shared, connection: &mut MultiplexedConnectio
 /// The key that it is kept under.
 pub(super) fn key(options: &RedisOptions) -> String {
     format!("{}{NAME}", options.prefix)
+}
+
+/// As it is kept.
+pub(super) fn text([high, low]: [u64; 2]) -> String {
+    format!("{high:016x}{low:016x}")
 }
 
 fn read(kept: &[u8]) -> Option<[u64; 2]> {

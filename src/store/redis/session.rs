@@ -22,7 +22,7 @@ use super::sentinel::Named;
 use super::slots::SlotMap;
 use super::url::Kind;
 use super::wire::{self, Form, Reply, Requests};
-use super::{COUNT, DECIDE, Shared, cluster, count, key};
+use super::{COUNT, DECIDE, Shared, cluster, count, key, secret};
 use crate::algorithm::{Charge, Mode, Outcomes};
 use crate::model::{CellKey, Few, Timestamp};
 use crate::store::{Answers, Session, StoreError};
@@ -60,6 +60,8 @@ pub struct RedisSession {
 pub(super) struct Request {
     /// Which one it is, of all that this session has queued.
     pub(super) number: u64,
+    /// What the keys of its counters are made under, where the server is to make sure of that.
+    pub(super) secret: Option<[u64; 2]>,
     pub(super) form: Form,
     pub(super) mode: Mode,
     /// When that was counted what it gives back as if it had never been, in microseconds.
@@ -233,6 +235,7 @@ impl RedisSession {
         if charges.len() > CHARGES {
             return Err(Failure::Refused(format!("{} charges are too many for one request", charges.len())));
         }
+        let secret = self.shared.secret_to_check();
         if way.missed > 1 {
             tokio::time::sleep(TRIED_EVERY).await;
         }
@@ -255,8 +258,19 @@ impl RedisSession {
         let number = self.queued.get();
         self.queued.set(number.wrapping_add(1));
         let alone = way.missed > 0;
-        let request =
-            Request { number, form, mode, undoes: None, alone, charges, at, deadline, answer, _waits: waits };
+        let request = Request {
+            number,
+            secret,
+            form,
+            mode,
+            undoes: None,
+            alone,
+            charges,
+            at,
+            deadline,
+            answer,
+            _waits: waits,
+        };
         self.queue.borrow_mut().push((to.clone(), request));
         Ok(Queued { number, link, to, answer: answered })
     }
@@ -363,7 +377,10 @@ impl RedisSession {
             while let Some((_, next)) = queue.next_if(|(other, next)| {
                 let fits = batch.len() < self.shared.options.together && charges + next.charges.len() <= most;
                 // One run of the shorter script counts at one time.
-                let may = !batch[0].alone && !next.alone && (form == Form::Decide || next.at == batch[0].at);
+                let may = batch[0].secret == next.secret
+                    && !batch[0].alone
+                    && !next.alone
+                    && (form == Form::Decide || next.at == batch[0].at);
                 may && fits && (other.slot, other.asking) == (to.slot, to.asking)
             }) {
                 charges += next.charges.len();
@@ -376,6 +393,13 @@ impl RedisSession {
 }
 
 impl Shared {
+    /// The secret that keys are made under, where a server can make sure with each request that it still is its own. In a cluster it is in one
+    /// slot, and counters are in others; and without it whoever makes the keys has a way of their own.
+    fn secret_to_check(&self) -> Option<[u64; 2]> {
+        let is_checked = self.options.kind != Kind::Cluster && self.gives_secret.load(Ordering::Acquire);
+        is_checked.then(|| self.secret.get())
+    }
+
     /// The time to count at; the server's own if there is none.
     pub(super) fn at(&self, now: Timestamp) -> Option<Timestamp> {
         match self.options.clock {
@@ -386,16 +410,6 @@ impl Shared {
 }
 
 impl RedisSession {
-    /// Whether a connection is waited for that may come with another secret: the first one, or one to a server that was emptied or
-    /// replaced. Of a cluster only the first one does: later on its secret is learned beside requests.
-    fn may_learn_a_secret(&self) -> bool {
-        let is_up = || match self.shared.options.kind {
-            Kind::Cluster => self.shared.cluster.map().is_some(),
-            Kind::Single | Kind::Sentinel => self.links.borrow().get(&None).is_some_and(|link| link.is_up()),
-        };
-        !self.shared.knows_secret() || !is_up()
-    }
-
     /// Learns the secret that keys are made under. Whether that makes other keys than have been made until now.
     async fn learns_another_secret(&self) -> Result<bool, Failure> {
         let before = self.shared.secret.get();
@@ -423,7 +437,7 @@ impl RedisSession {
         let asked = Instant::now();
         let deadline = self.shared.options.timeout.map_or(deadline, |timeout| deadline.min(asked + timeout));
         let decided = async {
-            if self.may_learn_a_secret() && self.learns_another_secret().await? {
+            if !self.shared.knows_secret() && self.learns_another_secret().await? {
                 return Ok(None);
             }
             self.decide(mode, charges, now, deadline, heard).await.map(Some)
@@ -469,11 +483,16 @@ impl Session for RedisSession {
 /// Decides on a batch in one trip, and tells each request what became of it.
 pub(super) async fn run(shared: Arc<Shared>, To { asking, mut up, .. }: To, form: Form, batch: Vec<Request>) {
     let script = Script::of(&shared.options, form, asking, &batch);
-    let reply = timeout(SILENT_FOR, script.run(&shared, &mut up)).await.unwrap_or_else(|_| {
+    let mut reply = timeout(SILENT_FOR, script.run(&shared, &mut up)).await.unwrap_or_else(|_| {
         up.is_broken();
         let words = format!("no answer within {} ms", SILENT_FOR.as_millis());
         Err(Failure::Unreachable(io::ErrorKind::TimedOut, words))
     });
+    if let Err(Failure::Rekeyed) = reply {
+        // Whoever asks again makes the keys anew.
+        let learned = timeout(SILENT_FOR, secret::share(&shared, &mut up.connection)).await;
+        reply = learned.unwrap_or(Ok(())).and(Err(Failure::Rekeyed));
+    }
     let garbled = |error: Garbled| Failure::Garbled(error.to_string());
     let mut reply = match &reply {
         Ok(bytes) => Reply::new(form, bytes).map_err(garbled),
@@ -497,6 +516,8 @@ struct Script {
     asking: bool,
     keys: Vec<Vec<u8>>,
     requests: Vec<u8>,
+    /// The key that the secret is kept under, and the secret.
+    secret: Option<(String, String)>,
 }
 
 impl Script {
@@ -515,7 +536,10 @@ impl Script {
             let places: Few<u16> = request.charges.iter().map(place).collect();
             requests.push(asked, &request.charges, &places);
         }
-        Self { form, asking, keys, requests: requests.into_bytes() }
+        // It is the same for all of them.
+        let secret = batch.first().and_then(|request| request.secret);
+        let secret = secret.map(|secret| (secret::key(options), secret::text(secret)));
+        Self { form, asking, keys, requests: requests.into_bytes(), secret }
     }
 
     async fn run(&self, shared: &Shared, up: &mut Up) -> Result<Vec<u8>, Failure> {
@@ -551,11 +575,14 @@ impl Script {
 
     fn command(&self, name: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len());
+        command.arg(script).arg(self.keys.len() + usize::from(self.secret.is_some()));
         for key in &self.keys {
             command.arg(key);
         }
-        command.arg(&self.requests);
+        match &self.secret {
+            Some((key, secret)) => command.arg(key).arg(&self.requests).arg(secret),
+            None => command.arg(&self.requests),
+        };
         command
     }
 }

@@ -441,6 +441,7 @@ impl Spread {
         loop {
             let (answer, answered) = oneshot::channel();
             let request = Request {
+                secret: None,
                 number: 0,
                 form,
                 mode: Mode::Each,

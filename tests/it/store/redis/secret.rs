@@ -48,7 +48,10 @@ fn a_server_that_was_emptied_is_given_the_secret_again_and_one_that_was_replaced
             let begun = Instant::now();
             loop {
                 let deadline = Instant::now() + PATIENCE;
-                session.apply(Mode::Each, &[charge(Hits::ONE)], Timestamp::EPOCH, deadline).await.unwrap();
+                let applied =
+                    session.apply(Mode::Each, &[charge(Hits::ONE)], Timestamp::EPOCH, deadline).await;
+                // Nothing was counted by keys that nobody else has.
+                assert!(matches!(applied, Ok(_) | Err(StoreError::Rekeyed)), "{applied:?}");
                 let kept = server.ask(&["EXISTS", "spillway:secret"]).unwrap();
                 if kept == redis::Value::Int(1) && store.secret().get() == expected {
                     break;
@@ -117,6 +120,35 @@ fn a_request_that_waits_for_a_connection_is_counted_by_the_keys_that_come_with_i
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
         assert!(!passes, "all five have passed by the other replica");
+    });
+}
+
+/// As the one before, but connections live on: the server is only emptied.
+#[test]
+fn a_replica_counts_with_one_that_came_first_after_the_server_was_emptied() {
+    let server = Valkey::start(&[]);
+    run(async {
+        let worker = replica(&server, "20000ms").worker();
+        for _ in 0..2 {
+            assert!(passes(&worker).await.unwrap());
+        }
+        server.ask(&["FLUSHALL"]).unwrap();
+        let other = replica(&server, "20000ms").worker();
+        let mut passed = 0;
+        for _ in 0..5 {
+            passed += u32::from(passes(&other).await.unwrap()) + u32::from(passes(&worker).await.unwrap());
+        }
+        assert_eq!(passed, 5, "the limit once more, as its counts are gone, and not for each of them");
+
+        // Emptied again, it has the secret again with whatever comes first.
+        server.ask(&["FLUSHALL"]).unwrap();
+        assert!(passes(&worker).await.unwrap());
+        let last = replica(&server, "20000ms").worker();
+        for _ in 0..4 {
+            assert!(passes(&last).await.unwrap());
+        }
+        assert!(!passes(&last).await.unwrap());
+        assert!(!passes(&worker).await.unwrap());
     });
 }
 
