@@ -42,7 +42,7 @@ pub(super) async fn reload(
 }
 
 async fn reloaded(api: &Api) -> Result<Reloaded, Problem> {
-    let before = api.latest.status().generation;
+    let mut before = api.latest.status().generation;
     let served = Arc::clone(&api.served);
     let published = yielding(move || served.reload()).await.map_err(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "loading the configuration panicked, which is a bug")
@@ -52,9 +52,10 @@ async fn reloaded(api: &Api) -> Result<Reloaded, Problem> {
     })?;
     let (status, told, after) = match published {
         Published::Applied { generation, rules, change, names, warnings } => {
-            let Change { rules_before, added, removed } = &change;
-            ConfigReloaded { files: names.len(), rules, rules_before: *rules_before, added, removed }
-                .emit(&api.metrics);
+            // Files that changed may have been read meanwhile for another reason.
+            before = generation.saturating_sub(1);
+            ConfigReloaded { files: names.len(), rules, change: &change.told() }.emit(&api.metrics);
+            let Change { rules_before, added, removed, .. } = &change;
             let told = json!({
                 "result": "applied",
                 "generation": generation,

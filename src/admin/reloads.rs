@@ -44,7 +44,7 @@ impl<T: Clone> Reloads<T> {
 /// What became of one reading.
 #[derive(Clone, Debug)]
 pub(super) struct Reloaded {
-    /// The generation that was in force before.
+    /// The generation that it took the place of, or that stays in force.
     pub(super) before: u64,
     pub(super) status: StatusCode,
     pub(super) told: Value,

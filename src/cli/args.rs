@@ -98,7 +98,7 @@ pub(super) struct Env {
 #[derive(Debug, clap::Args)]
 pub(super) struct Top {
     /// The server's HTTP port
-    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = host_and_port)]
     pub(super) address: String,
     /// The time between two looks, as `1s`
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = look_interval)]
@@ -205,7 +205,7 @@ pub(super) struct Serve {
     pub(super) store_timeout: Duration,
     /// How many replicas share the store: each counts to as large a part of a limit with `on_store_failure: local`, and takes
     /// leases of such a part
-    #[arg(long, value_name = "N", env = "SPILLWAY_REPLICAS", default_value_t = NonZeroU32::MIN)]
+    #[arg(long, value_name = "N", env = "SPILLWAY_REPLICAS", default_value_t = NonZeroU32::MIN, value_parser = replicas)]
     pub(super) replicas: NonZeroU32,
     /// The most counters that are kept; when there are more, those furthest from their limits are dropped first
     #[arg(long, value_name = "N", env = "SPILLWAY_MAX_COUNTERS", default_value_t = 10_000_000, value_parser = counters)]
@@ -421,6 +421,19 @@ fn store_timeout(text: &str) -> Result<Duration, String> {
 
 /// How often a server may be looked at.
 const LOOKS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+fn replicas(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "expected a whole number from 1".to_owned())
+}
+
+/// What may be looked up: the name may have an address later.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let is_right = text.rsplit_once(':').is_some_and(|(host, port)| !host.contains('/') && is_port(port));
+    is_right
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected a host and a port, as in `127.0.0.1:8080`".to_owned())
+}
 
 fn look_interval(text: &str) -> Result<Duration, String> {
     let expected = "expected a time from `100ms` to `60s`";

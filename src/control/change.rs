@@ -1,6 +1,7 @@
 //! What one configuration changes.
 
 use crate::policy::Policy;
+use crate::telemetry::ConfigChange;
 
 /// What a configuration has that the one before had not, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Change {
     pub added: Vec<String>,
     /// The names of the domains that went. Nothing limits their requests any more.
     pub removed: Vec<String>,
+    /// How many subjects there were, and how many there are.
+    pub subjects: [usize; 2],
 }
 
 impl Change {
@@ -26,6 +29,16 @@ impl Change {
             rules_before: before.rules(),
             added: missing_in(before, after),
             removed: missing_in(after, before),
+            subjects: [before, after].map(|policy| {
+                let directories = policy.domains().filter_map(|domain| domain.directory.as_ref());
+                directories.map(|directory| directory.subjects()).sum()
+            }),
         }
+    }
+
+    /// As events tell it.
+    pub fn told(&self) -> ConfigChange<'_> {
+        let Self { rules_before, added, removed, subjects } = self;
+        ConfigChange { rules_before: *rules_before, added, removed, subjects: *subjects }
     }
 }

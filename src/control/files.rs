@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::awaited::AwaitedStore;
-use super::change::Change;
 use super::publisher::{Published, Publisher};
 use super::reporting::{self, Reporting};
 use super::yielding::yielding;
@@ -328,9 +327,7 @@ impl Follower {
             Published::Superseded => return Ok(()),
         };
         self.watched.reporting.warned(&warnings);
-        let Change { rules_before, added, removed } = &change;
-        ConfigReloaded { files: names.len(), rules, rules_before: *rules_before, added, removed }
-            .emit(metrics);
+        ConfigReloaded { files: names.len(), rules, change: &change.told() }.emit(metrics);
         self.watches(names);
         (self.failed, self.unsettled, self.told) = (None, None, None);
         self.awaited = None;

@@ -295,17 +295,9 @@ impl<S: Store, C: Clock> Follower<S, C> {
                 let Received { digest, version, resources, nonce } = received;
                 (self.accepted, self.refused) = (Some(digest), None);
                 self.refusals.reset();
-                let Change { rules_before, added, removed } = &change;
-                XdsAccepted {
-                    source: &self.name,
-                    version: &version,
-                    resources,
-                    rules,
-                    rules_before: *rules_before,
-                    added,
-                    removed,
-                }
-                .emit(&self.metrics);
+                let change = &change.told();
+                XdsAccepted { source: &self.name, version: &version, resources, rules, change }
+                    .emit(&self.metrics);
                 self.note_accepted(&version, resources, true);
                 Answer::Accept { version, nonce }
             }

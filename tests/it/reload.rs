@@ -149,6 +149,23 @@ fn a_reload_says_what_came_and_what_went() {
 }
 
 #[test]
+fn a_reload_says_how_many_subjects_there_are_where_that_changes() {
+    let policy = "{domain: d, subjects: d.subjects.yaml, descriptors: [{key: k, subject: k, rate_limit: {unit: day, \
+                  requests_per_unit: 1}}]}";
+    let subject = |id: &str| format!("{{id: {id}, credentials: [{{kind: k, value: {id}}}]}}");
+    let all = format!("subjects: [{}, {}]", subject("a"), subject("b"));
+    let config = directory(&[("d.yaml", policy), ("d.subjects.yaml", &all)]);
+    let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");
+    put(config.path(), "d.subjects.yaml", &format!("subjects: [{}]", subject("b")));
+    let line = spillway.log_line("configuration loaded");
+    assert!(line.contains("rules_before=1 subjects=1 subjects_before=2"), "{line}");
+    put(config.path(), "d.subjects.yaml", "subjects: []");
+    spillway.log_line("configuration loaded");
+    let line = spillway.log_line("no subjects, so limits of theirs limit nobody");
+    assert!(line.contains("WARN") && line.contains("subjects_before=1"), "{line}");
+}
+
+#[test]
 fn sighup_reads_the_files_and_tells_their_mistakes_again() {
     let config = directory(&[("d.yaml", "domain: d")]);
     let mut spillway = Spillway::start(config.path(), "127.0.0.1:0");

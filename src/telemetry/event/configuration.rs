@@ -54,34 +54,60 @@ pub struct ConfigReloaded<'a> {
     pub files: usize,
     /// How many rules they hold.
     pub rules: usize,
-    /// How many rules there were.
-    pub rules_before: usize,
-    /// The domains that came.
-    pub added: &'a [String],
-    /// The domains that went.
-    pub removed: &'a [String],
+    /// What that changes.
+    pub change: &'a ConfigChange<'a>,
 }
 
 impl ConfigReloaded<'_> {
     /// Logs and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.configs_loaded.fetch_add(1, Ordering::Relaxed);
+        let Self { files, rules, change } = *self;
         tracing::info!(
-            files = self.files,
-            rules = self.rules,
-            rules_before = self.rules_before,
-            domains_added = names(self.added),
-            domains_removed = names(self.removed),
+            files,
+            rules,
+            rules_before = change.rules_before,
+            domains_added = names(change.added),
+            domains_removed = names(change.removed),
+            subjects = change.subjects().map(|[_, after]| after),
+            subjects_before = change.subjects().map(|[before, _]| before),
             "configuration loaded"
         );
-        warn_without_rules(self.rules, self.rules_before);
+        change.warn(rules);
     }
 }
 
-/// Warns where all rules have gone: a file that was still being written is what that looks like.
-pub(super) fn warn_without_rules(rules: usize, before: usize) {
-    if rules == 0 && before > 0 {
-        tracing::warn!(rules_before = before, "the new configuration has no limits, so everything passes");
+/// What a configuration changes.
+#[derive(Debug)]
+pub struct ConfigChange<'a> {
+    /// How many rules there were.
+    pub rules_before: usize,
+    /// The domains that came.
+    pub added: &'a [String],
+    /// The domains that went.
+    pub removed: &'a [String],
+    /// How many subjects there were, and how many there are.
+    pub subjects: [usize; 2],
+}
+
+impl ConfigChange<'_> {
+    /// The numbers of subjects, where they are not the same.
+    pub(super) fn subjects(&self) -> Option<[usize; 2]> {
+        let [before, after] = self.subjects;
+        (before != after).then_some(self.subjects)
+    }
+
+    /// Warns where all `rules` or subjects have gone: a file that was still being written is what that looks like.
+    pub(super) fn warn(&self, rules: usize) {
+        let Self { rules_before, subjects: [subjects_before, subjects], .. } = *self;
+        if rules == 0 && rules_before > 0 {
+            tracing::warn!(rules_before, "the new configuration has no limits, so everything passes");
+        } else if subjects == 0 && subjects_before > 0 {
+            tracing::warn!(
+                subjects_before,
+                "the new configuration has no subjects, so limits of theirs limit nobody"
+            );
+        }
     }
 }
 

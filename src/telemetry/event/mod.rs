@@ -15,8 +15,8 @@ pub use admin::{
     SubjectChangeLeftOut, SubjectChangeSettled,
 };
 pub use configuration::{
-    ConfigLoaded, ConfigRefused, ConfigReloaded, ConfigWarned, Forgotten, IgnoredValue, Mistake,
-    OnlyWatching, WithoutEffect,
+    ConfigChange, ConfigLoaded, ConfigRefused, ConfigReloaded, ConfigWarned, Forgotten, IgnoredValue,
+    Mistake, OnlyWatching, WithoutEffect,
 };
 pub use connections::{
     AcceptFailed, AuthoritySanitized, CallPanicked, ConnectionEnded, ConnectionLost, ConnectionRefused,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::configuration::{names, warn_without_rules};
+use super::configuration::{ConfigChange, names};
 use crate::telemetry::Metrics;
 
 /// Nobody is served before each control plane has sent a set without mistakes.
@@ -106,12 +106,8 @@ pub struct XdsAccepted<'a> {
     pub resources: usize,
     /// How many rules there are now, from wherever they come.
     pub rules: usize,
-    /// How many rules there were.
-    pub rules_before: usize,
-    /// The domains that came.
-    pub added: &'a [String],
-    /// The domains that went.
-    pub removed: &'a [String],
+    /// What that changes.
+    pub change: &'a ConfigChange<'a>,
 }
 
 impl XdsAccepted<'_> {
@@ -123,12 +119,14 @@ impl XdsAccepted<'_> {
             version = self.version,
             resources = self.resources,
             rules = self.rules,
-            rules_before = self.rules_before,
-            domains_added = names(self.added),
-            domains_removed = names(self.removed),
+            rules_before = self.change.rules_before,
+            domains_added = names(self.change.added),
+            domains_removed = names(self.change.removed),
+            subjects = self.change.subjects().map(|[_, after]| after),
+            subjects_before = self.change.subjects().map(|[before, _]| before),
             "configuration loaded by xDS"
         );
-        warn_without_rules(self.rules, self.rules_before);
+        self.change.warn(self.rules);
     }
 }
 
