@@ -16,7 +16,8 @@ const SEEN: Duration = Duration::from_millis(1_100);
 fn workers(spillway: &Spillway) -> Vec<u64> {
     let tasks =
         fs::read_dir(format!("/proc/{}/task", spillway.id())).unwrap().map(|task| task.unwrap().path());
-    let workers = tasks.filter(|task| fs::read_to_string(task.join("comm")).unwrap().starts_with("worker-"));
+    let workers = tasks
+        .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("worker-")));
     workers
         .map(|worker| {
             let times = fs::read_to_string(worker.join("schedstat")).unwrap();
