@@ -173,14 +173,6 @@ mod tests {
         };
         let policy = || format!("{:?}", thread_schedule_policy().unwrap());
         let idle = format!("{:?}", ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
-        let is_granted = thread::spawn(move || {
-            stand_back();
-            policy()
-        });
-        if is_granted.join().unwrap() != idle {
-            eprintln!("NOT CHECKED: this system refuses SCHED_IDLE");
-            return;
-        }
         let before = policy();
         let work = move || [policy(), thread::spawn(policy).join().unwrap()];
         let policies = Background::default().compute_while(LONG, || true, work);
@@ -241,7 +233,7 @@ mod tests {
             }
             true
         };
-        let who = background.compute_while(Duration::from_millis(100), has_a_core, move || {
+        let who = background.compute_while(Duration::from_millis(500), has_a_core, move || {
             let _ = waiting.lock().unwrap().recv();
             thread::current().id()
         });
