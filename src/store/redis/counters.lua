@@ -42,7 +42,10 @@ if secret and raws[all_keys] ~= secret then
   if raws[all_keys] then
     return redis.error_reply('REKEYED the counters are called by another secret')
   end
-  call('SET', keys[all_keys], secret)
+  -- MGET takes a hash or a list for nothing, and what another program has there is not to be overwritten.
+  if not call('SET', keys[all_keys], secret, 'NX') then
+    return redis.error_reply('WRONGTYPE the key of the secret is no text')
+  end
 end
 
 -- Functions name numbers and not the names above: a local of a chunk that a function uses costs each run of it some time.

@@ -116,6 +116,8 @@ pub(super) struct Way {
     missed: u32,
     /// Whether it came too late once.
     was_late: bool,
+    /// What the keys of its counters are made under, however often it is tried, where the server is to make sure of that.
+    secret: Option<[u64; 2]>,
 }
 
 impl Way {
@@ -199,7 +201,7 @@ impl RedisSession {
         deadline: Instant,
         heard: &mut Heard,
     ) -> Result<Decided, Failure> {
-        let mut way = Way::default();
+        let mut way = Way { secret: self.shared.secret_to_check(), ..Way::default() };
         loop {
             let Queued { number, link, to, answer } =
                 self.queue(slot, &way, mode, charges, now, deadline).await?;
@@ -235,7 +237,7 @@ impl RedisSession {
         if charges.len() > CHARGES {
             return Err(Failure::Refused(format!("{} charges are too many for one request", charges.len())));
         }
-        let secret = self.shared.secret_to_check();
+        let secret = way.secret;
         if way.missed > 1 {
             tokio::time::sleep(TRIED_EVERY).await;
         }
@@ -323,19 +325,19 @@ impl RedisSession {
 
     /// Where to ask next, after a failure that tells.
     pub(super) fn another_way(&self, way: &Way, slot: u16, failure: Failure) -> Result<Way, Failure> {
-        let Way { tried, missed, was_late, .. } = *way;
+        let Way { tried, missed, was_late, secret, .. } = *way;
         match failure {
             Failure::Elsewhere { server, once } if tried < REDIRECTIONS + missed => {
                 let tried = tried + 1;
                 if once {
-                    return Ok(Way { tried, once: Some(server), missed, was_late });
+                    return Ok(Way { tried, once: Some(server), missed, was_late, secret });
                 }
                 self.shared.cluster.moved(slot, &server);
                 self.look_again();
-                Ok(Way { tried, once: None, missed, was_late })
+                Ok(Way { tried, once: None, missed, was_late, secret })
             }
             Failure::OnItsWay(_) if missed < TRIES => {
-                Ok(Way { tried, once: None, missed: missed + 1, was_late })
+                Ok(Way { tried, once: None, missed: missed + 1, was_late, secret })
             }
             failure => {
                 self.look_again();
@@ -483,15 +485,16 @@ impl Session for RedisSession {
 /// Decides on a batch in one trip, and tells each request what became of it.
 pub(super) async fn run(shared: Arc<Shared>, To { asking, mut up, .. }: To, form: Form, batch: Vec<Request>) {
     let script = Script::of(&shared.options, form, asking, &batch);
-    let mut reply = timeout(SILENT_FOR, script.run(&shared, &mut up)).await.unwrap_or_else(|_| {
+    let reply = timeout(SILENT_FOR, script.run(&shared, &mut up)).await.unwrap_or_else(|_| {
         up.is_broken();
         let words = format!("no answer within {} ms", SILENT_FOR.as_millis());
         Err(Failure::Unreachable(io::ErrorKind::TimedOut, words))
     });
     if let Err(Failure::Rekeyed) = reply {
-        // Whoever asks again makes the keys anew.
-        let learned = timeout(SILENT_FOR, secret::share(&shared, &mut up.connection)).await;
-        reply = learned.unwrap_or(Ok(())).and(Err(Failure::Rekeyed));
+        // Whoever asks again makes the keys anew. Nothing was counted, whatever becomes of this.
+        if !matches!(timeout(SILENT_FOR, secret::share(&shared, &mut up.connection)).await, Ok(Ok(()))) {
+            up.is_broken();
+        }
     }
     let garbled = |error: Garbled| Failure::Garbled(error.to_string());
     let mut reply = match &reply {

@@ -67,13 +67,16 @@ fn a_server_that_was_emptied_is_given_the_secret_again_and_one_that_was_replaced
 fn what_is_wrong_with_a_server_is_told_at_the_start() {
     let mut server = Valkey::start(&[]);
     run(async {
-        server.ask(&["SET", "spillway:secret", "hello"]).unwrap();
         let store = RedisStore::open(&server.url()).unwrap();
-        let refused = store.ready().await.unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "the counter store refused: `spillway:secret` is no secret of Spillway"
-        );
+        // Scripts compare the text, so there is one way to write it.
+        for text in ["hello", "0123456789ABCDEF0123456789ABCDEF"] {
+            server.ask(&["SET", "spillway:secret", text]).unwrap();
+            let refused = store.ready().await.unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                "the counter store refused: `spillway:secret` is no secret of Spillway"
+            );
+        }
         server.kill();
         let unreachable = store.ready().await.unwrap_err();
         assert!(matches!(unreachable, StoreError::Unreachable { .. }), "{unreachable}");
@@ -149,6 +152,21 @@ fn a_replica_counts_with_one_that_came_first_after_the_server_was_emptied() {
         }
         assert!(!passes(&last).await.unwrap());
         assert!(!passes(&worker).await.unwrap());
+    });
+}
+
+#[test]
+fn what_another_program_has_in_the_place_of_the_secret_is_not_overwritten() {
+    let server = Valkey::start(&[]);
+    run(async {
+        let worker = replica(&server, "20000ms").worker();
+        assert!(passes(&worker).await.unwrap());
+        server.ask(&["DEL", "spillway:secret"]).unwrap();
+        server.ask(&["HSET", "spillway:secret", "of", "others"]).unwrap();
+        let refused = passes(&worker).await.unwrap_err().to_string();
+        assert!(refused.contains("WRONGTYPE"), "{refused}");
+        let kept = server.ask(&["HGET", "spillway:secret", "of"]).unwrap();
+        assert_eq!(kept, redis::Value::BulkString(b"others".to_vec()));
     });
 }
 
