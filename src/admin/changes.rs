@@ -69,6 +69,7 @@ async fn reloaded(api: &Api) -> Result<Reloaded, Problem> {
             (StatusCode::OK, told, format!("generation {generation}"))
         }
         Published::Rejected(diagnostics) => {
+            before = api.latest.status().generation;
             let told = json!({"result": "rejected", "generation": before, "diagnostics": shown::mistakes(&diagnostics)});
             (StatusCode::UNPROCESSABLE_ENTITY, told, "rejected".to_owned())
         }

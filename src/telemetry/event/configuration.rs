@@ -102,7 +102,8 @@ impl ConfigChange<'_> {
         let Self { rules_before, subjects: [subjects_before, subjects], .. } = *self;
         if rules == 0 && rules_before > 0 {
             tracing::warn!(rules_before, "the new configuration has no limits, so everything passes");
-        } else if subjects == 0 && subjects_before > 0 {
+        }
+        if subjects == 0 && subjects_before > 0 {
             tracing::warn!(
                 subjects_before,
                 "the new configuration has no subjects, so limits of theirs limit nobody"
